@@ -1,0 +1,1 @@
+"""The verbs of a Runbook, one family a file, and their registry."""

@@ -1,0 +1,158 @@
+"""What a step can do: one model per action key, and the holder that carries exactly one of them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from incident_operator.api.meta import DnsLabel, Duration, Model, ObjectName
+
+Value = str | int | float | bool | list[Any] | dict[str, Any] | None
+Text = Annotated[str, Field(max_length=4096)]
+Statement = Annotated[str, Field(min_length=1, max_length=16384)]
+"""SQL or PromQL text. It is a literal: values come in through `params`, never through `${…}`."""
+WorkloadRef = Annotated[str, Field(pattern=r"^(deployment|statefulset|daemonset)/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+"""A workload as kubectl writes it, e.g. `deployment/scheduler`."""
+Params = Annotated[dict[str, Any], Field(max_length=64)]
+
+
+class Logs(Model):
+    """Reads Pod logs (effect: read). `result`: {pods: [name], lines: [text], matches: [{group: text}]}."""
+
+    source: Annotated[WorkloadRef | None, Field(alias="from")] = None
+    """The workload whose Pods are read; either this or `selector`."""
+    selector: Annotated[dict[str, str] | None, Field(max_length=16)] = None
+    """Labels of the Pods to read."""
+    container: DnsLabel | None = None
+    tail: Annotated[int, Field(ge=1, le=5000)] = 200
+    """Lines per container."""
+    since: Duration | None = None
+    pattern: Annotated[str | None, Field(max_length=1024)] = None
+    """RE2 with named groups; every matching line gives an entry in `result.matches`."""
+
+
+class Get(Model):
+    """Reads Kubernetes objects (effect: read). `result`: {object: {…}} by name, {items: […]} by selector."""
+
+    api_version: Annotated[str, Field(max_length=253)]
+    kind: Annotated[str, Field(max_length=63)]
+    name: Text | None = None
+    selector: Annotated[dict[str, str] | None, Field(max_length=16)] = None
+
+
+class Promql(Model):
+    """Runs an instant query (effect: read). `result`: {value: double, series: [{labels: {…}, value: double}]}."""
+
+    connection: ObjectName
+    query: Statement
+    """PromQL; `%(name)s` stands for a parameter and becomes a quoted string literal."""
+    params: Params = Field(default_factory=dict)
+
+
+class Http(Model):
+    """Sends one HTTP request. `result`: {status, headers, body, json}.
+
+    Effect: read for GET, HEAD or `safe`; keyed-call with `idempotencyKey`; else unkeyed.
+    """
+
+    connection: ObjectName
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    path: Annotated[str, Field(pattern=r"^/", max_length=2048)] = "/"
+    """Path below the Connection's URL; interpolated values are percent-encoded."""
+    query: Annotated[dict[str, Any], Field(max_length=64)] = Field(default_factory=dict)
+    headers: Annotated[dict[str, Text], Field(max_length=32)] = Field(default_factory=dict)
+    json_: Annotated[Any, Field(alias="json")] = None
+    body: Text | None = None
+    safe: bool = False
+    """Declares that this request changes nothing, whatever its method."""
+    idempotency_key: Annotated[str | None, Field(max_length=63)] = None
+    """Header in which the service honours an idempotency key; the step key is sent in it."""
+
+
+class SqlQuery(Model):
+    """Runs one SELECT in a read-only transaction (effect: read). `result`: {rows: [{column: value}], truncated}."""
+
+    connection: ObjectName
+    statement: Statement
+    params: Params = Field(default_factory=dict)
+    max_rows: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Rows kept; more are cut and `result.truncated` is true."""
+
+
+class SqlStatement(Model):
+    """One statement with its bound parameters."""
+
+    statement: Statement
+    params: Params = Field(default_factory=dict)
+
+
+class SqlExecute(Model):
+    """Changes data in one transaction with a marker row (effect: sql-tx).
+
+    `result`: {rowsChanged, before: [rows], returning: [rows]}. `%(marker)s` is bound to the step key,
+    in an undo to the key of the step being undone.
+    """
+
+    connection: ObjectName
+    statement: Statement | None = None
+    """A single statement; either this or `statements`."""
+    params: Params = Field(default_factory=dict)
+    statements: Annotated[list[SqlStatement], Field(max_length=20)] = Field(default_factory=list)
+    """Several statements, in order, in the one transaction."""
+    before: SqlStatement | None = None
+    """A query run first in the same transaction; its rows are the before-image."""
+    max_rows: Annotated[int, Field(ge=0, le=1000000)]
+    """Rows that all statements together may change, measured in the transaction; more rolls back."""
+
+
+class Scale(Model):
+    """Scales a workload (effect: k8s-patch, naturally undoable). `result`: {before, after}."""
+
+    target: WorkloadRef
+    replicas: Annotated[int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True})]
+    """The wanted number, or an expression for it, e.g. `${steps.deploy.outputs.replicas + 2}`."""
+    max_replicas: Annotated[int, Field(ge=0, le=1000)] = 100
+    """Above this the step fails instead of scaling."""
+
+
+class Job(Model):
+    """Runs a Job to completion (effect: k8s-create). `result`: {succeeded, exitCode, log: [last lines], pod}."""
+
+    source: Annotated[WorkloadRef | None, Field(alias="from")] = None
+    """The workload whose Pod template is used; either this or `template`."""
+    template: Annotated[
+        dict[str, Any] | None, Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
+    ] = None
+    """A Pod template: {metadata, spec}."""
+    container: DnsLabel | None = None
+    """The container that runs `command`; the first one unless named."""
+    command: Annotated[list[Text], Field(max_length=64)] = Field(default_factory=list)
+    """An argv list; never a shell string made from data."""
+    env: Annotated[dict[str, Text], Field(max_length=64)] = Field(default_factory=dict)
+
+
+class ActionHolder(Model):
+    """Carries exactly one action, under its own key."""
+
+    logs: Logs | None = None
+    get: Get | None = None
+    promql: Promql | None = None
+    http: Http | None = None
+    sql_query: SqlQuery | None = None
+    sql_execute: SqlExecute | None = None
+    scale: Scale | None = None
+    job: Job | None = None
+
+    @property
+    def action(self) -> tuple[str, Model]:
+        """The action's key as it is written (`sqlQuery`) and its model; the CRD guarantees exactly one."""
+        return next(found for found in _actions(self))
+
+
+ACTION_KEYS = {"logs": "logs", "get": "get", "promql": "promql", "http": "http", "sqlQuery": "sql_query",
+               "sqlExecute": "sql_execute", "scale": "scale", "job": "job"}  # fmt: skip
+"""Action keys as written in a Runbook, with the model's field."""
+
+
+def _actions(holder: ActionHolder) -> list[tuple[str, Model]]:
+    present = [(key, getattr(holder, field)) for key, field in ACTION_KEYS.items()]
+    return [(key, model) for key, model in present if model is not None]

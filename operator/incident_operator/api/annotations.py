@@ -1,0 +1,35 @@
+"""Annotation and label keys: the wire format between people, kubectl and the operator."""
+
+from enum import StrEnum
+
+from incident_operator.api.meta import GROUP
+
+
+class Verb(StrEnum):
+    """What a person may tell an Incident by `kubectl annotate`; the value is `"<token> <user name>"`."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    ABORT = "abort"
+    RETRY = "retry"
+    RESOLVE = "resolve"
+
+    @property
+    def annotation(self) -> str:
+        """The annotation's key, e.g. `incidents.dev/approve`."""
+        return f"{GROUP}/{self.value}"
+
+
+LAST_EDITOR = f"{GROUP}/last-editor"
+"""On a Runbook: who last changed its spec, stamped at admission."""
+OPENED_BY = f"{GROUP}/opened-by"
+"""On an Incident opened by hand: who created it, stamped at admission."""
+EFFECT_KEY = f"{GROUP}/step-key"
+"""On an object the operator made or changed: the step key of the effect, its crash marker."""
+
+RUNBOOK_LABEL = f"{GROUP}/runbook"
+SEVERITY_LABEL = f"{GROUP}/severity"
+GROUP_LABEL = f"{GROUP}/group"
+"""On an Incident: the hash of its grouping key, shared by all episodes of that group."""
+INCIDENT_LABEL = f"{GROUP}/incident"
+STEP_LABEL = f"{GROUP}/step"

@@ -1,0 +1,66 @@
+"""The Connection: a named endpoint; its credentials stay in a Secret that only the Runbook's account may read."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from incident_operator.api.meta import Condition, Model, NameRef, ObjectMeta
+
+
+class ConnectionType(StrEnum):
+    """Kinds of endpoints."""
+
+    POSTGRES = "postgres"
+    HTTP = "http"
+    PROMETHEUS = "prometheus"
+
+
+Url = Annotated[str, Field(pattern=r"^https?://[^/?#@\s]+", max_length=2048)]
+
+
+class Postgres(Model):
+    """A PostgreSQL database; `secretRef` holds `username` and `password` (kubernetes.io/basic-auth), maybe `ca.crt`."""
+
+    host: Annotated[str, Field(min_length=1, max_length=253)]
+    port: Annotated[int, Field(ge=1, le=65535)] = 5432
+    database: Annotated[str, Field(min_length=1, max_length=63)]
+    ssl_mode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
+
+
+class HttpEndpoint(Model):
+    """An HTTP service; `secretRef` may hold `token` (bearer), or `username` and `password`, and `ca.crt`."""
+
+    url: Url
+    """Scheme, host and port, maybe a path; steps can only go below it, and redirects are not followed."""
+    probe_path: Annotated[str, Field(pattern=r"^/", max_length=512)] = "/"
+    """Path fetched to see whether the service answers; any HTTP status counts as an answer."""
+
+
+class ConnectionSpec(Model):
+    """Where it is, and which Secret opens it."""
+
+    type: ConnectionType
+    postgres: Postgres | None = None
+    http: HttpEndpoint | None = None
+    prometheus: HttpEndpoint | None = None
+    secret_ref: NameRef | None = None
+    """A Secret of this namespace, read as the service account of the Runbook that uses it."""
+
+
+class ConnectionStatus(Model):
+    """Whether it answered when a Runbook's account last tried."""
+
+    used_by: int = 0
+    """Runbooks that name it."""
+    conditions: Annotated[list[Condition], Field(max_length=16)] = Field(default_factory=list)
+
+
+class Connection(Model):
+    """The kind as stored."""
+
+    api_version: str = ""
+    kind: str = "Connection"
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+    spec: ConnectionSpec
+    status: ConnectionStatus = Field(default_factory=ConnectionStatus)

@@ -1,0 +1,279 @@
+"""The Incident: one occurrence of trouble. The alerts are in spec, everything done about them in status."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from incident_operator.api.meta import Condition, Model, NameRef, ObjectMeta, Severity, Timestamp
+from incident_operator.api.runbook import Stage
+
+
+class AlertStatus(StrEnum):
+    """An alert's own state, in Alertmanager's words."""
+
+    FIRING = "firing"
+    RESOLVED = "resolved"
+
+
+class Alert(Model):
+    """One occurrence of an alert; labels that all alerts of the Incident share are in `commonLabels`."""
+
+    id: Annotated[str, Field(max_length=64)]
+    """sha256 over sorted labels and startsAt: the identity of the occurrence."""
+    starts_at: Timestamp
+    ends_at: Timestamp | None = None
+    status: AlertStatus = AlertStatus.FIRING
+    labels: Annotated[dict[str, str], Field(max_length=64)] = Field(default_factory=dict)
+    summary: Annotated[str, Field(max_length=512)] = ""
+    annotations: Annotated[dict[str, str], Field(max_length=64)] = Field(default_factory=dict)
+    generator_url: Annotated[str, Field(alias="generatorURL", max_length=2048)] = ""
+
+
+class IncidentSpec(Model):
+    """The alerts, and the Runbook that answers them. The operator's; a person opens one with the same fields."""
+
+    runbook_ref: NameRef | None = None
+    severity: Severity = Severity.P2
+    group: Annotated[dict[str, str], Field(max_length=16)] = Field(default_factory=dict)
+    """The values of the Runbook's `groupBy` labels."""
+    common_labels: Annotated[dict[str, str], Field(max_length=64)] = Field(default_factory=dict)
+    alerts: Annotated[list[Alert], Field(max_length=2500)] = Field(default_factory=list)
+    alerts_omitted: Annotated[int, Field(ge=0)] = 0
+    """Alerts that did not fit into this object; they are counted, never refused."""
+    truncated_alerts: Annotated[int, Field(ge=0)] = 0
+    """Alerts that Alertmanager cut from its message (`truncatedAlerts`)."""
+
+    @property
+    def resolved(self) -> bool:
+        """Whether every alert has resolved; an Incident without alerts (opened by hand) has not."""
+        return bool(self.alerts) and all(alert.status is AlertStatus.RESOLVED for alert in self.alerts)
+
+
+class Phase(StrEnum):
+    """Where the Incident stands, for people."""
+
+    PENDING = "Pending"
+    DIAGNOSING = "Diagnosing"
+    MITIGATING = "Mitigating"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    REMEDIATING = "Remediating"
+    VERIFYING = "Verifying"
+    RESTORING = "Restoring"
+    RESOLVED = "Resolved"
+    NEEDS_HUMAN = "NeedsHuman"
+    FAILED = "Failed"
+    SUPPRESSED = "Suppressed"
+
+
+CLOSED_PHASES = frozenset({Phase.RESOLVED, Phase.FAILED, Phase.SUPPRESSED})
+
+
+class StepState(StrEnum):
+    """Where a step stands."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    SKIPPED = "Skipped"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    REJECTED = "Rejected"
+    UNKNOWN = "Unknown"
+    UNDONE = "Undone"
+    UNDO_FAILED = "UndoFailed"
+
+
+class UndoState(StrEnum):
+    """Whether a step's effect has been taken back."""
+
+    PENDING = "Pending"
+    DONE = "Done"
+    FAILED = "Failed"
+
+
+class StepRecord(Model):
+    """What is known about one step; an undo has a record of its own, named `undo-<step>`, in stage restore."""
+
+    name: Annotated[str, Field(max_length=68)]
+    stage: Stage
+    action: Annotated[str, Field(max_length=32)]
+    state: StepState = StepState.PENDING
+    effect: Annotated[str, Field(max_length=16)] = "read"
+    attempt: int = 0
+    """Attempts begun; part of the step key."""
+    key: Annotated[str | None, Field(max_length=64)] = None
+    """sha256(incident uid / stage / step / attempt): what makes the effect happen once."""
+    started_at: Timestamp | None = None
+    finished_at: Timestamp | None = None
+    polled_at: Timestamp | None = None
+    not_before: Timestamp | None = None
+    """A retry waits until then."""
+    reason: Annotated[str, Field(max_length=128)] = ""
+    summary: Annotated[str, Field(max_length=512)] = ""
+    outputs: Annotated[
+        dict[str, Any] | None, Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
+    ] = None
+    captured: Annotated[
+        dict[str, Any] | None, Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
+    ] = None
+    """What the action needs to take its effect back, e.g. {before: 2, after: 5}."""
+    evidence: Annotated[str | None, Field(max_length=80)] = None
+    """Digest of the full result, `sha256:…`; the text is in the evidence ConfigMap under the step's name."""
+    undo: UndoState | None = None
+
+
+class PlanEntry(Model):
+    """One step of a plan, rendered: exactly what will be done."""
+
+    step: str
+    attempt: int
+    do: Annotated[str, Field(max_length=16384)]
+    """The act in one sentence or statement, e.g. `create Job prod/rebuild-3b9d from deployment/scheduler`."""
+    details: Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})] = Field(
+        default_factory=dict
+    )
+    """Command, bound parameters, target uids, limits, timeout, attempts allowed."""
+    in_trial: Annotated[str | None, Field(max_length=512)] = None
+    """What a rolled-back trial run did; binds for the plan's first step only."""
+
+
+class PendingApproval(Model):
+    """What waits for a person: the plan, who may not approve it, and the commands to answer with."""
+
+    plan_hash: Annotated[str, Field(max_length=64)]
+    expires_at: Timestamp
+    nonce: Annotated[str, Field(max_length=64)]
+    asked: int = 1
+    """How many times this plan's steps have been asked for."""
+    steps: Annotated[list[str], Field(max_length=50)]
+    plan: Annotated[list[PlanEntry], Field(max_length=50)]
+    excluded: Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=16)] = Field(default_factory=list)
+    excluded_because: Annotated[str, Field(max_length=512)] = ""
+    changed: Annotated[str, Field(max_length=4096)] = ""
+    """Why an earlier approval no longer holds: the difference between then and now."""
+    approve_with: Annotated[str, Field(max_length=1024)]
+    reject_with: Annotated[str, Field(max_length=1024)]
+
+
+class ApprovalState(StrEnum):
+    """What became of a request for approval."""
+
+    ACTIVE = "Active"
+    CONSUMED = "Consumed"
+    VOIDED = "Voided"
+    REJECTED = "Rejected"
+    EXPIRED = "Expired"
+
+
+class ApprovalRecord(Model):
+    """History: who answered which plan, when, and what became of it."""
+
+    plan_hash: Annotated[str, Field(max_length=64)]
+    state: ApprovalState
+    by: Annotated[str, Field(max_length=253)] = ""
+    at: Timestamp
+    steps: Annotated[list[str], Field(max_length=50)] = Field(default_factory=list)
+    plan: Annotated[list[PlanEntry], Field(max_length=50)] = Field(default_factory=list)
+    expires_at: Timestamp | None = None
+    reason: Annotated[str, Field(max_length=1024)] = ""
+
+
+class AnswerVerb(StrEnum):
+    """How a person can help an Incident on."""
+
+    RETRY = "retry"
+    RESOLVE = "resolve"
+
+
+class PendingAnswer(Model):
+    """A question other than an approval: try the step again, or tell whether it happened."""
+
+    token: Annotated[str, Field(max_length=128)]
+    """`<step>/<attempt>`: an answer counts once."""
+    verbs: Annotated[list[AnswerVerb], Field(max_length=2)]
+    step: Annotated[str, Field(max_length=68)]
+    answer_with: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=4)] = Field(
+        default_factory=list
+    )
+
+
+class HandledAnswer(Model):
+    """A person's answer that was acted on."""
+
+    verb: Annotated[str, Field(max_length=16)]
+    token: Annotated[str, Field(max_length=128)]
+    by: Annotated[str, Field(max_length=253)]
+    at: Timestamp
+
+
+class ObjectiveState(StrEnum):
+    """Whether a promised time was kept."""
+
+    PENDING = "Pending"
+    MET = "Met"
+    MISSED = "Missed"
+
+
+class Objective(Model):
+    """One promised time."""
+
+    name: Literal["acknowledge", "mitigate", "resolve"]
+    deadline: Timestamp
+    state: ObjectiveState = ObjectiveState.PENDING
+
+
+class Times(Model):
+    """The moments that matter."""
+
+    detected: Timestamp | None = None
+    acknowledged: Timestamp | None = None
+    mitigated: Timestamp | None = None
+    resolved: Timestamp | None = None
+
+
+class AlertCounts(Model):
+    """How many alerts are in which state."""
+
+    firing: int = 0
+    resolved: int = 0
+
+
+class IncidentStatus(Model):
+    """Everything done about it. Written by the operator only, in `clients/state.py` only."""
+
+    phase: Phase = Phase.PENDING
+    reason: Annotated[str, Field(max_length=128)] = ""
+    """Why it is in this phase, one CamelCase word."""
+    message: Annotated[str, Field(max_length=2048)] = ""
+    """One line for the reader at 03:00: what it waits for, for whom, until when."""
+    step: Annotated[str, Field(max_length=68)] = ""
+    """The step it is at, for `kubectl get`."""
+    waiting_for: Annotated[str, Field(max_length=128)] = ""
+    """For `kubectl get`: `approval until 03:51`."""
+    alerts: Annotated[str, Field(max_length=64)] = ""
+    """For `kubectl get -o wide`: `3 firing/1 resolved`."""
+    mitigated_after: Annotated[str, Field(max_length=32)] = ""
+    """For `kubectl get -o wide`: `2m10s`."""
+    runbook_revision: Annotated[str, Field(max_length=253)] = ""
+    parameters: Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})] = (
+        Field(default_factory=dict)
+    )
+    times: Times = Field(default_factory=Times)
+    objectives: Annotated[list[Objective], Field(max_length=3)] = Field(default_factory=list)
+    conditions: Annotated[list[Condition], Field(max_length=16)] = Field(default_factory=list)
+    steps: Annotated[list[StepRecord], Field(max_length=200)] = Field(default_factory=list)
+    pending_approval: PendingApproval | None = None
+    approvals: Annotated[list[ApprovalRecord], Field(max_length=20)] = Field(default_factory=list)
+    pending_answer: PendingAnswer | None = None
+    answers: Annotated[list[HandledAnswer], Field(max_length=50)] = Field(default_factory=list)
+
+
+class Incident(Model):
+    """The kind as stored."""
+
+    api_version: str = ""
+    kind: str = "Incident"
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+    spec: IncidentSpec = Field(default_factory=IncidentSpec)
+    status: IncidentStatus = Field(default_factory=IncidentStatus)

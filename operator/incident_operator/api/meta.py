@@ -1,0 +1,108 @@
+"""Types shared by all kinds: the model base, names, durations, timestamps, conditions."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic.alias_generators import to_camel
+
+GROUP = "incidents.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=32)]
+"""A Go-style duration such as `90s` or `1h30m`, as everywhere in Kubernetes."""
+Cel = Annotated[str, Field(min_length=1, max_length=1024)]
+"""A bare CEL expression."""
+
+
+class Model(BaseModel):
+    """Base of everything stored: immutable, camelCase on the wire, tolerant of fields that a newer version wrote."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object as Kubernetes stores it: camelCase keys, absent instead of null."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def seconds(duration: str) -> float:
+    """Return a Go-style duration in seconds; the text was validated by its type."""
+    return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(duration))
+
+
+def delta(duration: str) -> timedelta:
+    """Return a Go-style duration as a timedelta."""
+    return timedelta(seconds=seconds(duration))
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return a moment as Kubernetes writes times: UTC, whole seconds, `Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _whole_seconds(value: Any) -> Any:
+    return value.astimezone(UTC).replace(microsecond=0) if isinstance(value, datetime) else value
+
+
+Timestamp = Annotated[
+    datetime,
+    BeforeValidator(_whole_seconds),
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+    Field(json_schema_extra={"type": "string", "format": "date-time"}),
+]
+
+
+class Severity(StrEnum):
+    """How much it hurts; P0 is worst and is served first."""
+
+    P0 = "P0"
+    P1 = "P1"
+    P2 = "P2"
+    P3 = "P3"
+    P4 = "P4"
+
+
+class Condition(Model):
+    """A `metav1.Condition`: an observation for machines, with a reason from `core/reasons.py`."""
+
+    type: Annotated[str, Field(max_length=63)]
+    status: Literal["True", "False", "Unknown"]
+    reason: Annotated[str, Field(max_length=128)]
+    message: Annotated[str, Field(max_length=4096)] = ""
+    last_transition_time: Timestamp
+    observed_generation: int | None = None
+
+
+class ObjectMeta(Model):
+    """The metadata that the operator reads; the apiserver owns the rest."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: Timestamp | None = None
+    deletion_timestamp: Timestamp | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class NameRef(Model):
+    """A reference to an object of the same namespace."""
+
+    name: ObjectName

@@ -1,0 +1,1 @@
+"""Speaks to the outside: apiserver, databases, HTTP services. Knows protocols, decides nothing."""

@@ -1,0 +1,1 @@
+"""Decisions: the state machine, plans, approvals, expressions, matching. Pure: no I/O, no clock, no kopf."""

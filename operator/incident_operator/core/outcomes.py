@@ -1,0 +1,55 @@
+"""What an action reports back: a closed union that the engine matches exhaustively."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = Any
+"""Decoded JSON: dict, list, str, int, float, bool or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The act is complete (or had been completed under the same key before)."""
+
+    result: Mapping[str, Json]
+    """What `expect` and `outputs` see as `result`; the shape is documented at the action's model."""
+    summary: str
+    """One line for people, e.g. `1 row changed`."""
+    captured: Mapping[str, Json] | None = None
+    """Small: what the action needs to take its effect back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The act certainly had no effect (rolled back, refused, never sent), or it was a read."""
+
+    reason: str
+    """One CamelCase word from `core/reasons.py`."""
+    message: str
+    """One line for people: what was wrong, where, what would be right. Never a traceback, never a secret."""
+    retryable: bool = True
+    """False where trying again cannot help (a row limit, a refused permission)."""
+    result: Mapping[str, Json] = field(default_factory=dict)
+    effected: bool = False
+    """True where the act happened but ended badly (a Job that ran and failed): an undo is still due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Started under this key and not finished, or impossible to tell just now: run again under the same key."""
+
+    after: float
+    """Seconds until the next look."""
+    summary: str
+    """One line for people, e.g. `Job rebuild-3b9d: running for 40s`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nobody but a person can tell whether the effect happened; it is never repeated by itself."""
+
+    message: str
+
+
+Outcome = Succeeded | Failed | Pending | Unknown
