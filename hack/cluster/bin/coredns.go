@@ -8,10 +8,11 @@ import (
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 	_ "github.com/coredns/coredns/plugin/ready"
+	_ "github.com/coredns/coredns/plugin/template"
 )
 
 func coreDNS() int {
-	dnsserver.Directives = []string{"bind", "ready", "errors", "cache", "kubernetes"} // the order of the plugin chain
+	dnsserver.Directives = []string{"bind", "ready", "errors", "cache", "kubernetes", "template"} // the order of the plugin chain
 	coremain.Run()
 	return 0
 }

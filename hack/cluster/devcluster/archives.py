@@ -1,27 +1,38 @@
-"""Image archives of this clone, and loading them into the cluster."""
+"""Image archives, and getting them into whichever cluster is in use."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import assert_never
 
-from devcluster import containerd, oci, settings
-from devcluster.console import ClusterError
-
-
-def ensure_pause(config: settings.Settings, built: Path) -> None:
-    """Load the image that holds every pod's namespaces open."""
-    key = built.name
-    if containerd.image_key(config, containerd.PAUSE_IMAGE) == key:
-        return
-    archive = config.data / "pause.tar"
-    layer = oci.tar_of("pause", (built / "pause").read_bytes())
-    oci.write_archive(archive, containerd.PAUSE_IMAGE, layer, {"Entrypoint": ["/pause"]})
-    containerd.import_archive(config, archive)
-    containerd.label_image(config, containerd.PAUSE_IMAGE, key)
+from devcluster import containerd, existing, images, kind, local, settings
+from devcluster.console import ClusterError, say
 
 
-def load(config: settings.Settings, archive: Path) -> None:
-    """Load an archive that someone made into the local cluster."""
+def load(config: settings.Settings, mode: settings.Mode, archive: Path) -> None:
+    """Load the images of an OCI or docker archive."""
     if not archive.is_file():
         raise ClusterError(f"there is no image archive {archive}")
-    containerd.import_archive(config, archive)
+    match mode:
+        case settings.Mode.LOCAL:
+            local.require_up(config)
+            containerd.import_archive(config, archive)
+        case settings.Mode.KIND:
+            kind.load(config, archive)
+        case settings.Mode.EXISTING:
+            existing.load(archive)
+        case _:
+            assert_never(mode)
+
+
+def load_built(config: settings.Settings, mode: settings.Mode, image: images.Image) -> None:
+    """Load a built image, unless the cluster has just this one."""
+    if mode is settings.Mode.LOCAL:
+        local.require_up(config)
+        if containerd.image_key(config, image.name) == image.key:
+            say(f"{image.name} is loaded")
+            return
+    load(config, mode, image.archive)
+    if mode is settings.Mode.LOCAL:
+        containerd.label_image(config, image.name, image.key)
+    say(f"loaded {image.name}")

@@ -6,24 +6,23 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from devcluster import commands, files, settings
+from devcluster import commands, files, progress, settings
 from devcluster.console import ClusterError, duration, say
 
 MINIMUM_GO = (1, 26)
-EXPECTED = "6 to 7 minutes on 2 cores, 3 GB of memory and 5 GB of disk (Go's own caches); seconds where Go has built it before"
+EXPECTED = (
+    "6 to 7 minutes on 2 cores, 3 GB of memory and 5 GB of disk (Go's own caches); seconds where Go has built it before"
+)
 BUILD_SECONDS = 3600
-PROGRESS_SECONDS = 15
 PACKAGES_ABOUT = 2400
 LINKED_PROGRAMS = ("kubectl", "helm")
 
 
 def ensure(cache: Path) -> Path:
-    """The directory that holds `cluster` and `pause`, built first where this version has not been built yet."""
+    """Return the directory that holds `cluster` and `pause`, built first where this version has not been built yet."""
     directory = cache / key()
     if _complete(directory):
         return directory
@@ -34,7 +33,7 @@ def ensure(cache: Path) -> Path:
 
 
 def key() -> str:
-    """The version and a digest of the Go sources: another clone with the same sources has the same key."""
+    """Return the version and a digest of the Go sources: another clone with the same sources has the same key."""
     names = [path for path in settings.BINARY_SOURCE.rglob("*") if path.suffix in {".go", ".mod", ".sum"}]
     return f"{settings.KUBERNETES_VERSION}-{files.digest_of_files(names, settings.BINARY_SOURCE)}"
 
@@ -49,14 +48,14 @@ def link(built: Path, programs: Path) -> None:
 
 
 def linker_flags(version: str) -> str:
-    """kubectl and the apiserver refuse to work together unless they know their version."""
+    """Kubectl and the apiserver refuse to work together unless they know their version."""
     major, minor = version.removeprefix("v").split(".")[:2]
     module = "k8s.io/component-base/version"
     return f"-s -w -X {module}.gitVersion={version} -X {module}.gitMajor={major} -X {module}.gitMinor={minor}"
 
 
 def go_version(text: str) -> tuple[int, int]:
-    """The version in what `go version` prints. Raises ClusterError where there is none."""
+    """Return the version in what `go version` prints. Raises ClusterError where there is none."""
     found = re.search(r"\bgo(\d+)\.(\d+)", text)
     if found is None:
         raise ClusterError(f"cannot read Go's version in {text!r}")
@@ -84,7 +83,9 @@ def _build(directory: Path) -> None:
 
 def _require_go() -> None:
     if shutil.which("go") is None:
-        raise ClusterError("Go is needed to build the cluster's binary: install Go 1.26 or later from https://go.dev/dl")
+        raise ClusterError(
+            "Go is needed to build the cluster's binary: install Go 1.26 or later from https://go.dev/dl"
+        )
     found = go_version(commands.run(["go", "env", "GOVERSION"]))
     if found < MINIMUM_GO:
         raise ClusterError(f"Go {found[0]}.{found[1]} is too old: install Go 1.26 or later from https://go.dev/dl")
@@ -96,7 +97,7 @@ def _compile(package: str, flags: str, output: Path) -> None:
     environment = {**os.environ, "CGO_ENABLED": "0"}
     with log.open("w") as written:
         build = subprocess.Popen(command, cwd=settings.BINARY_SOURCE, env=environment, stdout=written, stderr=written)
-        with _progress(lambda: _compiled(log)):
+        with progress.reported(lambda: _compiled(log)):
             code = build.wait(BUILD_SECONDS)
     if code != 0:
         raise ClusterError(f"go build failed with exit code {code}; the end of {log}:{commands.tail(log)}")
@@ -104,24 +105,3 @@ def _compile(package: str, flags: str, output: Path) -> None:
 
 def _compiled(log: Path) -> str:
     return f"{len(log.read_text(errors='replace').splitlines())} of about {PACKAGES_ABOUT} packages compiled"
-
-
-class _progress:
-    """Says every quarter of a minute how far it has come, until the block ends."""
-
-    def __init__(self, describe: Callable[[], str]) -> None:
-        self._describe = describe
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._report, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _report(self) -> None:
-        began = time.monotonic()
-        while not self._ended.wait(PROGRESS_SECONDS):
-            say(f"  {duration(time.monotonic() - began)}: {self._describe()}")

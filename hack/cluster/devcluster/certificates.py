@@ -22,12 +22,13 @@ class Certificate:
 
     @property
     def subject(self) -> str:
+        """As openssl takes it."""
         organization = f"/O={self.organization}" if self.organization else ""
         return f"{organization}/CN={self.common_name}"
 
     @property
     def extensions(self) -> str:
-        """openssl's extension file for this certificate."""
+        """Openssl's extension file for this certificate."""
         names = [f"IP:{address}" for address in self.addresses] + [f"DNS:{name}" for name in self.hostnames]
         lines = ["basicConstraints=critical,CA:FALSE", "keyUsage=critical,digitalSignature,keyEncipherment"]
         if not names:
@@ -80,7 +81,12 @@ def _ensure_authority(directory: Path) -> None:
     for stale in directory.glob("*.crt"):
         stale.unlink()  # another authority signed these
     unfinished = directory / "ca.unfinished"
-    subject = ["-subj", "/CN=incident-operator-cluster", "-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature"]
+    subject = [
+        "-subj",
+        "/CN=incident-operator-cluster",
+        "-addext",
+        "keyUsage=critical,keyCertSign,cRLSign,digitalSignature",
+    ]
     commands.run(["openssl", "req", "-x509", "-key", directory / "ca.key", "-days", DAYS, *subject, "-out", unfinished])
     unfinished.replace(directory / "ca.crt")
 
@@ -101,9 +107,22 @@ def _sign(directory: Path, certificate: Certificate) -> None:
     _new_key(key)
     extensions.write_text(certificate.extensions)
     commands.run(["openssl", "req", "-new", "-key", key, "-subj", certificate.subject, "-out", request])
-    authority = ["-CA", directory / "ca.crt", "-CAkey", directory / "ca.key", "-CAcreateserial"]
+    authority: list[str | Path] = ["-CA", directory / "ca.crt", "-CAkey", directory / "ca.key", "-CAcreateserial"]
     commands.run(
-        ["openssl", "x509", "-req", "-in", request, *authority, "-days", DAYS, "-extfile", extensions, "-out", unfinished]
+        [
+            "openssl",
+            "x509",
+            "-req",
+            "-in",
+            request,
+            *authority,
+            "-days",
+            DAYS,
+            "-extfile",
+            extensions,
+            "-out",
+            unfinished,
+        ]
     )
     unfinished.replace(directory / f"{certificate.name}.crt")
     request.unlink()

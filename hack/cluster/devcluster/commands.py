@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ def run(argv: Sequence[str | Path], *, stdin: str = "", timeout: float = 120) ->
 
 
 def succeeds(argv: Sequence[str | Path], *, timeout: float = 120) -> bool:
-    """Whether a program is there and exits 0."""
+    """Tell whether a program is there and exits 0."""
     try:
         run(argv, timeout=timeout)
     except ClusterError:
@@ -43,7 +44,9 @@ def run_logged(argv: Sequence[str | Path], log: Path, *, timeout: float) -> None
     words = [str(word) for word in argv]
     with log.open("w") as output:
         try:
-            done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=timeout, check=False)
+            done = subprocess.run(
+                words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=timeout, check=False
+            )
         except FileNotFoundError:
             raise ClusterError(f"{words[0]} is not installed, or not on PATH") from None
         except subprocess.TimeoutExpired:
@@ -53,7 +56,7 @@ def run_logged(argv: Sequence[str | Path], log: Path, *, timeout: float) -> None
 
 
 def tail(log: Path, count: int = LAST_LINES) -> str:
-    """The last lines of a log, indented to hang below a message; empty where there is no log."""
+    """Return the last lines of a log, indented to hang below a message; empty where there is no log."""
     if not log.exists():
         return ""
     return indented(log.read_text(errors="replace").splitlines()[-count:])
@@ -61,3 +64,9 @@ def tail(log: Path, count: int = LAST_LINES) -> str:
 
 def _failure(words: Sequence[str], code: int, output: str) -> str:
     return f"`{' '.join(words)}` failed with exit code {code}:{indented(output.strip().splitlines()[-LAST_LINES:])}"
+
+
+def require_program(name: str, why: str) -> None:
+    """Raise ClusterError where a program is not on PATH."""
+    if shutil.which(name) is None:
+        raise ClusterError(f"{name} is not on PATH: {why}")

@@ -22,7 +22,7 @@ def ensure(config: settings.Settings) -> None:
     files.write(directory / "proxy.json", _json(proxy(config, has_bridge_netfilter=network.has_bridge_netfilter())))
     files.write(directory / "Corefile", corefile(config))
     files.write(directory / "resolv.conf", f"nameserver {config.bridge_address}\n")
-    files.write(directory / "containerd.toml", containerd.configuration(config))
+    files.write(directory / "containerd.toml", containerd.configuration(config, containerd.snapshotter(config)))
     files.write(directory / "cni" / "10-pods.conflist", containerd.pod_network(config))
     files.write(config.kubeconfig, _admin_kubeconfig(config), 0o600)
 
@@ -96,7 +96,7 @@ def proxy(config: settings.Settings, *, has_bridge_netfilter: bool) -> dict[str,
 
 
 def corefile(config: settings.Settings) -> str:
-    """CoreDNS answers for the cluster's names and knows no others."""
+    """CoreDNS answers for the cluster's names, and that no others exist."""
     return f""".:53 {{
     bind {config.bridge_address}
     ready 127.0.0.1:{config.ports.coredns_ready}
@@ -106,6 +106,10 @@ def corefile(config: settings.Settings) -> str:
         kubeconfig {config.configuration / "coredns.kubeconfig"}
         pods insecure
         ttl 5
+        fallthrough
+    }}
+    template ANY ANY . {{
+        rcode NXDOMAIN
     }}
 }}
 """

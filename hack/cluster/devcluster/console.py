@@ -21,7 +21,7 @@ def complain(error: ClusterError) -> None:
 
 
 def duration(seconds: float) -> str:
-    """A length of time as people read it: `8.2s`, `1m05s`."""
+    """Return a length of time as people read it: `8.2s`, `1m05s`."""
     if seconds < 60:
         return f"{seconds:.1f}s"
     minutes, rest = divmod(int(seconds), 60)

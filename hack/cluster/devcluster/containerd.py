@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from devcluster import commands, settings
+from devcluster import commands, mounts, settings
 
 CNI_PLUGINS = Path("/usr/lib/cni")
 PAUSE_IMAGE = "incident-operator.dev/pause:1"
@@ -17,8 +17,23 @@ def state_directory(config: settings.Settings) -> Path:
     return config.runtime / "containerd"
 
 
-def configuration(config: settings.Settings) -> str:
-    """containerd's config.toml. restrict_oom_score_adj lets runc start pods without CAP_SYS_RESOURCE."""
+def bundles(config: settings.Settings) -> list[Path]:
+    """List the directories of running containers; each is named after its container."""
+    return list((state_directory(config) / "io.containerd.runtime.v2.task" / "k8s.io").glob("*"))
+
+
+def snapshotter(config: settings.Settings) -> str:
+    """How containerd lays images out: overlays, or copies where the clone is on an overlay itself."""
+    return "overlayfs" if mounts.can_hold_overlays(config.state) else "native"
+
+
+def addresses_directory(config: settings.Settings) -> Path:
+    """Which pod has which address; forgotten with the pods."""
+    return config.runtime / "addresses"
+
+
+def configuration(config: settings.Settings, image_layout: str) -> str:
+    """Containerd's config.toml. restrict_oom_score_adj lets runc start pods without CAP_SYS_RESOURCE."""
     return f"""version = 2
 root = "{config.data}/containerd"
 state = "{state_directory(config)}"
@@ -39,6 +54,9 @@ netns_mounts_under_state_dir = true
 stream_server_address = "127.0.0.1"
 stream_server_port = "0"
 
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "{image_layout}"
+
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 
@@ -54,7 +72,7 @@ def network_name(config: settings.Settings) -> str:
 
 
 def pod_network(config: settings.Settings) -> str:
-    """The CNI configuration list: a veth pair per pod into our bridge, addresses from the instance's own /24."""
+    """Return the CNI configuration list: a veth pair per pod into our bridge, addresses from the instance's own /24."""
     bridge = {
         "type": "bridge",
         "bridge": config.bridge,
@@ -62,7 +80,7 @@ def pod_network(config: settings.Settings) -> str:
         "hairpinMode": True,
         "ipam": {
             "type": "host-local",
-            "dataDir": str(config.runtime / "addresses"),
+            "dataDir": str(addresses_directory(config)),
             "ranges": [[{"subnet": str(config.pod_network)}]],
             "routes": [{"dst": "0.0.0.0/0"}],
         },
@@ -72,13 +90,13 @@ def pod_network(config: settings.Settings) -> str:
 
 
 def answers(config: settings.Settings) -> bool:
-    """Whether containerd serves requests."""
+    """Tell whether containerd serves requests."""
     return commands.succeeds([*_ctr(config), "version"], timeout=10)
 
 
 def import_archive(config: settings.Settings, archive: Path) -> None:
     """Load the images of an OCI or docker archive into the cluster."""
-    commands.run([*_ctr(config), "images", "import", archive], timeout=300)
+    commands.run([*_ctr(config), "images", "import", "--snapshotter", snapshotter(config), archive], timeout=300)
 
 
 def label_image(config: settings.Settings, name: str, key: str) -> None:
@@ -87,12 +105,12 @@ def label_image(config: settings.Settings, name: str, key: str) -> None:
 
 
 def image_key(config: settings.Settings, name: str) -> str | None:
-    """What the image was built from; None where the cluster has no such image or it has no note."""
+    """Tell what the image was built from; None where the cluster has no such image or it has no note."""
     return key_in_listing(commands.run([*_ctr(config), "images", "list", f"name=={name}"]))
 
 
 def key_in_listing(listing: str) -> str | None:
-    """The key in what `ctr images list` prints: its last column is LABELS, comma separated."""
+    """Return the key in what `ctr images list` prints: its last column is LABELS, comma separated."""
     labels = [label for line in listing.splitlines()[1:] for label in line.split()[-1].split(",")]
     keys = [label.partition("=")[2] for label in labels if label.startswith(f"{KEY_LABEL}=")]
     return keys[0] if keys else None

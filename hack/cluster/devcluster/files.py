@@ -29,12 +29,12 @@ def digest(parts: Iterable[bytes]) -> str:
 
 
 def digest_of_files(paths: Iterable[Path], relative_to: Path) -> str:
-    """A digest of names, executable bits and contents. A link counts as where it points."""
+    """Return a digest of names, executable bits and contents. A link counts as where it points."""
     return digest(_described(path, relative_to) for path in sorted(paths))
 
 
 def _described(path: Path, relative_to: Path) -> bytes:
-    content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+    content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
     executable = b"x" if os.access(path, os.X_OK) else b"-"
     return b"\0".join((str(path.relative_to(relative_to)).encode(), executable, content))
 

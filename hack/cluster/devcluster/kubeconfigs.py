@@ -10,13 +10,13 @@ NAME = "incident-operator"
 
 
 def by_path(server: str, authority: Path, certificate: Path, key: Path) -> str:
-    """A kubeconfig that names certificate files, for the cluster's own components."""
+    """Return a kubeconfig that names certificate files, for the cluster's own components."""
     user = {"client-certificate": str(certificate), "client-key": str(key)}
     return _document({"server": server, "certificate-authority": str(authority)}, "component", user)
 
 
 def embedded(server: str, authority: bytes, user: str, certificate: bytes, key: bytes) -> str:
-    """A kubeconfig that holds the certificates (PEM) itself, so that it may be copied and mounted."""
+    """Return a kubeconfig that holds the certificates (PEM) itself, so that it may be copied and mounted."""
     credentials = {"client-certificate-data": _encoded(certificate), "client-key-data": _encoded(key)}
     return _document({"server": server, "certificate-authority-data": _encoded(authority)}, user, credentials)
 

@@ -1,33 +1,18 @@
-"""The local cluster's life: up, down, reset, status. What each step consists of is in the modules that it calls."""
+"""The local cluster's commands: up, down, reset, status. Starting and stopping its parts is in lifecycle.py."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from devcluster import (
-    api,
-    archives,
-    binary,
-    components,
-    configuration,
-    containerd,
-    files,
-    leftovers,
-    network,
-    node,
-    ownership,
-    packages,
-    ports,
-    processes,
-    settings,
-)
+from devcluster import api, binary, components, files, leftovers, lifecycle, node, ownership, packages, settings
 from devcluster.console import ClusterError, duration, say
+from devcluster.ownership import Claim
 
-START_SECONDS = 60.0
 KEPT_BY_RESET = "images"
 
 
@@ -35,15 +20,16 @@ def up(config: settings.Settings) -> None:
     """Bring the cluster up, from whatever state it is in. Does nothing when it is up."""
     packages.require_linux_root()
     with _machine_locked(config):
-        _refuse_second_clone(config)
-        if is_up(config):
+        claim = _claim(config)
+        if claim is Claim.OURS and is_up(config):
             say(f"the cluster is up; KUBECONFIG={config.kubeconfig}")
             return
-        packages.ensure(packages.CLUSTER)
+        packages.ensure(packages.CLUSTER, config.cache)
         built = binary.ensure(config.cache)
         began = time.monotonic()
-        _clear_what_others_left(config)
-        _start(config, built)
+        if claim is Claim.LEFT_BEHIND:
+            _clear_what_others_left(config)
+        lifecycle.start(config, built)
         say(f"the cluster is up after {duration(time.monotonic() - began)}; KUBECONFIG={config.kubeconfig}")
 
 
@@ -51,8 +37,7 @@ def down(config: settings.Settings) -> None:
     """Stop everything in reverse order, etcd last. Data, certificates and logs stay for the next up."""
     packages.require_linux_root()
     with _machine_locked(config):
-        _refuse_second_clone(config)
-        _stop(config, config.state)
+        _end(config)
     say("the cluster is down; its data is kept")
 
 
@@ -60,14 +45,13 @@ def reset(config: settings.Settings) -> None:
     """Stop everything and forget all data. Built image archives stay."""
     packages.require_linux_root()
     with _machine_locked(config):
-        _refuse_second_clone(config)
-        _stop(config, config.state)
+        _end(config)
         _forget(config.state)
     say(f"the cluster is gone; {config.state} is empty but for built images")
 
 
 def is_up(config: settings.Settings) -> bool:
-    """Whether every process runs, the API is ready and the node is."""
+    """Tell whether every process runs, the API is ready and the node is."""
     alive = all(components.process_of(config, part).pid() for part in components.in_order(config, config.cache))
     return alive and api.ready(config) and node.is_ready(config)
 
@@ -83,7 +67,7 @@ def status(config: settings.Settings) -> bool:
 
 
 def require_up(config: settings.Settings) -> None:
-    """Raise ClusterError unless containerd and the API answer."""
+    """Raise ClusterError unless this clone's cluster answers."""
     if not api.ready(config):
         raise ClusterError("the cluster is not up; run: python3 hack/cluster up")
 
@@ -94,79 +78,30 @@ def _machine_locked(config: settings.Settings) -> Iterator[None]:
         yield
 
 
-def _refuse_second_clone(config: settings.Settings) -> None:
+def _claim(config: settings.Settings) -> Claim:
+    """Tell what we may do with the machine. Raises ClusterError where it is another clone's."""
     owner = ownership.read(config.runtime)
     verdict = ownership.judge(owner, config.clone, anything_alive=leftovers.anything_alive(config))
-    if verdict is ownership.Claim.TAKEN and owner is not None:
+    if verdict is Claim.TAKEN and owner is not None:
         raise ownership.refusal(owner, config.instance)
+    return verdict
 
 
 def _clear_what_others_left(config: settings.Settings) -> None:
     owner = ownership.read(config.runtime)
-    if owner is not None and owner.clone == config.clone:
-        return
-    if config.runtime.exists():
-        say(f"clearing what a dead cluster left behind in {config.runtime}")
-        _stop(config, owner.state if owner else config.state)
+    theirs = dataclasses.replace(config, clone=owner.clone) if owner else config
+    say(f"clearing what a dead cluster of {theirs.clone} left behind")
+    lifecycle.stop(theirs)
 
 
-def _start(config: settings.Settings, built: Path) -> None:
-    _prepare(config, built)
-    parts = {part.name: part for part in components.in_order(config, built)}
-    if components.process_of(config, parts["containerd"]).pid() is None and not leftovers.shim_pids(config):
-        _drop_dead_containers(config)
-    _launch(config, [parts.pop(name) for name in ("etcd", "containerd", "kube-apiserver")])
-    _await(config, "kube-apiserver", lambda: api.ready(config))
-    _await(config, "containerd", lambda: containerd.answers(config))
-    archives.ensure_pause(config, built)
-    _launch(config, list(parts.values()))
-    _await(config, "kubelet", lambda: node.is_ready(config))
-    _await(config, "kube-controller-manager", lambda: node.accepts_pods(config))
-    _await(config, "coredns", lambda: ports.is_open("127.0.0.1", config.ports.coredns_ready))
-
-
-def _prepare(config: settings.Settings, built: Path) -> None:
-    config.state.mkdir(parents=True, exist_ok=True)
-    files.write(config.state / ".gitignore", "*\n")
-    ownership.claim(config.runtime, ownership.Owner(config.clone, config.state))
-    network.ensure(config)
-    configuration.ensure(config)
-    binary.link(built, config.programs)
-
-
-def _drop_dead_containers(config: settings.Settings) -> None:
-    """After a reboot or a kill of everything no container lives: containerd starts cleanly without their remains."""
-    leftovers.end_containers(config)
-    leftovers.unmount([config.runtime, config.data / "kubelet"])
-    leftovers.remove_traces(config)
-    shutil.rmtree(containerd.state_directory(config), ignore_errors=True)
-    shutil.rmtree(config.runtime / "addresses", ignore_errors=True)
-
-
-def _launch(config: settings.Settings, parts: Sequence[components.Component]) -> None:
-    for part in parts:
-        process = components.process_of(config, part)
-        if process.pid() is not None:
-            continue
-        ports.require_free(part.name, part.ports)
-        processes.start(process, part.argv, _path())
-
-
-def _await(config: settings.Settings, name: str, ready: processes.Condition) -> None:
-    part = components.Component(name, ())
-    processes.wait_until(ready, START_SECONDS, components.process_of(config, part))
-
-
-def _stop(config: settings.Settings, state: Path) -> None:
-    for part in reversed(components.in_order(config, config.cache)):
-        if part.name == "containerd":
-            leftovers.end_containers(config)
-        processes.stop(components.process_of(config, part), grace=part.grace)
-    leftovers.end_containers(config)
-    leftovers.unmount([config.runtime, state / "data" / "kubelet"])
-    leftovers.remove_traces(config)
-    network.remove(config)
-    shutil.rmtree(config.runtime, ignore_errors=True)
+def _end(config: settings.Settings) -> None:
+    match _claim(config):
+        case Claim.OURS:
+            lifecycle.stop(config)
+        case Claim.LEFT_BEHIND:
+            _clear_what_others_left(config)
+        case Claim.FREE | Claim.TAKEN:
+            return
 
 
 def _forget(state: Path) -> None:
@@ -177,7 +112,3 @@ def _forget(state: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
-
-
-def _path() -> str:
-    return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -34,15 +34,16 @@ def remove(config: settings.Settings) -> None:
     """Remove the bridge and every rule of this cluster, and put the kernel's settings back."""
     if _bridge_exists(config.bridge):
         commands.run(["ip", "link", "delete", config.bridge])
-    commands.succeeds(["nft", "delete", "table", "ip", config.bridge])
+    ours = {("ip", config.bridge)}
     if config.has_service_proxy:
-        for family in ("ip", "ip6"):
-            commands.succeeds(["nft", "delete", "table", family, "kube-proxy"])
+        ours |= {("ip", "kube-proxy"), ("ip6", "kube-proxy")}
+    for family, name in sorted(ours & tables_in(commands.run(["nft", "list", "tables"]))):
+        commands.run(["nft", "delete", "table", family, name])
     _restore_kernel_settings(config.runtime)
 
 
 def loopback_rules(config: settings.Settings) -> str:
-    """nft commands that lead 127.0.0.1:PORT to the apiserver, which listens on the bridge only. Safe to repeat."""
+    """Nft commands that lead 127.0.0.1:PORT to the apiserver, which listens on the bridge only. Safe to repeat."""
     destination = f"{config.bridge_address}:{config.ports.apiserver}"
     return (
         f"table ip {config.bridge}\n"
@@ -56,8 +57,14 @@ def loopback_rules(config: settings.Settings) -> str:
     )
 
 
+def tables_in(listing: str) -> set[tuple[str, str]]:
+    """Family and name of each table in what `nft list tables` prints, one `table FAMILY NAME` a line."""
+    words = [line.split() for line in listing.splitlines()]
+    return {(word[1], word[2]) for word in words if len(word) == 3}
+
+
 def has_bridge_netfilter() -> bool:
-    """Whether packets between two pods of the bridge pass the rules that translate a Service's address back."""
+    """Tell whether packets between two pods of the bridge pass the rules that translate a Service's address back."""
     return Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists()
 
 
@@ -75,7 +82,9 @@ def _ensure_bridge(config: settings.Settings) -> None:
 def _refuse_foreign_route(config: settings.Settings) -> None:
     routes = commands.run(["ip", "-4", "route", "show", "root", str(config.pod_network)]).strip()
     if routes:
-        raise ClusterError(f"{config.pod_network} is in use on this machine: {routes}; choose another CLUSTER_INSTANCE (0 to 9)")
+        raise ClusterError(
+            f"{config.pod_network} is in use on this machine: {routes}; choose another CLUSTER_INSTANCE (0 to 9)"
+        )
 
 
 def _bridge_exists(name: str) -> bool:
@@ -86,7 +95,11 @@ def _remember_kernel_settings(runtime: Path) -> None:
     record = runtime / "kernel-settings.json"
     if record.exists():
         return
-    found = {name: Path("/proc/sys", name).read_text().strip() for name in KERNEL_SETTINGS if Path("/proc/sys", name).exists()}
+    found = {
+        name: Path("/proc/sys", name).read_text().strip()
+        for name in KERNEL_SETTINGS
+        if Path("/proc/sys", name).exists()
+    }
     files.write(record, json.dumps(found, indent=1) + "\n")
 
 

@@ -9,7 +9,7 @@ from devcluster.console import ClusterError
 
 
 def is_ready(config: settings.Settings) -> bool:
-    """Whether the node is registered and Ready."""
+    """Tell whether the node is registered and Ready."""
     try:
         found = api.get(config, f"/api/v1/nodes/{settings.NODE_NAME}")
     except ClusterError:
@@ -18,7 +18,7 @@ def is_ready(config: settings.Settings) -> bool:
 
 
 def accepts_pods(config: settings.Settings) -> bool:
-    """Whether a pod made now in the namespace default would be admitted: its service account is there."""
+    """Tell whether a pod made now in the namespace default would be admitted: its service account is there."""
     try:
         return api.get(config, "/api/v1/namespaces/default/serviceaccounts/default") is not None
     except ClusterError:
@@ -26,7 +26,7 @@ def accepts_pods(config: settings.Settings) -> bool:
 
 
 def has_ready_condition(node: dict[str, Any]) -> bool:
-    """Whether a Node object says Ready=True, and nothing keeps pods off it."""
+    """Tell whether a Node object says Ready=True, and nothing keeps pods off it."""
     conditions = node.get("status", {}).get("conditions", [])
     ready = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
     return ready and not node.get("spec", {}).get("taints")

@@ -10,6 +10,9 @@ from pathlib import Path
 from devcluster import files
 from devcluster.console import ClusterError
 
+RECORD = "owner.json"
+PROGRAM = "hack/cluster"
+
 
 class Claim(Enum):
     """What a clone may do with the machine's ports, bridge and mounts."""
@@ -22,40 +25,42 @@ class Claim(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The clone whose cluster it is, and the state directory to clear when that cluster is dead."""
+    """The clone that claimed the machine last; exists is False once somebody has deleted that clone."""
 
     clone: Path
-    state: Path
+    exists: bool
 
 
 def judge(owner: Owner | None, clone: Path, *, anything_alive: bool) -> Claim:
-    """What `clone` may do, given who claimed the instance last and whether any of its processes lives."""
+    """Decide what `clone` may do, given who claimed the instance last and whether any of its processes lives.
+
+    The cluster of a deleted clone is left behind even while it runs: nobody can end it from there any more.
+    """
     if owner is None:
         return Claim.LEFT_BEHIND if anything_alive else Claim.FREE
     if owner.clone == clone:
         return Claim.OURS
-    return Claim.TAKEN if anything_alive else Claim.LEFT_BEHIND
+    return Claim.TAKEN if anything_alive and owner.exists else Claim.LEFT_BEHIND
 
 
 def read(runtime: Path) -> Owner | None:
-    """The owner on record; None where there is none, or the record is cut off."""
+    """Return the owner on record; None where there is none, or the record cannot be read."""
     try:
-        record = json.loads((runtime / "owner.json").read_text())
-        return Owner(clone=Path(record["clone"]), state=Path(record["state"]))
+        clone = Path(json.loads((runtime / RECORD).read_text())["clone"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return Owner(clone, (clone / PROGRAM).is_dir())
 
 
-def claim(runtime: Path, owner: Owner) -> None:
+def claim(runtime: Path, clone: Path) -> None:
     """Put the owner on record."""
-    record = {"clone": str(owner.clone), "state": str(owner.state)}
-    files.write(runtime / "owner.json", json.dumps(record) + "\n")
+    files.write(runtime / RECORD, json.dumps({"clone": str(clone)}) + "\n")
 
 
 def refusal(owner: Owner, instance: int) -> ClusterError:
-    """The error for a second clone: whose cluster it is, and the command that frees the machine."""
+    """Return the error for a second clone: whose cluster it is, and the command that frees the machine."""
     variable = f"CLUSTER_INSTANCE={instance} " if instance else ""
     return ClusterError(
         f"the cluster that runs on this machine belongs to the clone {owner.clone}; end it with:\n"
-        f"    cd {owner.clone} && {variable}python3 hack/cluster down"
+        f"    cd {owner.clone} && {variable}python3 {PROGRAM} down"
     )

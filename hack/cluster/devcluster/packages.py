@@ -16,12 +16,11 @@ CLUSTER = ("containerd", "runc", "containernetworking-plugins", "nftables", "ipr
 IMAGES = ("mmdebstrap", "buildah")
 
 POLICY = Path("/usr/sbin/policy-rc.d")
-LOG = Path("/tmp/incident-operator-apt.log")
 INSTALL_SECONDS = 600
 
 
-def ensure(wanted: Sequence[str]) -> None:
-    """Install the packages that are not installed yet, saying which."""
+def ensure(wanted: Sequence[str], cache: Path) -> None:
+    """Install the packages that are not installed yet, saying which. apt-get's own words go to apt.log in the cache."""
     absent = missing(wanted, _installed(wanted))
     if not absent:
         return
@@ -29,16 +28,16 @@ def ensure(wanted: Sequence[str]) -> None:
         raise ClusterError(f"there is no apt-get here to install {', '.join(absent)} with; install them by hand")
     say(f"installing Debian packages (apt-get): {' '.join(absent)}")
     with _services_stay_stopped():
-        _install(absent)
+        _install(absent, cache / "apt.log")
 
 
 def missing(wanted: Sequence[str], installed: frozenset[str]) -> tuple[str, ...]:
-    """The packages of `wanted` that are not installed, in the order given."""
+    """Return the packages of `wanted` that are not installed, in the order given."""
     return tuple(name for name in wanted if name not in installed)
 
 
 def installed_in(listing: str) -> frozenset[str]:
-    """The installed packages in what dpkg-query printed, one `STATUS NAME` a line."""
+    """Return the installed packages in what dpkg-query printed, one `STATUS NAME` a line."""
     pairs = [line.split(maxsplit=1) for line in listing.splitlines()]
     return frozenset(pair[1] for pair in pairs if len(pair) == 2 and pair[0] == "ii")
 
@@ -46,20 +45,22 @@ def installed_in(listing: str) -> frozenset[str]:
 def _installed(names: Sequence[str]) -> frozenset[str]:
     command = ["dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Package}\n", *names]
     try:
-        listing = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # exits 1 when one is absent
+        listing = subprocess.run(
+            command, capture_output=True, text=True, check=False
+        ).stdout  # exits 1 when one is absent
     except FileNotFoundError:
         return frozenset()
     return installed_in(listing)
 
 
-def _install(names: Sequence[str]) -> None:
+def _install(names: Sequence[str], log: Path) -> None:
     options = ("-y", "--no-install-recommends")
     command = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", *options, *names]
     try:
-        commands.run_logged(command, LOG, timeout=INSTALL_SECONDS)
+        commands.run_logged(command, log, timeout=INSTALL_SECONDS)
     except ClusterError:
-        commands.run_logged(["apt-get", "update"], LOG, timeout=INSTALL_SECONDS)  # its lists may be old or absent
-        commands.run_logged(command, LOG, timeout=INSTALL_SECONDS)
+        commands.run_logged(["apt-get", "update"], log, timeout=INSTALL_SECONDS)  # its lists may be old or absent
+        commands.run_logged(command, log, timeout=INSTALL_SECONDS)
 
 
 @contextlib.contextmanager

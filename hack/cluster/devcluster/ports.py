@@ -17,11 +17,13 @@ def require_free(name: str, wanted: Iterable[tuple[str, int]]) -> None:
             try:
                 probe.bind((address, port))
             except OSError as error:
-                raise ClusterError(f"{name} cannot listen on {address}:{port}: {error.strerror}{_holder(port)}") from None
+                raise ClusterError(
+                    f"{name} cannot listen on {address}:{port}: {error.strerror}{_holder(port)}"
+                ) from None
 
 
 def is_open(address: str, port: int) -> bool:
-    """Whether something accepts connections there."""
+    """Tell whether something accepts connections there."""
     try:
         socket.create_connection((address, port), timeout=1).close()
     except OSError:

@@ -15,6 +15,7 @@ from devcluster import commands
 from devcluster.console import ClusterError
 
 MARK = "INCIDENT_OPERATOR_PROCESS"
+DEAD = frozenset({"", "Z", "X"})  # what state() says of a process that runs no more
 POLL_SECONDS = 0.05
 # The shell writes its own pid and then becomes the program, so that no crash of ours can lose the pid of what we started.
 Condition = Callable[[], bool]
@@ -76,8 +77,8 @@ def terminate(pid: int, marked_by: Path, *, grace: float) -> None:
 
 
 def is_marked(pid: int, pid_file: Path) -> bool:
-    """Whether the process lives (a zombie does not) and was started with this pid file."""
-    if state(pid) in {"", "Z", "X"}:
+    """Tell whether the process lives (a zombie does not) and was started with this pid file."""
+    if state(pid) in DEAD:
         return False
     with contextlib.suppress(OSError):
         return f"{MARK}={pid_file}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
@@ -85,7 +86,7 @@ def is_marked(pid: int, pid_file: Path) -> bool:
 
 
 def state(pid: int) -> str:
-    """The kernel's letter for the state of a process; empty where there is none."""
+    """Return the kernel's letter for the state of a process; empty where there is none."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
@@ -97,7 +98,11 @@ def wait_until(ready: Condition, seconds: float, process: Process) -> None:
     deadline = time.monotonic() + seconds
     while not ready():
         if process.pid_file.exists() and process.pid() is None:
-            raise ClusterError(f"{process.name} ended as it started; the end of {process.log}:{commands.tail(process.log)}")
+            raise ClusterError(
+                f"{process.name} ended as it started; the end of {process.log}:{commands.tail(process.log)}"
+            )
         if time.monotonic() > deadline:
-            raise ClusterError(f"{process.name} is not ready after {seconds:.0f}s; the end of {process.log}:{commands.tail(process.log)}")
+            raise ClusterError(
+                f"{process.name} is not ready after {seconds:.0f}s; the end of {process.log}:{commands.tail(process.log)}"
+            )
         time.sleep(POLL_SECONDS)

@@ -13,6 +13,7 @@ from devcluster.console import ClusterError
 
 CLONE = Path(__file__).resolve().parents[3]
 BINARY_SOURCE = Path(__file__).resolve().parents[1] / "bin"
+MANIFESTS = Path(__file__).resolve().parents[1] / "manifests"
 BASES_FILE = CLONE / "hack" / "images" / "bases.json"
 RUNTIME_ROOT = Path("/run/incident-operator")
 
@@ -67,22 +68,27 @@ class Settings:
 
     @property
     def kubeconfig(self) -> Path:
+        """The administrator's."""
         return self.state / "kubeconfig"
 
     @property
     def logs(self) -> Path:
+        """One file per component, the audit log, and pods' logs."""
         return self.state / "logs"
 
     @property
     def data(self) -> Path:
+        """What etcd, containerd and the kubelet keep."""
         return self.state / "data"
 
     @property
     def certificates(self) -> Path:
+        """Keys and certificates of the authority and all components."""
         return self.state / "pki"
 
     @property
     def configuration(self) -> Path:
+        """Configuration files and kubeconfigs of the components."""
         return self.state / "config"
 
     @property
@@ -92,18 +98,22 @@ class Settings:
 
     @property
     def images(self) -> Path:
+        """Archives of the images that were built."""
         return self.state / "images"
 
     @property
     def containerd_socket(self) -> Path:
+        """Short, since the kernel allows 107 characters."""
         return self.runtime / "containerd.sock"
 
     @property
     def bridge(self) -> str:
+        """The network device that pods hang on."""
         return f"incident{self.instance}"
 
     @property
     def pod_network(self) -> ipaddress.IPv4Network:
+        """Addresses of pods; the first is the host's."""
         return ipaddress.IPv4Network(f"10.244.{self.instance}.0/24")
 
     @property
@@ -113,10 +123,12 @@ class Settings:
 
     @property
     def service_network(self) -> ipaddress.IPv4Network:
+        """Addresses of Services; the first is the apiserver's."""
         return ipaddress.IPv4Network(f"10.96.{self.instance}.0/24")
 
     @property
     def ports(self) -> Ports:
+        """The instance's block of ports."""
         first = 26400 + 100 * self.instance
         return Ports(
             apiserver=first + 43,
@@ -133,10 +145,12 @@ class Settings:
 
     @property
     def apiserver_url(self) -> str:
+        """The apiserver as components and pods reach it."""
         return f"https://{self.bridge_address}:{self.ports.apiserver}"
 
     @property
     def loopback_url(self) -> str:
+        """The apiserver as people and their programs reach it."""
         return f"https://127.0.0.1:{self.ports.apiserver}"
 
     @property
@@ -146,7 +160,7 @@ class Settings:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ, clone: Path = CLONE) -> Settings:
-    """Settings of the instance that CLUSTER_INSTANCE names (0 to 9; 0 where it is not set).
+    """Return the settings of the instance that CLUSTER_INSTANCE names (0 to 9; 0 where it is not set).
 
     Raises ClusterError for any other value.
     """

@@ -2,25 +2,36 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
+from incident_operator.api import rules
 from incident_operator.api.meta import DnsLabel, Duration, Model, ObjectName
 
 Value = str | int | float | bool | list[Any] | dict[str, Any] | None
 Text = Annotated[str, Field(max_length=4096)]
 Statement = Annotated[str, Field(min_length=1, max_length=16384)]
 """SQL or PromQL text. It is a literal: values come in through `params`, never through `${…}`."""
-WorkloadRef = Annotated[str, Field(pattern=r"^(deployment|statefulset|daemonset)/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+WorkloadRef = Annotated[str, Field(pattern=r"^(deployment|statefulset|daemonset)/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=270)]
 """A workload as kubectl writes it, e.g. `deployment/scheduler`."""
+ScalableRef = Annotated[str, Field(pattern=r"^(deployment|statefulset)/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=270)]
+"""A workload that has replicas, as kubectl writes it."""
 Params = Annotated[dict[str, Any], Field(max_length=64)]
+Selector = Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(min_length=1, max_length=16)]
+"""Labels that all must match; never empty, which would mean every object of the namespace."""
+
+ACTION_KEYS = {"logs": "logs", "get": "get", "promql": "promql", "http": "http", "sqlQuery": "sql_query",
+               "sqlExecute": "sql_execute", "scale": "scale", "job": "job"}  # fmt: skip
+"""Action keys as written in a Runbook, with the model's field."""
 
 
 class Logs(Model):
     """Reads Pod logs (effect: read). `result`: {pods: [name], lines: [text], matches: [{group: text}]}."""
 
+    model_config = ConfigDict(json_schema_extra=rules.validations(rules.exactly_one("source", ["from", "selector"])))
+
     source: Annotated[WorkloadRef | None, Field(alias="from")] = None
     """The workload whose Pods are read; either this or `selector`."""
-    selector: Annotated[dict[str, str] | None, Field(max_length=16)] = None
+    selector: Selector | None = None
     """Labels of the Pods to read."""
     container: DnsLabel | None = None
     tail: Annotated[int, Field(ge=1, le=5000)] = 200
@@ -33,10 +44,20 @@ class Logs(Model):
 class Get(Model):
     """Reads Kubernetes objects (effect: read). `result`: {object: {…}} by name, {items: […]} by selector."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules.validations(
+            rules.exactly_one("way to find objects", ["name", "selector"]),
+            rules.rule(
+                "self.apiVersion != 'v1' || self.kind != 'Secret'",
+                "Secrets are never read into an Incident; name them in a Connection's secretRef",
+            ),
+        )
+    )
+
     api_version: Annotated[str, Field(max_length=253)]
     kind: Annotated[str, Field(max_length=63)]
     name: Text | None = None
-    selector: Annotated[dict[str, str] | None, Field(max_length=16)] = None
+    selector: Selector | None = None
 
 
 class Promql(Model):
@@ -54,6 +75,16 @@ class Http(Model):
     Effect: read for GET, HEAD or `safe`; keyed-call with `idempotencyKey`; else unkeyed.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra=rules.validations(
+            rules.rule(
+                "!has(self.idempotencyKey) || !(has(self.safe) && self.safe) && !(self.method in ['GET', 'HEAD'])",
+                "idempotencyKey is for requests that change something; this one only reads",
+            ),
+            rules.rule("!has(self.body) || !(self.method in ['GET', 'HEAD'])", "GET and HEAD carry no body"),
+        )
+    )
+
     connection: ObjectName
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     path: Annotated[str, Field(pattern=r"^/", max_length=2048)] = "/"
@@ -64,7 +95,7 @@ class Http(Model):
     body: Text | None = None
     safe: bool = False
     """Declares that this request changes nothing, whatever its method."""
-    idempotency_key: Annotated[str | None, Field(max_length=63)] = None
+    idempotency_key: Annotated[str | None, Field(max_length=63, pattern=r"^[A-Za-z0-9][-A-Za-z0-9]*$")] = None
     """Header in which the service honours an idempotency key; the step key is sent in it."""
 
 
@@ -92,6 +123,19 @@ class SqlExecute(Model):
     in an undo to the key of the step being undone.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra=rules.validations(
+            rules.rule(
+                "has(self.statement) != (has(self.statements) && self.statements.size() > 0)",
+                "either statement or statements, not both and not neither",
+            ),
+            rules.rule(
+                "has(self.statement) || !has(self.params)",
+                "params go with each of statements; here they belong to none",
+            ),
+        )
+    )
+
     connection: ObjectName
     statement: Statement | None = None
     """A single statement; either this or `statements`."""
@@ -107,8 +151,18 @@ class SqlExecute(Model):
 class Scale(Model):
     """Scales a workload (effect: k8s-patch, naturally undoable). `result`: {before, after}."""
 
-    target: WorkloadRef
-    replicas: Annotated[int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True})]
+    model_config = ConfigDict(
+        json_schema_extra=rules.validations(
+            rules.rule(
+                "type(self.replicas) == int ? self.replicas >= 0 && self.replicas <= self.maxReplicas"
+                " : self.replicas.contains('${')",
+                "replicas is a number from 0 to maxReplicas, or an expression for one: ${…}",
+            )
+        )
+    )
+
+    target: ScalableRef
+    replicas: Annotated[int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True, "maxLength": 1024})]
     """The wanted number, or an expression for it, e.g. `${steps.deploy.outputs.replicas + 2}`."""
     max_replicas: Annotated[int, Field(ge=0, le=1000)] = 100
     """Above this the step fails instead of scaling."""
@@ -117,11 +171,11 @@ class Scale(Model):
 class Job(Model):
     """Runs a Job to completion (effect: k8s-create). `result`: {succeeded, exitCode, log: [last lines], pod}."""
 
+    model_config = ConfigDict(json_schema_extra=rules.validations(rules.exactly_one("source", ["from", "template"])))
+
     source: Annotated[WorkloadRef | None, Field(alias="from")] = None
     """The workload whose Pod template is used; either this or `template`."""
-    template: Annotated[
-        dict[str, Any] | None, Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
-    ] = None
+    template: dict[str, Any] | None = None
     """A Pod template: {metadata, spec}."""
     container: DnsLabel | None = None
     """The container that runs `command`; the first one unless named."""
@@ -130,8 +184,13 @@ class Job(Model):
     env: Annotated[dict[str, Text], Field(max_length=64)] = Field(default_factory=dict)
 
 
+EXACTLY_ONE_ACTION = rules.exactly_one("action", ACTION_KEYS)
+
+
 class ActionHolder(Model):
     """Carries exactly one action, under its own key."""
+
+    model_config = ConfigDict(json_schema_extra=rules.validations(EXACTLY_ONE_ACTION))
 
     logs: Logs | None = None
     get: Get | None = None
@@ -146,11 +205,6 @@ class ActionHolder(Model):
     def action(self) -> tuple[str, Model]:
         """The action's key as it is written (`sqlQuery`) and its model; the CRD guarantees exactly one."""
         return next(found for found in _actions(self))
-
-
-ACTION_KEYS = {"logs": "logs", "get": "get", "promql": "promql", "http": "http", "sqlQuery": "sql_query",
-               "sqlExecute": "sql_execute", "scale": "scale", "job": "job"}  # fmt: skip
-"""Action keys as written in a Runbook, with the model's field."""
 
 
 def _actions(holder: ActionHolder) -> list[tuple[str, Model]]:

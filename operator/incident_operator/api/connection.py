@@ -3,9 +3,10 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from incident_operator.api.meta import Condition, Model, NameRef, ObjectMeta
+from incident_operator.api import rules
+from incident_operator.api.meta import Conditions, Model, NameRef, ObjectMeta
 
 
 class ConnectionType(StrEnum):
@@ -40,6 +41,16 @@ class HttpEndpoint(Model):
 class ConnectionSpec(Model):
     """Where it is, and which Secret opens it."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules.validations(
+            rules.explained(
+                " && ".join(f"has(self.{kind}) == (self.type == '{kind}')" for kind in ConnectionType),
+                "exactly the member that type names has to be set",
+                "'type is ' + self.type + ', so exactly spec.' + self.type + ' has to be set'",
+            )
+        )
+    )
+
     type: ConnectionType
     postgres: Postgres | None = None
     http: HttpEndpoint | None = None
@@ -53,7 +64,7 @@ class ConnectionStatus(Model):
 
     used_by: int = 0
     """Runbooks that name it."""
-    conditions: Annotated[list[Condition], Field(max_length=16)] = Field(default_factory=list)
+    conditions: Conditions = Field(default_factory=list)
 
 
 class Connection(Model):

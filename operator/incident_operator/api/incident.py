@@ -3,9 +3,10 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from incident_operator.api.meta import Condition, Model, NameRef, ObjectMeta, Severity, Timestamp
+from incident_operator.api import rules
+from incident_operator.api.meta import Conditions, Model, NameRef, ObjectMeta, Severity, Timestamp
 from incident_operator.api.runbook import Stage
 
 
@@ -30,12 +31,25 @@ class Alert(Model):
     generator_url: Annotated[str, Field(alias="generatorURL", max_length=2048)] = ""
 
 
+def _immutable(field: str) -> rules.Extra:
+    return rules.rule(
+        f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+        f"{field} is immutable: it says which trouble this Incident is about",
+    )
+
+
 class IncidentSpec(Model):
     """The alerts, and the Runbook that answers them. The operator's; a person opens one with the same fields."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules.validations(
+            *(_immutable(field) for field in ("runbookRef", "severity", "group")),
+        )
+    )
+
     runbook_ref: NameRef | None = None
     severity: Severity = Severity.P2
-    group: Annotated[dict[str, str], Field(max_length=16)] = Field(default_factory=dict)
+    group: Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = Field(default_factory=dict)
     """The values of the Runbook's `groupBy` labels."""
     common_labels: Annotated[dict[str, str], Field(max_length=64)] = Field(default_factory=dict)
     alerts: Annotated[list[Alert], Field(max_length=2500)] = Field(default_factory=list)
@@ -111,12 +125,8 @@ class StepRecord(Model):
     """A retry waits until then."""
     reason: Annotated[str, Field(max_length=128)] = ""
     summary: Annotated[str, Field(max_length=512)] = ""
-    outputs: Annotated[
-        dict[str, Any] | None, Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
-    ] = None
-    captured: Annotated[
-        dict[str, Any] | None, Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
-    ] = None
+    outputs: dict[str, Any] | None = None
+    captured: dict[str, Any] | None = None
     """What the action needs to take its effect back, e.g. {before: 2, after: 5}."""
     evidence: Annotated[str | None, Field(max_length=80)] = None
     """Digest of the full result, `sha256:…`; the text is in the evidence ConfigMap under the step's name."""
@@ -130,9 +140,7 @@ class PlanEntry(Model):
     attempt: int
     do: Annotated[str, Field(max_length=16384)]
     """The act in one sentence or statement, e.g. `create Job prod/rebuild-3b9d from deployment/scheduler`."""
-    details: Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})] = Field(
-        default_factory=dict
-    )
+    details: dict[str, Any] = Field(default_factory=dict)
     """Command, bound parameters, target uids, limits, timeout, attempts allowed."""
     in_trial: Annotated[str | None, Field(max_length=512)] = None
     """What a rolled-back trial run did; binds for the plan's first step only."""
@@ -256,17 +264,19 @@ class IncidentStatus(Model):
     mitigated_after: Annotated[str, Field(max_length=32)] = ""
     """For `kubectl get -o wide`: `2m10s`."""
     runbook_revision: Annotated[str, Field(max_length=253)] = ""
-    parameters: Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})] = (
-        Field(default_factory=dict)
-    )
+    parameters: dict[str, Any] = Field(default_factory=dict)
     times: Times = Field(default_factory=Times)
     objectives: Annotated[list[Objective], Field(max_length=3)] = Field(default_factory=list)
-    conditions: Annotated[list[Condition], Field(max_length=16)] = Field(default_factory=list)
-    steps: Annotated[list[StepRecord], Field(max_length=200)] = Field(default_factory=list)
+    conditions: Conditions = Field(default_factory=list)
+    steps: Annotated[list[StepRecord], Field(max_length=500, json_schema_extra=rules.keyed_by("name"))] = Field(
+        default_factory=list
+    )
     pending_approval: PendingApproval | None = None
     approvals: Annotated[list[ApprovalRecord], Field(max_length=20)] = Field(default_factory=list)
     pending_answer: PendingAnswer | None = None
     answers: Annotated[list[HandledAnswer], Field(max_length=50)] = Field(default_factory=list)
+    written_by: Annotated[str, Field(max_length=64)] = ""
+    """Which operator process wrote this, and its how-manieth write: how a process knows its own write again."""
 
 
 class Incident(Model):

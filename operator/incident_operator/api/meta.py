@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
 
+from incident_operator.api import rules
+
 GROUP = "incidents.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -86,6 +88,9 @@ class Condition(Model):
     message: Annotated[str, Field(max_length=4096)] = ""
     last_transition_time: Timestamp
     observed_generation: int | None = None
+
+
+Conditions = Annotated[list[Condition], Field(max_length=16, json_schema_extra=rules.keyed_by("type"))]
 
 
 class ObjectMeta(Model):

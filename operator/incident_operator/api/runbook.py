@@ -3,12 +3,13 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from incident_operator.api.actions import ActionHolder
+from incident_operator.api import rules
+from incident_operator.api.actions import EXACTLY_ONE_ACTION, ActionHolder
 from incident_operator.api.meta import (
     Cel,
-    Condition,
+    Conditions,
     DnsLabel,
     Duration,
     Model,
@@ -47,6 +48,13 @@ class UndoOn(StrEnum):
 class Until(Model):
     """Polls a step until its `expect` is true."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules.validations(
+            rules.rule("duration(self.every) > duration('0s')", "every has to be longer than 0s"),
+            rules.rule("duration(self.every) <= duration(self.__for__)", "every may not be longer than for"),
+        )
+    )
+
     every: Duration
     for_: Annotated[Duration, Field(alias="for")]
 
@@ -60,6 +68,12 @@ class Retry(Model):
 
 class ApprovalPolicy(Model):
     """How a step asks for approval."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules.validations(
+            rules.rule("duration(self.expiresAfter) > duration('0s')", "expiresAfter has to be longer than 0s")
+        )
+    )
 
     expires_after: Duration = "30m"
     alone: bool = False
@@ -80,6 +94,23 @@ class Probe(ActionHolder):
 class Step(ActionHolder):
     """One step: exactly one action, and the conditions around it."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules.validations(
+            EXACTLY_ONE_ACTION,
+            rules.rule("!has(self.until) || has(self.expect)", "until polls expect, so it needs one"),
+            rules.rule(
+                "!has(self.undoOn) || has(self.undo) || has(self.scale)",
+                "undoOn says when to undo, but this step has no undo",
+            ),
+            rules.rule(
+                "!has(self.timeout) || duration(self.timeout) > duration('0s')", "timeout has to be longer than 0s"
+            ),
+            rules.rule(
+                "!self.name.startsWith('undo-')", "undo-… is the name of a step's undo; call this step something else"
+            ),
+        )
+    )
+
     name: DnsLabel
     description: Annotated[str, Field(max_length=1024)] = ""
     when: Cel | None = None
@@ -93,7 +124,7 @@ class Step(ActionHolder):
     on_failure: OnFailure | None = None
     approval: ApprovalPolicy | None = None
     undo: Undo | None = None
-    undo_on: Annotated[list[UndoOn], Field(max_length=2)] = Field(default_factory=lambda: [UndoOn.RESOLVED])
+    undo_on: Annotated[list[UndoOn], Field(max_length=2, json_schema_extra=rules.unordered())] = Field(default_factory=lambda: [UndoOn.RESOLVED])
     probe: Probe | None = None
     protective: bool = False
     """In mitigate: contains harm and cannot be undone; asks unless the operator's settings allow it unasked."""
@@ -111,8 +142,26 @@ class ParameterType(StrEnum):
     DURATION = "duration"
 
 
+def _only_for(kind: str, field: str) -> rules.Extra:
+    return rules.rule(f"!has(self.{field}) || self.type == '{kind}'", f"{field} is for parameters of type {kind}")
+
+
 class Parameter(Model):
     """A typed, validated value taken from the alert: the only way from a label to a step."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules.validations(
+            rules.rule("has(self.from) || has(self.default)", "a parameter needs from, or default, or both"),
+            _only_for("string", "pattern"),
+            _only_for("string", "enum"),
+            _only_for("int", "min"),
+            _only_for("int", "max"),
+            rules.rule("!has(self.min) || !has(self.max) || self.min <= self.max", "min may not be above max"),
+            rules.rule(
+                "!has(self.enum) || !has(self.default) || self.default in self.enum", "default has to be one of enum"
+            ),
+        )
+    )
 
     name: Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=63)]
     type: ParameterType
@@ -121,7 +170,13 @@ class Parameter(Model):
     default: Annotated[str | None, Field(max_length=253)] = None
     pattern: Annotated[str | None, Field(max_length=253)] = None
     """RE2 that the whole of a string must match."""
-    enum: Annotated[list[Annotated[str, Field(max_length=253)]] | None, Field(max_length=64)] = None
+    enum: (
+        Annotated[
+            list[Annotated[str, Field(max_length=253)]],
+            Field(min_length=1, max_length=64, json_schema_extra=rules.unordered()),
+        ]
+        | None
+    ) = None
     min: int | None = None
     max: int | None = None
 
@@ -143,11 +198,24 @@ class Review(Model):
     tags: Annotated[list[Annotated[str, Field(max_length=63)]], Field(max_length=20)] = Field(default_factory=list)
 
 
-Steps = Annotated[list[Step], Field(max_length=50)]
+Steps = Annotated[list[Step], Field(max_length=50, json_schema_extra=rules.keyed_by("name"))]
+
+_ALL_STEP_NAMES = " + ".join(
+    f"(has(self.{stage.value}) ? self.{stage.value}.map(step, step.name) : [])" for stage in Stage
+)
 
 
 class RunbookSpec(Model):
     """What to do, for which alerts, as whom."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules.validations(
+            rules.rule(
+                f"[{_ALL_STEP_NAMES}].all(names, names.all(name, names.exists_one(other, other == name)))",
+                "a step's name is unique in the whole Runbook, whatever its stage",
+            ),
+        )
+    )
 
     title: Annotated[str, Field(min_length=1, max_length=253)]
     description: Annotated[str, Field(max_length=4096)] = ""
@@ -163,7 +231,9 @@ class RunbookSpec(Model):
     objectives: Objectives = Field(default_factory=Objectives)
     resolve_timeout: Duration = "1h"
     """How long after verification the alert may go on firing before a human is called."""
-    parameters: Annotated[list[Parameter], Field(max_length=32)] = Field(default_factory=list)
+    parameters: Annotated[list[Parameter], Field(max_length=32, json_schema_extra=rules.keyed_by("name"))] = Field(
+        default_factory=list
+    )
     diagnose: Steps = Field(default_factory=list)
     mitigate: Steps = Field(default_factory=list)
     remediate: Steps = Field(default_factory=list)
@@ -205,7 +275,7 @@ class RunbookStatus(Model):
     last_incident: LastIncident | None = None
     last: Annotated[str, Field(max_length=128)] = ""
     """The newest closed Incident, for `kubectl get`: `Resolved 2025-10-21T01:02:03Z`."""
-    conditions: Annotated[list[Condition], Field(max_length=16)] = Field(default_factory=list)
+    conditions: Conditions = Field(default_factory=list)
 
 
 class Runbook(Model):

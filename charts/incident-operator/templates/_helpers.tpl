@@ -1,0 +1,33 @@
+{{- define "incident-operator.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "incident-operator.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (include "incident-operator.fullname" .) -}}
+{{- end -}}
+
+{{- /* The operator's own user name, which the admission policies trust. */ -}}
+{{- define "incident-operator.username" -}}
+system:serviceaccount:{{ .Release.Namespace }}:{{ include "incident-operator.serviceAccount" . }}
+{{- end -}}
+
+{{- define "incident-operator.tokenSecret" -}}
+{{- .Values.webhook.token.existingSecret | default (printf "%s-webhook" (include "incident-operator.fullname" .)) -}}
+{{- end -}}
+
+{{- define "incident-operator.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "incident-operator.labels" -}}
+{{ include "incident-operator.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: {{ .Chart.Name }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}

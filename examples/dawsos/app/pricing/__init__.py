@@ -1,0 +1,1 @@
+"""What the scheduler and the API share: the calendar and the database."""

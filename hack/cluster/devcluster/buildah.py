@@ -1,0 +1,67 @@
+"""Building images without a docker engine: Debian's buildah, on a base image made here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from devcluster import bases, commands, files, images, mounts, packages, settings
+
+BUILD_SECONDS = 1800
+WANTED_OF_HOST = (Path("/etc/ssl/certs"), Path("/etc/pip.conf"))
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """buildah's own storage, apart from any other of this user."""
+
+    cache: Path
+    driver: str
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What every command of buildah is told."""
+        running = settings.RUNTIME_ROOT / "buildah"
+        return ("--root", str(self.cache / "buildah"), "--runroot", str(running), "--storage-driver", self.driver)
+
+
+def build(request: images.Request, name: str, base: bases.Base, output: Path, log: Path) -> None:
+    """Build an image on a base and write it as an OCI archive."""
+    packages.ensure(packages.IMAGES, base.cache)
+    storage = Storage(base.cache, "overlay" if mounts.can_hold_overlays(base.cache) else "vfs")
+    with files.locked(base.cache / "buildah.lock"):
+        if not commands.succeeds(["buildah", *storage.options, "inspect", "--type", "image", base.reference]):
+            commands.run(pull_command(storage, base), timeout=BUILD_SECONDS)
+        volumes = [path for path in WANTED_OF_HOST if path.exists()]
+        commands.run_logged(build_command(storage, request, name, base, volumes), log, timeout=BUILD_SECONDS)
+        commands.run(push_command(storage, name, output), timeout=BUILD_SECONDS)
+
+
+def pull_command(storage: Storage, base: bases.Base) -> list[str]:
+    """Return the command that takes the base out of its archive."""
+    return ["buildah", *storage.options, "pull", f"oci-archive:{base.archive}"]
+
+
+def build_command(
+    storage: Storage, request: images.Request, name: str, base: bases.Base, volumes: Sequence[Path]
+) -> list[str]:
+    """Return buildah's command line.
+
+    Chroot isolation needs no more rights than root in a container has. volumes are files of the host, mounted read-only
+    while building: pip needs the host's certificate authorities and its own settings, where there are any.
+    """
+    options = ["--isolation", "chroot", "--network", "host", "--pull-never", "--layers"]
+    arguments = [word for given in _arguments(request, base) for word in ("--build-arg", given)]
+    mounted = [word for path in volumes for word in ("--volume", f"{path}:{path}:ro")]
+    named = ["--tag", name, "--file", str(request.file)]
+    return ["buildah", *storage.options, "bud", *options, *named, *arguments, *mounted, str(request.context)]
+
+
+def push_command(storage: Storage, name: str, output: Path) -> list[str]:
+    """Return the command that writes the image to a file, under its full name."""
+    return ["buildah", *storage.options, "push", name, f"oci-archive:{output}:{name}"]
+
+
+def _arguments(request: images.Request, base: bases.Base) -> tuple[str, ...]:
+    return (f"BASE_IMAGE={base.reference}", *request.arguments)

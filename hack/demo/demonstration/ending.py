@@ -1,0 +1,57 @@
+"""The last words: how long it took, what to try next, or what went wrong."""
+
+from datetime import datetime
+
+from rich.console import Console
+from rich.markup import escape
+
+from demonstration import manifests, shell
+from demonstration.incidents import Incident
+from demonstration.people import Cast
+from demonstration.terminal import duration
+
+PROD = f"-n {manifests.NAMESPACE}"
+
+
+def tell_times(console: Console, incident: Incident, *, set_up: float, night: float) -> None:
+    """One line with the times that matter."""
+    times = incident.status["times"]
+    mitigated, resolved = (_between(times, "detected", name) for name in ("mitigated", "resolved"))
+    console.print(
+        f"\n[bold green]Resolved.[/bold green] Users were served again {duration(mitigated)} after the alert came in, and it was"
+        f" over after {duration(resolved)}. Set-up {duration(set_up)}, the night {duration(night)}.",
+        soft_wrap=True,
+    )
+
+
+def tell_next(console: Console, cast: Cast, name: str) -> None:
+    """Commands to go on with, while everything is left running."""
+    lines = (
+        'eval "$(python3 hack/cluster env)"',
+        "kubectl get incidents -A",
+        f"kubectl describe incident {name} {PROD}",
+        f"kubectl get runbooks,connections {PROD}",
+        f"kubectl set env deployment/providers BROKEN=fmp {PROD}      # and tomorrow night?",
+        f"KUBECONFIG={cast.alice.kubeconfig} kubectl auth whoami",
+        "make cluster-down                                          # stop it; `make cluster-reset` forgets it too",
+    )
+    console.print("\nLeft running. To try next:")
+    for line in lines:
+        console.print(f"  {line}", style="cyan", soft_wrap=True, markup=False)
+
+
+def tell_failure(console: Console, failure: shell.Failure) -> None:
+    """What did not happen, and where to look; everything is left as it is for that."""
+    console.print(f"\n[bold red]The demonstration stopped:[/bold red] {escape(str(failure))}", soft_wrap=True)
+    console.print("\nEverything is left as it is. To look:")
+    for line in (
+        'eval "$(python3 hack/cluster env)"',
+        f"kubectl get incidents,pods {PROD}; kubectl describe incidents {PROD}",
+        "kubectl logs deployment/incident-operator -n incident-operator --tail=50",
+    ):
+        console.print(f"  {line}", style="cyan", soft_wrap=True, markup=False)
+
+
+def _between(times: dict[str, str], start: str, end: str) -> float:
+    first, last = (datetime.fromisoformat(times[name]) for name in (start, end))
+    return (last - first).total_seconds()

@@ -1,0 +1,69 @@
+"""Puts the sample platform into a cluster and takes it away again; the end-to-end tests use it too."""
+
+from datetime import datetime
+
+from demonstration import manifests, shell, timings
+from demonstration.cluster import Cluster
+
+IMAGE = "dawsos:dev"
+DOCKERFILE = "examples/dawsos/Dockerfile"
+DEPLOYMENTS = ("database", "providers", "scheduler", "api", "prometheus", "alertmanager")
+PART_OF = "app.kubernetes.io/part-of"
+
+
+def remove(cluster: Cluster) -> None:
+    """Delete the sample's namespace and wait until it is gone. Refuses a namespace of that name that is not the sample's."""
+    found = cluster.get("namespace", manifests.NAMESPACE)
+    if found is None:
+        return
+    if found["metadata"].get("labels", {}).get(PART_OF) != manifests.SAMPLE:
+        raise shell.Failure(f"namespace {manifests.NAMESPACE} is not the sample's (label {PART_OF}); it is left alone")
+    cluster.kubectl("delete", "namespace", manifests.NAMESPACE, "--wait", "--timeout=180s", timeout=190)
+
+
+def deploy(cluster: Cluster, receiver_token: str, now: datetime, receiver_url: str = "") -> None:
+    """Deploy the platform with short times and wait until it is ready: it is the eve of `now`, and all is well.
+
+    `receiver_url` replaces the address to which Alertmanager posts.
+    """
+    objects = timings.shortened(manifests.platform(), now)
+    if receiver_url:
+        objects = timings.posting_to(objects, receiver_url)
+    cluster.apply(objects[:1])
+    cluster.apply([*manifests.credentials(receiver_token), manifests.database_sql(), *objects[1:]])
+    cluster.roll_out(manifests.NAMESPACE, *DEPLOYMENTS)
+
+
+def night_command(at: datetime) -> tuple[str, ...]:
+    """The kubectl words that make it night at that moment (UTC, some seconds ahead)."""
+    values = [f"{name}={value}" for name, value in timings.night(at).items()]
+    return ("set", "env", "deployment/scheduler", "deployment/api", *values, "-n", manifests.NAMESPACE)
+
+
+def night(cluster: Cluster, at: datetime) -> None:
+    """Turn the calendar: the nightly job builds the next pack at that moment (UTC, some seconds ahead)."""
+    cluster.kubectl(*night_command(at))
+    cluster.roll_out(manifests.NAMESPACE, "scheduler", "api")
+
+
+def break_provider(cluster: Cluster, name: str) -> None:
+    """Take one of polygon, fmp, fred down, and wait until it is."""
+    cluster.kubectl("set", "env", "deployment/providers", f"BROKEN={name}", "-n", manifests.NAMESPACE)
+    cluster.roll_out(manifests.NAMESPACE, "providers")
+
+
+def repair_providers(cluster: Cluster) -> None:
+    """Bring every provider back, and wait until it is."""
+    cluster.kubectl("set", "env", "deployment/providers", "BROKEN-", "-n", manifests.NAMESPACE)
+    cluster.roll_out(manifests.NAMESPACE, "providers")
+
+
+def execute(cluster: Cluster) -> str:
+    """What /execute answers a client: `HTTP 200 OK` and the body on the next line."""
+    return cluster.kubectl("exec", "deployment/api", "-n", manifests.NAMESPACE, "--", "python3", "-m", "api.check")
+
+
+def query(cluster: Cluster, statement: str) -> str:
+    """What the database answers its administrator, as psql prints it without decoration."""
+    words = ("--host=/tmp", "--username=postgres", "--dbname=dawsos", "--no-align", "--tuples-only", "--command", statement)
+    return cluster.kubectl("exec", "deployment/database", "-n", manifests.NAMESPACE, "--", "psql", *words).strip()

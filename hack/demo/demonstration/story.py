@@ -1,0 +1,123 @@
+"""One night, scene by scene. A scene raises shell.Failure where something does not happen in its time."""
+
+from datetime import UTC, datetime, timedelta
+
+from demonstration import chart, incidents, manifests, platform, refusals, shell, waiting
+from demonstration.incidents import Incident
+from demonstration.people import Cast, Person
+from demonstration.teller import PROD, Teller
+from demonstration.terminal import Story
+
+NIGHT_IN = timedelta(seconds=4)
+STEPS = '{range .status.steps[?(@.stage=="%s")]}{.name}{"\\t"}{.state}{"\\t"}{.summary}{"\\n"}{end}'
+
+
+def tell(story: Story, cast: Cast) -> Incident:
+    """Tell the whole night; returns the Incident at its end."""
+    teller = Teller(story, cast)
+    _the_build_fails(teller)
+    name = _the_alert(teller)
+    _diagnosis(teller, name)
+    _mitigation(teller, name)
+    incident = _the_question(teller, name)
+    refusals.tell(teller, incident)
+    _approval(teller, incident)
+    _remediation(teller, name)
+    _recovery(teller, name)
+    return _report(teller, name)
+
+
+def _the_build_fails(teller: Teller) -> None:
+    story, admin = teller.story, teller.cast.admin
+    story.chapter("Midnight")
+    story.happens("Users are served; Polygon, which sells the platform its prices, goes down.")
+    teller.asks_api(200)
+    teller.does(admin, f"kubectl set env deployment/providers BROKEN=polygon {PROD}")
+    admin.cluster.roll_out(manifests.NAMESPACE, "providers")
+    story.happens("The nightly build begins. (The calendar is turned by hand; the rest of the night is real.)")
+    at = datetime.now(UTC) + NIGHT_IN  # noqa: TID251
+    teller.does(admin, " ".join(("kubectl", *platform.night_command(at))))
+    waiting.until("the failure of the nightly build", lambda: _failure_line(admin) or None, 60)
+    story.happens("It fails: yesterday's prices have ended, and there are no new ones.")
+    teller.does(admin, f"kubectl logs deployment/scheduler {PROD} --tail=200 | grep ' build_pack '")
+    teller.asks_api(503)
+
+
+def _failure_line(admin: Person) -> str:
+    log = admin.cluster.try_kubectl("logs", "deployment/scheduler", "-n", manifests.NAMESPACE, "--tail=200")
+    return next((line for line in log.output.splitlines() if " build_pack " in line and " failed: " in line), "")
+
+
+def _the_alert(teller: Teller) -> str:
+    story, admin = teller.story, teller.cast.admin
+    story.chapter("The alert")
+    incident = waiting.until("an Incident for the alert", lambda: incidents.newest(admin.cluster), 90)
+    fired = incident.body["spec"]["alerts"][0]["startsAt"]
+    story.happens(f"PricingPackBuildFailure fires at {fired}; Alertmanager posts it; the Incident {incident.name} is there.")
+    return incident.name
+
+
+def _diagnosis(teller: Teller, name: str) -> None:
+    incidents.until_condition(teller.cast.admin.cluster, name, "Diagnosed", 60)
+    teller.story.happens("Diagnosed, by reading only: logs, providers, database.")
+    teller.does(teller.cast.alice, _steps_command(name, "diagnose"))
+
+
+def _mitigation(teller: Teller, name: str) -> None:
+    incidents.until_condition(teller.cast.admin.cluster, name, "Mitigated", 60)
+    teller.story.chapter("Users first")
+    teller.story.happens("The last good pack is fresh again: users are served, on yesterday's prices.")
+    teller.asks_api(200)
+
+
+def _the_question(teller: Teller, name: str) -> Incident:
+    incident = incidents.until_phase(teller.cast.admin.cluster, name, "AwaitingApproval", 60)
+    story, alice = teller.story, teller.cast.alice
+    story.chapter("The question")
+    story.happens("What comes next is not reversible, so a person is asked; the plan is rendered before it is.")
+    teller.does(alice, f"kubectl get incidents {PROD}")
+    teller.does(alice, f"kubectl get incident {name} {PROD} -o jsonpath='{{.status.message}}{{\"\\n\"}}'")
+    teller.does(alice, f"kubectl get incident {name} {PROD} -o yaml | sed -n '/^    plan:/,/^    [a-oq-z]/p'")
+    return incident
+
+
+def _approval(teller: Teller, incident: Incident) -> None:
+    story, cast = teller.story, teller.cast
+    story.chapter("The answer")
+    story.happens("Polygon is back.")
+    teller.does(cast.admin, f"kubectl set env deployment/providers BROKEN- {PROD}")
+    cast.admin.cluster.roll_out(manifests.NAMESPACE, "providers")
+    story.happens("alice, who is on call, approves: the command stands in the Incident.")
+    teller.does(cast.alice, incident.status["pendingApproval"]["approveWith"])
+
+
+def _remediation(teller: Teller, name: str) -> None:
+    story, cast = teller.story, teller.cast
+    incidents.until_step(cast.admin.cluster, name, "rebuild", 180)
+    story.happens("Tonight's pack is built, in a Job of its own.")
+    job = f"$(kubectl get jobs -l incidents.dev/incident={name} -o name {PROD})"
+    teller.does(cast.alice, f"kubectl logs {job} {PROD}")
+    incidents.until_step(cast.admin.cluster, name, "mark-fresh", 60)
+    story.happens("The new pack replaces the old one, in one transaction.")
+    incidents.until_condition(cast.admin.cluster, name, "Verified", 150)
+    story.happens("Verified, by another signal than the alert: what users get.")
+    teller.asks_api(200)
+
+
+def _recovery(teller: Teller, name: str) -> None:
+    incidents.until_phase(teller.cast.admin.cluster, name, "Resolved", 120)
+    teller.story.chapter("Morning")
+    teller.story.happens("The alert has resolved, what was temporary is taken back, the Incident is closed.")
+    teller.does(teller.cast.alice, f"kubectl get incidents {PROD} -o wide")
+
+
+def _report(teller: Teller, name: str) -> Incident:
+    teller.story.happens("The report:")
+    report = teller.does(teller.cast.admin, chart.report_command(name))
+    if "alice@dawsos.com" not in report:
+        raise shell.Failure("the report does not say who approved")
+    return incidents.read(teller.cast.admin.cluster, name)
+
+
+def _steps_command(name: str, stage: str) -> str:
+    return f"kubectl get incident {name} {PROD} -o jsonpath='{STEPS % stage}'"

@@ -1,0 +1,39 @@
+"""Rows as they go into a step's result: bounded, and cut where people can see it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+RESULT_BYTES = 200_000
+"""Of JSON, for all rows of one result together; keeps a result below 256 KiB."""
+TEXT_CHARACTERS = 16_384
+
+
+def fit(rows: Sequence[dict[str, Any]], budget: int) -> tuple[list[dict[str, Any]], int]:
+    """Return the first rows, long texts cut, that fit `budget` bytes of JSON; and what is left of the budget."""
+    kept: list[dict[str, Any]] = []
+    for row in rows:
+        short = {name: _short(value) for name, value in row.items()}
+        budget -= size(short)
+        if budget < 0:
+            return kept, 0
+        kept.append(short)
+    return kept, budget
+
+
+def size(value: Any) -> int:
+    """Return the bytes of a value's JSON."""
+    # integers beyond 64 bits are measured by their digits
+    return len(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS))
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > TEXT_CHARACTERS:
+        return f"{value[:TEXT_CHARACTERS]}… (cut; {len(value)} characters)"
+    return value
+
+
+def counted(rows: int) -> str:
+    """Return a number of rows in words, e.g. `1 row`."""
+    return "1 row" if rows == 1 else f"{rows} rows"

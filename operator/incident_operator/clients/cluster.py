@@ -1,0 +1,151 @@
+"""The actions' way to the cluster: Kubernetes' own client, always acting as a Runbook's service account.
+
+The operator's own objects are not read or written here but through `clients/kube.py`. Imported only when the first
+action needs it: the client library takes more than a second to load. Plain dicts in and out; its typed models refuse
+objects that the apiserver serves.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import orjson
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.dynamic import DynamicClient
+from kubernetes.aio.dynamic.exceptions import DynamicApiError
+
+from incident_operator.clients import access as accesses
+from incident_operator.clients import api_errors, kube
+from incident_operator.clients.discovery import Discovery, ServedKind
+from incident_operator.core.outcomes import Json
+
+_LOG_BYTES = 4 * 1024 * 1024
+"""Most of a container's log that is held in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The cluster as one service account may see and change it; every failure is a `clients/api_errors.py` error."""
+
+    namespace: str
+    name: str
+    client: Any
+    """The `DynamicClient` that impersonates the account."""
+    discovery: Discovery
+    credentials: accesses.Credentials
+    timeout: float = kube.DEFAULT_TIMEOUT
+    """Seconds one request may take."""
+
+    def within(self, seconds: float) -> "Account":
+        """Return the same account, with no request longer than so many seconds."""
+        return replace(self, timeout=min(self.timeout, seconds))
+
+    async def kind(self, api_version: str, kind: str) -> ServedKind:
+        """Return how a kind is served; `api_errors.NotFound` where it is not."""
+        return await self.discovery.find(api_version, kind)
+
+    async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Json:
+        """Return the object (or the page of a list) at a path."""
+        return orjson.loads(await self._send("GET", path, params=params))
+
+    async def create(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
+        """Create an object in the collection at a path."""
+        return orjson.loads(await self._send("POST", path, body, params=_dry(dry_run)))
+
+    async def json_patch(self, path: str, operations: Sequence[Mapping[str, Any]], *, dry_run: bool = False) -> Json:
+        """Apply RFC 6902 operations, the first of which is a `test`; a failed one is `api_errors.Conflict`."""
+        answer = await self._send("PATCH", path, list(operations), params=_dry(dry_run))
+        return orjson.loads(answer)
+
+    async def log(self, path: str, *, params: Mapping[str, str]) -> str:
+        """Return the log of a container, at most 4 MiB of it; `params` are those of `pods/log`."""
+        answer = await self._send("GET", path, params={**params, "limitBytes": str(_LOG_BYTES)})
+        return answer.decode(errors="replace")
+
+    async def _send(
+        self, method: str, path: str, body: Any = None, *, params: Mapping[str, str] | None = None
+    ) -> bytes:
+        try:
+            async with asyncio.timeout(self.timeout):
+                return await self._exchange(method, path, body, params)
+        except DynamicApiError as error:
+            if error.status == 401:
+                self.credentials.forget()
+            raise api_errors.of_answer(error.status, (error.body or "").encode(), tested=method == "PATCH") from error
+        except accesses.AccessError as error:
+            raise kube.Unavailable(0, "Unauthenticated", str(error), sent=False) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise api_errors.unreachable(error) from error
+
+    async def _exchange(self, method: str, path: str, body: Any, params: Mapping[str, str] | None) -> bytes:
+        response = await self.client.request(
+            method,
+            path,
+            body=body,
+            query_params=list((params or {}).items()),
+            content_type="application/json-patch+json" if method == "PATCH" else "application/json",
+            serialize=False,
+        )
+        answer: bytes = await response.read()
+        return answer
+
+
+class Cluster:
+    """Makes accounts, one API client for each, over one connection pool; an async context manager."""
+
+    def __init__(self, access: accesses.Access) -> None:
+        self._access = access
+        self._connector: aiohttp.TCPConnector | None = None
+        self._clients: dict[str, Any] = {}
+        self._discovery: Discovery | None = None
+
+    async def __aenter__(self) -> Self:
+        self._connector = kube.connector(self._access)
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        for client in self._clients.values():
+            await client.close()
+        if self._connector is not None:
+            await self._connector.close()
+
+    def acting_as(self, namespace: str, service_account: str) -> Account:
+        """Return the cluster as a service account of a namespace."""
+        if self._discovery is None:
+            self._discovery = Discovery(self._client(""))
+        client = self._client(kube.service_account_user(namespace, service_account))
+        return Account(namespace, service_account, DynamicClient(client), self._discovery, self._access.credentials)
+
+    def _client(self, user: str) -> Any:
+        """Return the API client that acts as a user; the empty one is the operator itself."""
+        if user not in self._clients:
+            self._clients[user] = self._new_client(user)
+        return self._clients[user]
+
+    def _new_client(self, user: str) -> Any:
+        configuration = Configuration(
+            host=self._access.server,
+            tls_server_name=self._access.server_name,
+            proxy=self._access.proxy,
+            client_session_kwargs={"connector": self._connector, "cookie_jar": aiohttp.DummyCookieJar()},
+        )
+        configuration.refresh_api_key_hook = self._renew
+        client = ApiClient(configuration)
+        client.user_agent = kube.USER_AGENT
+        if user:
+            client.set_default_header("Impersonate-User", user)
+        return client
+
+    async def _renew(self, configuration: Configuration) -> None:
+        token = await self._access.token()
+        if token:
+            configuration.api_key["BearerToken"] = token
+
+
+def _dry(dry_run: bool) -> Mapping[str, str]:
+    return {"dryRun": "All"} if dry_run else {}

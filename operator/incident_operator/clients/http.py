@@ -1,0 +1,137 @@
+"""Sends one HTTP request, once, and reads a bounded reply. Follows no redirect, keeps no cookie, repeats nothing."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from incident_operator.clients import addresses, http_requests, redaction
+from incident_operator.clients.http_requests import Request
+
+CONNECT_SECONDS = 5.0
+BODY_BYTES = 192 * 1024
+"""Read of a reply's body; with its JSON form and the rest the result stays below 256 KiB."""
+
+
+class HttpError(Exception):
+    """No reply; `sent` tells whether the service may have got the request."""
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.message = message
+        self.sent = sent
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a service answered, whatever its status."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case; of repeated headers the first."""
+    body: bytes
+    complete: bool
+    """False where the body was longer than `BODY_BYTES`, or broke off."""
+    charset: str
+
+
+async def send(request: Request, secret: Mapping[str, str], seconds: float) -> Reply:
+    """Send a request and return the reply. Raises `HttpError`, without a secret in its message."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    try:
+        async with _session(secret, seconds) as session, await _begin(session, request, deadline) as response:
+            return await _reply(response, deadline)
+    except HttpError as error:
+        raise HttpError(redaction.without(secret, error.message), sent=error.sent) from None
+    except TimeoutError:
+        raise HttpError(f"{_origin(request)}: no reply within {seconds:g}s", sent=True) from None
+
+
+def _session(secret: Mapping[str, str], seconds: float) -> aiohttp.ClientSession:
+    connect = min(CONNECT_SECONDS, seconds / 2)
+    connector = aiohttp.TCPConnector(ssl=trust(secret), force_close=True, socket_factory=_socket, limit=1)
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={**http_requests.credentials(secret), "Accept-Encoding": "identity"},
+        middlewares=[_once],
+        timeout=aiohttp.ClientTimeout(total=None, connect=connect),
+    )
+
+
+async def _begin(session: aiohttp.ClientSession, request: Request, deadline: float) -> aiohttp.ClientResponse:
+    """Send the request and wait for status and headers."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await session.request(
+                request.method, request.url, headers=request.headers, data=request.body, allow_redirects=False
+            )
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+        raise HttpError(f"{_origin(request)}: {_reason(error)}", sent=False) from None
+    except (aiohttp.ClientError, ValueError) as error:
+        raise HttpError(f"{_origin(request)}: {_reason(error)}", sent=True) from None
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending a PUT or DELETE again when the connection breaks (RFC 9112 §9.3.1 lets it)."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise HttpError(
+            f"{request.url.origin()}: connection lost before the reply ({_reason(error)})", sent=True
+        ) from None
+
+
+async def _reply(response: aiohttp.ClientResponse, deadline: float) -> Reply:
+    body, complete = await _body(response, deadline)
+    headers: dict[str, str] = {}
+    for name, value in response.headers.items():
+        headers.setdefault(name.lower(), value.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    return Reply(response.status, headers, body, complete, response.charset or "utf-8")
+
+
+async def _body(response: aiohttp.ClientResponse, deadline: float) -> tuple[bytes, bool]:
+    read = bytearray()
+    try:
+        async with asyncio.timeout_at(deadline):
+            async for chunk in response.content.iter_chunked(16384):
+                read += chunk
+                if len(read) > BODY_BYTES:
+                    return bytes(read[:BODY_BYTES]), False
+    except (aiohttp.ClientError, OSError):
+        # the status came, so this is an answer, though its body broke off
+        return bytes(read), False
+    return bytes(read), True
+
+
+def _socket(found: tuple[Any, ...]) -> socket.socket:
+    """Make the socket for one resolved address: here, and not earlier, it is certain where a name leads."""
+    family, kind, protocol, _, address = found
+    addresses.check(address[0])
+    return socket.socket(family, kind, protocol)
+
+
+def trust(secret: Mapping[str, str]) -> ssl.SSLContext | bool:
+    """Return what to verify a TLS server with: the Secret's `ca.crt` alone, else the system's authorities."""
+    if "ca.crt" not in secret:
+        return True
+    try:
+        return ssl.create_default_context(cadata=secret["ca.crt"])
+    except ssl.SSLError:
+        raise HttpError("the Secret's ca.crt is not a PEM certificate", sent=False) from None
+
+
+def _origin(request: Request) -> str:
+    return str(request.url.origin())
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
+        return error.os_error.strerror or str(error.os_error)
+    return str(error) or type(error).__name__

@@ -1,0 +1,108 @@
+"""Makes a request out of what a step says: always below the Connection's own URL, never with a header that is not its to set.
+
+Nothing is sent from here.
+"""
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, unquote, urlencode
+
+from yarl import URL
+
+_KEPT = "/%:@!$&'()*+,;=~-._"
+"""Characters of a path that stay as they are; `%` because interpolated values come percent-encoded."""
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_NOT_TEXT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_RESERVED = frozenset(
+    {
+        "authorization",
+        "connection",
+        "content-length",
+        "cookie",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Headers that HTTP itself or the Connection's Secret sets."""
+
+
+class RequestError(Exception):
+    """What was asked for cannot be sent; the message says what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, ready to be sent."""
+
+    method: str
+    url: URL
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
+def target(base: str, path: str, query: Mapping[str, Any]) -> URL:
+    """Return the URL of a path below `base`. Raises `RequestError` for a path that could lead elsewhere."""
+    _check_path(path)
+    pairs = [pair for name, value in query.items() for pair in _pairs(name, value)]
+    text = base.rstrip("/") + quote(path, safe=_KEPT)
+    return URL(f"{text}?{urlencode(pairs)}" if pairs else text, encoded=True)
+
+
+def _check_path(path: str) -> None:
+    if not path.startswith("/") or path.startswith(("//", "/\\")):
+        raise RequestError(f"path {path!r}: has to begin with one slash; it is below the Connection's url")
+    if "?" in path or "#" in path:
+        raise RequestError(f"path {path!r}: holds ? or #; what follows ? goes into query")
+    if _NOT_TEXT.search(unquote(path)) or "\t" in path:
+        raise RequestError(f"path {path!r}: holds a control character")
+    # services decode before they resolve, some of them twice
+    if any(part in {".", ".."} for part in re.split(r"[/\\]", unquote(unquote(path)))):
+        raise RequestError(f"path {path!r}: holds a . or .. segment")
+
+
+def _pairs(name: str, value: Any) -> list[tuple[str, str]]:
+    if value is None:
+        return []
+    if isinstance(value, Mapping):
+        raise RequestError(f"query.{name}: an object; only texts, numbers, booleans and lists of them go into a query")
+    items = value if isinstance(value, list | tuple) else [value]
+    return [(name, _written(item)) for item in items]
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raise `RequestError` for a header that a step may not set, or that would break the request apart.
+
+    Raises `UnicodeError` for half a surrogate pair.
+    """
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise RequestError(f"headers: {name!r} is not a header name")
+        if name.lower() in _RESERVED:
+            raise RequestError(
+                f"headers.{name}: is not for a step to set; credentials come from the Connection's Secret"
+            )
+        value.encode()
+        if _NOT_TEXT.search(value):
+            raise RequestError(f"headers.{name}: holds a control character")
+
+
+def credentials(secret: Mapping[str, str]) -> dict[str, str]:
+    """Return the Authorization header that a Connection's Secret asks for: `token`, or `username` and `password`."""
+    if token := secret.get("token", "").strip():
+        return {"Authorization": f"Bearer {token}"}
+    if "username" in secret and "password" in secret:
+        pair = f"{secret['username']}:{secret['password']}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+    return {}

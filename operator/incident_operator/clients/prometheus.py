@@ -1,0 +1,161 @@
+"""Asks a Prometheus for the value of an expression now, through prometheus-api-client in a thread of limited life."""
+
+import asyncio
+import math
+import re
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from prometheus_api_client import PrometheusConnect
+from prometheus_api_client.exceptions import PrometheusApiClientException
+
+from incident_operator.clients import http_requests, prometheus_lines, redaction
+from incident_operator.clients.connections import Endpoint
+from incident_operator.clients.prometheus_lines import Lines
+
+CONNECT_SECONDS = 5.0
+THREADS = 4
+"""Queries under way at one time."""
+_PLACEHOLDER = re.compile(r"%\(([A-Za-z_][A-Za-z0-9_]*)\)s")
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+class PromqlError(Exception):
+    """No answer; `answered` is true where Prometheus itself refused the query. The message holds no secret."""
+
+    def __init__(self, message: str, *, answered: bool) -> None:
+        super().__init__(message)
+        self.message = message
+        self.answered = answered
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One series of the answer."""
+
+    labels: Mapping[str, str]
+    value: float | str
+    """Its newest value; NaN and infinities are texts (`NaN`, `+Inf`, `-Inf`), for JSON knows none."""
+
+
+def render(query: str, params: Mapping[str, Any]) -> str:
+    """Return the query with each `%(name)s` replaced by a quoted PromQL string. Raises `KeyError`."""
+    return _PLACEHOLDER.sub(lambda found: literal(params[found.group(1)]), query)
+
+
+def literal(value: Any) -> str:
+    """Return a value as a PromQL string literal, which follows Go's escapes."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return '"' + "".join(_escaped(character) for character in text) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
+
+
+class Prometheus:
+    """Runs queries. One for the process; its threads end with `close`."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="promql")
+
+    def close(self) -> None:
+        """Let go of the threads; none of them waits longer than its own query."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def query(self, endpoint: Endpoint, query: str, seconds: float) -> list[Sample]:
+        """Return the answer of an instant query, one sample a series. Raises `PromqlError`."""
+        lines = Lines()
+        work = asyncio.get_running_loop().run_in_executor(self._threads, _ask, endpoint, query, seconds, lines)
+        try:
+            async with asyncio.timeout(seconds):
+                return await work
+        except TimeoutError:
+            raise PromqlError(f"{_url(endpoint)}: no answer within {seconds:g}s", answered=False) from None
+        finally:
+            lines.cut()
+
+
+def _ask(endpoint: Endpoint, query: str, seconds: float, lines: Lines) -> list[Sample]:
+    try:
+        with tempfile.NamedTemporaryFile("w", suffix=".crt") as trust:
+            return _samples(_result(endpoint, query, seconds, lines, trust))
+    except PrometheusApiClientException as error:
+        raise PromqlError(redaction.without(endpoint.secret, _refusal(error)), answered=True) from None
+    except (requests.RequestException, OSError) as error:
+        raise PromqlError(
+            redaction.without(endpoint.secret, f"{_url(endpoint)}: {_reason(error)}"), answered=False
+        ) from None
+    except (LookupError, TypeError, ValueError):
+        raise PromqlError(
+            f"{_url(endpoint)}: the answer is not that of a Prometheus query API", answered=True
+        ) from None
+
+
+def _result(endpoint: Endpoint, query: str, seconds: float, lines: Lines, trust: Any) -> Any:
+    url = _url(endpoint)
+    with requests.Session() as session:
+        session.trust_env = False
+        session.max_redirects = 0
+        session.hooks["response"].append(prometheus_lines.bounded)
+        if "ca.crt" in endpoint.secret:
+            trust.write(endpoint.secret["ca.crt"])
+            trust.flush()
+            session.verify = trust.name
+        client = PrometheusConnect(
+            url, http_requests.credentials(endpoint.secret), session=session, timeout=(CONNECT_SECONDS, seconds)
+        )
+        # the constructor mounts an adapter of its own, which tries again and knows no limits
+        session.mount(url, prometheus_lines.Adapter(lines))
+        return client.custom_query(query, params={"timeout": f"{seconds:.3f}s"})
+
+
+def _samples(result: Any) -> list[Sample]:
+    # a vector has one sample a series, a matrix several, of which the newest counts; a scalar has no labels
+    if result and not isinstance(result[0], Mapping):
+        return [Sample({}, _number(result[1]))]
+    return [Sample(dict(series["metric"]), _number(_newest(series)[1])) for series in result]
+
+
+def _newest(series: Mapping[str, Any]) -> Any:
+    return series["value"] if "value" in series else series["values"][-1]
+
+
+def _number(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else str(text)
+
+
+def _refusal(error: Exception) -> str:
+    found = re.search(r'"error"\s*:\s*"((?:[^"\\]|\\.)*)"', str(error))
+    status = re.search(r"HTTP Status Code (\d+)", str(error))
+    said = found.group(1).replace('\\"', '"') if found else "no reason given"
+    return f"Prometheus answered {status.group(1) if status else 'an error'}: {said[:500]}"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, requests.TooManyRedirects):
+        return "it redirects; redirects are not followed, so correct the Connection's url"
+    if isinstance(error, requests.ConnectionError):
+        return _innermost(error)
+    return str(error)
+
+
+def _innermost(error: BaseException) -> str:
+    while error.__context__ is not None:
+        error = error.__context__
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _url(endpoint: Endpoint) -> str:
+    where = endpoint.connection.spec.prometheus
+    if where is None:
+        name, kind = endpoint.connection.metadata.name, endpoint.connection.spec.type
+        raise PromqlError(f'Connection "{name}" is of type {kind}, not prometheus', answered=True)
+    return where.url.rstrip("/")

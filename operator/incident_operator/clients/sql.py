@@ -1,0 +1,104 @@
+"""One session on a PostgreSQL database: single statements with bound parameters, JSON rows back.
+
+How a session is opened and bounded is in `sql_sessions.py`.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import psycopg
+from psycopg import pq
+
+from incident_operator.clients import sql_values
+from incident_operator.clients.sql_errors import Fault, SqlError, explained
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a statement gave back, as plain JSON."""
+
+    rows: list[Row]
+    affected: int = 0
+    """Rows changed, by the server's command tag; 0 for a query. Cascades, triggers and functions are not in it."""
+    truncated: bool = False
+    """There were more rows than asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One transaction on one connection. Everything raises `SqlError`."""
+
+    connection: psycopg.AsyncConnection[Any]
+    secret: Mapping[str, str]
+    name: str
+    """`host:port/database`, for messages."""
+    ends_at: float
+    """Time of the event loop at which the line is cut."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is gone, so that the server's last word is not known."""
+        return self.connection.closed or self.connection.pgconn.status == pq.ConnStatus.BAD
+
+    async def read(self, statement: str, params: Mapping[str, Any], most: int) -> Rows:
+        """Run one query and return its first `most` rows; no more than that is ever held in memory."""
+        bound = sql_values.bind(params)
+        rows: list[Row] = []
+        with self._explained():
+            async with self.connection.cursor() as cursor, aclosing(_stream(cursor, statement, bound)) as stream:
+                async for values in stream:
+                    if len(rows) == most:
+                        return Rows(rows, truncated=True)
+                    rows.append(_row(cursor, values))
+        return Rows(rows)
+
+    async def run(self, statement: str, params: Mapping[str, Any], most: int = 1) -> Rows:
+        """Run one statement and return what it changed, and the first `most` rows that it returned."""
+        bound = sql_values.bind(params)
+        with self._explained():
+            async with self.connection.cursor() as cursor:
+                # a prepared statement is one statement: the server refuses `a; b`
+                await cursor.execute(statement, bound, prepare=True)
+                found = await cursor.fetchmany(most + 1) if cursor.description else []
+                rows = [_row(cursor, values) for values in found[:most]]
+                return Rows(rows, _affected(cursor), truncated=len(found) > most)
+
+    async def commit(self) -> None:
+        """Make it last. After an error look at `lost`: if the line broke, nobody here knows what the server did."""
+        with self._explained():
+            await self.connection.commit()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            with explained(self.secret):
+                yield
+        except SqlError:
+            if self.lost and asyncio.get_running_loop().time() >= self.ends_at:
+                raise SqlError(Fault.TIMED_OUT, f"{self.name}: no answer in time; the connection was cut") from None
+            raise
+
+
+def _stream(
+    cursor: psycopg.AsyncCursor[Any], statement: str, bound: Mapping[str, Any]
+) -> AsyncGenerator[tuple[Any, ...], None]:
+    # psycopg promises an iterator only; that it is a generator lets us end it before its end
+    return cast("AsyncGenerator[tuple[Any, ...], None]", cursor.stream(statement, bound))
+
+
+def _affected(cursor: psycopg.AsyncCursor[Any]) -> int:
+    is_query = (cursor.statusmessage or "").startswith(("SELECT", "SHOW"))
+    return 0 if is_query else max(0, cursor.rowcount)
+
+
+def _row(cursor: psycopg.AsyncCursor[Any], values: tuple[Any, ...]) -> Row:
+    names = [column.name for column in cursor.description or ()]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SqlError(Fault.STATEMENT, f'two columns of the result are named "{twice}"; give one of them an alias')
+    return dict(zip(names, map(sql_values.plain, values), strict=True))

@@ -1,0 +1,94 @@
+"""What can go wrong with a database, sorted by what a caller can do about it. Opens no connection."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+
+import psycopg
+
+from incident_operator.clients import redaction
+
+
+class Fault(StrEnum):
+    """Kinds of trouble with a database."""
+
+    UNREACHABLE = "unreachable"
+    """Nobody answered, or the connection was lost; may pass."""
+    REJECTED = "rejected"
+    """The server refused the credentials or the database; somebody has to change something."""
+    FORBIDDEN = "forbidden"
+    """The role lacks a privilege."""
+    READ_ONLY = "read only"
+    """A write in a read-only transaction, or on a standby."""
+    MISSING = "missing"
+    """A table, schema or function does not exist."""
+    TIMED_OUT = "timed out"
+    LOCKED = "locked"
+    """Another session held a lock for too long."""
+    CONFLICT = "conflict"
+    """A deadlock or a serialization failure: the same again may work."""
+    STATEMENT = "statement"
+    """The statement is wrong, or the data forbid it."""
+    UNBOUND = "unbound"
+    """The parameters do not fit the statement; it was not sent."""
+
+
+class SqlError(Exception):
+    """Something went wrong; `message` is one line for people and holds no secret."""
+
+    def __init__(self, fault: Fault, message: str) -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.message = message
+
+
+_BY_STATE = {
+    "57014": Fault.TIMED_OUT,
+    "55P03": Fault.LOCKED,
+    "42501": Fault.FORBIDDEN,
+    "25006": Fault.READ_ONLY,
+    "42P01": Fault.MISSING,
+    "3F000": Fault.MISSING,
+    "42883": Fault.MISSING,
+    "3D000": Fault.REJECTED,
+}
+_BY_CLASS = {
+    "08": Fault.UNREACHABLE,
+    "53": Fault.UNREACHABLE,
+    "57": Fault.UNREACHABLE,
+    "58": Fault.UNREACHABLE,
+    "28": Fault.REJECTED,
+    "40": Fault.CONFLICT,
+}
+_LOGIN_REFUSED = ("password authentication failed", "no password supplied", "no pg_hba.conf entry", "does not exist")
+"""libpq reports a refused login as text only, without its SQLSTATE."""
+
+
+@contextmanager
+def explained(secret: Mapping[str, str]) -> Iterator[None]:
+    """Turn what psycopg raises inside into a `SqlError` without a secret in it."""
+    try:
+        yield
+    except (psycopg.Error, UnicodeError, OSError) as error:
+        raise SqlError(_fault(error), redaction.without(secret, _text(error))) from None
+
+
+def _fault(error: Exception) -> Fault:
+    if isinstance(error, UnicodeError):
+        return Fault.STATEMENT
+    if not isinstance(error, psycopg.Error):
+        return Fault.UNREACHABLE
+    state = error.sqlstate
+    if state is not None and error.diag.sqlstate is not None:
+        return _BY_STATE.get(state) or _BY_CLASS.get(state[:2], Fault.STATEMENT)
+    if isinstance(error, psycopg.OperationalError):
+        return Fault.REJECTED if any(sign in str(error) for sign in _LOGIN_REFUSED) else Fault.UNREACHABLE
+    return Fault.UNBOUND
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        # the detail is left out: it quotes rows
+        return error.diag.message_primary
+    text = str(error) or type(error).__name__
+    return f"{text}; write %% for a literal %" if "are allowed as placeholders" in text else text

@@ -1,0 +1,161 @@
+"""Opens short sessions on a PostgreSQL endpoint, each of bounded length. Knows nothing of steps or markers.
+
+Every call gets a session of its own: nothing that a statement sets, locks or prepares outlives it, a failed-over or
+rotated database is met afresh, and no idle connection is kept on a database in trouble. What a pool would bound,
+the number of sessions on one database, is bounded here too.
+"""
+
+import asyncio
+import os
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from weakref import WeakValueDictionary
+
+import psycopg
+from psycopg import IsolationLevel
+
+from incident_operator.api.connection import Postgres
+from incident_operator.clients import sql_values
+from incident_operator.clients.connections import Endpoint
+from incident_operator.clients.sql import Session
+from incident_operator.clients.sql_errors import Fault, SqlError, explained
+
+CONNECT_SECONDS = 5
+LOCK_SECONDS = 5.0
+"""Longest wait for another session's lock: who waits in PostgreSQL makes others queue behind."""
+GRACE_SECONDS = 2.0
+"""What the server gets beyond its own statement timeout before the line is cut."""
+SESSIONS = 4
+"""At one time on one database."""
+
+_LIMITS = """SELECT pg_catalog.set_config('statement_timeout', %(timeout)s, true),
+  pg_catalog.set_config('lock_timeout', %(lock)s, true),
+  pg_catalog.set_config('idle_in_transaction_session_timeout', %(timeout)s, true),
+  pg_catalog.set_config('TimeZone', 'UTC', true),
+  pg_catalog.set_config('DateStyle', 'ISO, YMD', true),
+  pg_catalog.set_config('IntervalStyle', 'iso_8601', true),
+  pg_catalog.set_config('bytea_output', 'hex', true),
+  CASE pg_catalog.current_setting('synchronous_commit')
+    WHEN 'off' THEN pg_catalog.set_config('synchronous_commit', 'on', true) END"""
+
+
+class Sessions:
+    """Gives out sessions. One for the process; holds no connection of its own."""
+
+    def __init__(self) -> None:
+        self._slots: WeakValueDictionary[tuple[str, int, str], asyncio.Semaphore] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def open(self, endpoint: Endpoint, seconds: float, *, read_only: bool) -> AsyncIterator[Session]:
+        """Yield a session in one transaction, rolled back unless it is committed. Raises `SqlError`.
+
+        A statement may take `seconds`, and so may all of them together: then the line is cut.
+        """
+        where = _postgres(endpoint)
+        slots = self._slots.setdefault((where.host, where.port, where.database), asyncio.Semaphore(SESSIONS))
+        await _take(slots, where, seconds)
+        try:
+            async with _connected(endpoint, seconds, read_only) as session:
+                yield session
+        finally:
+            slots.release()
+
+
+async def _take(slots: asyncio.Semaphore, where: Postgres, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await slots.acquire()
+    except TimeoutError:
+        message = f"{_name(where)}: all {SESSIONS} sessions stayed busy for {seconds:g}s"
+        raise SqlError(Fault.UNREACHABLE, message) from None
+
+
+@asynccontextmanager
+async def _connected(endpoint: Endpoint, seconds: float, read_only: bool) -> AsyncIterator[Session]:
+    connection = await _connect(endpoint, seconds)
+    guard = asyncio.get_running_loop().call_later(seconds + GRACE_SECONDS, _cut, connection)
+    session = Session(connection, endpoint.secret, _name(_postgres(endpoint)), guard.when())
+    try:
+        await _begin(session, seconds, read_only)
+        yield session
+    finally:
+        guard.cancel()
+        await connection.close()
+
+
+async def _connect(endpoint: Endpoint, seconds: float) -> psycopg.AsyncConnection[Any]:
+    limit = max(1.0, min(float(CONNECT_SECONDS), seconds))
+    where = _postgres(endpoint)
+    with tempfile.NamedTemporaryFile("w", suffix=".crt") as trust, explained(endpoint.secret):
+        options = _options(endpoint)
+        if "ca.crt" in endpoint.secret:
+            trust.write(endpoint.secret["ca.crt"])
+            trust.flush()
+            options["sslrootcert"] = trust.name
+        try:
+            async with asyncio.timeout(limit):
+                return await psycopg.AsyncConnection.connect(**options)
+        except TimeoutError:
+            raise SqlError(Fault.UNREACHABLE, f"{_name(where)}: no answer within {limit:g}s") from None
+
+
+def _options(endpoint: Endpoint) -> dict[str, Any]:
+    where = _postgres(endpoint)
+    options: dict[str, Any] = {
+        "host": where.host,
+        "port": where.port,
+        "dbname": where.database,
+        "user": _user(endpoint),
+        "password": endpoint.secret.get("password", ""),
+        "sslmode": where.ssl_mode,
+        "gssencmode": "disable",
+        "passfile": os.devnull,
+        "client_encoding": "utf8",
+        "application_name": "incident-operator",
+        "connect_timeout": CONNECT_SECONDS,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+    }
+    return options
+
+
+def _user(endpoint: Endpoint) -> str:
+    user = endpoint.secret.get("username")
+    if not user:
+        name = endpoint.connection.metadata.name
+        raise SqlError(Fault.REJECTED, f'the Secret of Connection "{name}" has no key "username"')
+    return user
+
+
+async def _begin(session: Session, seconds: float, read_only: bool) -> None:
+    connection = session.connection
+    sql_values.register(connection)
+    await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
+    await connection.set_read_only(read_only)
+    lock = min(LOCK_SECONDS, seconds)
+    await session.run(_LIMITS, {"timeout": _milliseconds(seconds), "lock": _milliseconds(lock)})
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(max(1, int(seconds * 1000)))
+
+
+def _cut(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Shut the socket: a cancelled query would wait for a server that may never answer again."""
+    with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
+
+
+def _postgres(endpoint: Endpoint) -> Postgres:
+    if endpoint.connection.spec.postgres is None:
+        name, kind = endpoint.connection.metadata.name, endpoint.connection.spec.type
+        raise SqlError(Fault.REJECTED, f'Connection "{name}" is of type {kind}, not postgres')
+    return endpoint.connection.spec.postgres
+
+
+def _name(where: Postgres) -> str:
+    return f"{where.host}:{where.port}/{where.database}"

@@ -1,0 +1,137 @@
+"""How approval works: what is asked, what an answer looks like, when it counts, and what ends it.
+
+The annotation itself is made trustworthy by the admission policy; here it is only read. Design §6.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from incident_operator.api.annotations import Verb
+from incident_operator.api.incident import (
+    ApprovalRecord,
+    ApprovalState,
+    IncidentStatus,
+    PendingApproval,
+    PlanEntry,
+    StepState,
+)
+
+MIN_PREFIX = 8
+MAX_ASKS = 3
+"""How often the same steps are asked for before a person is called."""
+_HISTORY = 20
+_ENDS_EARLY = frozenset({StepState.FAILED, StepState.UNKNOWN})
+_DONE = frozenset({StepState.SUCCEEDED, StepState.SKIPPED})
+WHOAMI = "$(kubectl auth whoami -o jsonpath='{.status.userInfo.username}')"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a person wrote: `<token> <user name>`."""
+
+    token: str
+    by: str
+
+
+def answer(annotations: Mapping[str, str], verb: Verb) -> Answer | None:
+    """Read an annotation; the user name may hold blanks, so only the first one separates."""
+    token, _, by = annotations.get(verb.annotation, "").partition(" ")
+    if not token or not by:
+        return None
+    return Answer(token, by)
+
+
+def command(namespace: str, incident: str, verb: Verb, token: str) -> str:
+    """Return the line a person pastes; `--overwrite` replaces an answer to an older question only (policy)."""
+    return f'kubectl annotate --overwrite -n {namespace} incident {incident} {verb.annotation}="{token} {WHOAMI}"'
+
+
+def answers_plan(found: Answer | None, pending: PendingApproval) -> bool:
+    """Tell whether an answer names the pending plan by a prefix of its hash."""
+    return found is not None and len(found.token) >= MIN_PREFIX and pending.plan_hash.startswith(found.token)
+
+
+def active(status: IncidentStatus) -> ApprovalRecord | None:
+    """Return the approval that is being used, if there is one."""
+    newest = status.approvals[-1] if status.approvals else None
+    return newest if newest is not None and newest.state is ApprovalState.ACTIVE else None
+
+
+def entry_for(approved: ApprovalRecord, step: str) -> PlanEntry | None:
+    """Return what was approved for a step."""
+    return next((entry for entry in approved.plan if entry.step == step), None)
+
+
+def consume(status: IncidentStatus, by: str, valid_for: timedelta, now: datetime) -> IncidentStatus:
+    """Turn the pending plan into an active approval; it stays good for the plan's own running time."""
+    record = _answered(status, ApprovalState.ACTIVE, by, now).model_copy(update={"expires_at": now + valid_for})
+    return _close_pending(status, record)
+
+
+def reject(status: IncidentStatus, by: str, now: datetime) -> IncidentStatus:
+    """Record a rejection."""
+    return _close_pending(status, _answered(status, ApprovalState.REJECTED, by, now))
+
+
+def expire(status: IncidentStatus, now: datetime) -> IncidentStatus:
+    """Record that nobody answered in time."""
+    return _close_pending(status, _answered(status, ApprovalState.EXPIRED, "", now))
+
+
+def withdraw(status: IncidentStatus, reason: str, now: datetime) -> IncidentStatus:
+    """Take a pending question back because it is no longer needed."""
+    if status.pending_approval is None:
+        return status
+    record = _answered(status, ApprovalState.VOIDED, "", now).model_copy(update={"reason": reason})
+    return _close_pending(status, record)
+
+
+def end_active(status: IncidentStatus, state: ApprovalState, reason: str = "") -> IncidentStatus:
+    """End the active approval: used up, or void because the world changed."""
+    if (current := active(status)) is None:
+        return status
+    ended = current.model_copy(update={"state": state, "reason": reason})
+    return status.model_copy(update={"approvals": [*status.approvals[:-1], ended]})
+
+
+def used(status: IncidentStatus) -> IncidentStatus:
+    """End the active approval once its steps are done, or one of them has failed: what follows is asked anew."""
+    if (current := active(status)) is None:
+        return status
+    states = {record.name: record.state for record in status.steps}
+    failed = [name for name in current.steps if states.get(name) in _ENDS_EARLY]
+    if failed:
+        return end_active(status, ApprovalState.CONSUMED, f"{failed[0]} failed")
+    done = all(states.get(name) in _DONE for name in current.steps)
+    return end_active(status, ApprovalState.CONSUMED) if done else status
+
+
+def times_expired(status: IncidentStatus, step: str) -> int:
+    """Count how often in a row a question that starts with this step went unanswered."""
+    count = 0
+    for record in reversed(status.approvals):
+        if record.state is not ApprovalState.EXPIRED or record.steps[:1] != [step]:
+            return count
+        count += 1
+    return count
+
+
+def voided_because(status: IncidentStatus) -> str:
+    """Return why the newest approval no longer holds, for the next question."""
+    newest = status.approvals[-1] if status.approvals else None
+    return newest.reason if newest is not None and newest.state is ApprovalState.VOIDED else ""
+
+
+def _answered(status: IncidentStatus, state: ApprovalState, by: str, now: datetime) -> ApprovalRecord:
+    pending = status.pending_approval
+    if pending is None:
+        raise ValueError("no plan is pending")
+    return ApprovalRecord(
+        plan_hash=pending.plan_hash, state=state, by=by, at=now, steps=pending.steps, plan=pending.plan
+    )
+
+
+def _close_pending(status: IncidentStatus, record: ApprovalRecord) -> IncidentStatus:
+    history = [*status.approvals, record][-_HISTORY:]
+    return status.model_copy(update={"pending_approval": None, "approvals": history})

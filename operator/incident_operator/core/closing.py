@@ -1,0 +1,44 @@
+"""The last rungs: wait for the alert to go away, take back what was temporary, close."""
+
+from datetime import datetime
+
+from incident_operator.api.incident import Phase
+from incident_operator.api.meta import delta
+from incident_operator.api.runbook import Stage
+from incident_operator.core import reasons, status
+from incident_operator.core.decisions import Decision, Transition, Wait
+from incident_operator.core.opening import detected_at
+from incident_operator.core.retrying import retry_question
+from incident_operator.core.view import View
+
+
+def alert_still_fires(view: View) -> Decision | None:
+    """All was done and verified; the alert has some time to resolve, then a human looks."""
+    spec = view.incident.spec
+    if spec.resolved or not spec.alerts:
+        return None
+    deadline = _done_at(view) + delta(view.compiled.spec.resolve_timeout)
+    if view.now < deadline:
+        return Wait(deadline)
+    message = f"Everything was done and verified, but the alert still fires after {view.compiled.spec.resolve_timeout}."
+    reads = [record.name for record in view.records(Stage.VERIFY)]
+    if not reads:
+        return Transition(status.halt(view.status, reasons.ALERT_STILL_FIRING, message))
+    question = retry_question(view, view.status, reads[0])
+    return Transition(
+        status.halt(
+            view.status, reasons.ALERT_STILL_FIRING, f"{message} Verify again: {question.answer_with[0]}", question
+        )
+    )
+
+
+def close(view: View) -> Decision:
+    """Nothing is left to do."""
+    times = view.status.times.model_copy(update={"resolved": view.now.replace(microsecond=0)})
+    current = view.status.model_copy(update={"times": times})
+    return Transition(status.halt(current, reasons.RESOLVED, "", phase=Phase.RESOLVED))
+
+
+def _done_at(view: View) -> datetime:
+    finished = [record.finished_at for record in view.status.steps if record.finished_at is not None]
+    return max(finished, default=detected_at(view.incident, view.now))

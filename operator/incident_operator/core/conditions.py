@@ -1,0 +1,41 @@
+"""Conditions for machines, by the Kubernetes API conventions: a transition time moves only with the status."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from incident_operator.api.meta import Condition
+
+TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
+
+
+def mark(conditions: Sequence[Condition], wanted: Condition) -> list[Condition]:
+    """Return the conditions with one set; sorted by type, and unchanged where only the time would differ."""
+    known = find(conditions, wanted.type)
+    if known is not None and known.status == wanted.status:
+        wanted = wanted.model_copy(update={"last_transition_time": known.last_transition_time})
+    others = [condition for condition in conditions if condition.type != wanted.type]
+    return sorted([*others, wanted], key=lambda condition: condition.type)
+
+
+def drop(conditions: Sequence[Condition], type_: str) -> list[Condition]:
+    """Return the conditions without one that is present only while it is true."""
+    return [condition for condition in conditions if condition.type != type_]
+
+
+def find(conditions: Sequence[Condition], type_: str) -> Condition | None:
+    """Return the condition of a type, if it is there."""
+    return next((condition for condition in conditions if condition.type == type_), None)
+
+
+def is_true(conditions: Sequence[Condition], type_: str) -> bool:
+    """Tell whether a condition is there and true."""
+    found = find(conditions, type_)
+    return found is not None and found.status == TRUE
+
+
+def condition(type_: str, status: bool | None, reason: str, message: str, now: datetime) -> Condition:
+    """Build a condition; None is Unknown."""
+    word = {True: TRUE, False: FALSE, None: UNKNOWN}[status]
+    return Condition.model_validate(
+        {"type": type_, "status": word, "reason": reason, "message": message, "lastTransitionTime": now}
+    )

@@ -1,0 +1,70 @@
+"""One alert as a message tells of it, and what makes it the same alert in another message."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import orjson
+
+from incident_operator.api.incident import AlertStatus
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SEPARATOR = "-"
+_FINGERPRINT_LENGTH = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """One alert, from its start to its end. Made by `of`."""
+
+    id: str
+    """`<fingerprint>-<microseconds since 1970, hex>`: the same alert in every message, whoever sends it."""
+    status: AlertStatus
+    starts_at: datetime
+    labels: Mapping[str, str]
+    ends_at: datetime | None = None
+    annotations: Mapping[str, str] | None = None
+    generator_url: str = ""
+
+    @property
+    def firing(self) -> bool:
+        """Whether it goes on."""
+        return self.status is AlertStatus.FIRING
+
+
+def fingerprint(labels: Mapping[str, str]) -> str:
+    """Return 160 bits of the SHA-256 over the sorted labels: unlike Alertmanager's own, impractical to collide."""
+    return hashlib.sha256(orjson.dumps(sorted(labels.items()))).hexdigest()[:_FINGERPRINT_LENGTH]
+
+
+def identity(labels: Mapping[str, str], starts_at: datetime) -> str:
+    """Return the id of the alert with these labels that started then."""
+    return f"{fingerprint(labels)}{_SEPARATOR}{(starts_at - _EPOCH) // timedelta(microseconds=1):x}"
+
+
+def fingerprint_of(occurrence_id: str) -> str:
+    """Return the part of an id that all occurrences of the same labels share."""
+    return occurrence_id.partition(_SEPARATOR)[0]
+
+
+def of(
+    labels: Mapping[str, str],
+    starts_at: datetime,
+    ends_at: datetime | None = None,
+    *,
+    status: AlertStatus = AlertStatus.FIRING,
+    annotations: Mapping[str, str] | None = None,
+    generator_url: str = "",
+) -> Occurrence:
+    """Return the occurrence with its identity."""
+    return Occurrence(identity(labels, starts_at), status, starts_at, labels, ends_at, annotations or {}, generator_url)
+
+
+def distinct(occurrences: Iterable[Occurrence]) -> tuple[Occurrence, ...]:
+    """Return each occurrence once; where a message tells of one twice, that it resolved is the later news."""
+    by_id: dict[str, Occurrence] = {}
+    for occurrence in occurrences:
+        if occurrence.id not in by_id or not occurrence.firing:
+            by_id[occurrence.id] = occurrence
+    return tuple(by_id.values())

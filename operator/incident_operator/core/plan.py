@@ -1,0 +1,86 @@
+"""The plan: what will be done, rendered, hashed over its canonical JSON (RFC 8785), and compared before it is done."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import rfc8785
+
+from incident_operator.api.incident import PlanEntry
+from incident_operator.api.meta import rfc3339
+
+MAX_PLAN_BYTES = 32 * 1024
+_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a plan is bound to besides its steps."""
+
+    incident_uid: str
+    runbook_revision: str
+    parameters: Mapping[str, Any]
+    expires_at: datetime
+    nonce: str
+
+
+def plan_hash(entries: Sequence[PlanEntry], binding: Binding) -> str:
+    """Return sha256 over the canonical JSON of the plan and all it is bound to."""
+    content = {
+        "incident": binding.incident_uid,
+        "runbookRevision": binding.runbook_revision,
+        "parameters": _canonical_numbers(dict(binding.parameters)),
+        "steps": [_canonical_numbers(entry.to_json()) for entry in entries],
+        "expiresAt": rfc3339(binding.expires_at),
+        "nonce": binding.nonce,
+    }
+    return hashlib.sha256(rfc8785.dumps(content)).hexdigest()
+
+
+def size(entries: Sequence[PlanEntry]) -> int:
+    """Return how many bytes the plan takes in the Incident."""
+    return sum(len(json.dumps(entry.to_json())) for entry in entries)
+
+
+def difference(approved: PlanEntry, rendered: PlanEntry, *, trial_binds: bool) -> str:
+    """Say how a step differs from what was approved; empty when it does not. The attempt number is no difference."""
+    changes = [_change("what", approved.do, rendered.do)]
+    keys = sorted({*approved.details, *rendered.details})
+    changes += [_change(key, approved.details.get(key), rendered.details.get(key)) for key in keys]
+    if trial_binds:
+        changes.append(_change("in trial", approved.in_trial, rendered.in_trial))
+    found = [change for change in changes if change]
+    return f"{approved.step}: {'; '.join(found)}" if found else ""
+
+
+def _change(name: str, then: object, now: object) -> str:
+    return "" if _plain(then) == _plain(now) else f"{name} {_brief(then)} → {_brief(now)}"
+
+
+def _plain(value: object) -> str:
+    return json.dumps(_canonical_numbers(value), sort_keys=True, default=str)
+
+
+def _brief(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _canonical_numbers(value: Any) -> Any:
+    """Write integers beyond a double's precision as text, which RFC 8785 has no other way to carry."""
+    match value:
+        case bool():
+            return value
+        case int() if abs(value) > 2**53 - 1:
+            return str(value)
+        case float() if value.is_integer() and abs(value) < 2**53:
+            return int(value)
+        case Mapping():
+            return {str(key): _canonical_numbers(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_canonical_numbers(item) for item in value]
+        case _:
+            return value

@@ -1,0 +1,141 @@
+"""The envelopes of the CRDs: names, columns, selectable fields. What is inside comes from the models."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from incident_operator import crdgen_schema
+from incident_operator.api import connection, incident, runbook
+from incident_operator.api.meta import GROUP, VERSION, Model
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of `kubectl get`; a wide one shows with `-o wide` only."""
+
+    name: str
+    path: str
+    type: str = "string"
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind: its model, its names, and how kubectl shows and selects it."""
+
+    model: type[Model]
+    plural: str
+    short_name: str
+    columns: tuple[Column, ...]
+    selectable: tuple[str, ...] = ()
+    initial_status: tuple[tuple[str, str], ...] = ()
+    """Status that a reader sees before the operator has written any."""
+
+    @property
+    def name(self) -> str:
+        """The kind as written in manifests, e.g. `Incident`."""
+        return self.model.__name__
+
+
+_AGE = Column("Age", ".metadata.creationTimestamp", "date")
+_READY = Column("Ready", '.status.conditions[?(@.type=="Ready")].status')
+
+INCIDENT = Kind(
+    model=incident.Incident,
+    plural="incidents",
+    short_name="inc",
+    columns=(
+        Column("Severity", ".spec.severity"),
+        Column("Runbook", ".spec.runbookRef.name"),
+        Column("Phase", ".status.phase"),
+        Column("Step", ".status.step"),
+        Column("Waiting-For", ".status.waitingFor"),
+        _AGE,
+        Column("Alerts", ".status.alerts", wide=True),
+        Column("Mitigated", ".status.mitigatedAfter", wide=True),
+        Column("Message", ".status.message", wide=True),
+    ),
+    selectable=(".status.phase", ".spec.severity", ".spec.runbookRef.name"),
+    initial_status=(("phase", incident.Phase.PENDING.value), ("message", "waiting for the operator")),
+)
+RUNBOOK = Kind(
+    model=runbook.Runbook,
+    plural="runbooks",
+    short_name="rb",
+    columns=(
+        _READY,
+        Column("Alerts", ".status.alerts"),
+        Column("Incidents", ".status.openIncidents", "integer"),
+        Column("Last", ".status.last"),
+        _AGE,
+        Column("Message", ".status.message"),
+    ),
+)
+CONNECTION = Kind(
+    model=connection.Connection,
+    plural="connections",
+    short_name="conn",
+    columns=(Column("Kind", ".spec.type"), Column("Used-By", ".status.usedBy", "integer"), _READY, _AGE),
+)
+ALL = (INCIDENT, RUNBOOK, CONNECTION)
+
+
+def definition(kind: Kind) -> Json:
+    """Return the CustomResourceDefinition of a kind."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "names": _names(kind),
+            "scope": "Namespaced",
+            "versions": [_version(kind)],
+        },
+    }
+
+
+def _names(kind: Kind) -> Json:
+    return {
+        "kind": kind.name,
+        "listKind": f"{kind.name}List",
+        "plural": kind.plural,
+        "singular": kind.name.lower(),
+        "shortNames": [kind.short_name],
+        "categories": ["incidents"],
+    }
+
+
+def _version(kind: Kind) -> Json:
+    version: Json = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [_column(column) for column in kind.columns],
+        "schema": {"openAPIV3Schema": _schema(kind)},
+    }
+    if kind.selectable:
+        version["selectableFields"] = [{"jsonPath": path} for path in kind.selectable]
+    return version
+
+
+def _column(column: Column) -> Json:
+    written: Json = {"name": column.name, "type": column.type, "jsonPath": column.path}
+    return {**written, "priority": 1} if column.wide else written
+
+
+def _schema(kind: Kind) -> Json:
+    """Return the schema of the whole object; its metadata belongs to the apiserver."""
+    schema = crdgen_schema.structural(_without_metadata(kind.model.model_json_schema(by_alias=True)))
+    fields = schema["properties"]
+    if kind.initial_status:
+        fields["status"]["default"] = dict(kind.initial_status)
+    identity = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
+    properties = {**identity, "spec": fields["spec"], "status": fields["status"]}
+    return {"description": schema["description"], "type": "object", "required": ["spec"], "properties": properties}
+
+
+def _without_metadata(schema: Json) -> Json:
+    return {**schema, "properties": {key: schema["properties"][key] for key in ("spec", "status")}}

@@ -1,0 +1,59 @@
+"""One heap for every moment at which something has to be looked at again; one task watches it."""
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from datetime import datetime
+
+from incident_operator.engine.keys import Key
+
+
+class Deadlines:
+    """Wakes keys at their moments; each key has at most one moment, the newest one told."""
+
+    def __init__(self, clock: Callable[[], datetime], wake: Callable[[Key], None]) -> None:
+        self._clock = clock
+        self._wake = wake
+        self._heap: list[tuple[datetime, Key]] = []
+        self._at: dict[Key, datetime] = {}
+        self._changed = asyncio.Event()
+
+    def set(self, key: Key, at: datetime | None) -> None:
+        """Wake the key at that moment instead of any moment told before; None forgets it."""
+        if at is None:
+            self._at.pop(key, None)
+            return
+        if self._at.get(key) == at:
+            return
+        self._at[key] = at
+        heapq.heappush(self._heap, (at, key))
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Wake keys as their moments come, until cancelled."""
+        while True:
+            self._wake_due()
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(self._seconds_to_next()):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _wake_due(self) -> None:
+        now = self._clock()
+        while self._heap and (self._heap[0][0] <= now or self._is_stale()):
+            at, key = heapq.heappop(self._heap)
+            if self._at.get(key) == at:
+                del self._at[key]
+                self._wake(key)
+
+    def _is_stale(self) -> bool:
+        at, key = self._heap[0]
+        return self._at.get(key) != at
+
+    def _seconds_to_next(self) -> float | None:
+        if not self._heap:
+            return None
+        # at most a minute, so that a clock that jumps cannot put everything to sleep
+        return min(60.0, max(0.0, (self._heap[0][0] - self._clock()).total_seconds()))

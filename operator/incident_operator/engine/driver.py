@@ -1,0 +1,81 @@
+"""Keeps visiting what needs a visit: woken by events, deadlines and failures, severest first."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from incident_operator.api.meta import Severity
+from incident_operator.clients import kube
+from incident_operator.engine.deadlines import Deadlines
+from incident_operator.engine.keys import Key
+from incident_operator.engine.pool import Pool
+
+Visit = Callable[[Key], Awaitable[datetime | None]]
+_FIRST_BACKOFF = 0.5
+_LONGEST_BACKOFF = 60.0
+_RANKS = {severity.value: rank for rank, severity in enumerate(Severity)}
+_log = structlog.get_logger()
+
+
+class Driver:
+    """Visits keys until cancelled. A visit that fails is repeated with growing pauses, never forgotten."""
+
+    def __init__(
+        self, visit: Visit, clock: Callable[[], datetime], *, workers: int = 16, what: str = "Incident"
+    ) -> None:
+        self._visit = visit
+        self._clock = clock
+        self._what = what
+        self._pool = Pool(self._work, workers)
+        self._deadlines = Deadlines(clock, self._wake)
+        self._ranks: dict[Key, int] = {}
+        self._failures: dict[Key, int] = {}
+
+    def add(self, key: Key, severity: str = "") -> None:
+        """Have a key visited as soon as a worker is free; P0 before P1 and so on."""
+        self._ranks[key] = _RANKS.get(severity, len(_RANKS))
+        self._wake(key)
+
+    def add_later(self, key: Key, seconds: float) -> None:
+        """Have a key visited after a pause, unless something wakes it earlier."""
+        self._deadlines.set(key, self._clock() + timedelta(seconds=seconds))
+
+    def forget(self, key: Key) -> None:
+        """Drop what is remembered of a key that is gone."""
+        self._deadlines.set(key, None)
+        self._ranks.pop(key, None)
+        self._failures.pop(key, None)
+
+    @property
+    def depth(self) -> int:
+        """How many keys wait for a worker."""
+        return self._pool.depth
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._pool.run())
+            tasks.create_task(self._deadlines.run())
+
+    def _wake(self, key: Key) -> None:
+        self._pool.add(key, self._ranks.get(key, len(_RANKS)))
+
+    async def _work(self, key: Key) -> None:
+        try:
+            again = await self._visit(key)
+        except kube.ApiError as error:
+            _log.warning(f"{self._what} visit failed", namespace=key.namespace, name=key.name, error=str(error))
+            self._back_off(key)
+        except Exception:
+            _log.exception(f"{self._what} visit failed", namespace=key.namespace, name=key.name)
+            self._back_off(key)
+        else:
+            self._failures.pop(key, None)
+            self._deadlines.set(key, again)
+
+    def _back_off(self, key: Key) -> None:
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        self.add_later(key, min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(failures, 10)))

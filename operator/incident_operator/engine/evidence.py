@@ -1,0 +1,95 @@
+"""Full results, too large for status: a digest for the record, the text in one ConfigMap per Incident."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from incident_operator.api.annotations import INCIDENT_LABEL
+from incident_operator.api.incident import Incident
+from incident_operator.api.meta import API_VERSION
+from incident_operator.clients import kube, paths
+from incident_operator.core.outcomes import Failed, Json, Outcome, Succeeded
+
+MAX_TEXT = 64 * 1024
+"""Characters kept of one step's result."""
+_SMALL = 256
+"""What fits into the summary needs no ConfigMap."""
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """One step's result as evidence."""
+
+    digest: str
+    text: str
+
+    @property
+    def small(self) -> bool:
+        """Whether the summary tells it all."""
+        return len(self.text) <= _SMALL
+
+
+@dataclass(frozen=True, slots=True)
+class Unstored:
+    """Exhibits gathered since the last write; data key → text."""
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    def adding(self, step: str, exhibit: Exhibit | None) -> "Unstored":
+        """The same with one more, if it is worth storing."""
+        if exhibit is None or exhibit.small:
+            return self
+        return Unstored({**self.texts, f"{step}.json": exhibit.text})
+
+
+def exhibit(outcome: Outcome) -> Exhibit | None:
+    """Return an outcome's result as evidence; the digest is over the whole text, also where it is cut."""
+    if not isinstance(outcome, Succeeded | Failed) or not outcome.result:
+        return None
+    text = json.dumps(outcome.result, indent=2, sort_keys=True, ensure_ascii=False, default=str)
+    digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    if len(text) > MAX_TEXT:
+        text = f"{text[:MAX_TEXT]}\n… cut; {len(text)} characters in all"
+    return Exhibit(digest, text)
+
+
+def configmap_name(incident: str, kind: str) -> str:
+    """Return the name of an Incident's ConfigMap: `<incident>-evidence` or `<incident>-report`."""
+    return f"{incident}-{kind}"
+
+
+async def store(client: kube.Kube, incident: Incident, kind: str, data: Mapping[str, str]) -> bool:
+    """Put texts into the Incident's ConfigMap of that kind; False where it was refused, which stops nothing."""
+    if not data:
+        return True
+    meta = incident.metadata
+    name = configmap_name(meta.name, kind)
+    try:
+        await _create_or_add(client, meta.namespace, name, _manifest(incident, name, data))
+    except kube.ApiError as error:
+        _log.warning("Evidence was not stored", namespace=meta.namespace, incident=meta.name, error=str(error))
+        return False
+    return True
+
+
+async def _create_or_add(client: kube.Kube, namespace: str, name: str, manifest: Json) -> None:
+    try:
+        await client.create(paths.configmaps(namespace), manifest)
+    except kube.AlreadyExists:
+        await client.merge_patch(paths.configmaps(namespace, name), {"data": manifest["data"]})
+
+
+def _manifest(incident: Incident, name: str, data: Mapping[str, str]) -> Json:
+    meta = incident.metadata
+    owner = {"apiVersion": API_VERSION, "kind": "Incident", "name": meta.name, "uid": meta.uid}
+    labels = {"app.kubernetes.io/managed-by": "incident-operator", INCIDENT_LABEL: meta.name[:63]}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": meta.namespace, "labels": labels, "ownerReferences": [owner]},
+        "data": dict(data),
+    }

@@ -1,0 +1,59 @@
+"""A bounded pool of workers: severest first, one worker per Incident at a time, nothing forgotten."""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Awaitable, Callable
+
+from incident_operator.engine.keys import Key
+
+Work = Callable[[Key], Awaitable[None]]
+
+
+class Pool:
+    """Runs `work` for every key that was added, as often as needed and never twice at once for the same key."""
+
+    def __init__(self, work: Work, size: int = 16) -> None:
+        self._work = work
+        self._size = size
+        self._order = itertools.count()
+        self._heap: list[tuple[int, int, Key]] = []
+        self._waiting: set[Key] = set()
+        self._active: set[Key] = set()
+        self._again: dict[Key, int] = {}
+        self._ready = asyncio.Semaphore(0)
+
+    def add(self, key: Key, rank: int) -> None:
+        """Have the key worked on; lower ranks first. A key that is being worked on is worked on once more after."""
+        if key in self._active:
+            self._again[key] = min(rank, self._again.get(key, rank))
+            return
+        if key in self._waiting:
+            return
+        self._waiting.add(key)
+        heapq.heappush(self._heap, (rank, next(self._order), key))
+        self._ready.release()
+
+    @property
+    def depth(self) -> int:
+        """How many keys wait for a worker."""
+        return len(self._waiting)
+
+    async def run(self) -> None:
+        """Work until cancelled; an act that is interrupted is taken up again by the next process."""
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(self._size):
+                workers.create_task(self._worker())
+
+    async def _worker(self) -> None:
+        while True:
+            await self._ready.acquire()
+            _, _, key = heapq.heappop(self._heap)
+            self._waiting.discard(key)
+            self._active.add(key)
+            try:
+                await self._work(key)
+            finally:
+                self._active.discard(key)
+                if (rank := self._again.pop(key, None)) is not None:
+                    self.add(key, rank)

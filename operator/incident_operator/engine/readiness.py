@@ -1,0 +1,117 @@
+"""Whether a Runbook can be used: compiled, pinned, its Connections probed as its own account; told in `Ready`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from incident_operator.api.connection import Connection
+from incident_operator.api.meta import Condition
+from incident_operator.api.runbook import Runbook, RunbookStatus
+from incident_operator.clients import kube, paths, probes
+from incident_operator.clients.connections import Connections, EndpointError
+from incident_operator.core import conditions, uses
+from incident_operator.core.compiled import Compiled
+from incident_operator.engine.keys import Key
+from incident_operator.engine.revisions import Revisions
+from incident_operator.engine.runbooks import Runbooks
+from incident_operator.engine.tally import Tally
+
+READY = "Ready"
+_MESSAGE_LIMIT = 4000
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Checks Runbooks and writes their status; a status that would not change is not written."""
+
+    client: kube.Kube
+    runbooks: Runbooks
+    revisions: Revisions
+    connections: Connections
+    probes: probes.Probes
+    tally: Tally
+    clock: Callable[[], datetime]
+
+    async def check(self, key: Key) -> None:
+        """Check one Runbook, its Connections included. Raises `kube.Unavailable`."""
+        runbook = await self.runbooks.read(key.namespace, key.name)
+        if runbook is None:
+            return
+        compiled = await self.runbooks.compile(runbook)
+        if isinstance(compiled, Compiled):
+            revision = await self.revisions.keep(runbook)
+            failures = await self._probe_all(runbook)
+            await self._tell(runbook, revision, _condition(failures, "ConnectionNotReady", self._now()))
+            return
+        await self._tell(runbook, "", _condition([str(problem) for problem in compiled], "Invalid", self._now()))
+
+    def _now(self) -> datetime:
+        return self.clock().replace(microsecond=0)
+
+    async def _probe_all(self, runbook: Runbook) -> list[str]:
+        failures = []
+        for name in sorted(uses.connections_of(runbook.spec)):
+            why = await self._probe(runbook, name)
+            await self._tell_connection(runbook.metadata.namespace, name, why)
+            if why:
+                failures.append(f"Connection {name}: {why}")
+        return failures
+
+    async def _probe(self, runbook: Runbook, name: str) -> str:
+        account = runbook.spec.service_account_name
+        try:
+            endpoint = await self.connections.endpoint(runbook.metadata.namespace, name, account)
+        except EndpointError as error:
+            return error.message
+        failure = await self.probes.probe(endpoint)
+        return failure.message if failure is not None else ""
+
+    async def _tell(self, runbook: Runbook, revision: str, ready: Condition) -> None:
+        key = Key(runbook.metadata.namespace, runbook.metadata.name)
+        last = self.tally.last(key) or runbook.status.last_incident
+        wanted = RunbookStatus(
+            observed_generation=runbook.metadata.generation,
+            revision=revision or runbook.status.revision,
+            alerts=", ".join(runbook.spec.match)[:512],
+            message="" if ready.status == conditions.TRUE else ready.message,
+            open_incidents=self.tally.open(key),
+            last_incident=last,
+            last=f"{last.phase} {last.at:%Y-%m-%dT%H:%M:%SZ}" if last else "",
+            conditions=conditions.mark(runbook.status.conditions, ready),
+        )
+        if wanted.to_json() == runbook.status.to_json():
+            return
+        _log.info(
+            "Runbook checked", namespace=key.namespace, runbook=key.name, ready=ready.status, message=ready.message
+        )
+        await self.client.merge_patch(paths.runbooks(key.namespace, key.name, "status"), {"status": wanted.to_json()})
+
+    async def _tell_connection(self, namespace: str, name: str, why: str) -> None:
+        try:
+            found = Connection.model_validate(await self.client.get(paths.connections(namespace, name)))
+        except kube.NotFound:
+            return
+        ready = _condition([why] if why else [], "ProbeFailed", self._now())
+        wanted = found.status.model_copy(
+            update={
+                "used_by": await self._used_by(namespace, name),
+                "conditions": conditions.mark(found.status.conditions, ready),
+            }
+        )
+        if wanted.to_json() != found.status.to_json():
+            await self.client.merge_patch(paths.connections(namespace, name, "status"), {"status": wanted.to_json()})
+
+    async def _used_by(self, namespace: str, connection: str) -> int:
+        listed = self.client.list(paths.runbooks(namespace))
+        return len([1 async for item in listed if connection in uses.connections_of(Runbook.model_validate(item).spec)])
+
+
+def _condition(failures: list[str], reason: str, now: datetime) -> Condition:
+    if not failures:
+        return conditions.condition(READY, status=True, reason="Ready", message="", now=now)
+    return conditions.condition(
+        READY, status=False, reason=reason, message="\n".join(failures)[:_MESSAGE_LIMIT], now=now
+    )

@@ -1,0 +1,79 @@
+"""Pins a Runbook: each version of its spec is kept in an immutable ControllerRevision, shared by its Incidents."""
+
+import hashlib
+import json
+from collections import OrderedDict
+
+from incident_operator.api.annotations import LAST_EDITOR, RUNBOOK_LABEL
+from incident_operator.api.meta import API_VERSION
+from incident_operator.api.runbook import Runbook
+from incident_operator.clients import kube, paths
+from incident_operator.core.outcomes import Json
+
+_KEPT = 256
+"""Revisions remembered; they never change, so a remembered one needs no request."""
+
+
+def name(runbook: Runbook) -> str:
+    """Return the revision's name, `<runbook>-<hash>`: the same spec by the same editor has the same name."""
+    editor = runbook.metadata.annotations.get(LAST_EDITOR, "")
+    content = json.dumps([runbook.metadata.uid, editor, runbook.spec.to_json()], sort_keys=True)
+    return f"{runbook.metadata.name[:52]}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+
+
+class Revisions:
+    """Creates and reads ControllerRevisions."""
+
+    def __init__(self, client: kube.Kube) -> None:
+        self._kube = client
+        self._known: OrderedDict[tuple[str, str], Runbook] = OrderedDict()
+
+    async def keep(self, runbook: Runbook) -> str:
+        """Make sure that this version of the Runbook is kept, and return its name."""
+        revision = name(runbook)
+        if (runbook.metadata.namespace, revision) in self._known:
+            return revision
+        try:
+            await self._kube.create(paths.controllerrevisions(runbook.metadata.namespace), _manifest(runbook, revision))
+        except kube.AlreadyExists:
+            pass
+        self._remember(runbook.metadata.namespace, revision, runbook)
+        return revision
+
+    async def read(self, namespace: str, revision: str) -> Runbook | None:
+        """Return the Runbook as it was pinned; None where the revision is gone (its Runbook was deleted)."""
+        known = self._known.get((namespace, revision))
+        if known is not None:
+            return known
+        try:
+            found = await self._kube.get(paths.controllerrevisions(namespace, revision))
+        except kube.NotFound:
+            return None
+        runbook = Runbook.model_validate(found["data"])
+        self._remember(namespace, revision, runbook)
+        return runbook
+
+    def _remember(self, namespace: str, revision: str, runbook: Runbook) -> None:
+        self._known[namespace, revision] = runbook
+        if len(self._known) > _KEPT:
+            self._known.popitem(last=False)
+
+
+def _manifest(runbook: Runbook, revision: str) -> Json:
+    meta = runbook.metadata
+    kept = {
+        "name": meta.name,
+        "namespace": meta.namespace,
+        "uid": meta.uid,
+        "generation": meta.generation,
+        "annotations": {LAST_EDITOR: meta.annotations.get(LAST_EDITOR, "")},
+    }
+    owner = {"apiVersion": API_VERSION, "kind": "Runbook", "name": meta.name, "uid": meta.uid}
+    labels = {"app.kubernetes.io/managed-by": "incident-operator", RUNBOOK_LABEL: meta.name[:63]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": {"name": revision, "namespace": meta.namespace, "labels": labels, "ownerReferences": [owner]},
+        "revision": meta.generation,
+        "data": {"metadata": kept, "spec": runbook.spec.to_json()},
+    }

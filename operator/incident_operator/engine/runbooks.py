@@ -1,0 +1,94 @@
+"""Which Runbook is in force for an Incident: the pinned revision, or the present one while nothing has been done."""
+
+from collections import OrderedDict
+
+from incident_operator.api.annotations import LAST_EDITOR
+from incident_operator.api.connection import Connection, ConnectionType
+from incident_operator.api.incident import Incident
+from incident_operator.api.runbook import Runbook
+from incident_operator.clients import kube, paths
+from incident_operator.core import compiler, reasons
+from incident_operator.core.compiled import Compiled
+from incident_operator.core.view import Blocked, Pinned
+from incident_operator.engine.revisions import Revisions
+
+_KEPT = 256
+
+
+class Runbooks:
+    """Finds and compiles Runbooks; a revision is compiled once."""
+
+    def __init__(self, client: kube.Kube, revisions: Revisions) -> None:
+        self._kube = client
+        self._revisions = revisions
+        self._compiled: OrderedDict[tuple[str, str], Compiled] = OrderedDict()
+
+    async def in_force(self, incident: Incident) -> Pinned | Blocked:
+        """Return the Runbook that the Incident follows, or why there is none. Raises `kube.Unavailable`."""
+        if incident.status.runbook_revision:
+            return await self._pinned(incident)
+        if incident.spec.runbook_ref is None:
+            return Blocked(reasons.NO_RUNBOOK, _no_runbook(incident))
+        runbook = await self.read(incident.metadata.namespace, incident.spec.runbook_ref.name)
+        if runbook is None:
+            return Blocked(
+                reasons.RUNBOOK_NOT_FOUND, f"Runbook {incident.spec.runbook_ref.name} does not exist; nothing was done."
+            )
+        return await self._present(runbook)
+
+    async def editor(self, incident: Incident) -> str:
+        """Return who last edited the Runbook in force, as admission stamped it; empty where it is not known."""
+        runbook = await self._revisions.read(incident.metadata.namespace, incident.status.runbook_revision)
+        return runbook.metadata.annotations.get(LAST_EDITOR, "") if runbook is not None else ""
+
+    async def read(self, namespace: str, name: str) -> Runbook | None:
+        """Return a Runbook as it is stored now."""
+        try:
+            return Runbook.model_validate(await self._kube.get(paths.runbooks(namespace, name)))
+        except kube.NotFound:
+            return None
+
+    async def compile(self, runbook: Runbook) -> Compiled | tuple[compiler.Problem, ...]:
+        """Return the Runbook ready to run, or all that is wrong with it, its Connections included."""
+        namespace = runbook.metadata.namespace
+        known = [Connection.model_validate(item) async for item in self._kube.list(paths.connections(namespace))]
+        types: dict[str, ConnectionType] = {each.metadata.name: each.spec.type for each in known}
+        return compiler.compile_runbook(runbook, types)
+
+    async def _present(self, runbook: Runbook) -> Pinned | Blocked:
+        name = runbook.metadata.name
+        if runbook.spec.suspend:
+            return Blocked(reasons.RUNBOOK_SUSPENDED, f"Runbook {name} is suspended (spec.suspend); nothing was done.")
+        compiled = await self.compile(runbook)
+        if not isinstance(compiled, Compiled):
+            told = f"Runbook {name} is not ready: {compiled[0].path}: {compiled[0].message}; nothing was done."
+            return Blocked(reasons.RUNBOOK_NOT_READY, told)
+        revision = await self._revisions.keep(runbook)
+        self._remember(runbook.metadata.namespace, revision, compiled)
+        return Pinned(compiled, revision)
+
+    async def _pinned(self, incident: Incident) -> Pinned | Blocked:
+        namespace, revision = incident.metadata.namespace, incident.status.runbook_revision
+        known = self._compiled.get((namespace, revision))
+        if known is not None:
+            return Pinned(known, revision)
+        runbook = await self._revisions.read(namespace, revision)
+        if runbook is None:
+            return Blocked(
+                reasons.RUNBOOK_NOT_FOUND, f"The Runbook was deleted while this Incident followed it ({revision})."
+            )
+        compiled = compiler.compile_runbook(runbook, None)
+        if not isinstance(compiled, Compiled):
+            return Blocked(reasons.RUNBOOK_NOT_READY, f"Revision {revision}: {compiled[0].path}: {compiled[0].message}")
+        self._remember(namespace, revision, compiled)
+        return Pinned(compiled, revision)
+
+    def _remember(self, namespace: str, revision: str, compiled: Compiled) -> None:
+        self._compiled[namespace, revision] = compiled
+        if len(self._compiled) > _KEPT:
+            self._compiled.popitem(last=False)
+
+
+def _no_runbook(incident: Incident) -> str:
+    name = incident.spec.common_labels.get("alertname", "this alert")
+    return f"No Runbook matches {name}; nothing was done. Its labels are in spec.commonLabels."

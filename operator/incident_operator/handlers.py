@@ -1,0 +1,58 @@
+"""The kopf functions: each hands an event to the inbox. No state is kept in kopf, and nothing is patched by it."""
+
+from typing import Any
+
+import aiohttp
+import kopf
+
+from incident_operator.api.meta import GROUP, VERSION
+from incident_operator.clients import kube
+from incident_operator.clients.access import Access
+from incident_operator.inbox import Inbox
+
+_DELETED = "DELETED"
+
+
+def register(registry: kopf.OperatorRegistry, inbox: Inbox, access: Access) -> None:
+    """Register every handler there is."""
+
+    @kopf.on.login(registry=registry)  # type: ignore[untyped-decorator, unused-ignore]
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return _session(access)
+
+    @kopf.on.event(GROUP, VERSION, "incidents", registry=registry)
+    async def incident(event: kopf.RawEvent, **_: Any) -> None:
+        (inbox.incident_gone if event["type"] == _DELETED else inbox.incident)(event["object"])
+
+    @kopf.on.event(GROUP, VERSION, "runbooks", registry=registry)
+    async def runbook(event: kopf.RawEvent, **_: Any) -> None:
+        (inbox.runbook_gone if event["type"] == _DELETED else inbox.runbook)(event["object"])
+
+    @kopf.on.event(GROUP, VERSION, "connections", registry=registry)
+    async def connection(event: kopf.RawEvent, **_: Any) -> None:
+        inbox.connection(event["object"])
+
+
+def settings() -> kopf.OperatorSettings:
+    """Return kopf's settings: watch and nothing else, in a prefix of its own."""
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False
+    chosen.scanning.disabled = True
+    chosen.peering.standalone = True
+    chosen.watching.chunk_size = 500
+    chosen.queueing.idle_timeout = 0.5
+    chosen.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"kopf.{GROUP}")
+    chosen.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=f"kopf.{GROUP}")
+    return chosen
+
+
+def _session(access: Access) -> kopf.AiohttpSession:
+    async def authorize(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        if (token := await access.token()) is not None:
+            request.headers["Authorization"] = token
+        return await handler(request)
+
+    session = aiohttp.ClientSession(
+        connector=kube.connector(access), middlewares=(authorize,), cookie_jar=aiohttp.DummyCookieJar()
+    )
+    return kopf.AiohttpSession(server=access.server, aiohttp_session=session, default_namespace=access.namespace)

@@ -1,0 +1,45 @@
+"""Liveness, readiness and metrics over HTTP, telling the truth: ready only when alerts can be judged and stored."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+Check = Callable[[], str]
+"""Returns why something is not as it should be; empty where it is."""
+
+
+@asynccontextmanager
+async def serving(
+    address: str, port: int, registry: CollectorRegistry, alive: Check, ready: Check
+) -> AsyncIterator[int]:
+    """Serve `/healthz`, `/readyz` and `/metrics` for the block's time and yield the port."""
+    app = web.Application()
+    app.router.add_get("/healthz", _answering(alive))
+    app.router.add_get("/readyz", _answering(ready))
+    app.router.add_get("/metrics", _metrics(registry))
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, address, port)
+        await site.start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def _answering(check: Check) -> Handler:
+    async def answer(_: web.Request) -> web.Response:
+        problem = check()
+        return web.Response(status=503 if problem else 200, text=problem or "ok")
+
+    return answer
+
+
+def _metrics(registry: CollectorRegistry) -> Handler:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    return answer

@@ -1,0 +1,145 @@
+"""What is known of stored Incidents without asking: fed by watch events and by what the receiver stores itself.
+
+It answers two questions: is this news at all, and what is the next number. It may lag behind; whatever is decided from it
+is checked by the apiserver (a name that exists, a resourceVersion that moved) when it is stored.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from incident_operator.api.annotations import GROUP_LABEL
+from incident_operator.api.incident import CLOSED_PHASES, AlertStatus
+from incident_operator.core import grouping, occurrences
+from incident_operator.core.episodes import Episode
+from incident_operator.core.grouping import Series
+
+_Key = tuple[str, str]
+
+
+class IncidentIndex:
+    """All Incidents named as the receiver names them, about a kilobyte each."""
+
+    def __init__(self) -> None:
+        self._episodes: dict[_Key, tuple[Episode, ...]] = {}
+        self._holders: dict[str, tuple[Series, ...]] = {}
+        self._ready = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the first list is in. Until then an alert that was answered long ago would look new."""
+        return self._ready
+
+    def mark_ready(self) -> None:
+        """Say that every Incident of the first list was noted."""
+        self._ready = True
+
+    def note(self, incident: Mapping[str, Any]) -> None:
+        """Remember an Incident as the apiserver returned it; an older state than the known one is ignored."""
+        place = _place(incident)
+        if place is None:
+            return
+        key, number = place
+        known = self._find(key, number)
+        version = _version(incident)
+        if known is None or known.version < version:
+            self._put(key, _episode(incident, number, version, known))
+
+    def forget(self, incident: Mapping[str, Any]) -> None:
+        """Drop a deleted Incident, unless another of that name was stored since."""
+        place = _place(incident)
+        if place is None:
+            return
+        key, number = place
+        known = self._find(key, number)
+        if known is not None and known.version <= _version(incident):
+            self._drop(key, number)
+
+    def forget_name(self, series: Series, number: int) -> None:
+        """Drop an Incident that the apiserver says does not exist."""
+        self._drop((series.namespace, series.stem), number)
+
+    def episodes(self, series: Series) -> tuple[Episode, ...]:
+        """Return all remembered Incidents named like those of the series, whichever group they are of."""
+        return self._episodes.get((series.namespace, series.stem), ())
+
+    def holders(self, fingerprint: str) -> tuple[Series, ...]:
+        """Return the series with an Incident in which an alert of these labels fires, whatever the Runbooks say now."""
+        return self._holders.get(fingerprint, ())
+
+    def _find(self, key: _Key, number: int) -> Episode | None:
+        return next((each for each in self._episodes.get(key, ()) if each.number == number), None)
+
+    def _put(self, key: _Key, episode: Episode) -> None:
+        before = self._episodes.get(key, ())
+        self._replace(key, before, (*(each for each in before if each.number != episode.number), episode))
+
+    def _drop(self, key: _Key, number: int) -> None:
+        before = self._episodes.get(key, ())
+        self._replace(key, before, tuple(each for each in before if each.number != number))
+
+    def _replace(self, key: _Key, before: tuple[Episode, ...], after: tuple[Episode, ...]) -> None:
+        if after:
+            self._episodes[key] = after
+        else:
+            self._episodes.pop(key, None)
+        if [each.firing for each in before] == [each.firing for each in after]:
+            return
+        held, holding = _held(key, before), _held(key, after)
+        for fingerprint, series in held - holding:
+            self._hold(fingerprint, tuple(each for each in self.holders(fingerprint) if each != series))
+        for fingerprint, series in holding - held:
+            self._hold(fingerprint, (*self.holders(fingerprint), series))
+
+    def _hold(self, fingerprint: str, series: tuple[Series, ...]) -> None:
+        if series:
+            self._holders[fingerprint] = series
+        else:
+            self._holders.pop(fingerprint, None)
+
+
+def _held(key: _Key, episodes: tuple[Episode, ...]) -> set[tuple[str, Series]]:
+    held: set[tuple[str, Series]] = set()
+    for episode in episodes:
+        series = Series(*key, episode.group)
+        held.update((occurrences.fingerprint_of(each), series) for each in episode.firing)
+    return held
+
+
+def _place(incident: Mapping[str, Any]) -> tuple[_Key, int] | None:
+    metadata = incident["metadata"]
+    split = grouping.split_name(metadata["name"])
+    return ((metadata["namespace"], split[0]), split[1]) if split else None
+
+
+def _version(incident: Mapping[str, Any]) -> int:
+    return int(incident["metadata"]["resourceVersion"])
+
+
+def is_open(incident: Mapping[str, Any]) -> bool:
+    """Return whether an Incident takes alerts in."""
+    closed = (incident.get("status") or {}).get("phase") in CLOSED_PHASES
+    return not closed and "deletionTimestamp" not in incident["metadata"]
+
+
+def _episode(incident: Mapping[str, Any], number: int, version: int, known: Episode | None) -> Episode:
+    metadata = incident["metadata"]
+    generation = metadata.get("generation", 0)
+    if known and generation and known.generation == generation:
+        return dataclasses.replace(known, open=is_open(incident), version=version)
+    spec = incident.get("spec") or {}
+    return Episode(
+        number=number,
+        group=(metadata.get("labels") or {}).get(GROUP_LABEL, ""),
+        open=is_open(incident),
+        firing=_ids(spec, AlertStatus.FIRING),
+        resolved=_ids(spec, AlertStatus.RESOLVED),
+        truncated=spec.get("truncatedAlerts", 0),
+        version=version,
+        generation=generation,
+    )
+
+
+def _ids(spec: Mapping[str, Any], status: AlertStatus) -> tuple[str, ...]:
+    alerts = spec.get("alerts") or []
+    return tuple(alert["id"] for alert in alerts if alert.get("status", AlertStatus.FIRING) == status)

@@ -1,0 +1,148 @@
+"""Stores a message: all of it, or the sender is told to come again, which costs nothing for what is stored."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+import structlog
+
+from incident_operator.clients.api_errors import ApiError
+from incident_operator.core import episodes
+from incident_operator.core.episodes import Open, Step, TakeIn
+from incident_operator.core.grouping import Series
+from incident_operator.core.occurrences import Occurrence
+from incident_operator.receiver import routing
+from incident_operator.receiver.index import IncidentIndex
+from incident_operator.receiver.metrics import ReceiverMetrics
+from incident_operator.receiver.payload import Message
+from incident_operator.receiver.routing import Delivery, Runbooks
+from incident_operator.receiver.store import IncidentStore
+
+_log = structlog.get_logger()
+_ROUNDS = 10
+"""How often one group is planned anew because others stored at the same time; more is a defect or an attack."""
+_NAMED_ALERTS = 5
+
+
+class NotStoredError(Exception):
+    """Some alerts are not stored; sending the message again may help, and repeats what is stored at no cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a message, all of which is stored."""
+
+    alerts: int
+    opened: int
+    changed: int
+    unmatched: int
+    never_stored: int
+
+    def __str__(self) -> str:
+        """Return it for the reply."""
+        text = f"{self.alerts} alerts: {self.opened} Incidents opened, {self.changed} changed"
+        unmatched = f", {self.unmatched} without a Runbook" if self.unmatched else ""
+        unknown = f", {self.never_stored} resolved without ever having been stored" if self.never_stored else ""
+        return text + unmatched + unknown
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    opened: int
+    changed: int
+    never_stored: tuple[Occurrence, ...]
+
+
+class Intake:
+    """Takes messages in. Safe to call concurrently, in several replicas too."""
+
+    def __init__(
+        self,
+        store: IncidentStore,
+        incidents: IncidentIndex,
+        runbooks: Runbooks,
+        metrics: ReceiverMetrics,
+        *,
+        unmatched_namespace: str | None = None,
+    ) -> None:
+        self._store = store
+        self._index = incidents
+        self._runbooks = runbooks
+        self._metrics = metrics
+        self._unmatched_namespace = unmatched_namespace
+        self._locks: WeakValueDictionary[Series, asyncio.Lock] = WeakValueDictionary()
+
+    async def take(self, message: Message) -> Receipt:
+        """Store every alert of the message. Raises `NotStoredError` unless all are stored; the others stay."""
+        self._count(message)
+        routed = routing.route(message.alerts, self._runbooks, self._index, self._unmatched_namespace)
+        urgent_first = sorted(routed.deliveries.items(), key=lambda item: item[1].severity)
+        outcomes = await asyncio.gather(
+            *(self._settle(series, delivery, message.truncated) for series, delivery in urgent_first),
+            return_exceptions=True,
+        )
+        settled = _all_settled(outcomes)
+        never_stored = [*routed.never_stored, *(each for one in settled for each in one.never_stored)]
+        self._report(routed.unmatched, never_stored)
+        return Receipt(
+            alerts=len(message.alerts),
+            opened=sum(one.opened for one in settled),
+            changed=sum(one.changed for one in settled),
+            unmatched=len(routed.unmatched),
+            never_stored=len(never_stored),
+        )
+
+    async def _settle(self, series: Series, delivery: Delivery, truncated: int) -> _Settled:
+        lock = self._locks.setdefault(series, asyncio.Lock())
+        opened = changed = 0
+        async with lock:
+            for _ in range(_ROUNDS):
+                plan = episodes.plan(self._index.episodes(series), series.digest, delivery.news, truncated)
+                results = [await self._do(step, series, delivery, truncated) for step in plan.steps]
+                stored = [step for step, result in zip(plan.steps, results, strict=True) if result]
+                opened += sum(isinstance(step, Open) for step in stored)
+                changed += sum(isinstance(step, TakeIn) for step in stored)
+                if False not in results:
+                    return _Settled(opened, changed, plan.never_stored)
+        raise NotStoredError(f"{series.namespace}/{series.stem} changed {_ROUNDS} times while alerts were stored")
+
+    async def _do(self, step: Step, series: Series, delivery: Delivery, truncated: int) -> bool | None:
+        match step:
+            case TakeIn(number, news):
+                result = await self._store.take_in(series, number, news, truncated)
+            case Open(number, news) if delivery.group is not None:
+                result = await self._store.open(delivery.group, delivery.severity, number, news, truncated)
+            case Open():
+                raise AssertionError("a delivery without a group holds resolved alerts only")
+        if result:
+            self._metrics.writes.labels("opened" if isinstance(step, Open) else "changed").inc()
+        return result
+
+    def _count(self, message: Message) -> None:
+        for alert in message.alerts:
+            self._metrics.alerts.labels(alert.status.value).inc()
+        self._metrics.refused.inc(len(message.refused))
+        self._metrics.truncated.inc(message.truncated)
+
+    def _report(self, unmatched: Sequence[Occurrence], never_stored: Sequence[Occurrence]) -> None:
+        self._metrics.unmatched.inc(len(unmatched))
+        self._metrics.never_stored.inc(len(never_stored))
+        if unmatched:
+            _log.warning("No Runbook matches", alerts=len(unmatched), alertnames=_names(unmatched))
+        if never_stored:
+            _log.info("Resolved alerts were never stored", alerts=len(never_stored), alertnames=_names(never_stored))
+
+
+def _all_settled(outcomes: Sequence[_Settled | BaseException]) -> list[_Settled]:
+    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    for failure in failures:
+        if not isinstance(failure, ApiError | NotStoredError):
+            raise failure
+    if failures:
+        raise NotStoredError(f"{len(failures)} of {len(outcomes)} groups are not stored; the first: {failures[0]}")
+    return [outcome for outcome in outcomes if isinstance(outcome, _Settled)]
+
+
+def _names(alerts: Sequence[Occurrence]) -> list[str]:
+    return sorted({alert.labels.get("alertname", "") for alert in alerts})[:_NAMED_ALERTS]

@@ -1,0 +1,73 @@
+"""Reads JSON from strangers: refuses what Python's parser would let through or stumble over.
+
+Python takes NaN, lets the last of two equal keys win, and fails in its own ways on deep nesting and on numbers of
+thousands of digits.
+"""
+
+import json
+import math
+from typing import Any, NoReturn
+
+from incident_operator.core.outcomes import Json
+from incident_operator.receiver.refusals import MalformedError
+
+_DIGITS = 19
+"""Of a 64-bit number."""
+_SHOWN = 40
+
+
+def read(body: bytes) -> Json:
+    """Return the decoded body. Raises `MalformedError`, and nothing else, for whatever is not plain JSON."""
+    try:
+        return json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_float,
+            parse_constant=_constant,
+        )
+    except UnicodeDecodeError as error:
+        raise MalformedError("body", f"is not UTF-8 at byte {error.start}") from error
+    except RecursionError as error:
+        raise MalformedError("body", "is nested too deeply") from error
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise MalformedError("body", f"is not JSON: {error.msg} at {place}") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise MalformedError(_shown(_first_repeated(pairs)), "stands twice in one object")
+    return found
+
+
+def _first_repeated(pairs: list[tuple[str, Any]]) -> str:
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            return key
+        seen.add(key)
+    raise AssertionError("called for an object without repeated keys")
+
+
+def _integer(digits: str) -> int:
+    if len(digits.lstrip("-")) > _DIGITS:
+        raise MalformedError(f"number {_shown(digits)}", f"has more than {_DIGITS} digits")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise MalformedError(f"number {_shown(digits)}", "is too large")
+    return number
+
+
+def _constant(name: str) -> NoReturn:
+    raise MalformedError(f"number {name}", "is no JSON number")
+
+
+def _shown(text: str) -> str:
+    shown = ascii(text[:_SHOWN])[1:-1]
+    return f"{shown}…" if len(text) > _SHOWN else shown

@@ -1,0 +1,49 @@
+"""What the receiver counts. No label holds anything that an alert says: a sender cannot make series."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class ReceiverMetrics:
+    """The receiver's series in one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.alerts = Counter(
+            "incident_operator_alerts_received",
+            "Alerts in messages that were read, repeats included.",
+            ["status"],
+            registry=registry,
+        )
+        self.unmatched = Counter(
+            "incident_operator_alerts_unmatched", "Firing alerts that no Runbook matches.", registry=registry
+        )
+        self.never_stored = Counter(
+            "incident_operator_alerts_resolved_unknown",
+            "Resolved alerts that no Incident ever held.",
+            registry=registry,
+        )
+        self.refused = Counter(
+            "incident_operator_alerts_refused", "Alerts that cannot be stored; they are lost.", registry=registry
+        )
+        self.truncated = Counter(
+            "incident_operator_alerts_truncated",
+            "Alerts that Alertmanager left out of its messages (max_alerts); they are lost.",
+            registry=registry,
+        )
+        self.writes = Counter(
+            "incident_operator_intake_writes",
+            "Incidents opened, and Incidents changed, by alerts.",
+            ["kind"],
+            registry=registry,
+        )
+        self.posts = Counter(
+            "incident_operator_alert_posts", "Messages by the HTTP status they got.", ["code"], registry=registry
+        )
+        self.duration = Histogram(
+            "incident_operator_alert_post_duration_seconds",
+            "From a message's head to its reply, for messages that were let in.",
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self.in_flight = Gauge("incident_operator_alert_posts_in_flight", "Messages in work.", registry=registry)

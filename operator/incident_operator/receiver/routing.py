@@ -1,0 +1,79 @@
+"""Which series of Incidents each alert of a message goes to. Stores nothing."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from incident_operator.api.meta import Severity
+from incident_operator.core import grouping, occurrences
+from incident_operator.core.grouping import Group, Series
+from incident_operator.core.occurrences import Occurrence
+from incident_operator.receiver.runbooks import Candidate
+
+
+class Runbooks(Protocol):
+    """What is asked of the known Runbooks."""
+
+    def matching(self, labels: Mapping[str, str]) -> list[Candidate]:
+        """Return every Runbook that answers an alert with these labels."""
+        ...
+
+
+class Holders(Protocol):
+    """What is asked of the known Incidents."""
+
+    def holders(self, fingerprint: str) -> tuple[Series, ...]:
+        """Return the series with an Incident in which an alert of these labels fires."""
+        ...
+
+
+@dataclass(slots=True)
+class Delivery:
+    """The alerts of a message that go to one series."""
+
+    news: list[Occurrence] = field(default_factory=list)
+    group: Group | None = None
+    """What a new Incident is opened with; None where only stored ones are concerned."""
+    severity: Severity = Severity.P2
+
+
+@dataclass(slots=True)
+class Routed:
+    """Where the alerts of a message go."""
+
+    deliveries: dict[Series, Delivery] = field(default_factory=dict)
+    unmatched: list[Occurrence] = field(default_factory=list)
+    """Firing, and no Runbook matches."""
+    never_stored: list[Occurrence] = field(default_factory=list)
+    """Resolved, held by no Incident, and no Runbook matches."""
+
+
+def route(
+    alerts: Iterable[Occurrence], runbooks: Runbooks, incidents: Holders, unmatched_namespace: str | None
+) -> Routed:
+    """Return which alerts go where; a resolved one goes to whatever Incident holds it, though its Runbook changed."""
+    routed = Routed()
+    for alert in alerts:
+        holders = () if alert.firing else incidents.holders(occurrences.fingerprint_of(alert.id))
+        for series in holders:
+            routed.deliveries.setdefault(series, Delivery()).news.append(alert)
+        if not holders:
+            _to_groups(alert, runbooks.matching(alert.labels), unmatched_namespace, routed)
+    return routed
+
+
+def _to_groups(alert: Occurrence, candidates: list[Candidate], unmatched_namespace: str | None, routed: Routed) -> None:
+    if not candidates:
+        (routed.unmatched if alert.firing else routed.never_stored).append(alert)
+        if alert.firing and unmatched_namespace:
+            _deliver(alert, grouping.unmatched(unmatched_namespace, alert.labels), Severity.P2, routed)
+    for candidate in candidates:
+        group = grouping.of(candidate.namespace, candidate.name, candidate.group_by, alert.labels)
+        _deliver(alert, group, candidate.severity, routed)
+
+
+def _deliver(alert: Occurrence, group: Group, severity: Severity, routed: Routed) -> None:
+    delivery = routed.deliveries.setdefault(group.series, Delivery())
+    delivery.news.append(alert)
+    delivery.group = group
+    delivery.severity = severity

@@ -1,0 +1,129 @@
+"""Stores what a plan says, one request at a time, each of which the apiserver refuses if the world has moved on."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from incident_operator.api.annotations import GROUP_LABEL, RUNBOOK_LABEL, SEVERITY_LABEL
+from incident_operator.api.incident import IncidentSpec
+from incident_operator.api.meta import API_VERSION, Severity
+from incident_operator.clients import paths
+from incident_operator.clients.api_errors import AlreadyExists, Conflict, NotFound
+from incident_operator.clients.kube import Kube
+from incident_operator.core import incident_spec
+from incident_operator.core.grouping import Group, Series
+from incident_operator.core.occurrences import Occurrence
+from incident_operator.core.outcomes import Json
+from incident_operator.receiver import index
+from incident_operator.receiver.index import IncidentIndex
+
+_log = structlog.get_logger()
+_MERGED_FIELDS = ("commonLabels", "alerts", "alertsOmitted", "truncatedAlerts")
+
+
+class IncidentStore:
+    """Opens Incidents and takes alerts into them; tells the index what it saw. Raises the client's `ApiError`s."""
+
+    def __init__(self, kube: Kube, incidents: IncidentIndex, max_requests: int) -> None:
+        self._kube = kube
+        self._index = incidents
+        self._slots = asyncio.Semaphore(max_requests)
+
+    async def open(
+        self, group: Group, severity: Severity, number: int, news: Sequence[Occurrence], truncated: int
+    ) -> bool:
+        """Create the group's Incident of that number. False: the name is taken; the index now knows by what."""
+        spec = incident_spec.opened(group, severity, news, truncated)
+        body = _incident(group, severity, number, spec)
+        try:
+            async with self._slots:
+                stored = await self._kube.create(paths.incidents(group.namespace), body)
+        except AlreadyExists:
+            await self._look(group.series, number)
+            return False
+        self._index.note(stored)
+        _log_stored("Opened an Incident", stored, news)
+        return True
+
+    async def take_in(self, series: Series, number: int, news: Sequence[Occurrence], truncated: int) -> bool | None:
+        """Merge news into a stored Incident. None: it holds them already; False: it changed, plan again."""
+        stored = await self._get(series, number)
+        if stored is None or not _takes(stored, news):
+            return False
+        changes = _changes(stored["spec"], news, truncated)
+        if not changes:
+            return None
+        path = paths.incidents(series.namespace, series.name(number))
+        try:
+            async with self._slots:
+                patched = await self._kube.json_patch(path, [*_unchanged(stored), *changes])
+        except (Conflict, NotFound):
+            return False
+        self._index.note(patched)
+        _log_stored("Took alerts into an Incident", patched, news)
+        return True
+
+    async def _look(self, series: Series, number: int) -> None:
+        stored = await self._get(series, number)
+        labels = stored["metadata"].get("labels") or {} if stored else {}
+        if stored and labels.get(GROUP_LABEL) == series.digest and not index.is_open(stored):
+            await self._learn(series)
+
+    async def _learn(self, series: Series) -> None:
+        """Note all Incidents of the group, so that the next number is found at once, however many there were."""
+        async with self._slots:
+            selector = {"labelSelector": f"{GROUP_LABEL}={series.digest}"}
+            async for stored in self._kube.list(paths.incidents(series.namespace), params=selector):
+                self._index.note(stored)
+
+    async def _get(self, series: Series, number: int) -> Json:
+        try:
+            async with self._slots:
+                stored = await self._kube.get(paths.incidents(series.namespace, series.name(number)))
+        except NotFound:
+            self._index.forget_name(series, number)
+            return None
+        self._index.note(stored)
+        return stored
+
+
+def _incident(group: Group, severity: Severity, number: int, spec: IncidentSpec) -> dict[str, Any]:
+    labels = {
+        "app.kubernetes.io/managed-by": "incident-operator",
+        GROUP_LABEL: group.series.digest,
+        SEVERITY_LABEL: severity.value,
+        **({RUNBOOK_LABEL: group.runbook_label} if group.runbook else {}),
+    }
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Incident",
+        "metadata": {"namespace": group.namespace, "name": group.series.name(number), "labels": labels},
+        "spec": incident_spec.to_json(spec),
+    }
+
+
+def _takes(stored: Mapping[str, Any], news: Sequence[Occurrence]) -> bool:
+    """Return whether the Incident may have the news: a closed one only learns that an alert of it resolved."""
+    return index.is_open(stored) or not any(occurrence.firing for occurrence in news)
+
+
+def _changes(stored: Mapping[str, Any], news: Sequence[Occurrence], truncated: int) -> list[dict[str, Any]]:
+    before = IncidentSpec.model_validate(stored)
+    after = incident_spec.merged(before, news, truncated)
+    if after == before:
+        return []
+    fields = incident_spec.to_json(after)
+    return [{"op": "add", "path": f"/spec/{name}", "value": fields[name]} for name in _MERGED_FIELDS]
+
+
+def _unchanged(stored: Mapping[str, Any]) -> list[dict[str, Any]]:
+    metadata = stored["metadata"]
+    return [{"op": "test", "path": f"/metadata/{name}", "value": metadata[name]} for name in ("uid", "resourceVersion")]
+
+
+def _log_stored(event: str, stored: Mapping[str, Any], news: Sequence[Occurrence]) -> None:
+    metadata = stored["metadata"]
+    runbook = (stored["spec"].get("runbookRef") or {}).get("name", "")
+    _log.info(event, incident=metadata["name"], namespace=metadata["namespace"], runbook=runbook, alerts=len(news))

@@ -1,0 +1,84 @@
+"""What the operator may be told; the only reader of the environment."""
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PREFIX = "INCIDENT_OPERATOR_"
+
+
+class SettingError(Exception):
+    """A setting cannot be used; the message names the variable and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of `incident-operator run`, from variables named `INCIDENT_OPERATOR_…`."""
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to serve, comma-separated in NAMESPACES; all of them when empty."""
+    token_files: tuple[Path, ...] = ()
+    """TOKEN_FILES: files with the webhook's bearer tokens, comma-separated; any of them lets a sender in."""
+    webhook_address: str = "0.0.0.0"  # noqa: S104
+    webhook_port: int = 9095
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    health_address: str = "0.0.0.0"  # noqa: S104
+    health_port: int = 8080
+    unmatched_namespace: str | None = None
+    """UNMATCHED_NAMESPACE: where alerts that no Runbook matches become Incidents; unset only counts them."""
+    unasked: frozenset[str] = frozenset()
+    """UNASKED: actions that `protective` steps of mitigate may run without asking, comma-separated."""
+    log_format: str = "auto"
+    """LOG_FORMAT: `json`, `console`, or `auto` (console on a terminal)."""
+    kubeconfig: str | None = None
+    context: str | None = None
+    instance: str = "incident-operator"
+    """Name of this process in Events; the Pod's name in a cluster."""
+
+
+_DEFAULT = Settings()
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings. Raises `SettingError`."""
+    known = {key.removeprefix(PREFIX): value for key, value in environment.items() if key.startswith(PREFIX) and value}
+    return Settings(
+        namespaces=_words(known.get("NAMESPACES", "")),
+        token_files=tuple(Path(word) for word in _words(known.get("TOKEN_FILES", ""))),
+        webhook_address=known.get("WEBHOOK_ADDRESS", _DEFAULT.webhook_address),
+        webhook_port=_port(known, "WEBHOOK_PORT", _DEFAULT.webhook_port),
+        tls_cert=_path(known.get("TLS_CERT")),
+        tls_key=_path(known.get("TLS_KEY")),
+        health_address=known.get("HEALTH_ADDRESS", _DEFAULT.health_address),
+        health_port=_port(known, "HEALTH_PORT", _DEFAULT.health_port),
+        unmatched_namespace=known.get("UNMATCHED_NAMESPACE"),
+        unasked=frozenset(_words(known.get("UNASKED", ""))),
+        log_format=_one_of(known, "LOG_FORMAT", ("auto", "json", "console")),
+        kubeconfig=environment.get("KUBECONFIG") or None,
+        instance=known.get("INSTANCE") or socket.gethostname(),
+    )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+def _port(known: Mapping[str, str], name: str, default: int) -> int:
+    text = known.get(name, str(default))
+    if not text.isdigit() or not 0 <= int(text) <= 65535:
+        raise SettingError(f"{PREFIX}{name}={text!r}: a port is a number from 0 to 65535")
+    return int(text)
+
+
+def _one_of(known: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    text = known.get(name, allowed[0])
+    if text not in allowed:
+        raise SettingError(f"{PREFIX}{name}={text!r}: one of {', '.join(allowed)}")
+    return text

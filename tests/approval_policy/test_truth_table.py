@@ -1,0 +1,266 @@
+"""Who may write what on an Incident, said by the apiserver itself: real people, real tokens, the shipped policies."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from approval_policy import people
+from approval_policy.ground import Ground
+from approval_policy.people import ADMIN, ALICE, BOB, BOT, CAROL, COLLECTOR, DAVE, ERIN, FRANK, MALLORY, OPERATOR
+
+from incident_operator.api.annotations import GROUP_LABEL, OPENED_BY, Verb
+from incident_operator.clients import paths
+from incident_operator.clients.kube import Forbidden
+
+pytestmark = pytest.mark.cluster
+
+APPROVE, REJECT, ABORT, RETRY, RESOLVE = (verb.annotation for verb in Verb)
+PLAN = "7f3a9cde" * 8
+OLD_PLAN = "91ab33e0" * 8
+TOKEN = PLAN[:8]
+OLD_TOKEN = OLD_PLAN[:8]
+ADMIN_NAME = "cluster-admin"
+
+Patch = dict[str, Any]
+
+
+def waiting_for_approval(plan: str = PLAN) -> dict[str, Any]:
+    """A status in which a plan waits, and Bob is excluded."""
+    pending = {
+        "planHash": plan,
+        "expiresAt": "2030-01-01T00:00:00Z",
+        "nonce": "n",
+        "steps": ["rebuild"],
+        "plan": [{"step": "rebuild", "attempt": 1, "do": "create Job"}],
+        "excluded": [BOB],
+        "excludedBecause": f"{BOB} last edited the runbook",
+        "approveWith": "kubectl annotate …",
+        "rejectWith": "kubectl annotate …",
+    }
+    return {"phase": "AwaitingApproval", "pendingApproval": pending}
+
+
+def waiting_for_answer(*verbs: str, token: str = "replay/1") -> dict[str, Any]:
+    """A status in which a step's fate is asked for."""
+    return {"phase": "NeedsHuman", "pendingAnswer": {"token": token, "verbs": list(verbs), "step": "replay"}}
+
+
+PLAN_WAITS = waiting_for_approval()
+OLD_PLAN_WAITS = waiting_for_approval(OLD_PLAN)
+QUESTION_WAITS = waiting_for_answer("retry", "resolve")
+RETRY_WAITS = waiting_for_answer("retry")
+NOTHING_WAITS = {"phase": "Diagnosing"}
+NEVER_VISITED = None
+WITH_RUNBOOK = {"runbookRef": {"name": people.RUNBOOK}}
+WITHOUT_RUNBOOK: dict[str, Any] = {}
+
+
+def answers(annotation: str, value: str | None) -> Patch:
+    """The merge patch that `kubectl annotate` sends; None takes the annotation away."""
+    return {"metadata": {"annotations": {annotation: value}}}
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An annotation that somebody had set, accepted, while the Incident was in `status`."""
+
+    who: str
+    annotation: str
+    value: str
+    status: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: who does what, on an Incident in which state, and what the refusal says (None: accepted)."""
+
+    sentence: str
+    who: str
+    patch: Patch
+    refused: str | None = None
+    status: dict[str, Any] | None = field(default_factory=lambda: PLAN_WAITS)
+    earlier: Earlier | None = None
+    spec: dict[str, Any] = field(default_factory=lambda: WITH_RUNBOOK)
+    part: str | None = None
+    """The subresource that is patched."""
+
+
+ALICE_APPROVED = Earlier(ALICE, APPROVE, f"{TOKEN} {ALICE}", PLAN_WAITS)
+ALICE_APPROVED_THE_OLD_PLAN = Earlier(ALICE, APPROVE, f"{OLD_TOKEN} {ALICE}", OLD_PLAN_WAITS)
+ALICE_REJECTED = Earlier(ALICE, REJECT, f"{TOKEN} {ALICE}", PLAN_WAITS)
+ALICE_ABORTED = Earlier(ALICE, ABORT, f"now {ALICE}", PLAN_WAITS)
+ALICE_RETRIED = Earlier(ALICE, RETRY, f"replay/1 {ALICE}", QUESTION_WAITS)
+ALICE_RESOLVED = Earlier(ALICE, RESOLVE, f"replay/1=done {ALICE}", QUESTION_WAITS)
+
+APPROVING = [
+    Case("an approver approves the pending plan", ALICE, answers(APPROVE, f"{TOKEN} {ALICE}")),
+    Case("the whole hash is as good as its prefix", ALICE, answers(APPROVE, f"{PLAN} {ALICE}")),
+    Case("a name with colons approves", ERIN, answers(APPROVE, f"{TOKEN} {ERIN}")),
+    Case("a name with blanks approves", FRANK, answers(APPROVE, f"{TOKEN} {FRANK}")),
+    Case("the administrator approves under the own name", ADMIN, answers(APPROVE, f"{TOKEN} {ADMIN_NAME}")),
+    Case("the administrator may not sign for another", ADMIN, answers(APPROVE, f"{TOKEN} {ALICE}"), f"you are {ADMIN_NAME}"),
+    Case("nobody signs for another", MALLORY, answers(APPROVE, f"{TOKEN} {ALICE}"),
+         f'you are {MALLORY}; an answer carries your own name and the pending plan: {APPROVE}="{PLAN[:12]} {MALLORY}"'),
+    Case("an approver may not sign for another either", CAROL, answers(APPROVE, f"{TOKEN} {ALICE}"), f"you are {CAROL}"),
+    Case("a name is not found by its end", FRANK, answers(APPROVE, f"{TOKEN} x {FRANK}"), f"you are {FRANK}"),
+    Case("a name alone is no approval", ALICE, answers(APPROVE, ALICE), f"you are {ALICE}"),
+    Case("a token alone is no approval", ALICE, answers(APPROVE, TOKEN), f"you are {ALICE}"),
+    Case("an empty value is no approval", ALICE, answers(APPROVE, ""), f"you are {ALICE}"),
+    Case("two blanks leave the name wrong", ALICE, answers(APPROVE, f"{TOKEN}  {ALICE}"), f"you are {ALICE}"),
+    Case("seven characters of the plan are too few", ALICE, answers(APPROVE, f"{TOKEN[:7]} {ALICE}"), "at least 8 characters"),
+    Case("no token is no plan", ALICE, answers(APPROVE, f" {ALICE}"), "at least 8 characters"),
+    Case("another plan is not approved", ALICE, answers(APPROVE, f"{OLD_TOKEN} {ALICE}"),
+         f"the pending plan is {PLAN[:12]}"),
+    Case("more than the hash is another plan", ALICE, answers(APPROVE, f"{PLAN}0 {ALICE}"), f"the pending plan is {PLAN[:12]}"),
+    Case("nothing to approve, nothing approved", ALICE, answers(APPROVE, f"{TOKEN} {ALICE}"),
+         "no plan waits for approval: kubectl describe incident", status=NOTHING_WAITS),
+    Case("an Incident never visited asks for nothing", ALICE, answers(APPROVE, f"{TOKEN} {ALICE}"),
+         "no plan waits for approval", status=NEVER_VISITED),
+    Case("who last edited the runbook is excluded", BOB, answers(APPROVE, f"{TOKEN} {BOB}"),
+         f"{BOB} last edited the runbook; someone else has to approve (four eyes)"),
+    Case("who is excluded may still reject", BOB, answers(REJECT, f"{TOKEN} {BOB}"), 'you need the verb "respond"',
+         spec=WITHOUT_RUNBOOK),
+    Case("without the verb, no approval", MALLORY, answers(APPROVE, f"{TOKEN} {MALLORY}"),
+         f'you are {MALLORY}; you need the verb "approve" on runbooks/rb in '),
+    Case("to respond is not to approve", DAVE, answers(APPROVE, f"{TOKEN} {DAVE}"), 'you need the verb "approve" on runbooks/rb'),
+    Case("the verb on another runbook does not count", ALICE, answers(APPROVE, f"{TOKEN} {ALICE}"),
+         'you need the verb "approve" on runbooks/other', spec={"runbookRef": {"name": "other"}}),
+    Case("a service account never approves", BOT, answers(APPROVE, f"{TOKEN} {people.bot('NAMESPACE')}"),
+         "a service account cannot approve, a person has to"),
+    Case("the operator approves nothing", OPERATOR, answers(APPROVE, f"{TOKEN} {OPERATOR}"),
+         "the operator never answers for people"),
+    Case("the operator forges nobody's approval", OPERATOR, answers(APPROVE, f"{TOKEN} {ALICE}"),
+         "the operator never answers for people"),
+]  # fmt: skip
+
+CHANGING_WHAT_OTHERS_SAID = [
+    Case("an approval is not overwritten by another", CAROL, answers(APPROVE, f"{TOKEN} {CAROL}"),
+         f'you are {CAROL}; {APPROVE}="{TOKEN} {ALICE}" still counts', earlier=ALICE_APPROVED),
+    Case("an approval is not removed by another", MALLORY, answers(APPROVE, None), "still counts", earlier=ALICE_APPROVED),
+    Case("an approval is not removed by the operator", OPERATOR, answers(APPROVE, None),
+         "the operator never answers", earlier=ALICE_APPROVED),
+    Case("an approval is not removed by the administrator", ADMIN, answers(APPROVE, None), "still counts",
+         earlier=ALICE_APPROVED),
+    Case("removing all annotations removes no approval", MALLORY, {"metadata": {"annotations": None}}, "still counts",
+         earlier=ALICE_APPROVED),
+    Case("one takes back one's own approval", ALICE, answers(APPROVE, None), earlier=ALICE_APPROVED),
+    Case("one changes one's own approval", ALICE, answers(APPROVE, f"{PLAN} {ALICE}"), earlier=ALICE_APPROVED),
+    Case("what approved an old plan may be replaced", CAROL, answers(APPROVE, f"{TOKEN} {CAROL}"),
+         earlier=ALICE_APPROVED_THE_OLD_PLAN),
+    Case("what approved an old plan may be removed", MALLORY, answers(APPROVE, None), earlier=ALICE_APPROVED_THE_OLD_PLAN),
+    Case("a rejection is not removed by another", CAROL, answers(REJECT, None), "still counts", earlier=ALICE_REJECTED),
+    Case("a rejection does not hinder an approval of another", CAROL, answers(APPROVE, f"{TOKEN} {CAROL}"),
+         earlier=ALICE_REJECTED),
+    Case("an abort is not removed by another", CAROL, answers(ABORT, None), "still counts", earlier=ALICE_ABORTED),
+    Case("one takes back one's own abort", ALICE, answers(ABORT, None), earlier=ALICE_ABORTED),
+    Case("a live retry is not overwritten", CAROL, answers(RETRY, f"replay/1 {CAROL}"), "still counts",
+         status=QUESTION_WAITS, earlier=ALICE_RETRIED),
+    Case("an old retry may be replaced", CAROL, answers(RETRY, f"replay/2 {CAROL}"),
+         status=waiting_for_answer("retry", token="replay/2"), earlier=ALICE_RETRIED),
+    Case("a live resolve is not overwritten", CAROL, answers(RESOLVE, f"replay/1=not-done {CAROL}"), "still counts",
+         status=QUESTION_WAITS, earlier=ALICE_RESOLVED),
+    Case("one corrects one's own resolve", ALICE, answers(RESOLVE, f"replay/1=not-done {ALICE}"),
+         status=QUESTION_WAITS, earlier=ALICE_RESOLVED),
+    Case("an untouched approval lets other annotations pass", MALLORY, answers("team", "payments"), earlier=ALICE_APPROVED),
+]  # fmt: skip
+
+OTHER_ANSWERS = [
+    Case("a responder rejects", DAVE, answers(REJECT, f"{TOKEN} {DAVE}")),
+    Case("an approver rejects", ALICE, answers(REJECT, f"{TOKEN} {ALICE}")),
+    Case("who is excluded from approving may reject", BOB, answers(REJECT, f"{TOKEN} {BOB}")),
+    Case("without a verb, no rejection", MALLORY, answers(REJECT, f"{TOKEN} {MALLORY}"),
+         'you need the verb "respond" on runbooks/rb'),
+    Case("another plan is not rejected", DAVE, answers(REJECT, f"{OLD_TOKEN} {DAVE}"), f"the pending plan is {PLAN[:12]}"),
+    Case("a responder aborts", DAVE, answers(ABORT, f"now {DAVE}"), status=NOTHING_WAITS),
+    Case("an abort says now", DAVE, answers(ABORT, f"please {DAVE}"), f'{ABORT}="now {DAVE}"', status=NOTHING_WAITS),
+    Case("nobody aborts in another's name", DAVE, answers(ABORT, f"now {ALICE}"), f"you are {DAVE}"),
+    Case("without a verb, no abort", MALLORY, answers(ABORT, f"now {MALLORY}"), 'you need the verb "respond"'),
+    Case("a responder retries what is asked for", DAVE, answers(RETRY, f"replay/1 {DAVE}"), status=QUESTION_WAITS),
+    Case("a retry names the attempt", DAVE, answers(RETRY, f"replay/0 {DAVE}"), f'{RETRY}="replay/1 {DAVE}"',
+         status=QUESTION_WAITS),
+    Case("no retry where none is asked for", DAVE, answers(RETRY, f"replay/1 {DAVE}"), "nothing waits for a retry"),
+    Case("an empty token is no retry", DAVE, answers(RETRY, f" {DAVE}"), "nothing waits for a retry", status=NOTHING_WAITS),
+    Case("a responder says it was done", DAVE, answers(RESOLVE, f"replay/1=done {DAVE}"), status=QUESTION_WAITS),
+    Case("a responder says it was not done", DAVE, answers(RESOLVE, f"replay/1=not-done {DAVE}"), status=QUESTION_WAITS),
+    Case("a resolve says which", DAVE, answers(RESOLVE, f"replay/1 {DAVE}"), "tell whether it happened", status=QUESTION_WAITS),
+    Case("a resolve says nothing else", DAVE, answers(RESOLVE, f"replay/1=perhaps {DAVE}"), "tell whether it happened",
+         status=QUESTION_WAITS),
+    Case("no resolve where only a retry helps", DAVE, answers(RESOLVE, f"replay/1=done {DAVE}"),
+         "nothing waits to be resolved by a person", status=RETRY_WAITS),
+    Case("without a verb, no resolve", MALLORY, answers(RESOLVE, f"replay/1=done {MALLORY}"),
+         'you need the verb "respond"', status=QUESTION_WAITS),
+    Case("without a runbook the verb is on the Incident", DAVE, answers(ABORT, f"now {DAVE}"), spec=WITHOUT_RUNBOOK),
+    Case("without a runbook the verb on runbooks does not count", ALICE, answers(ABORT, f"now {ALICE}"),
+         'you need the verb "respond" on incidents/case-', spec=WITHOUT_RUNBOOK),
+    Case("two answers at once both have to hold", DAVE,
+         {"metadata": {"annotations": {REJECT: f"{TOKEN} {DAVE}", APPROVE: f"{TOKEN} {DAVE}"}}},
+         'you need the verb "approve"'),
+]  # fmt: skip
+
+OWNED_BY_THE_OPERATOR = [
+    Case("nobody else edits spec", MALLORY, {"spec": {"alertsOmitted": 3}}, "spec of an Incident is the operator's"),
+    Case("not even the administrator edits spec", ADMIN, {"spec": {"alertsOmitted": 3}}, "spec of an Incident is the operator's"),
+    Case("the operator edits the alerts in spec", OPERATOR, {"spec": {"alertsOmitted": 3}}),
+    Case("nobody else writes status", MALLORY, {"status": {"phase": "Resolved"}}, "status of an Incident is the operator's",
+         part="status"),
+    Case("an approver does not write status", ALICE, {"status": {"pendingApproval": {"excluded": []}}},
+         "status of an Incident is the operator's", part="status"),
+    Case("the administrator does not write status", ADMIN, {"status": {"phase": "Resolved"}},
+         "status of an Incident is the operator's", part="status"),
+    Case("the operator writes status", OPERATOR, {"status": {"phase": "Resolved"}}, part="status"),
+    Case("nobody else adds the operator's labels", MALLORY, {"metadata": {"labels": {"incidents.dev/severity": "P0"}}},
+         "the label incidents.dev/severity is the operator's"),
+    Case("nobody else changes the operator's labels", MALLORY, {"metadata": {"labels": {GROUP_LABEL: "x"}}},
+         f"the label {GROUP_LABEL} is the operator's"),
+    Case("nobody else removes the operator's labels", MALLORY, {"metadata": {"labels": {GROUP_LABEL: None}}},
+         f"the label {GROUP_LABEL} is the operator's"),
+    Case("other labels are free", MALLORY, {"metadata": {"labels": {"team": "payments"}}}),
+    Case("the operator changes its labels", OPERATOR, {"metadata": {"labels": {GROUP_LABEL: "x"}}}),
+    Case("nobody else adds a finalizer", MALLORY, {"metadata": {"finalizers": ["example.com/x"]}},
+         "finalizers of an Incident are the operator's"),
+    Case("nobody else adds an owner", MALLORY,
+         {"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "u"}]}},
+         "ownerReferences of an Incident are the operator's"),
+    Case("the garbage collector changes finalizers", COLLECTOR, {"metadata": {"finalizers": ["example.com/x"]}}),
+    Case("the garbage collector does not edit spec", COLLECTOR, {"spec": {"alertsOmitted": 3}},
+         "spec of an Incident is the operator's"),
+    Case("nobody claims to have opened it", MALLORY, answers(OPENED_BY, ALICE), "never changes"),
+]  # fmt: skip
+
+TABLE = [*APPROVING, *CHANGING_WHAT_OTHERS_SAID, *OTHER_ANSWERS, *OWNED_BY_THE_OPERATOR]
+
+
+@pytest.mark.parametrize("case", TABLE, ids=lambda case: case.sentence)
+async def test_on_an_incident(ground: Ground, case: Case) -> None:
+    """Every row is tried twice: as a dry run, then for good; the answer is the same."""
+    name = await _arrange(ground, case)
+    client = await ground.client(case.who)
+    path = paths.incidents(ground.namespace, name, case.part)
+    patch = _in_namespace(case.patch, ground.namespace)
+    for dry_run in (True, False):
+        said = None
+        try:
+            await client.merge_patch(path, patch, dry_run=dry_run)
+        except Forbidden as error:
+            said = error.message
+        assert (said is None) == (case.refused is None), said
+        assert case.refused is None or case.refused in str(said)
+
+
+async def _arrange(ground: Ground, case: Case) -> str:
+    status = case.earlier.status if case.earlier else case.status
+    name = await ground.incident(status, case.spec, {GROUP_LABEL: "a1b2c"})
+    if case.earlier:
+        earlier = await ground.client(case.earlier.who)
+        patch = answers(case.earlier.annotation, case.earlier.value)
+        await earlier.merge_patch(paths.incidents(ground.namespace, name), patch)
+        await ground.report(name, case.status)
+    return name
+
+
+def _in_namespace(patch: Patch, namespace: str) -> Patch:
+    annotations = patch.get("metadata", {}).get("annotations")
+    if not annotations:
+        return patch
+    named = {key: value and value.replace("NAMESPACE", namespace) for key, value in annotations.items()}
+    return {"metadata": {"annotations": named}}

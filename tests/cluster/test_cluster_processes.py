@@ -1,0 +1,178 @@
+"""Recognising what is ours before anything is ended, on real processes and on what the kernel prints."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from devcluster import commands, console, dockerfile, files, leftovers, mounts, ports, processes, users
+
+PATH = "/usr/bin:/bin"
+MOUNTINFO = r"""22 1 8:1 / / rw - ext4 /dev/sda rw
+30 22 0:20 / /run/one rw shared:5 - tmpfs tmpfs rw
+31 30 0:21 / /run/one/deep/er rw - tmpfs tmpfs rw
+32 22 0:22 / /run/one-other rw - tmpfs tmpfs rw
+33 22 0:23 / /home/with\040blank rw - overlay overlay rw
+"""
+
+
+@pytest.fixture
+def process(tmp_path):
+    made = processes.Process("sleeper", tmp_path / "pids" / "sleeper", tmp_path / "sleeper.log")
+    yield made
+    processes.stop(made, grace=5)
+
+
+def test_a_process_outlives_its_starter_and_is_found_by_its_pid_file(process):
+    processes.start(process, ["sleep", "60"], PATH)
+    pid = process.pid()
+    assert pid is not None
+    assert b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert os.getsid(pid) == pid
+
+
+def test_a_stopped_process_leaves_no_pid_file(process):
+    processes.start(process, ["sleep", "60"], PATH)
+    pid = process.pid()
+    processes.stop(process, grace=5)
+    assert processes.state(pid) in processes.DEAD
+    assert not process.pid_file.exists()
+
+
+def test_a_process_that_ignores_being_asked_is_ended(process):
+    processes.start(process, [sys.executable, "-c", IGNORES], PATH)
+    processes.wait_until(lambda: "ignoring" in process.log.read_text(), 10, process)
+    pid = process.pid()
+    processes.stop(process, grace=0.2)
+    assert processes.state(pid) in processes.DEAD
+
+
+IGNORES = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ignoring', flush=True); time.sleep(60)"
+
+
+def test_a_pid_that_now_belongs_to_another_is_not_ours(process):
+    stranger = subprocess.Popen(["sleep", "60"])
+    try:
+        process.pid_file.parent.mkdir(parents=True)
+        process.pid_file.write_text(str(stranger.pid))
+        assert process.pid() is None
+        processes.stop(process, grace=1)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "999999999"])
+def test_a_pid_file_without_a_living_process_is_no_process(process, text):
+    process.pid_file.parent.mkdir(parents=True)
+    process.pid_file.write_text(text)
+    assert process.pid() is None
+
+
+def test_a_process_that_ends_as_it_starts_is_told_with_the_end_of_its_log(process):
+    processes.start(process, ["sh", "-c", "sleep 0.3; echo no such flag; exit 3"], PATH)
+    with pytest.raises(console.ClusterError, match="sleeper ended as it started.*\n.*no such flag"):
+        processes.wait_until(lambda: False, 10, process)
+
+
+def test_a_program_that_fails_is_told_with_what_it_said():
+    with pytest.raises(console.ClusterError, match="exit code 3.*\n.*broken"):
+        commands.run(["sh", "-c", "echo broken >&2; exit 3"])
+
+
+def test_a_program_that_is_not_there_is_told_by_name():
+    with pytest.raises(console.ClusterError, match="no-such-program is not installed"):
+        commands.run(["no-such-program"])
+
+
+def test_mounts_below_a_directory_come_innermost_first_and_its_neighbours_stay():
+    assert mounts.points_below(MOUNTINFO, [Path("/run/one")]) == [Path("/run/one/deep/er"), Path("/run/one")]
+
+
+def test_a_blank_in_a_mount_point_is_read():
+    assert mounts.points_below(MOUNTINFO, [Path("/home/with blank")]) == [Path("/home/with blank")]
+
+
+@pytest.mark.parametrize(
+    ("path", "filesystem"), [("/var/x", "ext4"), ("/run/one/deep/er/x", "tmpfs"), ("/home/with blank/x", "overlay")]
+)
+def test_the_file_system_of_a_path_is_that_of_the_innermost_mount(path, filesystem):
+    assert mounts.filesystem_of(MOUNTINFO, Path(path)) == filesystem
+
+
+SOCKET = Path("/run/incident-operator/3/containerd.sock")
+
+
+@pytest.mark.parametrize(
+    ("words", "ours"),
+    [
+        (["/usr/bin/containerd-shim-runc-v2", "-namespace", "k8s.io", "-address", str(SOCKET)], True),
+        (["/usr/bin/containerd-shim-runc-v2", "-address", "/run/containerd/containerd.sock"], False),
+        (["/usr/bin/containerd-shim-runc-v2", "-address", f"{SOCKET}.other"], False),
+        (["vi", str(SOCKET)], False),
+        ([""], False),
+    ],
+)
+def test_a_shim_is_ours_by_its_socket(words, ours):
+    assert leftovers.is_shim_of(words, SOCKET) is ours
+
+
+@pytest.mark.parametrize(
+    ("line", "ours"),
+    [("4:memory:/k8s.io/abc", True), ("0::/k8s.io/abc/child", True), ("4:memory:/k8s.io/abcd", False), ("0::/", False)],
+)
+def test_a_process_is_in_a_container_by_its_control_group(line, ours):
+    assert leftovers.is_in_container(["1:cpu:/", line], frozenset({"abc"})) is ours
+
+
+def test_a_port_that_is_taken_is_refused_with_its_number():
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(console.ClusterError, match=f"etcd cannot listen on 127.0.0.1:{port}"):
+            ports.require_free("etcd", [("127.0.0.1", port)])
+    ports.require_free("etcd", [("127.0.0.1", port)])
+
+
+def test_a_lock_is_waited_for(tmp_path):
+    lock = tmp_path / "lock"
+    holder = [sys.executable, "-c", HOLDS, str(lock)]
+    held = subprocess.Popen(holder, stdout=subprocess.PIPE, text=True, cwd=Path(files.__file__).parents[1])
+    assert held.stdout.readline() == "held\n"
+    began = time.monotonic()
+    with files.locked(lock):
+        assert held.poll() is not None or time.monotonic() > began
+    held.wait()
+    held.stdout.close()
+
+
+HOLDS = """
+import sys, time, pathlib
+from devcluster import files
+with files.locked(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(0.3)
+"""
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "x" * 64, "-x", "a\nb", 'a"b'])
+def test_a_user_whose_name_would_not_survive_in_a_certificate_is_refused(name):
+    with pytest.raises(console.ClusterError, match="is not a name"):
+        users.checked(users.User(name))
+
+
+def test_a_user_is_known_only_with_just_the_same_groups():
+    review = {"status": {"userInfo": {"username": "ann", "groups": ["sre", "system:authenticated"]}}}
+    assert users.is_same_user(review, users.User("ann", ("sre",)))
+    assert not users.is_same_user(review, users.User("ann"))
+    assert not users.is_same_user(review, users.User("bob", ("sre",)))
+
+
+def test_context_files_follow_no_link_out_of_the_context(tmp_path):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "link").symlink_to("/etc")
+    assert dockerfile.context_files("COPY src /x\n", tmp_path) == (tmp_path / "src" / "link",)

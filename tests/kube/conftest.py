@@ -1,0 +1,45 @@
+"""Fixtures of the Kubernetes clients and actions."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from kube import widget_crd, worlds
+from kube.fake_apiserver import FakeApiserver
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[FakeApiserver]:
+    """The fake alone, for faults and the request log."""
+    async with FakeApiserver([*worlds.KINDS, worlds.WIDGET]) as fake:
+        yield fake
+
+
+@pytest.fixture(scope="session")
+def widget_kind() -> Iterator[None]:
+    """The tests' own kind on the real apiserver, for the whole run."""
+    asyncio.run(widget_crd.install())
+    yield
+    asyncio.run(widget_crd.remove())
+
+
+@pytest.fixture
+async def fake_world() -> AsyncIterator[worlds.World]:
+    """The fake as a world."""
+    async with worlds.fake() as world:
+        yield world
+
+
+@pytest.fixture
+async def real_world(widget_kind: None) -> AsyncIterator[worlds.World]:
+    """A namespace of a real apiserver, deleted afterwards."""
+    async with worlds.real() as world:
+        yield world
+
+
+@pytest.fixture(params=["fake_world", pytest.param("real_world", marks=pytest.mark.cluster)])
+def world(request: pytest.FixtureRequest) -> worlds.World:
+    """Each test with it runs twice: against the fake, and against a real apiserver."""
+    chosen: worlds.World = request.getfixturevalue(request.param)
+    return chosen

@@ -1,0 +1,182 @@
+"""A small apiserver for tests, on loopback: real optimistic concurrency, a request log, and faults on demand.
+
+    async with FakeApiserver() as api, Kube(api.access()) as client:
+        await client.create(paths.incidents("prod"), {...})
+        api.inject(Fault.REPLY_LOST, method="PATCH", path="/status")
+        ...
+        assert len(api.writes) == 2
+
+What it keeps and refuses is in `fake_store.py`. It is held to the behaviour of a real apiserver by running the same
+tests against both.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+import orjson
+from aiohttp import web
+
+from incident_operator.clients import access
+from kube import fake_routes
+from kube.fake_faults import Fault, Faults
+from kube.fake_routes import Request, Target
+from kube.fake_store import Kind, Object, RefusedError, Store, Where
+
+
+class FakeApiserver:
+    """An apiserver in this process; use it with `async with`."""
+
+    def __init__(self, kinds: Sequence[Kind] = fake_routes.KINDS) -> None:
+        self.requests: list[Request] = []
+        """Every request, in the order of arrival."""
+        self.logs: dict[tuple[str, str, str], str] = {}
+        """What containers wrote: (namespace, Pod, container) → text."""
+        self._kinds = kinds
+        self._store = Store()
+        self._faults = Faults()
+        self._forbidden: set[tuple[str, str, str]] = set()
+        self._runner: web.AppRunner | None = None
+        self._url = ""
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=4 * 1024**2)
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self._url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self._runner:
+            await self._runner.cleanup()
+
+    def access(self) -> access.Access:
+        """How a client reaches it."""
+        return access.Access(server=self._url)
+
+    @property
+    def writes(self) -> list[Request]:
+        """The requests that were to change something."""
+        return [request for request in self.requests if request.is_write]
+
+    def inject(self, fault: Fault, *, method: str = "", path: str = "", times: int = 1) -> None:
+        """Let the next `times` requests of that method whose path contains `path` go wrong."""
+        self._faults.add(fault, method, path, times)
+
+    def interleave(self, act: Callable[[], object], *, method: str = "", path: str = "") -> None:
+        """Do something just before the next such request is applied: what another client does at that moment."""
+        self._faults.add(act, method, path, 1)
+
+    def forbid(self, user: str, verb: str, resource: str) -> None:
+        """Deny a verb (`get`, `list`, `create`, …) on a resource (`secrets`, `pods/log`, `deployments.apps`) to a user."""
+        self._forbidden.add((user, verb, resource))
+
+    def put(self, made: Object) -> Object:
+        """Create or replace an object, status and all, behind the API: what a controller or another client does."""
+        where = self._where_of(made)
+        if where not in self._store:
+            self._store.create(where, made)
+        stored = self._store.change(where, lambda old: _replaced(old, made))
+        if "status" not in made:
+            return stored
+        return self._store.change(where, lambda old: {**old, "status": made["status"]}, subresource="status")
+
+    def remove(self, path: str) -> None:
+        """Delete the object at a path behind the API."""
+        self._store.delete(self._target("DELETE", path).where)
+
+    def object(self, path: str) -> Object:
+        """Return the object at a path, unseen by the request log; raises `RefusedError` where there is none."""
+        return self._store.get(self._target("GET", path).where)
+
+    def objects(self, path: str) -> list[Object]:
+        """Return the objects of the collection at a path, unseen by the request log."""
+        return list(self._store.list(self._target("GET", path).where))
+
+    def _where_of(self, made: Object) -> Where:
+        served = {(kind.api_version, kind.kind): kind for kind in self._kinds}
+        kind = served[made["apiVersion"], made["kind"]]
+        namespace = made["metadata"].get("namespace", "default") if kind.namespaced else ""
+        return Where(kind, namespace, made["metadata"]["name"])
+
+    def _target(self, method: str, path: str) -> Target:
+        return fake_routes.target(self._kinds, method, path)
+
+    async def _answer(self, http: web.Request) -> web.Response:
+        request = await _request(http)
+        self.requests.append(request)
+        try:
+            fault = self._faults.strike(request)
+            answer = None if fault is Fault.DROPPED else self._serve(request)
+        except RefusedError as refused:
+            return _json(_status(refused), refused.status)
+        if fault is Fault.SILENT:
+            await asyncio.sleep(3600)
+        if fault:
+            return _break_off(http)
+        if isinstance(answer, str):
+            return web.Response(text=answer)
+        return _json(answer, 201 if request.method == "POST" else 200)
+
+    def _serve(self, request: Request) -> Object | str:
+        found = fake_routes.discovery(self._kinds, request.path)
+        if found is not None:
+            return found
+        at = self._target(request.method, request.path)
+        self._authorize(at, request.user)
+        if at.subresource == "log":
+            return self._log(at.where, request)
+        return fake_routes.serve(self._store, at, request)
+
+    def _authorize(self, at: Target, user: str) -> None:
+        if (user, at.verb, at.resource) not in self._forbidden:
+            return
+        plural = at.where.kind.plural + (f"/{at.subresource}" if at.subresource else "")
+        named = f' "{at.where.name}"' if at.where.name else ""
+        cannot = f'User "{user}" cannot {at.verb} resource "{plural}" in API group "{at.where.kind.group}"'
+        message = f'{at.where.kind.resource}{named} is forbidden: {cannot} in the namespace "{at.where.namespace}"'
+        raise RefusedError(403, "Forbidden", message)
+
+    def _log(self, where: Where, request: Request) -> str:
+        pod = self._store.get(where)
+        container = request.params.get("container") or pod["spec"]["containers"][0]["name"]
+        lines = self.logs.get((where.namespace, where.name, container), "").splitlines(keepends=True)
+        return "".join(lines[-int(request.params.get("tailLines", len(lines) or 1)) :])
+
+
+def _replaced(old: Object, made: Object) -> Object:
+    identity = {key: old["metadata"][key] for key in ("uid", "resourceVersion")}
+    return {**made, "metadata": {**made["metadata"], **identity}}
+
+
+async def _request(http: web.Request) -> Request:
+    body = await http.read()
+    return Request(
+        method=http.method,
+        path=http.path,
+        params=dict(http.query),
+        user=http.headers.get("Impersonate-User", ""),
+        agent=http.headers.get("User-Agent", ""),
+        content_type=http.content_type,
+        body=orjson.loads(body) if body else None,
+    )
+
+
+def _break_off(http: web.Request) -> web.Response:
+    if http.transport:
+        http.transport.abort()
+    return web.Response()
+
+
+def _status(refused: RefusedError) -> Object:
+    answer = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+    return {**answer, "message": refused.message, "reason": refused.reason, "code": refused.status}
+
+
+def _json(body: object, status: int) -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")

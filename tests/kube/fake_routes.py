@@ -1,0 +1,172 @@
+"""What the fake apiserver answers on which path: discovery, objects and collections, subresources. No sockets here."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from kube import json_patch
+from kube.fake_store import Kind, Object, RefusedError, Store, Where
+
+_STATUS = frozenset({"status"})
+_SCALED = frozenset({"status", "scale"})
+_OWN = ("incidents.dev", "v1alpha1")
+
+KINDS = (
+    Kind("", "v1", "Namespace", "namespaces", namespaced=False, subresources=_STATUS),
+    Kind("", "v1", "ConfigMap", "configmaps"),
+    Kind("", "v1", "Secret", "secrets"),
+    Kind("", "v1", "ServiceAccount", "serviceaccounts"),
+    Kind("", "v1", "Pod", "pods", subresources=frozenset({"status", "log"})),
+    Kind("apps", "v1", "Deployment", "deployments", subresources=_SCALED),
+    Kind("apps", "v1", "StatefulSet", "statefulsets", subresources=_SCALED),
+    Kind("apps", "v1", "DaemonSet", "daemonsets", subresources=_STATUS),
+    Kind("apps", "v1", "ControllerRevision", "controllerrevisions"),
+    Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", subresources=_STATUS),
+    Kind("batch", "v1", "Job", "jobs", subresources=_STATUS),
+    Kind("coordination.k8s.io", "v1", "Lease", "leases"),
+    Kind("events.k8s.io", "v1", "Event", "events"),
+    Kind(*_OWN, "Incident", "incidents", subresources=_STATUS),
+    Kind(*_OWN, "Runbook", "runbooks", subresources=_STATUS),
+    Kind(*_OWN, "Connection", "connections", subresources=_STATUS),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as the audit log would tell it."""
+
+    method: str
+    path: str
+    params: Mapping[str, str]
+    user: str
+    """Who is impersonated; empty where nobody is."""
+    agent: str
+    content_type: str
+    body: Any
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it was meant to change something; a dry run was not."""
+        return self.method not in {"GET", "HEAD"} and self.params.get("dryRun") != "All"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a request is about."""
+
+    where: Where
+    subresource: str
+    verb: str
+
+    @property
+    def resource(self) -> str:
+        """As RBAC names it, e.g. `pods/log` or `deployments.apps`."""
+        plural, _, group = self.where.kind.resource.partition(".")
+        part = f"/{self.subresource}" if self.subresource else ""
+        return f"{plural}{part}" + (f".{group}" if group else "")
+
+
+def target(kinds: Sequence[Kind], method: str, path: str) -> Target:
+    """Read a path; raises `RefusedError` (404) where nothing is served."""
+    _, prefix, *parts = path.split("/")
+    group, version, *parts = ["", *parts] if prefix == "api" else parts
+    namespace = ""
+    if parts[:1] == ["namespaces"] and len(parts) > 2 and parts[2] not in _STATUS:
+        _, namespace, *parts = parts
+    plural, name, subresource = [*parts, "", "", ""][:3]
+    for kind in kinds:
+        served = not subresource or subresource in kind.subresources
+        if (kind.group, kind.version, kind.plural) == (group, version, plural) and served:
+            return Target(Where(kind, namespace, name), subresource, _verb(method, name))
+    raise RefusedError(404, "NotFound", "the server could not find the requested resource")
+
+
+def _verb(method: str, name: str) -> str:
+    reading = "get" if name else "list"
+    return {"GET": reading, "POST": "create", "PATCH": "patch", "DELETE": "delete"}.get(method, method.lower())
+
+
+def discovery(kinds: Sequence[Kind], path: str) -> Object | None:
+    """Return what is served, where the path asks for that."""
+    if path == "/version":
+        return {"major": "1", "minor": "36", "gitVersion": "v1.36.0"}
+    if path == "/apis":
+        return {"kind": "APIGroupList", "groups": list(_groups(kinds))}
+    group_version = path.removeprefix("/apis/").removeprefix("/api/")
+    served = [kind for kind in kinds if kind.api_version == group_version]
+    if not served:
+        return None
+    resources = [resource for kind in served for resource in _resources(kind)]
+    return {"kind": "APIResourceList", "groupVersion": group_version, "resources": resources}
+
+
+def _groups(kinds: Iterable[Kind]) -> Iterator[Object]:
+    for name, version in sorted({(kind.group, kind.version) for kind in kinds if kind.group}):
+        served = {"groupVersion": f"{name}/{version}", "version": version}
+        yield {"name": name, "versions": [served], "preferredVersion": served}
+
+
+def _resources(kind: Kind) -> Iterator[Object]:
+    described = {"singularName": "", "namespaced": kind.namespaced, "kind": kind.kind, "verbs": ["get", "list"]}
+    yield {**described, "name": kind.plural}
+    for subresource in sorted(kind.subresources):
+        yield {**described, "name": f"{kind.plural}/{subresource}"}
+
+
+def serve(store: Store, at: Target, request: Request) -> Object:
+    """Carry out a request on objects; raises `RefusedError`."""
+    dry_run = request.params.get("dryRun") == "All"
+    match at.verb:
+        case "get":
+            return store.get(at.where)
+        case "list":
+            return _page(at.where.kind, list(store.list(at.where)), request.params)
+        case "create":
+            return store.create(at.where, request.body, dry_run=dry_run)
+        case "patch":
+            edit = _edit(request.content_type, request.body)
+            return store.change(at.where, edit, subresource=at.subresource, dry_run=dry_run)
+        case "delete":
+            return store.delete(at.where, (request.body or {}).get("preconditions"))
+        case other:
+            raise RefusedError(405, "MethodNotAllowed", f"{other} is not implemented here")
+
+
+def _edit(content_type: str, body: Any) -> Any:
+    if content_type == "application/json-patch+json":
+        return partial(_json_patched, operations=body)
+    if content_type == "application/merge-patch+json":
+        return partial(json_patch.merge, patch=body)
+    raise RefusedError(415, "UnsupportedMediaType", f"{content_type} is not implemented here")
+
+
+def _json_patched(document: Object, operations: Sequence[Mapping[str, Any]]) -> Object:
+    patched: Object = json_patch.apply(document, operations)
+    return patched
+
+
+def _page(kind: Kind, items: Sequence[Object], params: Mapping[str, str]) -> Object:
+    kept = [item for item in items if _selected(item, params)]
+    start = int(params.get("continue") or 0)
+    end = start + int(params.get("limit") or len(kept) or 1)
+    meta = {"resourceVersion": "1", **({"continue": str(end)} if end < len(kept) else {})}
+    bare = [
+        {key: value for key, value in item.items() if key not in {"apiVersion", "kind"}} for item in kept[start:end]
+    ]
+    return {"apiVersion": kind.api_version, "kind": f"{kind.kind}List", "metadata": meta, "items": bare}
+
+
+def _selected(item: Object, params: Mapping[str, str]) -> bool:
+    labels = item["metadata"].get("labels") or {}
+    fields = {"metadata.name": item["metadata"]["name"], "metadata.namespace": item["metadata"].get("namespace", "")}
+    return _holds(params.get("labelSelector", ""), labels) and _holds(params.get("fieldSelector", ""), fields)
+
+
+def _holds(selector: str, values: Mapping[str, str]) -> bool:
+    """Only `key=value` and `key`, joined by commas."""
+    for requirement in filter(None, selector.split(",")):
+        key, equals, value = requirement.partition("=")
+        if key not in values or (equals and values[key] != value.removeprefix("=")):
+            return False
+    return True

@@ -1,0 +1,140 @@
+"""What a broken connection or a refusing apiserver means to a caller: was the request applied, or not?"""
+
+import pytest
+
+from incident_operator.clients import kube, paths
+from incident_operator.clients.access import Access, AccessError, Credentials
+from kube.fake_apiserver import FakeApiserver
+from kube.fake_faults import Fault
+
+INCIDENTS = paths.incidents("prod")
+
+
+def incident(name="x"):
+    return {"metadata": {"name": name}, "spec": {}}
+
+
+@pytest.mark.parametrize(
+    ("fault", "applied", "maybe_applied"),
+    [
+        (Fault.REPLY_LOST, True, True),
+        (Fault.SILENT, True, True),
+        (Fault.DROPPED, False, True),
+        (Fault.INTERNAL_ERROR, False, True),
+        (Fault.SERVICE_UNAVAILABLE, False, True),
+        (Fault.TOO_MANY_REQUESTS, False, False),
+        (Fault.UNAUTHORIZED, False, False),
+    ],
+)
+async def test_a_failed_write_tells_whether_it_may_have_been_applied(api: FakeApiserver, fault, applied, maybe_applied):
+    api.inject(fault, method="POST")
+    async with kube.Kube(api.access(), timeout=0.5) as client:
+        with pytest.raises(kube.Unavailable) as failed:
+            await client.create(INCIDENTS, incident())
+    assert failed.value.sent is maybe_applied
+    assert (len(api.objects(INCIDENTS)) == 1) is applied
+
+
+async def test_a_write_that_found_nobody_was_certainly_not_applied():
+    async with FakeApiserver() as api:
+        gone = api.access()
+    async with kube.Kube(gone) as client:
+        with pytest.raises(kube.Unavailable) as failed:
+            await client.create(INCIDENTS, incident())
+    assert failed.value.sent is False
+    assert failed.value.message.startswith("the apiserver cannot be reached: ")
+
+
+async def test_no_failed_write_is_sent_again_by_itself(api: FakeApiserver):
+    api.inject(Fault.DROPPED, method="PATCH", times=3)
+    async with kube.Kube(api.access()) as client:
+        await client.create(INCIDENTS, incident())
+        with pytest.raises(kube.Unavailable):
+            await client.merge_patch(paths.incidents("prod", "x"), {"spec": {"a": 1}})
+    assert [request.method for request in api.writes] == ["POST", "PATCH"]
+
+
+async def test_an_answer_that_is_not_json_is_still_told(api: FakeApiserver):
+    error = kube.api_errors.of_answer(502, b"<html>bad gateway</html>")
+    assert isinstance(error, kube.Unavailable)
+    assert error.message == "<html>bad gateway</html>"
+
+
+async def test_whoever_acts_as_an_account_says_so_and_the_others_do_not(api: FakeApiserver):
+    async with kube.Kube(api.access()) as client:
+        account = client.acting_as("prod", "rb-pricing")
+        await account.create(INCIDENTS, incident())
+        await client.get(paths.incidents("prod", "x"))
+    assert [request.user for request in api.requests] == ["system:serviceaccount:prod:rb-pricing", ""]
+
+
+async def test_a_dry_run_is_no_write(api: FakeApiserver):
+    async with kube.Kube(api.access()) as client:
+        await client.create(INCIDENTS, incident(), dry_run=True)
+    assert api.writes == []
+    assert len(api.requests) == 1
+
+
+async def test_what_another_client_does_at_that_moment_is_a_conflict(api: FakeApiserver):
+    async with kube.Kube(api.access()) as client:
+        made = await client.create(INCIDENTS, incident())
+        api.interleave(lambda: api.put({**made, "spec": {"by": "another"}}), method="PATCH")
+        version = {"op": "test", "path": "/metadata/resourceVersion", "value": made["metadata"]["resourceVersion"]}
+        with pytest.raises(kube.Conflict):
+            await client.json_patch(
+                paths.incidents("prod", "x"), [version, {"op": "add", "path": "/spec/by", "value": "us"}]
+            )
+    assert api.object(paths.incidents("prod", "x"))["spec"] == {"by": "another"}
+
+
+def tokens(*values):
+    """Credentials that yield one value after the other, and the clock that makes them old."""
+    clock = [0.0]
+    left = list(values)
+
+    async def read():
+        return left.pop(0)
+
+    return Credentials(read, lambda: clock[0]), clock
+
+
+async def test_a_token_is_read_again_after_a_minute_and_not_before():
+    credentials, clock = tokens("Bearer one", "Bearer two")
+    assert [await credentials.header(), await credentials.header()] == ["Bearer one", "Bearer one"]
+    clock[0] = 59.0
+    assert await credentials.header() == "Bearer one"
+    clock[0] = 60.0
+    assert await credentials.header() == "Bearer two"
+
+
+async def test_a_refused_token_is_read_again_at_once(api: FakeApiserver):
+    credentials, _ = tokens("Bearer old", "Bearer new")
+    api.inject(Fault.UNAUTHORIZED)
+    async with kube.Kube(Access(api.access().server, credentials=credentials)) as client:
+        with pytest.raises(kube.Unavailable):
+            await client.get("/version")
+        await client.get("/version")
+    assert await credentials.header() == "Bearer new"
+
+
+@pytest.mark.parametrize("fault", [Fault.DROPPED, Fault.UNAUTHORIZED, Fault.INTERNAL_ERROR])
+async def test_no_error_tells_the_token(api: FakeApiserver, fault):
+    credentials, _ = tokens("Bearer s3cr3t-t0ken", "Bearer s3cr3t-t0ken")
+    access = Access(api.access().server, credentials=credentials)
+    api.inject(fault)
+    async with kube.Kube(access) as client:
+        with pytest.raises(kube.Unavailable) as failed:
+            await client.create(INCIDENTS, incident())
+    assert "s3cr3t" not in f"{failed.value} {failed.value!r} {access!r}"
+
+
+async def test_credentials_that_cannot_be_renewed_are_an_apiserver_that_cannot_be_reached(api: FakeApiserver):
+    async def read():
+        raise AccessError("kubeconfig x: exec plug-in failed")
+
+    access = Access(api.access().server, credentials=Credentials(read))
+    async with kube.Kube(access) as client:
+        with pytest.raises(kube.Unavailable) as failed:
+            await client.get("/version")
+    assert failed.value.sent is False
+    assert failed.value.message == "kubeconfig x: exec plug-in failed"

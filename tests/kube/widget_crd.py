@@ -1,0 +1,49 @@
+"""The custom kind of these tests, on a real apiserver."""
+
+import asyncio
+from contextlib import suppress
+
+from incident_operator.clients import access, kube, paths
+from kube.worlds import KUBECONFIG
+
+_CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_ANY = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+_CRD = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "widgets.tests.incidents.dev"},
+    "spec": {
+        "group": "tests.incidents.dev",
+        "scope": "Namespaced",
+        "names": {"plural": "widgets", "kind": "Widget"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": _ANY, "status": _ANY}}},
+            }
+        ],
+    },
+}
+
+
+async def install() -> None:
+    """Create it, and wait until it is served; an earlier run may still be taking its own away."""
+    async with kube.Kube(await access.load(str(KUBECONFIG))) as client:
+        for _ in range(200):
+            with suppress(kube.AlreadyExists):
+                await client.create(_CRDS, _CRD)
+            with suppress(kube.NotFound, kube.Unavailable):
+                await client.get(paths.of("/apis/tests.incidents.dev/v1", None, "widgets"))
+                return
+            await asyncio.sleep(0.1)
+        raise TimeoutError("the apiserver does not serve widgets.tests.incidents.dev")
+
+
+async def remove() -> None:
+    """Delete it with all its objects."""
+    async with kube.Kube(await access.load(str(KUBECONFIG))) as client:
+        with suppress(kube.NotFound):
+            await client.delete(f"{_CRDS}/widgets.tests.incidents.dev")

@@ -1,0 +1,55 @@
+"""The two apiservers that the same tests run against: the fake, and a real one with a namespace for each test."""
+
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from incident_operator.clients import access, kube, paths
+from kube.fake_apiserver import FakeApiserver
+from kube.fake_routes import KINDS
+from kube.fake_store import Kind, Object
+
+KUBECONFIG = Path(__file__).parents[2] / ".cluster" / "kubeconfig"
+WIDGET = Kind("tests.incidents.dev", "v1", "Widget", "widgets", subresources=frozenset({"status"}))
+"""A custom kind with a status subresource, like Incidents, but without their schema and policies."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """An apiserver, a namespace to work in, and how to take a right away there."""
+
+    access: access.Access
+    client: kube.Kube
+    namespace: str
+    forbid: Callable[[str, str, str], None]
+    """(user, verb, resource): in the fake, where everything is allowed at first; the real one grants nothing."""
+
+    def widgets(self, name: str | None = None, subresource: str | None = None) -> str:
+        return paths.of("/apis/tests.incidents.dev/v1", self.namespace, "widgets", name, subresource)
+
+    async def widget(self, name: str = "w", **content: object) -> Object:
+        return await self.client.create(self.widgets(), manifest(name, **content))
+
+
+def manifest(name: str = "w", **content: object) -> Object:
+    return {"apiVersion": "tests.incidents.dev/v1", "kind": "Widget", "metadata": {"name": name}, **content}
+
+
+@asynccontextmanager
+async def fake() -> AsyncIterator[World]:
+    async with FakeApiserver([*KINDS, WIDGET]) as api, kube.Kube(api.access()) as client:
+        yield World(api.access(), client, "prod", api.forbid)
+
+
+@asynccontextmanager
+async def real() -> AsyncIterator[World]:
+    reach = await access.load(str(KUBECONFIG))
+    namespace = f"kube-test-{secrets.token_hex(4)}"
+    async with kube.Kube(reach) as client:
+        await client.create(paths.namespaces(), {"metadata": {"name": namespace}})
+        try:
+            yield World(reach, client, namespace, lambda _user, _verb, _resource: None)
+        finally:
+            await client.delete(paths.namespaces(namespace))

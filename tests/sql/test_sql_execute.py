@@ -1,0 +1,209 @@
+"""sqlExecute against a real PostgreSQL: one effect per key, limits that hold, failures that say what happened."""
+
+import pytest
+from sql.endpoints import Database, FakeConnections, call, execute
+
+from incident_operator.actions.protocol import PreviewError, UndoOf
+from incident_operator.actions.sql_execute import SqlExecute
+from incident_operator.api.actions import SqlStatement
+from incident_operator.clients.connections import EndpointError
+from incident_operator.clients.sql_sessions import Sessions
+from incident_operator.core.outcomes import Failed, Succeeded
+
+FRESHEN = "UPDATE pricing_pack SET is_fresh = true WHERE id = %(id)s RETURNING id, date"
+BEFORE = SqlStatement(statement="SELECT id, is_fresh FROM pricing_pack WHERE id = %(id)s", params={"id": "PP-20"})
+
+
+def freshen(max_rows: int = 1, pack: str = "PP-20"):
+    return execute(FRESHEN, max_rows, params={"id": pack}, before=BEFORE.to_json())
+
+
+def fresh(packs: Database) -> list[str]:
+    return [row[0] for row in packs.run("SELECT id FROM pricing_pack WHERE is_fresh ORDER BY id")]
+
+
+async def test_a_change_reports_its_rows_before_and_after(packs, writer):
+    outcome = await writer.run(call(freshen()))
+
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result == {
+        "rowsChanged": 1,
+        "before": [{"id": "PP-20", "is_fresh": False}],
+        "returning": [{"id": "PP-20", "date": "2025-10-20"}],
+        "truncated": False,
+    }
+    assert outcome.summary == "1 row changed"
+    assert fresh(packs) == ["PP-20"]
+
+
+async def test_the_same_key_again_changes_nothing_and_gives_the_stored_answer(packs, writer):
+    first = await writer.run(call(freshen()))
+    packs.run("UPDATE pricing_pack SET is_fresh = false")
+    again = await writer.run(call(freshen()))
+
+    assert isinstance(first, Succeeded)
+    assert isinstance(again, Succeeded)
+    assert again.result == first.result
+    assert "already applied at 2" in again.summary
+    assert fresh(packs) == []
+
+
+async def test_another_key_is_another_effect(packs, writer):
+    await writer.run(call(freshen(), key="a"))
+    packs.run("UPDATE pricing_pack SET is_fresh = false")
+    await writer.run(call(freshen(), key="b"))
+    assert fresh(packs) == ["PP-20"]
+
+
+async def test_the_marker_says_which_step_of_which_incident_did_it(packs, writer):
+    await writer.run(call(freshen(), key="k"))
+    found = packs.run("SELECT incident, step, rows_changed FROM incident_operator.incident_operator_effects")
+    assert found == [("prod/pack-5f2c1-1", "serve-last-good", 1)]
+
+
+async def test_too_many_rows_roll_everything_back_and_leave_no_marker(packs, writer):
+    outcome = await writer.run(call(execute("UPDATE pricing_pack SET is_fresh = true", max_rows=1)))
+
+    assert outcome == Failed(
+        "RowLimitExceeded", "would change 2 rows, maxRows is 1; rolled back", retryable=False
+    )
+    assert fresh(packs) == []
+    assert packs.value("SELECT count(*) FROM incident_operator.incident_operator_effects") == 0
+
+
+async def test_several_statements_are_one_transaction(packs, writer):
+    outcome = await writer.run(call(_two_inserts()))
+
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "StatementFailed"
+    assert "duplicate key" in outcome.message
+    assert packs.value("SELECT count(*) FROM pricing_pack") == 2
+
+
+def _two_inserts():
+    statements = [
+        {"statement": "INSERT INTO pricing_pack VALUES ('PP-21', '2025-10-21', true)"},
+        {"statement": "INSERT INTO pricing_pack VALUES ('PP-20', '2025-10-20', true)"},
+    ]
+    return execute("x", 10, statement=None, statements=statements)
+
+
+async def test_an_undo_finds_by_the_original_key_what_the_step_touched(packs, writer):
+    done = await writer.run(call(freshen(), key="original"))
+    undo = execute(
+        """UPDATE pricing_pack AS pack SET is_fresh = (was->>'is_fresh')::boolean
+           FROM incident_operator.incident_operator_effects AS effect, jsonb_array_elements(effect.before) AS was
+           WHERE effect.step_key = %(marker)s AND pack.id = was->>'id'""",
+        max_rows=1,
+    )
+    assert isinstance(done, Succeeded)
+    outcome = await writer.run(call(undo, key="undo", undo_of=UndoOf("original", done.captured or {})))
+
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result["rowsChanged"] == 1
+    assert fresh(packs) == []
+
+
+async def test_the_trial_counts_rows_and_leaves_nothing(packs, writer):
+    preview = await writer.preview(call(freshen()))
+
+    assert preview.in_trial == "1 row"
+    assert preview.do == FRESHEN
+    assert preview.details["statements"] == [{"statement": FRESHEN, "params": {"id": "PP-20"}}]
+    assert preview.details["maxRows"] == 1
+    assert fresh(packs) == []
+    assert packs.value("SELECT count(*) FROM incident_operator.incident_operator_effects") == 0
+
+
+async def test_the_trial_says_when_the_limit_would_stop_it(packs, writer):
+    preview = await writer.preview(call(execute("UPDATE pricing_pack SET is_fresh = true", max_rows=1)))
+    assert preview.in_trial == "2 rows: more than maxRows 1, it would be rolled back"
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        (execute(FRESHEN, params={"pack": 1}), "query parameter missing: id"),
+        (execute("UPDATE pricing_pack SET id = 'a%'"), "write %% for a literal %"),
+        (execute(FRESHEN, params={"id": "x", "marker": "y"}), "params.marker is taken"),
+        (execute(FRESHEN, params={"id": "a\0b"}), "'params.id': holds a NUL character"),
+        (execute(FRESHEN, params={"id": ["a", {"b": "\0"}]}), "'params.id[1].b': holds a NUL character"),
+        (execute(FRESHEN, params={"id": "\ud800"}), "holds half of a surrogate pair"),
+        (execute(FRESHEN, params={"id": [1, "a"]}), "mix"),
+    ],
+)
+async def test_parameters_that_cannot_be_bound_are_told_before_anything_happens(packs, writer, spec, says):
+    outcome = await writer.run(call(spec))
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "BadRequest"
+    assert says in outcome.message
+    assert not outcome.retryable
+    with pytest.raises(PreviewError, match="serve-last-good: "):
+        await writer.preview(call(spec))
+
+
+async def test_a_missing_marker_table_is_answered_with_the_sql_that_makes_it(server, writer):
+    bare = Database(server, "postgres")
+    outcome = await SqlExecute(FakeConnections(bare.endpoint()), Sessions()).run(call(execute("SELECT 1")))
+
+    assert isinstance(outcome, Failed)
+    assert "CREATE TABLE IF NOT EXISTS incident_operator.incident_operator_effects" in outcome.message
+    assert 'TO "app_write"' in outcome.message
+    assert not outcome.retryable
+    bare.run("CREATE DATABASE repaired")
+    repaired = Database(server, "repaired")
+    repaired.run(outcome.message.partition("creates it with: ")[2])
+    outcome = await SqlExecute(FakeConnections(repaired.endpoint()), Sessions()).run(call(execute("SELECT 1")))
+    assert isinstance(outcome, Succeeded)
+
+
+async def test_a_missing_grant_on_the_marker_table_says_which(packs):
+    outcome = await SqlExecute(FakeConnections(packs.endpoint("app_read")), Sessions()).run(call(freshen()))
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "Forbidden"
+    assert 'GRANT USAGE ON SCHEMA incident_operator TO "app_read"' in outcome.message
+
+
+async def test_a_refused_privilege_is_told_with_the_table(packs, writer):
+    packs.run("CREATE TABLE IF NOT EXISTS ledger (id int)")
+    outcome = await writer.run(call(execute("DELETE FROM ledger")))
+    assert outcome == Failed("Forbidden", "db: permission denied for table ledger", retryable=False)
+
+
+async def test_a_step_that_removes_its_own_marker_is_rolled_back(packs):
+    packs.run("GRANT DELETE ON incident_operator.incident_operator_effects TO app_write")
+    spec = execute("DELETE FROM incident_operator.incident_operator_effects")
+    outcome = await SqlExecute(FakeConnections(packs.endpoint()), Sessions()).run(call(spec))
+    packs.run("REVOKE DELETE ON incident_operator.incident_operator_effects FROM app_write")
+    assert isinstance(outcome, Failed)
+    assert "removed its own marker" in outcome.message
+
+
+async def test_an_unreadable_secret_is_the_reason_as_it_was_given():
+    refused = EndpointError("SecretUnreadable", 'system:serviceaccount:prod:rb-pack may not get secret "db"')
+    outcome = await SqlExecute(FakeConnections(refused), Sessions()).run(call(freshen()))
+    assert outcome == Failed("SecretUnreadable", str(refused), retryable=False)
+
+
+async def test_an_image_that_cannot_be_stored_whole_fails_instead_of_being_cut(packs, writer):
+    before = {"statement": "SELECT generate_series(1, 10001) AS n"}
+    outcome = await writer.run(call(execute(FRESHEN, params={"id": "PP-20"}, before=before)))
+    assert isinstance(outcome, Failed)
+    assert "before gives more than 10000 rows" in outcome.message
+    assert fresh(packs) == []
+
+
+async def test_a_large_image_is_stored_whole_and_shown_cut(packs, writer):
+    before = {"statement": "SELECT n, repeat('x', 1000) AS text FROM generate_series(1, 1000) AS n"}
+    outcome = await writer.run(call(execute(FRESHEN, params={"id": "PP-20"}, before=before)))
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result["truncated"]
+    assert 100 < len(outcome.result["before"]) < 1000
+    stored = packs.value("SELECT jsonb_array_length(before) FROM incident_operator.incident_operator_effects")
+    assert stored == 1000
+
+
+async def test_either_statement_or_statements_not_both(writer):
+    outcome = await writer.run(call(execute("SELECT 1", statements=[{"statement": "SELECT 2"}])))
+    assert isinstance(outcome, Failed)
+    assert outcome.message == "either statement or statements has to be given, and not both"
