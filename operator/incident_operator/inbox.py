@@ -61,7 +61,7 @@ class Inbox:
 
     def connection(self, body: Json) -> None:
         """Have the Runbooks of the Connection's namespace checked again."""
-        for key in self.runbook_index.keys():
+        for key in self.runbook_index.names():
             if key[0] == body["metadata"]["namespace"]:
                 self.runbooks.add_later(Key(*key), 1.0)
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
 from approval_policy import people
 from approval_policy.ground import Ground
 from crds import live

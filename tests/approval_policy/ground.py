@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import yaml
+
 from approval_policy import people
 from crds import live
 from incident_operator.api.meta import API_VERSION
@@ -65,9 +66,8 @@ class Ground:
         if who == people.BOT:
             return await self._with_token()
         # a colon in a kubeconfig's path would be read as a list of two
-        kubeconfig = self._directory / f"{who.replace(':', '-')}.kubeconfig"
-        kubeconfig.write_bytes(Path(live.user_kubeconfig(who)).read_bytes())
-        return await self._open(str(kubeconfig))
+        certified = live.user_kubeconfig(who)
+        return await self._open(_kubeconfig(certified, self._directory / f"{who.replace(':', '-')}.kubeconfig"))
 
     async def _open(self, kubeconfig: str) -> Kube:
         return await self._closing.enter_async_context(Kube(await access.load(kubeconfig)))
@@ -76,12 +76,20 @@ class Ground:
         """The service account with a token of its own, and no client certificate."""
         admin = await self.client(people.ADMIN)
         path = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/{people.BOT}/token"
-        answer = await admin.create(path, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}})
-        config = yaml.safe_load(Path(live.kubeconfig()).read_text())
-        config["users"] = [{"name": user["name"], "user": {"token": answer["status"]["token"]}} for user in config["users"]]
-        kubeconfig = self._directory / "bot.kubeconfig"
-        kubeconfig.write_text(yaml.safe_dump(config))
-        return await self._open(str(kubeconfig))
+        answer = await admin.create(
+            path, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        )
+        target = self._directory / "bot.kubeconfig"
+        return await self._open(_kubeconfig(live.kubeconfig(), target, {"token": answer["status"]["token"]}))
+
+
+def _kubeconfig(source: str, target: Path, credentials: dict[str, str] | None = None) -> str:
+    """Write a copy of a kubeconfig, with other credentials where they are given, and return its path."""
+    config = yaml.safe_load(Path(source).read_text())
+    for user in config["users"] if credentials else []:
+        user["user"] = credentials
+    target.write_text(yaml.safe_dump(config))
+    return str(target)
 
 
 def _impersonating(admin: Kube, user: str) -> Kube:

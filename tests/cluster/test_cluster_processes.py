@@ -1,13 +1,13 @@
 """Recognising what is ours before anything is ended, on real processes and on what the kernel prints."""
 
 import os
+import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from devcluster import commands, console, dockerfile, files, leftovers, mounts, ports, processes, users
+from devcluster import commands, console, dockerfile, files, leftovers, mounts, node, ports, processes, users
 
 PATH = "/usr/bin:/bin"
 MOUNTINFO = r"""22 1 8:1 / / rw - ext4 /dev/sda rw
@@ -74,12 +74,12 @@ def test_a_pid_file_without_a_living_process_is_no_process(process, text):
 
 def test_a_process_that_ends_as_it_starts_is_told_with_the_end_of_its_log(process):
     processes.start(process, ["sh", "-c", "sleep 0.3; echo no such flag; exit 3"], PATH)
-    with pytest.raises(console.ClusterError, match="sleeper ended as it started.*\n.*no such flag"):
+    with pytest.raises(console.ClusterError, match=r"sleeper ended as it started.*\n.*no such flag"):
         processes.wait_until(lambda: False, 10, process)
 
 
 def test_a_program_that_fails_is_told_with_what_it_said():
-    with pytest.raises(console.ClusterError, match="exit code 3.*\n.*broken"):
+    with pytest.raises(console.ClusterError, match=r"exit code 3.*\n.*broken"):
         commands.run(["sh", "-c", "echo broken >&2; exit 3"])
 
 
@@ -129,8 +129,6 @@ def test_a_process_is_in_a_container_by_its_control_group(line, ours):
 
 
 def test_a_port_that_is_taken_is_refused_with_its_number():
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(console.ClusterError, match=f"etcd cannot listen on 127.0.0.1:{port}"):
@@ -141,21 +139,20 @@ def test_a_port_that_is_taken_is_refused_with_its_number():
 def test_a_lock_is_waited_for(tmp_path):
     lock = tmp_path / "lock"
     holder = [sys.executable, "-c", HOLDS, str(lock)]
-    held = subprocess.Popen(holder, stdout=subprocess.PIPE, text=True, cwd=Path(files.__file__).parents[1])
-    assert held.stdout.readline() == "held\n"
-    began = time.monotonic()
-    with files.locked(lock):
-        assert held.poll() is not None or time.monotonic() > began
-    held.wait()
-    held.stdout.close()
+    with subprocess.Popen(holder, stdout=subprocess.PIPE, text=True, cwd=Path(files.__file__).parents[1]) as held:
+        assert held.stdout.readline() == "held\n"
+        with files.locked(lock):
+            assert (lock.parent / "written").read_text() == "by the holder"
 
 
 HOLDS = """
 import sys, time, pathlib
 from devcluster import files
-with files.locked(pathlib.Path(sys.argv[1])):
+lock = pathlib.Path(sys.argv[1])
+with files.locked(lock):
     print("held", flush=True)
     time.sleep(0.3)
+    (lock.parent / "written").write_text("by the holder")
 """
 
 
@@ -176,3 +173,29 @@ def test_context_files_follow_no_link_out_of_the_context(tmp_path):
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "link").symlink_to("/etc")
     assert dockerfile.context_files("COPY src /x\n", tmp_path) == (tmp_path / "src" / "link",)
+
+
+def pod(ready, *started):
+    states = [{"state": {"running": {"startedAt": at}} if at else {"waiting": {}}} for at in started]
+    return {"status": {"conditions": [{"type": "Ready", "status": ready}], "containerStatuses": states}}
+
+
+@pytest.mark.parametrize(
+    ("described", "stale"),
+    [
+        (pod("True", "2026-01-01T09:59:59Z"), True),
+        (pod("True", "2026-01-01T10:00:00Z"), False),
+        (pod("True", "2026-01-01T10:00:01Z", "2026-01-01T09:00:00Z"), True),
+        (pod("False", "2026-01-01T09:00:00Z"), False),
+        (pod("True", None), False),
+        ({"status": {}}, False),
+    ],
+)
+def test_a_pod_that_is_ready_by_a_container_of_before_the_start_is_stale(described, stale):
+    assert node.is_ready_by_old_container(described, "2026-01-01T10:00:00Z") is stale
+
+
+def test_a_node_with_a_taint_is_not_ready_for_pods():
+    ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    assert node.has_ready_condition(ready)
+    assert not node.has_ready_condition({**ready, "spec": {"taints": [{"key": "node.kubernetes.io/not-ready"}]}})

@@ -40,7 +40,7 @@ def test_the_cache_follows_xdg_and_else_the_home_directory():
     assert settings.from_environment({"HOME": "/h"}).cache == Path("/h/.cache/incident-operator")
 
 
-@pytest.mark.parametrize("text", ["10", "-1", "one", "1.5", "١", " 1"])
+@pytest.mark.parametrize("text", ["10", "-1", "one", "1.5", "\u0661", " 1"])
 def test_an_instance_that_is_no_number_from_0_to_9_is_refused(text):
     with pytest.raises(console.ClusterError, match="expected a number from 0 to 9"):
         settings.from_environment({"CLUSTER_INSTANCE": text})

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from incident_operator.clients.cluster import Cluster
 from kube import widget_crd, worlds
 from kube.fake_apiserver import FakeApiserver
 
@@ -13,6 +14,13 @@ from kube.fake_apiserver import FakeApiserver
 async def api() -> AsyncIterator[FakeApiserver]:
     """The fake alone, for faults and the request log."""
     async with FakeApiserver([*worlds.KINDS, worlds.WIDGET]) as fake:
+        yield fake
+
+
+@pytest.fixture
+async def cluster(api: FakeApiserver) -> AsyncIterator[Cluster]:
+    """The actions' client, of the fake alone."""
+    async with Cluster(api.access()) as fake:
         yield fake
 
 

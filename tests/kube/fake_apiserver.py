@@ -37,6 +37,7 @@ class FakeApiserver:
         self._store = Store()
         self._faults = Faults()
         self._forbidden: set[tuple[str, str, str]] = set()
+        self._not_impersonated: set[str] = set()
         self._runner: web.AppRunner | None = None
         self._url = ""
 
@@ -75,6 +76,10 @@ class FakeApiserver:
     def forbid(self, user: str, verb: str, resource: str) -> None:
         """Deny a verb (`get`, `list`, `create`, …) on a resource (`secrets`, `pods/log`, `deployments.apps`) to a user."""
         self._forbidden.add((user, verb, resource))
+
+    def refuse_impersonation(self, user: str) -> None:
+        """Deny to act as a user, as where a namespace has not opted in."""
+        self._not_impersonated.add(user)
 
     def put(self, made: Object) -> Object:
         """Create or replace an object, status and all, behind the API: what a controller or another client does."""
@@ -134,6 +139,11 @@ class FakeApiserver:
         return fake_routes.serve(self._store, at, request)
 
     def _authorize(self, at: Target, user: str) -> None:
+        if user in self._not_impersonated:
+            account = user.rpartition(":")[2]
+            cannot = 'User "operator" cannot impersonate resource "serviceaccounts" in API group ""'
+            where = f'in the namespace "{at.where.namespace}"'
+            raise RefusedError(403, "Forbidden", f'serviceaccounts "{account}" is forbidden: {cannot} {where}')
         if (user, at.verb, at.resource) not in self._forbidden:
             return
         plural = at.where.kind.plural + (f"/{at.subresource}" if at.subresource else "")

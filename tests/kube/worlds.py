@@ -23,8 +23,24 @@ class World:
     access: access.Access
     client: kube.Kube
     namespace: str
+    is_real: bool
     forbid: Callable[[str, str, str], None]
     """(user, verb, resource): in the fake, where everything is allowed at first; the real one grants nothing."""
+
+    async def grant(self, account: str, *rules: Object) -> None:
+        """Make a service account that may do what the rules say, and nothing else."""
+        if not self.is_real:
+            return
+        meta = {"name": account}
+        rbac = "/apis/rbac.authorization.k8s.io/v1"
+        await self.client.create(paths.of("/api/v1", self.namespace, "serviceaccounts"), {"metadata": meta})
+        await self.client.create(paths.of(rbac, self.namespace, "roles"), {"metadata": meta, "rules": list(rules)})
+        binding = {
+            "metadata": meta,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": self.namespace}],
+        }
+        await self.client.create(paths.of(rbac, self.namespace, "rolebindings"), binding)
 
     def widgets(self, name: str | None = None, subresource: str | None = None) -> str:
         return paths.of("/apis/tests.incidents.dev/v1", self.namespace, "widgets", name, subresource)
@@ -40,7 +56,7 @@ def manifest(name: str = "w", **content: object) -> Object:
 @asynccontextmanager
 async def fake() -> AsyncIterator[World]:
     async with FakeApiserver([*KINDS, WIDGET]) as api, kube.Kube(api.access()) as client:
-        yield World(api.access(), client, "prod", api.forbid)
+        yield World(api.access(), client, "prod", is_real=False, forbid=api.forbid)
 
 
 @asynccontextmanager
@@ -50,6 +66,6 @@ async def real() -> AsyncIterator[World]:
     async with kube.Kube(reach) as client:
         await client.create(paths.namespaces(), {"metadata": {"name": namespace}})
         try:
-            yield World(reach, client, namespace, lambda _user, _verb, _resource: None)
+            yield World(reach, client, namespace, is_real=True, forbid=lambda _user, _verb, _resource: None)
         finally:
             await client.delete(paths.namespaces(namespace))

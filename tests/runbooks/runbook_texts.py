@@ -78,15 +78,17 @@ review:
   tasks: ["Root cause analysis: document why the build failed"]
 """
 
+_SPEC = yaml.safe_load(RB_01)
+
 
 def spec() -> dict[str, Any]:
     """The whole Runbook's spec, to be changed at will."""
-    return yaml.safe_load(RB_01)
+    return copy.deepcopy(_SPEC)
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
     """The whole Runbook with one place replaced (or removed, where the value is None), e.g. `verify.0.until`."""
-    document = copy.deepcopy(spec())
+    document = spec()
     *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
     place: Any = document
     for part in way:

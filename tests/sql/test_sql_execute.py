@@ -85,7 +85,7 @@ def _two_inserts():
         {"statement": "INSERT INTO pricing_pack VALUES ('PP-21', '2025-10-21', true)"},
         {"statement": "INSERT INTO pricing_pack VALUES ('PP-20', '2025-10-20', true)"},
     ]
-    return execute("x", 10, statement=None, statements=statements)
+    return execute(None, statements=statements)
 
 
 async def test_an_undo_finds_by_the_original_key_what_the_step_touched(packs, writer):

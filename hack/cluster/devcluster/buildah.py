@@ -9,6 +9,7 @@ from pathlib import Path
 from devcluster import bases, commands, files, images, mounts, packages, settings
 
 BUILD_SECONDS = 1800
+MAX_UNNAMED_IMAGES = 20
 WANTED_OF_HOST = (Path("/etc/ssl/certs"), Path("/etc/pip.conf"))
 
 
@@ -27,7 +28,7 @@ class Storage:
 
 
 def build(request: images.Request, name: str, base: bases.Base, output: Path, log: Path) -> None:
-    """Build an image on a base and write it as an OCI archive."""
+    """Build an image on a base and write it as an archive."""
     packages.ensure(packages.IMAGES, base.cache)
     storage = Storage(base.cache, "overlay" if mounts.can_hold_overlays(base.cache) else "vfs")
     with files.locked(base.cache / "buildah.lock"):
@@ -36,6 +37,7 @@ def build(request: images.Request, name: str, base: bases.Base, output: Path, lo
         volumes = [path for path in WANTED_OF_HOST if path.exists()]
         commands.run_logged(build_command(storage, request, name, base, volumes), log, timeout=BUILD_SECONDS)
         commands.run(push_command(storage, name, output), timeout=BUILD_SECONDS)
+        _forget_old_builds(storage)
 
 
 def pull_command(storage: Storage, base: bases.Base) -> list[str]:
@@ -59,8 +61,18 @@ def build_command(
 
 
 def push_command(storage: Storage, name: str, output: Path) -> list[str]:
-    """Return the command that writes the image to a file, under its full name."""
-    return ["buildah", *storage.options, "push", name, f"oci-archive:{output}:{name}"]
+    """Return the command that writes the image to a file, under its full name.
+
+    A docker archive, since buildah compresses the layers of an OCI archive, which takes longer than all the rest.
+    """
+    return ["buildah", *storage.options, "push", name, f"docker-archive:{output}:{name}"]
+
+
+def _forget_old_builds(storage: Storage) -> None:
+    """Bound the disk that builds take: what earlier builds of changed sources left is dropped, all of it, now and then."""
+    listed = commands.run(["buildah", *storage.options, "images", "--quiet", "--filter", "dangling=true"])
+    if len(listed.split()) > MAX_UNNAMED_IMAGES:
+        commands.run(["buildah", *storage.options, "rmi", "--prune"])
 
 
 def _arguments(request: images.Request, base: bases.Base) -> tuple[str, ...]:

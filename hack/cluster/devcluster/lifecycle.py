@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from devcluster import (
 
 READY_SECONDS = 60.0
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+BEGINNING_OF_TIME = "1970-01-01T00:00:00Z"
 FOUNDATION = ("etcd", "containerd", "kube-apiserver")
 
 
@@ -33,9 +35,7 @@ def start(config: settings.Settings, built: Path) -> None:
     """Start what does not run, and return when a pod could be created. built is the directory of the Go binary."""
     _prepare(config, built)
     parts = components.in_order(config, built)
-    running = {part.name for part in parts if components.process_of(config, part).pid() is not None}
-    if "containerd" not in running and not leftovers.shim_pids(config):
-        _drop_dead_containers(config)
+    no_container_before = _drop_dead_containers(config, parts)
     _launch(config, [part for part in parts if part.name in FOUNDATION])
     _await(config, "kube-apiserver", lambda: api.ready(config))
     _apply_manifests(config)
@@ -43,6 +43,7 @@ def start(config: settings.Settings, built: Path) -> None:
     pause.ensure(config, built)
     _launch(config, [part for part in parts if part.name not in FOUNDATION])
     _await(config, "kubelet", lambda: node.is_ready(config))
+    _await(config, "kubelet", lambda: node.has_forgotten_dead_pods(config, no_container_before))
     _await(config, "kube-controller-manager", lambda: node.accepts_pods(config))
     _await(config, "coredns", lambda: ports.is_open("127.0.0.1", config.ports.coredns_ready))
 
@@ -53,7 +54,7 @@ def stop(config: settings.Settings) -> None:
         if part.name == "containerd":
             leftovers.end_containers(config)
         processes.stop(components.process_of(config, part), grace=part.grace)
-    _drop_dead_containers(config)
+    _end_containers(config)
     network.remove(config)
     shutil.rmtree(config.runtime, ignore_errors=True)
 
@@ -67,8 +68,19 @@ def _prepare(config: settings.Settings, built: Path) -> None:
     binary.link(built, config.programs)
 
 
-def _drop_dead_containers(config: settings.Settings) -> None:
-    """After a reboot or a kill of everything no container lives: containerd starts cleanly without their remains."""
+def _drop_dead_containers(config: settings.Settings, parts: Sequence[components.Component]) -> str:
+    """Clear the remains of containers that a reboot or a kill of everything ended, for containerd to start cleanly.
+
+    Returns the time (UTC, as in the API) before which no living container began.
+    """
+    pids = {part.name: components.process_of(config, part).pid() for part in parts}
+    if pids["containerd"] is not None or leftovers.shim_pids(config):
+        return BEGINNING_OF_TIME
+    _end_containers(config)
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _end_containers(config: settings.Settings) -> None:
     leftovers.end_containers(config)
     leftovers.remove(config)
 

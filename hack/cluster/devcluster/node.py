@@ -1,4 +1,4 @@
-"""What the API says of the one node."""
+"""What the API says of the one node and of the pods on it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,27 @@ def accepts_pods(config: settings.Settings) -> bool:
         return False
 
 
+def has_forgotten_dead_pods(config: settings.Settings, started: str) -> bool:
+    """Tell whether no pod is called Ready for a container of before `started` (UTC, as in the API): those are dead."""
+    try:
+        found = api.get(config, "/api/v1/pods")
+    except ClusterError:
+        return False
+    return found is not None and not any(is_ready_by_old_container(pod, started) for pod in found["items"])
+
+
+def is_ready_by_old_container(pod: dict[str, Any], started: str) -> bool:
+    """Tell whether a Pod object says Ready=True, and a container in it has run since before `started`."""
+    containers = pod.get("status", {}).get("containerStatuses", [])
+    times = [container.get("state", {}).get("running", {}).get("startedAt", started) for container in containers]
+    return _says_ready(pod) and any(time < started for time in times)
+
+
 def has_ready_condition(node: dict[str, Any]) -> bool:
     """Tell whether a Node object says Ready=True, and nothing keeps pods off it."""
-    conditions = node.get("status", {}).get("conditions", [])
-    ready = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
-    return ready and not node.get("spec", {}).get("taints")
+    return _says_ready(node) and not node.get("spec", {}).get("taints")
+
+
+def _says_ready(described: dict[str, Any]) -> bool:
+    conditions = described.get("status", {}).get("conditions", [])
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

@@ -45,11 +45,9 @@ def start(process: Process, argv: Sequence[str | Path], path: str) -> None:
     process.log.parent.mkdir(parents=True, exist_ok=True)
     process.pid_file.unlink(missing_ok=True)
     environment = {"HOME": os.environ.get("HOME", "/root"), "PATH": path, MARK: str(process.pid_file)}
-    command = ["/bin/sh", "-c", LAUNCHER, str(process.pid_file), *(str(word) for word in argv)]
+    command = ["setsid", "--fork", "/bin/sh", "-c", LAUNCHER, str(process.pid_file), *(str(word) for word in argv)]
     with process.log.open("a") as log:
-        subprocess.Popen(
-            command, cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+        subprocess.run(command, cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
     wait_until(lambda: process.pid() is not None, 10, process)
 
 

@@ -47,7 +47,7 @@ def tell_failure(console: Console, failure: shell.Failure) -> None:
     for line in (
         'eval "$(python3 hack/cluster env)"',
         f"kubectl get incidents,pods {PROD}; kubectl describe incidents {PROD}",
-        "kubectl logs deployment/incident-operator -n incident-operator --tail=50",
+        "kubectl logs deployment/incident-operator -n incident-operator-system --tail=50",
     ):
         console.print(f"  {line}", style="cyan", soft_wrap=True, markup=False)
 

@@ -31,7 +31,9 @@ def platform() -> list[Object]:
 
 def credentials(receiver_token: str) -> list[Object]:
     """The Secrets with new random values; `receiver_token` is what the operator's receiver expects."""
-    roles = [_secret(f"dawsos-{role}", username=f"dawsos_{role}", password=_random()) for role in ("app", "read", "write")]
+    roles = [
+        _secret(f"dawsos-{role}", username=f"dawsos_{role}", password=_random()) for role in ("app", "read", "write")
+    ]
     tokens = [_secret(name, token=_random()) for name in ("dawsos-api", "polygon", "fmp", "fred")]
     return [*roles, *tokens, _secret("alertmanager-receiver", token=receiver_token)]
 

@@ -21,6 +21,11 @@ def remove(cluster: Cluster) -> None:
     cluster.kubectl("delete", "namespace", manifests.NAMESPACE, "--wait", "--timeout=180s", timeout=190)
 
 
+def create_namespace(cluster: Cluster) -> None:
+    """Make the sample's namespace, empty."""
+    cluster.apply(manifests.platform()[:1])
+
+
 def deploy(cluster: Cluster, receiver_token: str, now: datetime, receiver_url: str = "") -> None:
     """Deploy the platform with short times and wait until it is ready: it is the eve of `now`, and all is well.
 
@@ -29,7 +34,7 @@ def deploy(cluster: Cluster, receiver_token: str, now: datetime, receiver_url: s
     objects = timings.shortened(manifests.platform(), now)
     if receiver_url:
         objects = timings.posting_to(objects, receiver_url)
-    cluster.apply(objects[:1])
+    cluster.apply(objects[:1])  # the namespace, before what is in it
     cluster.apply([*manifests.credentials(receiver_token), manifests.database_sql(), *objects[1:]])
     cluster.roll_out(manifests.NAMESPACE, *DEPLOYMENTS)
 
@@ -65,5 +70,13 @@ def execute(cluster: Cluster) -> str:
 
 def query(cluster: Cluster, statement: str) -> str:
     """What the database answers its administrator, as psql prints it without decoration."""
-    words = ("--host=/tmp", "--username=postgres", "--dbname=dawsos", "--no-align", "--tuples-only", "--command", statement)
+    words = (
+        "--host=/tmp",
+        "--username=postgres",
+        "--dbname=dawsos",
+        "--no-align",
+        "--tuples-only",
+        "--command",
+        statement,
+    )
     return cluster.kubectl("exec", "deployment/database", "-n", manifests.NAMESPACE, "--", "psql", *words).strip()

@@ -23,10 +23,13 @@ def prepare(console: Console, now: datetime) -> Cast:
             cluster.build_image(platform.IMAGE, platform.DOCKERFILE, "platform", tell)
         with set_up.step("image of the operator") as tell:
             cluster.build_image(chart.IMAGE, chart.DOCKERFILE, "python", tell)
-        with set_up.step("operator, by its Helm chart, in namespace incident-operator") as tell:
+        with set_up.step("operator, by its Helm chart") as tell:
             platform.remove(admin)
+            platform.create_namespace(admin)
             token = chart.install(admin)
-        with set_up.step("platform in namespace prod: database, scheduler, api, providers, Prometheus, Alertmanager") as tell:
+        with set_up.step(
+            "platform in namespace prod: database, scheduler, api, providers, Prometheus, Alertmanager"
+        ) as tell:
             platform.deploy(admin, token, now)
         with set_up.step("alice, bob and mallory; runbook RB-01, applied by bob") as tell:
             return _people_and_runbook(admin, tell)

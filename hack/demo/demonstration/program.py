@@ -48,5 +48,3 @@ def _clean_up(console: Console, cast: Cast, *, stop_cluster: bool) -> None:
     if stop_cluster:
         cluster.down()
     console.print("Cleaned up. `make demo KEEP=1` leaves it running, to look around in.", soft_wrap=True)
-
-

@@ -53,7 +53,9 @@ def _the_alert(teller: Teller) -> str:
     story.chapter("The alert")
     incident = waiting.until("an Incident for the alert", lambda: incidents.newest(admin.cluster), 90)
     fired = incident.body["spec"]["alerts"][0]["startsAt"]
-    story.happens(f"PricingPackBuildFailure fires at {fired}; Alertmanager posts it; the Incident {incident.name} is there.")
+    story.happens(
+        f"PricingPackBuildFailure fires at {fired}; Alertmanager posts it; the Incident {incident.name} is there."
+    )
     return incident.name
 
 

@@ -66,7 +66,9 @@ class SetUp:
         self.progress.update(task, description=escape(text))
         yield tell
         self.progress.advance(task)
-        self.console.print(f"  [green]✓[/green] {escape(text):<68} {duration(time.monotonic() - began):>6}", soft_wrap=True)
+        self.console.print(
+            f"  [green]✓[/green] {escape(text):<68} {duration(time.monotonic() - began):>6}", soft_wrap=True
+        )
 
 
 @contextmanager

@@ -6,7 +6,7 @@ became of it: 2xx done; 307, 308 and 4xx refused, so not done; anything else unc
 
 import orjson
 
-from incident_operator.actions import http_results
+from incident_operator.actions import endpoint_failures, http_results
 from incident_operator.actions.protocol import Call, Preview, PreviewError
 from incident_operator.api.actions import Http as Spec
 from incident_operator.clients import http, http_requests
@@ -36,7 +36,7 @@ class Http:
             request = _request(endpoint, spec, call.key)
             reply = await http.send(request, endpoint.secret, call.timeout)
         except EndpointError as error:
-            return Failed(error.reason, error.message, retryable=False)
+            return _unopened(error, effects.of(call.action, spec))
         except RequestError as error:
             return Failed(reasons.BAD_REQUEST, str(error), retryable=False)
         except HttpError as error:
@@ -94,6 +94,12 @@ def _idempotency(spec: Spec, key: str) -> dict[str, str]:
     header = {spec.idempotency_key: key}
     http_requests.check_headers(header)
     return header
+
+
+def _unopened(error: EndpointError, effect: Effect) -> Outcome:
+    if effect is Effect.KEYED_CALL and endpoint_failures.passing(error):
+        return Pending(LOOK_AGAIN_SECONDS, f"{error.message}; trying again")
+    return endpoint_failures.failed(error)
 
 
 def _no_reply(error: HttpError, effect: Effect) -> Outcome:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from incident_operator.actions import sql_results
+from incident_operator.actions import endpoint_failures, sql_results
 from incident_operator.actions.protocol import Call, Preview, PreviewError
 from incident_operator.api.actions import Promql as Spec
 from incident_operator.clients import prometheus
@@ -29,7 +29,7 @@ class Promql:
         except KeyError as error:
             return Failed(reasons.BAD_REQUEST, _missing(error), retryable=False)
         except EndpointError as error:
-            return Failed(error.reason, error.message, retryable=False)
+            return endpoint_failures.failed(error)
         except PromqlError as error:
             reason = reasons.STATEMENT_FAILED if error.answered else reasons.CONNECTION_FAILED
             return Failed(reason, f"{spec.connection}: {error.message}", retryable=not error.answered)

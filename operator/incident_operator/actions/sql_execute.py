@@ -4,7 +4,7 @@ A marker row is inserted in the transaction of the change itself, so that the da
 whether it happened. `Failed` is said only where the transaction certainly did not commit.
 """
 
-from incident_operator.actions import sql_effects, sql_failures, sql_results, sql_work
+from incident_operator.actions import endpoint_failures, sql_effects, sql_failures, sql_results, sql_work
 from incident_operator.actions.protocol import Call, Preview, PreviewError
 from incident_operator.actions.sql_effects import Applied
 from incident_operator.actions.sql_work import Work, WorkError
@@ -39,7 +39,7 @@ class SqlExecute:
         except WorkError as error:
             return Failed(reasons.BAD_REQUEST, str(error), retryable=False)
         except EndpointError as error:
-            return Failed(error.reason, error.message, retryable=False)
+            return _unopened(error, work)
         except SqlError as error:
             return _unclaimed(error, work)
 
@@ -99,6 +99,12 @@ async def _commit(session: Session, applied: Applied, work: Work) -> Outcome:
             return Pending(LOOK_AGAIN_SECONDS, f"{work.connection}: connection lost at COMMIT; looking for the marker")
         return sql_failures.failed(error, work.connection)
     return _succeeded(applied)
+
+
+def _unopened(error: EndpointError, work: Work) -> Outcome:
+    if endpoint_failures.passing(error):
+        return Pending(LOOK_AGAIN_SECONDS, f"{work.connection}: {error.message}; trying again")
+    return endpoint_failures.failed(error)
 
 
 def _unclaimed(error: SqlError, work: Work) -> Outcome:

@@ -1,6 +1,6 @@
 """sqlQuery: one SELECT in a read-only transaction. Effect: read."""
 
-from incident_operator.actions import sql_failures, sql_results, sql_text
+from incident_operator.actions import endpoint_failures, sql_failures, sql_results, sql_text
 from incident_operator.actions.protocol import Call, Preview
 from incident_operator.api.actions import SqlQuery as Spec
 from incident_operator.clients.connections import Connections, EndpointError
@@ -27,7 +27,7 @@ class SqlQuery:
         try:
             found = await self._read(call, spec)
         except EndpointError as error:
-            return Failed(error.reason, error.message, retryable=False)
+            return endpoint_failures.failed(error)
         except SqlError as error:
             return sql_failures.failed(error, spec.connection)
         return _succeeded(found)

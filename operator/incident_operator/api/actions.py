@@ -11,9 +11,13 @@ Value = str | int | float | bool | list[Any] | dict[str, Any] | None
 Text = Annotated[str, Field(max_length=4096)]
 Statement = Annotated[str, Field(min_length=1, max_length=16384)]
 """SQL or PromQL text. It is a literal: values come in through `params`, never through `${…}`."""
-WorkloadRef = Annotated[str, Field(pattern=r"^(deployment|statefulset|daemonset)/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=270)]
+WorkloadRef = Annotated[
+    str, Field(pattern=r"^(deployment|statefulset|daemonset)/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=270)
+]
 """A workload as kubectl writes it, e.g. `deployment/scheduler`."""
-ScalableRef = Annotated[str, Field(pattern=r"^(deployment|statefulset)/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=270)]
+ScalableRef = Annotated[
+    str, Field(pattern=r"^(deployment|statefulset)/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=270)
+]
 """A workload that has replicas, as kubectl writes it."""
 Params = Annotated[dict[str, Any], Field(max_length=64)]
 Selector = Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(min_length=1, max_length=16)]

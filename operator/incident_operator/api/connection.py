@@ -17,7 +17,7 @@ class ConnectionType(StrEnum):
     PROMETHEUS = "prometheus"
 
 
-Url = Annotated[str, Field(pattern=r"^https?://[^/?#@\s]+", max_length=2048)]
+Url = Annotated[str, Field(pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?$", max_length=2048)]
 
 
 class Postgres(Model):

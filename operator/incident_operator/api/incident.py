@@ -49,7 +49,9 @@ class IncidentSpec(Model):
 
     runbook_ref: NameRef | None = None
     severity: Severity = Severity.P2
-    group: Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = Field(default_factory=dict)
+    group: Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = Field(
+        default_factory=dict
+    )
     """The values of the Runbook's `groupBy` labels."""
     common_labels: Annotated[dict[str, str], Field(max_length=64)] = Field(default_factory=dict)
     alerts: Annotated[list[Alert], Field(max_length=2500)] = Field(default_factory=list)

@@ -124,7 +124,9 @@ class Step(ActionHolder):
     on_failure: OnFailure | None = None
     approval: ApprovalPolicy | None = None
     undo: Undo | None = None
-    undo_on: Annotated[list[UndoOn], Field(max_length=2, json_schema_extra=rules.unordered())] = Field(default_factory=lambda: [UndoOn.RESOLVED])
+    undo_on: Annotated[list[UndoOn], Field(max_length=2, json_schema_extra=rules.unordered())] = Field(
+        default_factory=lambda: [UndoOn.RESOLVED]
+    )
     probe: Probe | None = None
     protective: bool = False
     """In mitigate: contains harm and cannot be undone; asks unless the operator's settings allow it unasked."""

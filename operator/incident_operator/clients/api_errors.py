@@ -1,4 +1,3 @@
-# ruff: noqa: N818 # named for what happened, as the apiserver names its reasons
 """What a call to the apiserver can end in, sorted by what the caller can do about it."""
 
 from collections.abc import Mapping

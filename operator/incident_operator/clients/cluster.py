@@ -1,8 +1,7 @@
 """The actions' way to the cluster: Kubernetes' own client, always acting as a Runbook's service account.
 
-The operator's own objects are not read or written here but through `clients/kube.py`. Imported only when the first
-action needs it: the client library takes more than a second to load. Plain dicts in and out; its typed models refuse
-objects that the apiserver serves.
+The operator's own objects are not read or written here but through `clients/kube.py`. Plain dicts in and out: the
+library's typed models refuse objects that the apiserver serves.
 """
 
 import asyncio
@@ -22,8 +21,8 @@ from incident_operator.clients import api_errors, kube
 from incident_operator.clients.discovery import Discovery, ServedKind
 from incident_operator.core.outcomes import Json
 
-_LOG_BYTES = 4 * 1024 * 1024
-"""Most of a container's log that is held in memory."""
+_LOG_BYTES = 1024 * 1024
+"""Most of a container's log that is held in memory: its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +60,21 @@ class Account:
         return orjson.loads(answer)
 
     async def log(self, path: str, *, params: Mapping[str, str]) -> str:
-        """Return the log of a container, at most 4 MiB of it; `params` are those of `pods/log`."""
-        answer = await self._send("GET", path, params={**params, "limitBytes": str(_LOG_BYTES)})
-        return answer.decode(errors="replace")
+        """Return the log of a container, the last MiB where it is longer; `params` are those of `pods/log`."""
+        return (await self._send("GET", path, params=params, keep=_LOG_BYTES)).decode(errors="replace")
 
     async def _send(
-        self, method: str, path: str, body: Any = None, *, params: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        keep: int | None = None,
     ) -> bytes:
         try:
             async with asyncio.timeout(self.timeout):
-                return await self._exchange(method, path, body, params)
+                return await _end(await self._request(method, path, body, params), keep)
         except DynamicApiError as error:
             if error.status == 401:
                 self.credentials.forget()
@@ -80,8 +84,8 @@ class Account:
         except (aiohttp.ClientError, OSError) as error:
             raise api_errors.unreachable(error) from error
 
-    async def _exchange(self, method: str, path: str, body: Any, params: Mapping[str, str] | None) -> bytes:
-        response = await self.client.request(
+    async def _request(self, method: str, path: str, body: Any, params: Mapping[str, str] | None) -> Any:
+        return await self.client.request(
             method,
             path,
             body=body,
@@ -89,8 +93,6 @@ class Account:
             content_type="application/json-patch+json" if method == "PATCH" else "application/json",
             serialize=False,
         )
-        answer: bytes = await response.read()
-        return answer
 
 
 class Cluster:
@@ -101,9 +103,11 @@ class Cluster:
         self._connector: aiohttp.TCPConnector | None = None
         self._clients: dict[str, Any] = {}
         self._discovery: Discovery | None = None
+        self._token = ""
 
     async def __aenter__(self) -> Self:
         self._connector = kube.connector(self._access)
+        self._token = await self._access.token() or ""
         return self
 
     async def __aexit__(
@@ -119,7 +123,8 @@ class Cluster:
         if self._discovery is None:
             self._discovery = Discovery(self._client(""))
         client = self._client(kube.service_account_user(namespace, service_account))
-        return Account(namespace, service_account, DynamicClient(client), self._discovery, self._access.credentials)
+        dynamic = DynamicClient(client)  # type: ignore[no-untyped-call] # the library carries few types
+        return Account(namespace, service_account, dynamic, self._discovery, self._access.credentials)
 
     def _client(self, user: str) -> Any:
         """Return the API client that acts as a user; the empty one is the operator itself."""
@@ -128,23 +133,37 @@ class Cluster:
         return self._clients[user]
 
     def _new_client(self, user: str) -> Any:
-        configuration = Configuration(
+        configuration: Any = Configuration(
             host=self._access.server,
             tls_server_name=self._access.server_name,
             proxy=self._access.proxy,
             client_session_kwargs={"connector": self._connector, "cookie_jar": aiohttp.DummyCookieJar()},
         )
-        configuration.refresh_api_key_hook = self._renew
+        if self._token:
+            # the library asks the hook only where a token is there already
+            configuration.api_key["BearerToken"] = self._token
+            configuration.refresh_api_key_hook = self._renew
         client = ApiClient(configuration)
         client.user_agent = kube.USER_AGENT
         if user:
-            client.set_default_header("Impersonate-User", user)
+            client.default_headers["Impersonate-User"] = user
         return client
 
-    async def _renew(self, configuration: Configuration) -> None:
+    async def _renew(self, configuration: Any) -> None:
         token = await self._access.token()
         if token:
             configuration.api_key["BearerToken"] = token
+
+
+async def _end(response: aiohttp.ClientResponse, keep: int | None) -> bytes:
+    """Return the body of an answer, or its last `keep` bytes."""
+    if keep is None:
+        return await response.read()
+    end = b""
+    async with response:
+        async for chunk in response.content.iter_any():
+            end = (end + chunk)[-keep:]
+    return end
 
 
 def _dry(dry_run: bool) -> Mapping[str, str]:

@@ -4,14 +4,23 @@ Asked as the operator; every authenticated user may. Whether an account may use 
 """
 
 import asyncio
+import os
+import re
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 from kubernetes.aio.client import ApiException
-from kubernetes.aio.dynamic import DynamicClient, LazyDiscoverer
+from kubernetes.aio.dynamic import DynamicClient, LazyDiscoverer, ResourceList
 from kubernetes.aio.dynamic.exceptions import ResourceNotFoundError, ResourceNotUniqueError
 
+from incident_operator.clients import access as accesses
 from incident_operator.clients import api_errors, paths
+
+_TIMEOUT = 10.0
+_API_VERSION = re.compile(r"([a-z0-9.-]+/)?v[a-z0-9]+")
+_NOWHERE = f"{os.devnull}/unused"
+"""A path that cannot exist: the library insists on looking for a cache file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +54,32 @@ class Discovery:
 
     async def find(self, api_version: str, kind: str) -> ServedKind:
         """Return how a kind is served. Raises `api_errors.NotFound`, or what else the apiserver answers."""
+        if not _API_VERSION.fullmatch(api_version):
+            raise _unknown(api_version, kind)
         async with self._lock:
             try:
-                found = await self._search(api_version, kind)
+                async with asyncio.timeout(_TIMEOUT):
+                    found = await self._search(api_version, kind)
             except (ResourceNotFoundError, ResourceNotUniqueError) as error:
-                message = f"the cluster has no kind {kind} in {api_version}"
-                raise api_errors.NotFound(404, "NotFound", message) from error
+                raise _unknown(api_version, kind) from error
             except ApiException as error:
                 raise api_errors.of_answer(error.status, (error.body or "").encode()) from error
+            except accesses.AccessError as error:
+                raise api_errors.Unavailable(0, "Unauthenticated", str(error), sent=False) from error
+            except (aiohttp.ClientError, OSError) as error:
+                raise api_errors.unreachable(error) from error
         return ServedKind(f"/{found.prefix}/{found.group_version}", found.name, found.namespaced)
 
     async def _search(self, api_version: str, kind: str) -> Any:
         if self._resources is None:
-            dynamic = await DynamicClient(self._client, cache_file="", discoverer=_InMemory)
-            self._resources = dynamic.resources
-        found = await self._resources.get(api_version=api_version, kind=kind)
-        if not found.name:
+            dynamic = DynamicClient(self._client, _NOWHERE, _InMemory)  # type: ignore[no-untyped-call] # few types
+            self._resources = (await dynamic).resources
+        prefix = "apis" if "/" in api_version else "api"
+        found = await self._resources.get(prefix=prefix, api_version=api_version, kind=kind)
+        if isinstance(found, ResourceList) or found.group_version != api_version:
             raise ResourceNotFoundError(kind)
         return found
+
+
+def _unknown(api_version: str, kind: str) -> api_errors.NotFound:
+    return api_errors.NotFound(404, "NotFound", f"the cluster has no kind {kind} in {api_version}")

@@ -90,5 +90,5 @@ def _text(error: Exception) -> str:
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
         # the detail is left out: it quotes rows
         return error.diag.message_primary
-    text = str(error) or type(error).__name__
+    text = (str(error) or type(error).__name__).partition("\n\tThis probably means")[0]
     return f"{text}; write %% for a literal %" if "are allowed as placeholders" in text else text

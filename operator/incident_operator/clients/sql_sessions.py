@@ -31,15 +31,17 @@ GRACE_SECONDS = 2.0
 SESSIONS = 4
 """At one time on one database."""
 
-_LIMITS = """SELECT pg_catalog.set_config('statement_timeout', %(timeout)s, true),
-  pg_catalog.set_config('lock_timeout', %(lock)s, true),
-  pg_catalog.set_config('idle_in_transaction_session_timeout', %(timeout)s, true),
-  pg_catalog.set_config('TimeZone', 'UTC', true),
-  pg_catalog.set_config('DateStyle', 'ISO, YMD', true),
-  pg_catalog.set_config('IntervalStyle', 'iso_8601', true),
-  pg_catalog.set_config('bytea_output', 'hex', true),
-  CASE pg_catalog.current_setting('synchronous_commit')
-    WHEN 'off' THEN pg_catalog.set_config('synchronous_commit', 'on', true) END"""
+_LIMITS = """SELECT pg_catalog.set_config(wanted.name, wanted.value, true) FROM (VALUES
+  ('statement_timeout', %(timeout)s),
+  ('lock_timeout', %(lock)s),
+  ('idle_in_transaction_session_timeout', %(timeout)s),
+  ('TimeZone', 'UTC'),
+  ('DateStyle', 'ISO, YMD'),
+  ('IntervalStyle', 'iso_8601'),
+  ('bytea_output', 'hex'),
+  ('synchronous_commit', COALESCE(NULLIF(pg_catalog.current_setting('synchronous_commit'), 'off'), 'on'))
+) AS wanted (name, value)"""
+"""A commit that a crash of the server could take back would not be exactly once, hence no `synchronous_commit = off`."""
 
 
 class Sessions:
@@ -136,7 +138,7 @@ async def _begin(session: Session, seconds: float, read_only: bool) -> None:
     sql_values.register(connection)
     await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
     await connection.set_read_only(read_only)
-    lock = min(LOCK_SECONDS, seconds)
+    lock = min(LOCK_SECONDS, seconds / 2)
     await session.run(_LIMITS, {"timeout": _milliseconds(seconds), "lock": _milliseconds(lock)})
 
 

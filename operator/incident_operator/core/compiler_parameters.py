@@ -66,8 +66,6 @@ def _misfits(parameter: Parameter, path: str) -> Iterator[Problem]:
             yield Problem(f"{path}.{field}", f"is for type {wanted.value} only; this one is {parameter.type.value}")
     if parameter.min is not None and parameter.max is not None and parameter.min > parameter.max:
         yield Problem(f"{path}.min", f"{parameter.min} is above max {parameter.max}")
-    if parameter.enum == []:
-        yield Problem(f"{path}.enum", "is empty, so no value fits")
 
 
 def _bad_default(compiled: CompiledParameter, path: str) -> Iterator[Problem]:

@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from incident_operator.api.runbook import Stage
 from incident_operator.core import compiled, expr, problems
 from incident_operator.core.compiled import CompiledStep, Placed
 from incident_operator.core.compiler_draft import Draft, PlacedStep
@@ -52,12 +51,9 @@ def names_exist(draft: Draft) -> Iterator[Problem]:
 
 
 def _earlier(draft: Draft, step: CompiledStep) -> dict[str, PlacedStep]:
-    """Return the steps that are over when this one begins; those of diagnose run together, so none is for another."""
+    """Return the steps that come before this one; reads that run together wait for those that they name."""
     paths = [placed.path for placed in draft.steps]
-    before = draft.steps[: paths.index(step.path)]
-    if step.stage is Stage.DIAGNOSE:
-        return {}
-    return {placed.step.name: placed for placed in before}
+    return {placed.step.name: placed for placed in draft.steps[: paths.index(step.path)]}
 
 
 def _result_of(step: CompiledStep, placed: Placed) -> str:
@@ -113,17 +109,11 @@ def _wrong_step(source: str, reference: Reference, seen: _Seen) -> str:
     if name in seen.steps:
         return _wrong_field(reference, seen.steps[name])
     if name in seen.all_steps:
-        return _too_early(name, seen.all_steps[name])
+        return f"{name} does not come before this step, so it has no answers yet"
     hyphenated = _hyphenated(source, reference, seen)
     if hyphenated:
         return f'a name with a hyphen is written steps["{hyphenated}"]'
     return _unknown(name, seen.steps, "steps")
-
-
-def _too_early(name: str, placed: PlacedStep) -> str:
-    if placed.stage is Stage.DIAGNOSE:
-        return f"{name} is not over by then: the steps of diagnose run together"
-    return f"{name} comes later; only steps that are over have answers"
 
 
 def _hyphenated(source: str, reference: Reference, seen: _Seen) -> str | None:

@@ -52,6 +52,8 @@ class Plan:
     steps: tuple[Step, ...] = ()
     never_stored: tuple[Occurrence, ...] = ()
     """Resolved, but no Incident ever held them."""
+    unsure: bool = False
+    """Whether an alert resolved that is not remembered: what is stored has to be read before that is believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class _Known:
 class _Sorted:
     opening: list[Occurrence] = field(default_factory=list)
     never_stored: list[Occurrence] = field(default_factory=list)
+    unsure: bool = False
     into: dict[int, list[Occurrence]] = field(default_factory=dict)
 
 
@@ -78,7 +81,7 @@ def plan(episodes: Sequence[Episode], group: str, news: Iterable[Occurrence], tr
         _sort(occurrence, own, current, result)
     if current and truncated > current.truncated:
         result.into.setdefault(current.number, [])
-    return Plan(_steps(result, _next_number(episodes)), tuple(result.never_stored))
+    return Plan(_steps(result, _next_number(episodes)), tuple(result.never_stored), result.unsure)
 
 
 def _open_then_newest(episode: Episode) -> tuple[bool, int]:
@@ -106,6 +109,7 @@ def _sort(occurrence: Occurrence, own: Sequence[_Known], current: Episode | None
 def _sort_resolved(occurrence: Occurrence, own: Sequence[_Known], result: _Sorted) -> None:
     fingerprint = identities.fingerprint_of(occurrence.id)
     holders = [known.episode.number for known in own if fingerprint in known.firing_fingerprints]
+    result.unsure |= not any(occurrence.id in known.firing for known in own)
     if not holders:
         result.never_stored.append(occurrence)
     for number in holders:

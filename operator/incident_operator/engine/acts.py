@@ -68,7 +68,7 @@ class Acts:
             raise PreviewError(self.redactor.clean(str(error))) from None
         except TimeoutError:
             raise PreviewError(f"{call.step}: no preview within {call.timeout:.0f}s") from None
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 # the engine's boundary: a defect of an action stops one step only
             _log.exception("Preview failed", incident=call.incident, step=call.step)
             raise PreviewError(f"{call.step}: {type(error).__name__} while rendering; see the operator's log") from None
         return replace(
@@ -82,7 +82,7 @@ class Acts:
                 outcome = await self.actions[call.action].run(call)
         except TimeoutError:
             outcome = _unclear(effect, f"no answer within {call.timeout:.0f}s", reasons.TIMED_OUT)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 # the same boundary
             _log.exception("Action failed", namespace=call.namespace, incident=call.incident, step=call.step)
             told = f"{type(error).__name__} in {call.action}; see the operator's log"
             outcome = _unclear(effect, told, reasons.INTERNAL_ERROR)

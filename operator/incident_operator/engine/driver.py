@@ -68,7 +68,7 @@ class Driver:
         except kube.ApiError as error:
             _log.warning(f"{self._what} visit failed", namespace=key.namespace, name=key.name, error=str(error))
             self._back_off(key)
-        except Exception:
+        except Exception:  # noqa: BLE001 # a defect met by one Incident must not end the others
             _log.exception(f"{self._what} visit failed", namespace=key.namespace, name=key.name)
             self._back_off(key)
         else:

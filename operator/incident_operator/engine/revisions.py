@@ -1,5 +1,6 @@
 """Pins a Runbook: each version of its spec is kept in an immutable ControllerRevision, shared by its Incidents."""
 
+import contextlib
 import hashlib
 import json
 from collections import OrderedDict
@@ -33,10 +34,8 @@ class Revisions:
         revision = name(runbook)
         if (runbook.metadata.namespace, revision) in self._known:
             return revision
-        try:
+        with contextlib.suppress(kube.AlreadyExists):
             await self._kube.create(paths.controllerrevisions(runbook.metadata.namespace), _manifest(runbook, revision))
-        except kube.AlreadyExists:
-            pass
         self._remember(runbook.metadata.namespace, revision, runbook)
         return revision
 

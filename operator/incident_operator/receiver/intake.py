@@ -1,7 +1,7 @@
 """Stores a message: all of it, or the sender is told to come again, which costs nothing for what is stored."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
@@ -9,7 +9,7 @@ import structlog
 
 from incident_operator.clients.api_errors import ApiError
 from incident_operator.core import episodes
-from incident_operator.core.episodes import Open, Step, TakeIn
+from incident_operator.core.episodes import Open, Plan, Step, TakeIn
 from incident_operator.core.grouping import Series
 from incident_operator.core.occurrences import Occurrence
 from incident_operator.receiver import routing
@@ -51,7 +51,8 @@ class Receipt:
 class _Settled:
     opened: int
     changed: int
-    never_stored: tuple[Occurrence, ...]
+    held: frozenset[str]
+    """Ids of the alerts that are stored in the series now."""
 
 
 class Intake:
@@ -83,7 +84,8 @@ class Intake:
             return_exceptions=True,
         )
         settled = _all_settled(outcomes)
-        never_stored = [*routed.never_stored, *(each for one in settled for each in one.never_stored)]
+        held = frozenset[str]().union(*(one.held for one in settled))
+        never_stored = [alert for alert in message.alerts if not alert.firing and alert.id not in held]
         self._report(routed.unmatched, never_stored)
         return Receipt(
             alerts=len(message.alerts),
@@ -95,17 +97,25 @@ class Intake:
 
     async def _settle(self, series: Series, delivery: Delivery, truncated: int) -> _Settled:
         lock = self._locks.setdefault(series, asyncio.Lock())
-        opened = changed = 0
         async with lock:
-            for _ in range(_ROUNDS):
-                plan = episodes.plan(self._index.episodes(series), series.digest, delivery.news, truncated)
-                results = [await self._do(step, series, delivery, truncated) for step in plan.steps]
-                stored = [step for step, result in zip(plan.steps, results, strict=True) if result]
-                opened += sum(isinstance(step, Open) for step in stored)
-                changed += sum(isinstance(step, TakeIn) for step in stored)
-                if False not in results:
-                    return _Settled(opened, changed, plan.never_stored)
+            if self._plan(series, delivery, truncated).unsure:
+                await self._store.catch_up(series)
+            return await self._store_all(series, delivery, truncated)
+
+    async def _store_all(self, series: Series, delivery: Delivery, truncated: int) -> _Settled:
+        opened = changed = 0
+        for _ in range(_ROUNDS):
+            plan = self._plan(series, delivery, truncated)
+            results = [await self._do(step, series, delivery, truncated) for step in plan.steps]
+            stored = [step for step, result in zip(plan.steps, results, strict=True) if result]
+            opened += sum(isinstance(step, Open) for step in stored)
+            changed += sum(isinstance(step, TakeIn) for step in stored)
+            if False not in results:
+                return _Settled(opened, changed, _ids(delivery.news) - _ids(plan.never_stored))
         raise NotStoredError(f"{series.namespace}/{series.stem} changed {_ROUNDS} times while alerts were stored")
+
+    def _plan(self, series: Series, delivery: Delivery, truncated: int) -> Plan:
+        return episodes.plan(self._index.episodes(series), series.digest, delivery.news, truncated)
 
     async def _do(self, step: Step, series: Series, delivery: Delivery, truncated: int) -> bool | None:
         match step:
@@ -142,6 +152,10 @@ def _all_settled(outcomes: Sequence[_Settled | BaseException]) -> list[_Settled]
     if failures:
         raise NotStoredError(f"{len(failures)} of {len(outcomes)} groups are not stored; the first: {failures[0]}")
     return [outcome for outcome in outcomes if isinstance(outcome, _Settled)]
+
+
+def _ids(alerts: Iterable[Occurrence]) -> frozenset[str]:
+    return frozenset(alert.id for alert in alerts)
 
 
 def _names(alerts: Sequence[Occurrence]) -> list[str]:

@@ -44,32 +44,37 @@ class Routed:
     deliveries: dict[Series, Delivery] = field(default_factory=dict)
     unmatched: list[Occurrence] = field(default_factory=list)
     """Firing, and no Runbook matches."""
-    never_stored: list[Occurrence] = field(default_factory=list)
-    """Resolved, held by no Incident, and no Runbook matches."""
 
 
 def route(
     alerts: Iterable[Occurrence], runbooks: Runbooks, incidents: Holders, unmatched_namespace: str | None
 ) -> Routed:
-    """Return which alerts go where; a resolved one goes to whatever Incident holds it, though its Runbook changed."""
+    """Return which alerts go where; a resolved one also goes to whatever holds it, for Runbooks may have changed."""
     routed = Routed()
     for alert in alerts:
-        holders = () if alert.firing else incidents.holders(occurrences.fingerprint_of(alert.id))
-        for series in holders:
-            routed.deliveries.setdefault(series, Delivery()).news.append(alert)
-        if not holders:
-            _to_groups(alert, runbooks.matching(alert.labels), unmatched_namespace, routed)
+        candidates = runbooks.matching(alert.labels)
+        for candidate in candidates:
+            group = grouping.of(candidate.namespace, candidate.name, candidate.group_by, alert.labels)
+            _deliver(alert, group, candidate.severity, routed)
+        if not candidates:
+            _without_runbook(alert, unmatched_namespace, routed)
+        if not alert.firing:
+            _to_holders(alert, incidents, routed)
     return routed
 
 
-def _to_groups(alert: Occurrence, candidates: list[Candidate], unmatched_namespace: str | None, routed: Routed) -> None:
-    if not candidates:
-        (routed.unmatched if alert.firing else routed.never_stored).append(alert)
-        if alert.firing and unmatched_namespace:
-            _deliver(alert, grouping.unmatched(unmatched_namespace, alert.labels), Severity.P2, routed)
-    for candidate in candidates:
-        group = grouping.of(candidate.namespace, candidate.name, candidate.group_by, alert.labels)
-        _deliver(alert, group, candidate.severity, routed)
+def _without_runbook(alert: Occurrence, unmatched_namespace: str | None, routed: Routed) -> None:
+    if alert.firing:
+        routed.unmatched.append(alert)
+    if unmatched_namespace:
+        _deliver(alert, grouping.unmatched(unmatched_namespace, alert.labels), Severity.P2, routed)
+
+
+def _to_holders(alert: Occurrence, incidents: Holders, routed: Routed) -> None:
+    for series in incidents.holders(occurrences.fingerprint_of(alert.id)):
+        delivery = routed.deliveries.setdefault(series, Delivery())
+        if alert not in delivery.news[-1:]:
+            delivery.news.append(alert)
 
 
 def _deliver(alert: Occurrence, group: Group, severity: Severity, routed: Routed) -> None:

@@ -56,7 +56,7 @@ class RunbookIndex:
         """Drop a deleted Runbook."""
         self._runbooks.pop(_key(runbook), None)
 
-    def keys(self) -> tuple[tuple[str, str], ...]:
+    def names(self) -> tuple[tuple[str, str], ...]:
         """Return namespace and name of every Runbook that can match."""
         return tuple(self._runbooks)
 

@@ -20,6 +20,8 @@ from incident_operator.receiver import index
 from incident_operator.receiver.index import IncidentIndex
 
 _log = structlog.get_logger()
+_UNSEEN = 10
+"""How many new Incidents of one series a lagging watch may hide."""
 _MERGED_FIELDS = ("commonLabels", "alerts", "alertsOmitted", "truncatedAlerts")
 
 
@@ -65,6 +67,17 @@ class IncidentStore:
         _log_stored("Took alerts into an Incident", patched, news)
         return True
 
+    async def catch_up(self, series: Series) -> None:
+        """Read the newest Incident of the series, and any newer one: another replica's may not have been seen yet."""
+        known = self._index.episodes(series)
+        own = [episode.number for episode in known if episode.group == series.digest]
+        if own:
+            await self._get(series, max(own))
+        newest = max((episode.number for episode in known), default=0)
+        for number in range(newest + 1, newest + _UNSEEN):
+            if await self._get(series, number) is None:
+                return
+
     async def _look(self, series: Series, number: int) -> None:
         stored = await self._get(series, number)
         labels = stored["metadata"].get("labels") or {} if stored else {}
@@ -72,7 +85,7 @@ class IncidentStore:
             await self._learn(series)
 
     async def _learn(self, series: Series) -> None:
-        """Note all Incidents of the group, so that the next number is found at once, however many there were."""
+        """Read all Incidents of the group, so that the next number is found at once, however many there were."""
         async with self._slots:
             selector = {"labelSelector": f"{GROUP_LABEL}={series.digest}"}
             async for stored in self._kube.list(paths.incidents(series.namespace), params=selector):

@@ -14,7 +14,7 @@ MAX_BODY = 64 * 1024
 class Api(web.Handler):
     """The public face of the platform."""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         if self.path == "/healthz":
             self.answer(200, {"status": "ok"})
         elif self.path == "/metrics":
@@ -22,7 +22,7 @@ class Api(web.Handler):
         else:
             self.answer(404, {"error": "no such page"})
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         body = self.rfile.read(min(int(self.headers.get("Content-Length", "0")), MAX_BODY))
         if self.path != "/execute":
             self.answer(404, {"error": "no such page"})
@@ -43,7 +43,12 @@ class Api(web.Handler):
         if pack is None:
             self.answer(503, {"error": "Pricing pack warming in progress"})
             return
-        valued = {"pattern_id": pattern, "pricing_pack_id": pack.id, "asof_date": pack.date, "securities": pack.securities}
+        valued = {
+            "pattern_id": pattern,
+            "pricing_pack_id": pack.id,
+            "asof_date": pack.date,
+            "securities": pack.securities,
+        }
         self.answer(200, valued)
 
     def _metrics(self) -> None:

@@ -31,7 +31,9 @@ def metrics(connection: psycopg.Connection) -> str:
     row = connection.execute(
         "SELECT extract(epoch FROM coalesce(finished_at, now()) - started_at) FROM pack_build WHERE date = %s", [day]
     ).fetchone()
-    duration = [("pack_build_duration_seconds", "Time that the newest build of the pack took so far.", row[0])] if row else []
+    duration = (
+        [("pack_build_duration_seconds", "Time that the newest build of the pack took so far.", row[0])] if row else []
+    )
     samples = [
         ("pricing_pack_fresh", "Whether the due pack is built and fresh.", int(fresh)),
         ("pricing_pack_due_timestamp_seconds", "When the due pack had to be ready.", calendar.due_at(day).timestamp()),

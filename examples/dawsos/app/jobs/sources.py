@@ -40,6 +40,8 @@ def _get(provider: str, path: str):
         with request.urlopen(asked, timeout=TIMEOUT_SECONDS) as response:
             return json.load(response)
     except error.HTTPError as problem:
-        raise ProviderError(f"{provider} answered {problem.code} {problem.reason} to {path.partition('?')[0]}") from problem
+        raise ProviderError(
+            f"{provider} answered {problem.code} {problem.reason} to {path.partition('?')[0]}"
+        ) from problem
     except OSError as problem:
         raise ProviderError(f"{provider} cannot be reached: {problem}") from problem

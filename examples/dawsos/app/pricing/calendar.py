@@ -6,7 +6,7 @@ from datetime import date, datetime, time, timedelta
 
 def now() -> datetime:
     """The moment, in local time."""
-    return datetime.now().astimezone()  # noqa: TID251, DTZ005
+    return datetime.now().astimezone()  # noqa: TID251
 
 
 def pricing_date() -> date:

@@ -17,7 +17,7 @@ ROUTES = {"/v1/status": "polygon", "/v2/aggs/": "polygon", "/api/v3/quote/": "fm
 class Providers(web.Handler):
     """Answers as the provider to whom the path belongs."""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         if self.path == "/healthz":
             self.answer(200, {"status": "ok"})
             return
@@ -40,7 +40,10 @@ def _data(url: str) -> object:
         return {"status": "ok"}
     time.sleep(float(os.environ.get("DELAY_SECONDS", "0")))
     if parts.path.startswith("/v2/aggs/"):
-        return {"status": "ok", "results": [{"T": name, "c": data.price(name, last)} for name in query["tickers"][0].split(",")]}
+        return {
+            "status": "ok",
+            "results": [{"T": name, "c": data.price(name, last)} for name in query["tickers"][0].split(",")],
+        }
     if parts.path.startswith("/api/v3/quote/"):
         return [{"symbol": name, "price": data.price(name, "quote")} for name in last.split(",")]
     return {"observations": [{"date": "latest", "value": str(data.price(query["series_id"][0], "fx") / 100)}]}

@@ -1,0 +1,65 @@
+# Everything a developer runs. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+UV_VERSION := 0.13.9
+UV := .tools/bin/uv
+BIN := .venv/bin
+PYTHON ?= python3
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}'
+
+$(UV):
+	@echo "Setting up uv $(UV_VERSION) in .tools (once)"
+	@$(PYTHON) -m venv .tools
+	@.tools/bin/pip --quiet --disable-pip-version-check install uv==$(UV_VERSION)
+
+.venv/.synced: pyproject.toml uv.lock | $(UV)
+	@echo "Setting up Python packages in .venv"
+	@$(UV) sync --quiet --locked --python $(PYTHON)
+	@touch $@
+
+.PHONY: demo
+demo: .venv/.synced ## See the main job on a real cluster: alert to resolved Incident (KEEP=1 leaves it running)
+	@$(BIN)/python hack/demo $(if $(KEEP),--keep)
+
+.PHONY: test
+test: .venv/.synced cluster ## Run every test, those on a real cluster included
+	@$(BIN)/pytest
+
+.PHONY: unit
+unit: .venv/.synced ## Run the tests that need no cluster
+	@$(BIN)/pytest -m 'not cluster'
+
+.PHONY: lint
+lint: .venv/.synced ## Check style, types, layers and generated files
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m incident_operator.crdgen --check
+
+.PHONY: generate
+generate: .venv/.synced ## Write crds/ and the chart's copies from the models and policies
+	@$(BIN)/python -m incident_operator.crdgen
+
+.PHONY: format
+format: .venv/.synced ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: cluster
+cluster: ## Start the local Kubernetes (CLUSTER=local|kind|existing)
+	@$(PYTHON) hack/cluster up
+
+.PHONY: cluster-down
+cluster-down: ## Stop the local Kubernetes, keeping its data
+	@$(PYTHON) hack/cluster down
+
+.PHONY: cluster-reset
+cluster-reset: ## Stop the local Kubernetes and remove all of it
+	@$(PYTHON) hack/cluster reset

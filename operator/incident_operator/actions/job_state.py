@@ -1,0 +1,101 @@
+"""What a Job and its Pod say about how it stands, in words. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from incident_operator.core.outcomes import Json
+
+_CANNOT_START = frozenset(
+    {
+        "ImagePullBackOff",
+        "ErrImagePull",
+        "ErrImageNeverPull",
+        "InvalidImageName",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+    }
+)
+
+
+class State(Enum):
+    """Where a Job stands."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the container ended; the exit code is None where it never ran or nobody knows."""
+
+    pod: str
+    exit_code: int | None
+
+
+def state(job: Json) -> State:
+    """Return where a Job stands; one that is being deleted before its end has failed."""
+    for condition in job.get("status", {}).get("conditions") or []:
+        if condition["status"] == "True" and condition["type"] == "Complete":
+            return State.SUCCEEDED
+        if condition["status"] == "True" and condition["type"] == "Failed":
+            return State.FAILED
+    return State.FAILED if job["metadata"].get("deletionTimestamp") else State.RUNNING
+
+
+def why_failed(job: Json) -> str:
+    """Return the Job controller's own reason, e.g. `DeadlineExceeded`."""
+    if job["metadata"].get("deletionTimestamp"):
+        return "it was deleted while it ran"
+    for condition in job.get("status", {}).get("conditions") or []:
+        if condition["type"] == "Failed" and condition["status"] == "True":
+            return str(condition.get("reason") or condition.get("message") or "")
+    return ""
+
+
+def newest_pod(pods: Sequence[Json]) -> Json | None:
+    """Return the Pod that was made last."""
+    return max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
+
+
+def ending(pod: Json, container: str) -> Ending:
+    """Return how a container of a Pod ended."""
+    for status in pod.get("status", {}).get("containerStatuses") or []:
+        terminated = (status.get("state") or {}).get("terminated")
+        if status["name"] == container and terminated:
+            return Ending(pod["metadata"]["name"], int(terminated["exitCode"]))
+    return Ending(pod["metadata"]["name"], None)
+
+
+def progress(job: Json, pod: Json | None, now: datetime) -> str:
+    """Return one line on a Job that has not ended: how long it runs, or why it cannot."""
+    which = f"Job {job['metadata']['name']}"
+    if job["spec"].get("suspend"):
+        return f"{which}: suspended; nothing runs until somebody sets spec.suspend to false"
+    if pod is None and not job.get("status", {}).get("active"):
+        return f"{which}: no Pod yet, after {age(job, now):.0f}s"
+    obstacle = _obstacle(pod) if pod is not None else ""
+    if obstacle:
+        return f"{which}: its Pod cannot start: {obstacle}"
+    doing = "starting" if pod is not None and pod.get("status", {}).get("phase") == "Pending" else "running"
+    return f"{which}: {doing} for {age(job, now):.0f}s"
+
+
+def age(job: Json, now: datetime) -> float:
+    """Return how many seconds ago the Job was created."""
+    return max(0.0, (now - datetime.fromisoformat(job["metadata"]["creationTimestamp"])).total_seconds())
+
+
+def _obstacle(pod: Json) -> str:
+    status = pod.get("status", {})
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return f"{condition.get('reason', 'Unscheduled')} ({condition.get('message', '')})"
+    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") in _CANNOT_START:
+            return f"{waiting['reason']} ({waiting.get('message', '')})"
+    return ""

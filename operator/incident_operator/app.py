@@ -1,0 +1,188 @@
+"""The composition root: builds every part from the settings and runs them until the process is told to stop."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import kopf
+import structlog
+from prometheus_client import CollectorRegistry
+
+from incident_operator import handlers, health, logs
+from incident_operator.actions import registry as action_registry
+from incident_operator.clients import access as accesses
+from incident_operator.clients import kube, paths
+from incident_operator.clients.redaction import Redactor
+from incident_operator.clients.state import State
+from incident_operator.engine.acts import Acts
+from incident_operator.engine.asking import Question
+from incident_operator.engine.driver import Driver
+from incident_operator.engine.echoes import Echoes
+from incident_operator.engine.keys import Key
+from incident_operator.engine.policies import Policies
+from incident_operator.engine.readiness import Readiness
+from incident_operator.engine.revisions import Revisions
+from incident_operator.engine.runbooks import Runbooks
+from incident_operator.engine.tally import Tally
+from incident_operator.engine.visit import Visits
+from incident_operator.inbox import Inbox
+from incident_operator.metrics import EngineMetrics
+from incident_operator.receiver import server
+from incident_operator.receiver.index import IncidentIndex
+from incident_operator.receiver.intake import Intake
+from incident_operator.receiver.metrics import ReceiverMetrics
+from incident_operator.receiver.runbooks import RunbookIndex
+from incident_operator.receiver.settings import ReceiverSettings
+from incident_operator.receiver.store import IncidentStore
+from incident_operator.settings import Settings
+
+_RECHECK_SECONDS = 300.0
+"""How often a Runbook's Connections are probed when nothing else asks for it."""
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What runs, once it is built."""
+
+    inbox: Inbox
+    kubernetes: accesses.Access
+    client: kube.Kube
+    registry: CollectorRegistry
+
+
+def clock() -> datetime:
+    """Return the time; the only clock that decisions ever see."""
+    return datetime.now(UTC)  # noqa: TID251
+
+
+async def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT. Raises what keeps it from starting."""
+    redactor = Redactor()
+    logs.configure(settings.log_format, redactor.clean)
+    async with _built(settings, redactor) as parts:
+        await _list_all(parts, settings.namespaces)
+        await _until_told(parts, settings)
+
+
+@asynccontextmanager
+async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]:
+    access = await accesses.load(settings.kubeconfig, settings.context)
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(kube.Kube(access))
+        identity = await _whoami(client)
+        tools = await stack.enter_async_context(action_registry.tools(access, client, redactor, clock))
+        revisions, echoes, tally = Revisions(client), Echoes(), Tally()
+        runbooks = Runbooks(client, revisions)
+        acts = Acts(tools.actions, redactor, clock)
+        question = Question(acts, Policies(client, identity), lambda: secrets.token_hex(16))
+        state = State(client, f"{settings.instance[:40]}-{secrets.token_hex(4)}")
+        registry = CollectorRegistry()
+        visits = Visits(state, client, runbooks, acts, question, echoes, settings.instance, settings.unasked)
+        readiness = Readiness(client, runbooks, revisions, tools.connections, tools.probes, tally, clock)
+        incidents = Driver(visits.visit, clock)
+        checks = Driver(_checking(readiness), clock, workers=2, what="Runbook")
+        EngineMetrics(registry, lambda: incidents.depth)
+        inbox = Inbox(incidents, checks, IncidentIndex(), RunbookIndex(), tally, echoes)
+        await stack.enter_async_context(_receiver(settings, client, inbox, registry))
+        await stack.enter_async_context(_health(settings, inbox, registry))
+        _log.info("Started", identity=identity, server=access.server, namespaces=settings.namespaces or "all")
+        yield Parts(inbox, access, client, registry)
+
+
+def _checking(readiness: Readiness) -> Callable[[Key], Awaitable[datetime]]:
+    async def check(key: Key) -> datetime:
+        await readiness.check(key)
+        return datetime.fromtimestamp(clock().timestamp() + _RECHECK_SECONDS, UTC)
+
+    return check
+
+
+@asynccontextmanager
+async def _receiver(
+    settings: Settings, client: kube.Kube, inbox: Inbox, registry: CollectorRegistry
+) -> AsyncIterator[None]:
+    if not settings.token_files:
+        _log.warning("No token file is set, so no alerts are received; Incidents can be opened by hand")
+        yield
+        return
+    chosen = ReceiverSettings(
+        token_files=settings.token_files,
+        host=settings.webhook_address,
+        port=settings.webhook_port,
+        tls_certificate=settings.tls_cert,
+        tls_key=settings.tls_key,
+        unmatched_namespace=settings.unmatched_namespace,
+    )
+    metrics = ReceiverMetrics(registry)
+    store = IncidentStore(client, inbox.incident_index, chosen.max_writes)
+    intake = Intake(
+        store, inbox.incident_index, inbox.runbook_index, metrics, unmatched_namespace=chosen.unmatched_namespace
+    )
+    door = server.Door(chosen, intake, (inbox.incident_index, inbox.runbook_index), metrics)
+    async with server.serving(door, chosen) as port:
+        _log.info("Receives alerts", address=chosen.host, port=port, path=chosen.path)
+        yield
+
+
+@asynccontextmanager
+async def _health(settings: Settings, inbox: Inbox, registry: CollectorRegistry) -> AsyncIterator[None]:
+    def ready() -> str:
+        return "" if inbox.incident_index.ready and inbox.runbook_index.ready else "still reading what is stored"
+
+    async with health.serving(settings.health_address, settings.health_port, registry, lambda: "", ready):
+        yield
+
+
+async def _list_all(parts: Parts, namespaces: tuple[str, ...]) -> None:
+    """Read everything once before alerts are judged; later changes come as events."""
+    for namespace in namespaces or (None,):
+        async for runbook in parts.client.list(paths.runbooks(namespace)):
+            parts.inbox.runbook(runbook)
+        async for incident in parts.client.list(paths.incidents(namespace)):
+            parts.inbox.incident(incident)
+    parts.inbox.runbook_index.mark_ready()
+    parts.inbox.incident_index.mark_ready()
+
+
+async def _until_told(parts: Parts, settings: Settings) -> None:
+    """Run the drivers and kopf; kopf ends on SIGTERM, and a driver that fails ends everything."""
+    stop = asyncio.Event()
+    registry = kopf.OperatorRegistry()
+    handlers.register(registry, parts.inbox, parts.kubernetes)
+    drivers = [asyncio.create_task(driver.run()) for driver in (parts.inbox.incidents, parts.inbox.runbooks)]
+    for task in drivers:
+        task.add_done_callback(lambda _: stop.set())
+    watching = asyncio.create_task(
+        kopf.operator(
+            registry=registry,
+            settings=handlers.settings(),
+            standalone=True,
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+            stop_flag=stop,
+        )
+    )
+    try:
+        await asyncio.wait([watching, *drivers], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (watching, *drivers):
+            task.cancel()
+        results = await asyncio.gather(watching, *drivers, return_exceptions=True)
+    _raise_failure(results)
+
+
+def _raise_failure(results: list[BaseException | None]) -> None:
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
+            raise result
+
+
+async def _whoami(client: kube.Kube) -> str:
+    """Return our own user name, as the admission policies see it."""
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    answer = await client.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
+    return str(answer["status"]["userInfo"]["username"])

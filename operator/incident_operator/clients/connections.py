@@ -1,0 +1,100 @@
+"""Connections with their credentials: the Connection is read as the operator, its Secret as the Runbook's account.
+
+So RBAC on the Secret says which Runbook may use which Connection. No endpoint is opened here, and nothing is kept:
+a rotated Secret counts from the next call on.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pydantic
+
+from incident_operator.api.connection import Connection
+from incident_operator.clients import kube, paths
+from incident_operator.clients.redaction import Redactor
+from incident_operator.core import reasons
+from incident_operator.core.outcomes import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A Connection and what opens it."""
+
+    connection: Connection
+    secret: Mapping[str, str] = field(repr=False)
+    """Decoded values; empty where the Connection names no Secret."""
+    version: str
+    """Changes with the Connection and with the Secret, for pools to notice a rotation."""
+
+
+class EndpointError(Exception):
+    """A Connection cannot be used; `message` is for people and names what is missing, never a value."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        """ConnectionNotFound, SecretUnreadable, or ConnectionFailed where the apiserver did not answer."""
+        self.message = message
+
+
+class Connections:
+    """Looks Connections up, and teaches the redactor every secret value that passes."""
+
+    def __init__(self, client: kube.Kube, redactor: Redactor) -> None:
+        self._kube = client
+        self._redactor = redactor
+
+    async def endpoint(self, namespace: str, name: str, service_account: str) -> Endpoint:
+        """Return a Connection of a namespace with its credentials. Raises `EndpointError`."""
+        connection = await self._connection(namespace, name)
+        version = connection.metadata.resource_version
+        if connection.spec.secret_ref is None:
+            return Endpoint(connection, {}, f"{version}/-")
+        stored = await self._secret(namespace, connection.spec.secret_ref.name, service_account, name)
+        secret = _decoded(stored)
+        self._redactor.learn_secret(secret)
+        return Endpoint(connection, secret, f"{version}/{stored['metadata']['resourceVersion']}")
+
+    async def _connection(self, namespace: str, name: str) -> Connection:
+        try:
+            return Connection.model_validate(await self._kube.get(paths.connections(namespace, name)))
+        except kube.NotFound:
+            message = f"there is no Connection {name} in {namespace}: kubectl get connections -n {namespace}"
+            raise EndpointError(reasons.CONNECTION_NOT_FOUND, message) from None
+        except kube.Unavailable as error:
+            raise EndpointError(reasons.CONNECTION_FAILED, f"cannot read Connection {name}: {error}") from error
+        except kube.ApiError as error:
+            raise EndpointError(reasons.CONNECTION_NOT_FOUND, f"cannot read Connection {name}: {error}") from error
+        except pydantic.ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            message = f"Connection {name} in {namespace} is malformed at {where}: {first['msg']}"
+            raise EndpointError(reasons.CONNECTION_NOT_FOUND, message) from None
+
+    async def _secret(self, namespace: str, name: str, service_account: str, connection: str) -> Json:
+        account = self._kube.acting_as(namespace, service_account)
+        user = kube.service_account_user(namespace, service_account)
+        try:
+            return await account.get(paths.secrets(namespace, name))
+        except kube.NotFound:
+            message = f'Connection {connection} names Secret "{name}", which is not in {namespace}'
+            raise EndpointError(reasons.SECRET_UNREADABLE, message) from None
+        except kube.Forbidden as error:
+            message = _refusal(error, user, namespace, name)
+            raise EndpointError(reasons.SECRET_UNREADABLE, f"Connection {connection}: {message}") from None
+        except kube.Unavailable as error:
+            raise EndpointError(reasons.CONNECTION_FAILED, f'cannot read Secret "{name}": {error}') from error
+        except kube.ApiError as error:
+            raise EndpointError(reasons.SECRET_UNREADABLE, f'cannot read Secret "{name}": {error}') from error
+
+
+def _refusal(error: kube.Forbidden, user: str, namespace: str, secret: str) -> str:
+    if " cannot impersonate " in error.message:
+        return f"the operator may not act as {user}; bind its impersonator role in {namespace}"
+    return f'{user} may not get secret "{secret}"; grant it with a Role that names this Secret'
+
+
+def _decoded(stored: Json) -> Mapping[str, str]:
+    data = stored.get("data") or {}
+    return {key: base64.b64decode(value).decode(errors="replace") for key, value in data.items()}

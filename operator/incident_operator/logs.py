@@ -1,0 +1,47 @@
+"""Logging: structlog everywhere, JSON for machines and colours for a terminal; library logs go the same way."""
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+Clean = Callable[[str], str]
+
+
+def configure(log_format: str, clean: Clean) -> None:
+    """Set up logging for the process. `clean` masks secrets in every text that is about to be written."""
+    as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _masking(clean),
+    ]
+    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+
+
+def _masking(clean: Clean) -> Callable[[Any, str, Any], Any]:
+    def mask(_logger: Any, _method: str, entry: dict[str, Any]) -> dict[str, Any]:
+        return {key: clean(value) if isinstance(value, str) else value for key, value in entry.items()}
+
+    return mask

@@ -1,0 +1,20 @@
+"""What the engine counts, for Prometheus. Labels are bounded: stages, actions, states and phases, never names."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+class EngineMetrics:
+    """The engine's series in one registry."""
+
+    def __init__(self, registry: CollectorRegistry, depth: Callable[[], float]) -> None:
+        self.steps = Counter(
+            "incident_operator_steps",
+            "Attempts of steps that were settled.",
+            ["stage", "action", "state"],
+            registry=registry,
+        )
+        self.phases = Counter("incident_operator_phase_changes", "Phases entered.", ["phase"], registry=registry)
+        waiting = Gauge("incident_operator_queue_depth", "Incidents that wait for a worker.", registry=registry)
+        waiting.set_function(depth)

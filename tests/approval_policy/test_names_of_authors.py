@@ -1,0 +1,163 @@
+"""Whoever edits a Runbook or opens an Incident by hand is named on it, truly: four eyes depend on it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from approval_policy.ground import Ground
+from approval_policy.people import ADMIN, ALICE, BOB, CAROL, DAVE, MALLORY, OPERATOR
+from crds import objects
+from incident_operator.api.annotations import LAST_EDITOR, OPENED_BY, Verb
+from incident_operator.clients import paths
+from incident_operator.clients.kube import Forbidden
+
+pytestmark = pytest.mark.cluster
+
+STAMPS = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings"
+STAMP_NAMES = ("runbook-editor.incidents.dev", "incident-opener.incidents.dev")
+EDIT = {"spec": {"title": "Another title"}}
+
+Json = dict[str, Any]
+
+
+def signed(document: Json, annotation: str, name: str | None) -> Json:
+    """The object (or merge patch) with a name in that annotation."""
+    metadata = document.get("metadata", {})
+    return {**document, "metadata": {**metadata, "annotations": {annotation: name}}}
+
+
+async def _create_runbook(ground: Ground, who: str, document: Json) -> Json:
+    client = await ground.client(who)
+    return await client.create(paths.runbooks(ground.namespace), document)
+
+
+async def _patch_runbook(ground: Ground, who: str, name: str, patch: Json) -> str | None:
+    """Patch a Runbook and return its last editor."""
+    client = await ground.client(who)
+    changed = await client.merge_patch(paths.runbooks(ground.namespace, name), patch)
+    return changed["metadata"].get("annotations", {}).get(LAST_EDITOR)
+
+
+@pytest.fixture
+async def runbook(ground: Ground) -> str:
+    """The name of a Runbook that Alice wrote."""
+    created = await _create_runbook(ground, ALICE, objects.runbook())
+    return created["metadata"]["name"]
+
+
+@pytest.mark.parametrize("claim", [None, BOB, ""])
+async def test_who_creates_a_runbook_is_its_editor_whatever_they_claim(ground: Ground, claim: str | None) -> None:
+    document = objects.runbook() if claim is None else signed(objects.runbook(), LAST_EDITOR, claim)
+    created = await _create_runbook(ground, ALICE, document)
+    assert created["metadata"]["annotations"][LAST_EDITOR] == ALICE
+
+
+@pytest.mark.parametrize("patch", [EDIT, signed(EDIT, LAST_EDITOR, ALICE), signed(EDIT, LAST_EDITOR, None)])
+async def test_who_changes_what_a_runbook_does_is_its_editor(ground: Ground, runbook: str, patch: Json) -> None:
+    assert await _patch_runbook(ground, MALLORY, runbook, patch) == MALLORY
+
+
+@pytest.mark.parametrize("claim", [BOB, MALLORY, None])
+async def test_nobody_becomes_or_ceases_to_be_the_editor_without_an_edit(
+    ground: Ground, runbook: str, claim: str | None
+) -> None:
+    with pytest.raises(Forbidden, match=f'changes only when spec does; it stays "{ALICE}"'):
+        await _patch_runbook(ground, MALLORY, runbook, signed({}, LAST_EDITOR, claim))
+
+
+async def test_a_label_makes_nobody_the_editor(ground: Ground, runbook: str) -> None:
+    assert await _patch_runbook(ground, BOB, runbook, {"metadata": {"labels": {"team": "payments"}}}) == ALICE
+
+
+async def test_an_edit_that_changes_nothing_makes_nobody_the_editor(ground: Ground, runbook: str) -> None:
+    same = {"spec": {"title": objects.runbook()["spec"]["title"]}}
+    assert await _patch_runbook(ground, BOB, runbook, same) == ALICE
+
+
+async def test_the_operators_status_makes_it_no_editor(ground: Ground, runbook: str) -> None:
+    operator = await ground.client(OPERATOR)
+    path = paths.runbooks(ground.namespace, runbook, "status")
+    changed = await operator.merge_patch(path, {"status": {"message": "not ready"}})
+    assert changed["metadata"]["annotations"][LAST_EDITOR] == ALICE
+
+
+@pytest.mark.parametrize("claim", [None, BOB])
+async def test_who_opens_an_incident_by_hand_is_named_on_it(ground: Ground, claim: str | None) -> None:
+    document = objects.incident() if claim is None else signed(objects.incident(), OPENED_BY, claim)
+    client = await ground.client(CAROL)
+    created = await client.create(paths.incidents(ground.namespace), document)
+    assert created["metadata"]["annotations"][OPENED_BY] == CAROL
+
+
+async def test_the_operator_opens_in_nobodys_name(ground: Ground) -> None:
+    operator = await ground.client(OPERATOR)
+    created = await operator.create(paths.incidents(ground.namespace), objects.incident())
+    assert OPENED_BY not in created["metadata"].get("annotations", {})
+    with pytest.raises(Forbidden, match="names who created the Incident"):
+        await operator.create(paths.incidents(ground.namespace), signed(objects.incident(), OPENED_BY, ALICE))
+
+
+@pytest.mark.parametrize("who", [ALICE, DAVE, OPERATOR, ADMIN])
+@pytest.mark.parametrize("verb", list(Verb))
+async def test_an_incident_is_not_created_with_an_answer_on_it(ground: Ground, who: str, verb: Verb) -> None:
+    client = await ground.client(who)
+    document = signed(objects.incident(), verb.annotation, f"now {who}")
+    with pytest.raises(Forbidden, match=f"an Incident cannot be created with {verb.annotation} on it"):
+        await client.create(paths.incidents(ground.namespace), document)
+
+
+@pytest.fixture
+async def unstamped(ground: Ground) -> AsyncIterator[None]:
+    """As on Kubernetes before 1.36: nothing stamps. The bindings are put back afterwards."""
+    admin = await ground.client(ADMIN)
+    stored = [await admin.get(f"{STAMPS}/{name}") for name in STAMP_NAMES]
+    for name in STAMP_NAMES:
+        await admin.delete(f"{STAMPS}/{name}")
+    try:
+        await _until_stamped(ground, stamped=False)
+        yield
+    finally:
+        for binding in stored:
+            metadata = {key: binding["metadata"].get(key, {}) for key in ("name", "labels", "annotations")}
+            await admin.create(STAMPS, {**binding, "metadata": metadata})
+        await _until_stamped(ground, stamped=True)
+
+
+async def _until_stamped(ground: Ground, *, stamped: bool) -> None:
+    """The apiserver takes a change of policies in within a second or so."""
+    samples = (
+        (paths.runbooks(ground.namespace), objects.runbook()),
+        (paths.incidents(ground.namespace), objects.incident()),
+    )
+    for _ in range(100):
+        seen = {await _stamps(ground, path, document) for path, document in samples}
+        if seen == {stamped}:
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail(f"the apiserver did not notice within 10s that stamping is {'on' if stamped else 'off'}")
+
+
+async def _stamps(ground: Ground, path: str, document: Json) -> bool:
+    client = await ground.client(ALICE)
+    try:
+        await client.create(path, document, dry_run=True)
+    except Forbidden:
+        return False
+    return True
+
+
+async def test_where_nothing_stamps_authors_have_to_write_their_own_names(ground: Ground, unstamped: None) -> None:
+    runbooks, incidents = paths.runbooks(ground.namespace), paths.incidents(ground.namespace)
+    alice = await ground.client(ALICE)
+    for claim in (BOB, ""):
+        with pytest.raises(Forbidden, match=f'set it to "{ALICE}"'):
+            await alice.create(runbooks, signed(objects.runbook(), LAST_EDITOR, claim))
+        with pytest.raises(Forbidden, match=f'set it to "{ALICE}"'):
+            await alice.create(incidents, signed(objects.incident(), OPENED_BY, claim))
+    await alice.create(incidents, signed(objects.incident(), OPENED_BY, ALICE))
+    written = await alice.create(runbooks, signed(objects.runbook(), LAST_EDITOR, ALICE))
+    with pytest.raises(Forbidden, match=f'set it to "{BOB}"'):
+        await _patch_runbook(ground, BOB, written["metadata"]["name"], EDIT)
+    assert await _patch_runbook(ground, BOB, written["metadata"]["name"], signed(EDIT, LAST_EDITOR, BOB)) == BOB

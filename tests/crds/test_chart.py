@@ -1,0 +1,201 @@
+"""The chart as helm renders it: what it grants, what it trusts, what a restricted namespace asks for."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+import yaml
+
+from crds import live
+from incident_operator import policies, settings
+
+pytestmark = pytest.mark.cluster
+
+CHART = live.CLONE / "charts" / "incident-operator"
+SERVED = "--api-versions=admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
+USERNAME = "system:serviceaccount:ops:incident-operator"
+
+Json = dict[str, Any]
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run helm on the chart, with no cluster."""
+    words = [live.program("helm"), *arguments]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+
+@cache
+def rendered(*arguments: str) -> tuple[Json, ...]:
+    """The manifests of a release in namespace ops."""
+    done = helm("template", "incident-operator", str(CHART), "--namespace=ops", *arguments)
+    assert done.returncode == 0, done.stderr
+    return tuple(document for document in yaml.safe_load_all(done.stdout) if document)
+
+
+def of_kind(kind: str, *arguments: str) -> dict[str, Json]:
+    """The release's manifests of one kind, by name."""
+    return {found["metadata"]["name"]: found for found in rendered(*arguments) if found["kind"] == kind}
+
+
+def container(*arguments: str) -> Json:
+    """The operator's container."""
+    return pod(*arguments)["containers"][0]
+
+
+def pod(*arguments: str) -> Json:
+    """The Pod spec of the Deployment."""
+    return of_kind("Deployment", *arguments)["incident-operator"]["spec"]["template"]["spec"]
+
+
+def environment(*arguments: str) -> dict[str, str]:
+    """The container's environment."""
+    return {variable["name"]: variable["value"] for variable in container(*arguments)["env"]}
+
+
+EVERYTHING_ON = (
+    "--set=namespaces={prod,shop},networkPolicy.enabled=true,podDisruptionBudget.enabled=true",
+    "--set=webhook.tls.secretName=tls,unmatchedNamespace=prod,unasked={sqlExecute}",
+)
+
+
+@pytest.mark.parametrize("arguments", [(), EVERYTHING_ON], ids=["defaults", "everything on"])
+def test_helm_lint_has_nothing_to_say(arguments: tuple[str, ...]) -> None:
+    done = helm("lint", "--strict", str(CHART), *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _rules(*arguments: str) -> Iterator[tuple[str, Json]]:
+    for kind in ("ClusterRole", "Role"):
+        for name, role in of_kind(kind, *arguments).items():
+            yield from ((name, rule) for rule in role["rules"])
+
+
+def test_no_role_holds_a_wildcard() -> None:
+    rules = list(_rules(*EVERYTHING_ON))
+    assert len(rules) > 10
+    assert [name for name, rule in rules if "*" in json.dumps(rule)] == []
+
+
+def test_the_operator_reads_no_secret_and_impersonates_nobody_cluster_wide() -> None:
+    granted = [rule for name, rule in _rules() if name == "incident-operator"]
+    assert not any({"secrets", "pods", "users", "groups"} & set(rule["resources"]) for rule in granted)
+    assert not any(
+        {"impersonate", "delete", "deletecollection", "update", "escalate", "bind"} & set(rule["verbs"])
+        for rule in granted
+    )
+    bound = of_kind("ClusterRoleBinding", *EVERYTHING_ON)
+    assert [binding["roleRef"]["name"] for binding in bound.values()] == ["incident-operator"]
+
+
+def test_it_acts_only_in_the_namespaces_that_are_listed() -> None:
+    bindings = [found for found in rendered(*EVERYTHING_ON) if found["kind"] == "RoleBinding"]
+    assert [(found["metadata"]["namespace"], found["roleRef"]["name"]) for found in bindings] == [
+        ("prod", "incident-operator-impersonator"),
+        ("shop", "incident-operator-impersonator"),
+    ]
+    assert not of_kind("RoleBinding")
+
+
+def test_the_policies_trust_the_release_and_are_what_it_expects_to_find() -> None:
+    for guard in policies.guards(USERNAME):
+        found = of_kind(guard.manifest["kind"])[guard.manifest["metadata"]["name"]]
+        assert found["spec"] == guard.manifest["spec"]
+
+
+def test_another_service_account_is_trusted_where_it_is_named() -> None:
+    name = "--set=serviceAccount.name=doctor"
+    spec = of_kind("ValidatingAdmissionPolicy", name)["incident-status.incidents.dev"]["spec"]
+    assert spec["validations"][0]["expression"] == "request.userInfo.username == 'system:serviceaccount:ops:doctor'"
+    assert pod(name)["serviceAccountName"] == "doctor"
+
+
+def test_stamps_are_installed_only_where_they_are_served() -> None:
+    assert not of_kind("MutatingAdmissionPolicy")
+    assert set(of_kind("MutatingAdmissionPolicy", SERVED)) == set(of_kind("MutatingAdmissionPolicyBinding", SERVED))
+    assert len(of_kind("MutatingAdmissionPolicy", SERVED)) == 2
+
+
+def test_crds_are_the_generated_ones_and_outlive_the_release() -> None:
+    for name, found in of_kind("CustomResourceDefinition").items():
+        plain = yaml.safe_load((live.CLONE / "crds" / f"incidents.dev_{name.split('.')[0]}.yaml").read_text())
+        assert found["spec"] == plain["spec"]
+        assert found["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert len(of_kind("CustomResourceDefinition")) == 3
+    assert not of_kind("CustomResourceDefinition", "--set=crds.enabled=false")
+    kept = of_kind("CustomResourceDefinition", "--set=crds.keep=false")
+    assert not any("annotations" in found["metadata"] for found in kept.values())
+
+
+def test_only_approvers_approve_and_nobody_becomes_one_by_aggregation() -> None:
+    approving = {name for name, rule in _rules() if "approve" in rule["verbs"]}
+    assert approving == {"incident-approver"}
+    labels = of_kind("ClusterRole")["incident-approver"]["metadata"]["labels"]
+    assert not [key for key in labels if key.startswith("rbac.authorization.k8s.io/")]
+
+
+def test_every_variable_is_a_setting_that_the_operator_reads() -> None:
+    given = environment(*EVERYTHING_ON)
+    read = settings.from_environment(given)
+    assert read.namespaces == ("prod", "shop")
+    assert [str(path) for path in read.token_files] == ["/etc/incident-operator/tokens/token"]
+    assert (str(read.tls_cert), str(read.tls_key)) == (
+        "/etc/incident-operator/tls/tls.crt",
+        "/etc/incident-operator/tls/tls.key",
+    )
+    assert (read.webhook_port, read.health_port) == (9095, 8080)
+    assert (read.unmatched_namespace, read.unasked, read.log_format) == ("prod", frozenset({"sqlExecute"}), "json")
+
+
+def test_two_tokens_are_valid_at_once() -> None:
+    files = environment("--set=webhook.token.keys={token,next},webhook.token.existingSecret=mine")
+    tokens = "/etc/incident-operator/tokens"
+    assert files["INCIDENT_OPERATOR_TOKEN_FILES"] == f"{tokens}/token,{tokens}/next"
+
+
+def test_a_token_is_made_unless_a_secret_is_named() -> None:
+    assert len(of_kind("Secret")["incident-operator-webhook"]["data"]["token"]) >= 40
+    named = "--set=webhook.token.existingSecret=mine"
+    assert not of_kind("Secret", named)
+    assert {"name": "tokens", "secret": {"secretName": "mine"}} in pod(named)["volumes"]
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("namespaces={Prod}", "namespaces"),
+        ("webhook.port=80", "webhook"),
+        ("webhook.prot=9095", "prot"),
+        ("log.format=xml", "format"),
+        ("webhook.token.keys={a,b,c}", "keys"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(value: str, says: str) -> None:
+    done = helm("template", "x", str(CHART), f"--set={value}")
+    assert done.returncode != 0
+    assert says in done.stderr
+
+
+def test_the_notes_tell_where_to_send_alerts_and_what_to_type() -> None:
+    done = helm("install", "incident-operator", str(CHART), "--namespace=ops", "--dry-run=client", *EVERYTHING_ON)
+    notes = done.stdout.split("NOTES:")[1]
+    assert "- url: https://incident-operator.ops.svc:9095/api/v1/alerts" in notes
+    for typed in (
+        "kubectl get secret -n ops incident-operator-webhook",
+        "kubectl get incidents -A",
+        "kubectl rollout status",
+    ):
+        assert typed in notes
+
+
+def test_a_restricted_namespace_takes_the_release() -> None:
+    with live.namespace("chart") as namespace:
+        live.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted",
+                     "pod-security.kubernetes.io/warn=restricted")  # fmt: skip
+        text = helm("template", "incident-operator", str(CHART), f"--namespace={namespace}", SERVED).stdout
+        done = live.kubectl("apply", "--dry-run=server", "-f", "-", stdin=text)
+    assert done.returncode == 0, done.stderr
+    assert "deployment.apps/incident-operator created" in done.stdout
+    assert "violate PodSecurity" not in done.stderr

@@ -1,0 +1,62 @@
+"""What is committed is what the models and policies say."""
+
+from pathlib import Path
+
+import yaml
+from click.testing import CliRunner
+
+from incident_operator import crdgen, crdgen_policies, policies
+
+LAST_APPLIED_LIMIT = 256 * 1024
+"""`kubectl apply` keeps a manifest in an annotation, which may not be longer."""
+
+
+def test_the_committed_files_are_up_to_date() -> None:
+    assert crdgen.stale(crdgen.CHECKOUT, crdgen.files()) == []
+
+
+def test_no_file_is_left_from_something_that_is_gone() -> None:
+    generated = set(crdgen.files())
+    for folder in ("crds", f"{crdgen.TEMPLATES}/crds", f"{crdgen.TEMPLATES}/policies"):
+        found = {f"{folder}/{path.name}" for path in (crdgen.CHECKOUT / folder).iterdir()}
+        assert found - generated == set()
+
+
+def test_the_check_fails_on_a_stale_file_and_writes_nothing(tmp_path: Path) -> None:
+    run = CliRunner().invoke(crdgen.main, ["--checkout", str(tmp_path)])
+    assert run.exit_code == 0
+    stale = tmp_path / "crds" / "incidents.dev_incidents.yaml"
+    stale.write_text("edited by hand")
+    check = CliRunner().invoke(crdgen.main, ["--check", "--checkout", str(tmp_path)])
+    assert check.exit_code == 1
+    assert "stale: crds/incidents.dev_incidents.yaml" in check.output
+    assert stale.read_text() == "edited by hand"
+
+
+def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
+    for _ in range(2):
+        run = CliRunner().invoke(crdgen.main, ["--checkout", str(tmp_path)])
+    assert "wrote" not in run.output
+
+
+def test_every_crd_can_be_applied_by_kubectl() -> None:
+    for path, text in crdgen.files().items():
+        if path.startswith("crds/"):
+            assert len(text) < LAST_APPLIED_LIMIT, path
+
+
+def test_the_plain_policies_trust_the_default_operator_only() -> None:
+    generated = crdgen.files()
+    plain = [
+        text for path, text in generated.items() if path in ("crds/approval-policies.yaml", f"crds/{policies.STAMPING}")
+    ]
+    assert len(plain) == 2
+    for text in plain:
+        assert policies.OPERATOR not in text
+        assert crdgen_policies.DEFAULT_OPERATOR in text
+
+
+def test_the_plain_policies_are_what_the_operator_expects_to_find() -> None:
+    text = crdgen.files()["crds/approval-policies.yaml"]
+    expected = [guard.manifest for guard in policies.guards(crdgen_policies.DEFAULT_OPERATOR)]
+    assert list(yaml.safe_load_all(text)) == expected

@@ -1,0 +1,305 @@
+"""`scale`: once per step key, whatever breaks; and back again, unless somebody changed it since."""
+
+import json
+
+import pytest
+
+from incident_operator.actions.protocol import PreviewError, UndoOf
+from incident_operator.actions.scale import Scale
+from incident_operator.actions.scale_marks import ANNOTATION
+from incident_operator.api import actions
+from incident_operator.clients.cluster import Cluster
+from incident_operator.core import reasons
+from incident_operator.core.outcomes import Failed, Pending, Succeeded
+from kube.calls import ACCOUNT, call, undo
+from kube.fake_apiserver import FakeApiserver
+from kube.fake_faults import Fault
+from kube.manifests import autoscaler, deployment
+from kube.worlds import World
+
+WEB = "/apis/apps/v1/namespaces/prod/deployments/web"
+USER = f"system:serviceaccount:prod:{ACCOUNT}"
+
+
+def to(replicas, **more):
+    return actions.Scale(target="deployment/web", replicas=replicas, **more)
+
+
+def replicas(api):
+    return api.object(WEB)["spec"]["replicas"]
+
+
+def patches(api):
+    return [request for request in api.writes if request.method == "PATCH"]
+
+
+@pytest.fixture
+def scale(cluster: Cluster) -> Scale:
+    return Scale(cluster)
+
+
+async def test_it_scales_as_the_runbooks_account_in_one_patch(api: FakeApiserver, scale: Scale):
+    api.put(deployment())
+    outcome = await scale.run(call(to(5)))
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result == {"before": 2, "after": 5}
+    assert outcome.summary == "deployment/web scaled 2 → 5"
+    assert outcome.captured == {"before": 2, "after": 5, "uid": api.object(WEB)["metadata"]["uid"]}
+    assert replicas(api) == 5
+    assert [request.user for request in patches(api)] == [USER]
+
+
+async def test_run_again_under_the_same_key_it_finds_its_mark_and_leaves_later_changes(api, scale):
+    api.put(deployment())
+    first = await scale.run(call(to(5)))
+    by_hand = api.object(WEB)
+    by_hand["spec"]["replicas"] = 7
+    api.put(by_hand)
+    again = await scale.run(call(to(5)))
+    assert again.result == first.result
+    assert again.captured == first.captured
+    assert replicas(api) == 7
+    assert len(patches(api)) == 1
+
+
+async def test_a_new_attempt_scales_again(api, scale):
+    api.put(deployment())
+    await scale.run(call(to(5)))
+    by_hand = api.object(WEB)
+    by_hand["spec"]["replicas"] = 7
+    api.put(by_hand)
+    assert (await scale.run(call(to(5), attempt=2))).result == {"before": 7, "after": 5}
+
+
+@pytest.mark.parametrize("fault", [Fault.REPLY_LOST, Fault.INTERNAL_ERROR, Fault.DROPPED])
+async def test_a_lost_reply_is_pending_and_the_next_look_tells(api, scale, fault):
+    api.put(deployment())
+    api.inject(fault, method="PATCH")
+    assert isinstance(await scale.run(call(to(5))), Pending)
+    assert (await scale.run(call(to(5)))).result == {"before": 2, "after": 5}
+    assert replicas(api) == 5
+
+
+async def test_after_a_lost_reply_nothing_is_patched_twice(api, scale):
+    api.put(deployment())
+    api.inject(Fault.REPLY_LOST, method="PATCH")
+    await scale.run(call(to(5)))
+    await scale.run(call(to(5)))
+    assert len(patches(api)) == 1
+
+
+async def test_an_apiserver_that_does_not_answer_the_look_is_no_proof_that_nothing_happened(api, scale):
+    api.put(deployment())
+    await scale.run(call(to(5)))
+    api.inject(Fault.SERVICE_UNAVAILABLE, method="GET")
+    assert isinstance(await scale.run(call(to(5))), Pending)
+
+
+async def test_a_rollouts_status_update_in_between_is_read_again(api, scale):
+    api.put(deployment())
+    api.interleave(lambda: api.put({**api.object(WEB), "status": {"readyReplicas": 1}}), method="PATCH")
+    assert (await scale.run(call(to(5)))).result == {"before": 2, "after": 5}
+    assert len(patches(api)) == 2
+
+
+async def test_somebody_elses_scaling_in_between_is_what_it_scaled_from(api, scale):
+    api.put(deployment())
+    api.interleave(lambda: api.put(deployment(replicas=3)), method="PATCH")
+    outcome = await scale.run(call(to(5)))
+    assert outcome.captured["before"] == 3
+
+
+async def test_a_workload_that_never_rests_is_left_after_a_few_tries(api, scale):
+    api.put(deployment())
+    for count in range(9):
+        api.interleave(lambda count=count: api.put({**api.object(WEB), "status": {"n": count}}), method="PATCH")
+        api.inject(Fault.CONFLICT, method="PATCH")
+    outcome = await scale.run(call(to(5)))
+    assert (outcome.reason, outcome.retryable) == (reasons.CONFLICT, True)
+    assert len(patches(api)) == 5
+    assert replicas(api) == 2
+
+
+async def test_nothing_is_written_where_the_replicas_are_right_already(api, scale):
+    api.put(deployment(replicas=5))
+    outcome = await scale.run(call(to(5)))
+    assert outcome.summary == "deployment/web has 5 replicas already"
+    assert outcome.captured["before"] == outcome.captured["after"] == 5
+    assert api.writes == []
+
+
+async def test_an_undo_goes_back_to_what_was(api, scale):
+    api.put(deployment())
+    done = call(to(5))
+    undone = await scale.run(undo(done, await scale.run(done)))
+    assert undone.summary == "deployment/web scaled 5 → 2"
+    assert replicas(api) == 2
+
+
+async def test_an_undo_happens_once_too(api, scale):
+    api.put(deployment())
+    done = call(to(5))
+    outcome = await scale.run(done)
+    api.inject(Fault.REPLY_LOST, method="PATCH")
+    assert isinstance(await scale.run(undo(done, outcome)), Pending)
+    assert (await scale.run(undo(done, outcome))).result == {"before": 5, "after": 2}
+    assert len(patches(api)) == 2
+
+
+async def test_an_undo_leaves_a_later_change_alone(api, scale):
+    api.put(deployment())
+    done = call(to(5))
+    outcome = await scale.run(done)
+    by_hand = api.object(WEB)
+    by_hand["spec"]["replicas"] = 7
+    api.put(by_hand)
+    refused = await scale.run(undo(done, outcome))
+    assert (refused.reason, refused.retryable) == (reasons.CHANGED_SINCE, False)
+    assert refused.message == "deployment/web has 7 replicas now, not the 5 that were set; left alone"
+    assert replicas(api) == 7
+
+
+async def test_an_undo_leaves_another_workload_of_the_same_name_alone(api, scale):
+    api.put(deployment())
+    done = call(to(5))
+    outcome = await scale.run(done)
+    api.remove(WEB)
+    api.put(deployment(replicas=5))
+    refused = await scale.run(undo(done, outcome))
+    assert refused.reason == reasons.CHANGED_SINCE
+    assert "created anew" in refused.message
+    assert replicas(api) == 5
+
+
+async def test_an_undo_that_knows_nothing_of_before_changes_nothing(api, scale):
+    api.put(deployment())
+    refused = await scale.run(call(to(5), undo_of=UndoOf("k", {})))
+    assert refused.reason == reasons.CHANGED_SINCE
+    assert replicas(api) == 2
+
+
+async def test_an_autoscaled_workload_is_refused_by_the_autoscalers_name(api, scale):
+    api.put(deployment())
+    api.put(autoscaler("web"))
+    outcome = await scale.run(call(to(5)))
+    assert outcome.reason == reasons.BAD_REQUEST
+    assert "HorizontalPodAutoscaler scaler sets the replicas of deployment/web" in outcome.message
+    assert api.writes == []
+
+
+async def test_another_workloads_autoscaler_is_no_obstacle(api, scale):
+    api.put(deployment())
+    api.put(autoscaler("worker"))
+    assert isinstance(await scale.run(call(to(5))), Succeeded)
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        (to(101), "would scale deployment/web to 101, maxReplicas is 100; not scaled"),
+        (to(6, max_replicas=5), "would scale deployment/web to 6, maxReplicas is 5; not scaled"),
+        (to(-1), "replicas is -1; it has to be 0 or more"),
+        (to("many"), "replicas is 'many'; it has to be a whole number"),
+        (to("2.5"), "replicas is '2.5'; it has to be a whole number"),
+    ],
+)
+async def test_what_cannot_be_scaled_is_refused_before_anything_is_written(api, scale, spec, told):
+    api.put(deployment())
+    outcome = await scale.run(call(spec))
+    assert isinstance(outcome, Failed)
+    assert outcome.message.startswith(told)
+    assert not outcome.retryable
+    assert api.writes == []
+
+
+async def test_a_number_may_come_as_text(api, scale):
+    api.put(deployment())
+    assert (await scale.run(call(to("4")))).result["after"] == 4
+
+
+async def test_a_missing_right_is_told_by_who_may_not_do_what(api, scale):
+    api.put(deployment())
+    api.forbid(USER, "patch", "deployments.apps")
+    outcome = await scale.run(call(to(5)))
+    assert (outcome.reason, outcome.retryable) == (reasons.FORBIDDEN, False)
+    assert f'User "{USER}" cannot patch resource "deployments"' in outcome.message
+
+
+async def test_a_namespace_that_has_not_opted_in_is_told_how_to(api, scale):
+    api.put(deployment())
+    api.refuse_impersonation(USER)
+    outcome = await scale.run(call(to(5)))
+    assert outcome.reason == reasons.FORBIDDEN
+    assert "may not act as service account rb-test in prod; bind its impersonator role there" in outcome.message
+
+
+async def test_marks_of_other_steps_are_kept_but_not_for_ever(api, scale):
+    api.put(deployment())
+    for attempt in range(1, 14):
+        await scale.run(call(to(attempt + 2), attempt=attempt))
+    marks = json.loads(api.object(WEB)["metadata"]["annotations"][ANNOTATION])
+    assert [mark["after"] for mark in marks] == list(range(6, 16))
+    assert marks[-1]["incident"] == "pricing-5f2c1-1"
+
+
+@pytest.mark.parametrize("junk", ["", "not json", "{}", '[{"key": 1}]', "[1]", "null"])
+async def test_junk_in_the_annotation_is_no_mark(api, scale, junk):
+    made = deployment()
+    made["metadata"]["annotations"] = {ANNOTATION: junk, "kept": "yes"}
+    api.put(made)
+    assert isinstance(await scale.run(call(to(5))), Succeeded)
+    annotations = api.object(WEB)["metadata"]["annotations"]
+    assert annotations["kept"] == "yes"
+    assert json.loads(annotations[ANNOTATION])[0]["after"] == 5
+
+
+async def test_a_preview_says_what_would_be_done_and_does_nothing(api, scale):
+    api.put(deployment())
+    preview = await scale.preview(call(to(5)))
+    assert preview.do == "scale deployment/web in prod from 2 to 5 replicas"
+    assert preview.details["uid"] == api.object(WEB)["metadata"]["uid"]
+    assert preview.in_trial == "accepted"
+    assert api.writes == []
+    assert replicas(api) == 2
+
+
+async def test_a_preview_is_the_same_for_another_attempt(api, scale):
+    api.put(deployment())
+    assert await scale.preview(call(to(5))) == await scale.preview(call(to(5), attempt=2))
+
+
+@pytest.mark.parametrize("spec", [to(101), actions.Scale(target="deployment/nobody", replicas=1)])
+async def test_what_cannot_be_done_cannot_be_previewed(api, scale, spec):
+    api.put(deployment())
+    with pytest.raises(PreviewError):
+        await scale.preview(call(spec))
+
+
+async def test_a_preview_finds_a_missing_right(api, scale):
+    api.put(deployment())
+    api.forbid(USER, "patch", "deployments.apps")
+    with pytest.raises(PreviewError, match="cannot patch resource"):
+        await scale.preview(call(to(5)))
+
+
+RIGHTS = (
+    {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "patch"]},
+    {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["list"]},
+)
+
+
+async def test_there_and_back_with_no_more_rights_than_documented(world: World):
+    """On a real Deployment, whose controller writes its status all the while."""
+    await world.grant(ACCOUNT, *RIGHTS)
+    path = f"/apis/apps/v1/namespaces/{world.namespace}/deployments"
+    await world.client.create(path, deployment(namespace=world.namespace, replicas=0))
+    async with Cluster(world.access) as cluster:
+        scale = Scale(cluster)
+        done = call(to(2), namespace=world.namespace)
+        assert (await scale.preview(done)).in_trial == "accepted"
+        outcome = await scale.run(done)
+        assert outcome.result == {"before": 0, "after": 2}
+        assert (await scale.run(done)).captured == outcome.captured
+        undone = await scale.run(undo(done, outcome))
+    assert undone.result == {"before": 2, "after": 0}
+    assert (await world.client.get(f"{path}/web"))["spec"]["replicas"] == 0

@@ -1,0 +1,282 @@
+"""The HTTP door: who may post what, and the answer to everything else."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from incident_operator.receiver import server
+from incident_operator.receiver.settings import ReceiverSettings
+from incident_operator.receiver.tls import CertificateError
+from kube.fake_faults import Fault
+from receiver import messages
+from receiver import world as worlds
+from receiver.messages import alert
+from receiver.world import World
+
+AUTHORIZED = {"Authorization": "Bearer the-token"}
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A door that is open, and what is behind it."""
+
+    world: World
+    http: aiohttp.ClientSession
+    port: int
+
+    async def post(self, body: bytes | io.BytesIO | AsyncIterator[bytes], headers: dict[str, str] = AUTHORIZED, path="/api/v1/alerts"):
+        async with self.http.post(f"http://127.0.0.1:{self.port}{path}", data=body, headers=headers) as response:
+            return response.status, await response.json()
+
+    async def told(self, body: bytes) -> int:
+        return (await self.post(body))[0]
+
+    def posts(self, code: int) -> float:
+        return self.world.one.counted("alert_posts_total", code=str(code))
+
+
+@asynccontextmanager
+async def opened(world: World, tokens: Path, **changes: object) -> AsyncIterator[Open]:
+    chosen = replace(ReceiverSettings((tokens,), host="127.0.0.1", port=0), **changes)
+    one = world.one
+    door = server.Door(chosen, one.intake, (one.incidents, one.runbooks), one.metrics)
+    async with server.serving(door, chosen) as port, aiohttp.ClientSession() as http:
+        yield Open(world, http, port)
+
+
+@pytest.fixture
+def tokens(tmp_path) -> Path:
+    path = tmp_path / "token"
+    path.write_text("the-token")
+    return path
+
+
+@pytest.fixture
+async def door(world: World, tokens: Path) -> AsyncIterator[Open]:
+    async with opened(world, tokens) as made:
+        yield made
+
+
+async def test_a_message_is_answered_after_it_is_stored(door: Open):
+    status, answer = await door.post(messages.body(alert()))
+    assert status == 200
+    assert answer == {"status": "success", "message": "1 alerts: 1 Incidents opened, 0 changed"}
+    assert len(door.world.incidents()) == 1
+    assert door.posts(200) == 1
+
+
+async def test_the_content_type_does_not_matter(door: Open):
+    status, _ = await door.post(messages.body(alert()), {**AUTHORIZED, "Content-Type": "text/plain"})
+    assert status == 200
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic dGhlLXRva2Vu"}])
+async def test_without_the_token_nothing_is_read(door: Open, headers):
+    status, answer = await door.post(messages.body(alert()), headers)
+    assert status == 401
+    assert answer == {"status": "error", "message": "the bearer token is missing or wrong"}
+    assert door.world.api.requests == []
+
+
+async def test_another_path_and_another_method_are_told_so(door: Open):
+    status, answer = await door.post(b"{}", path="/api/v2/alerts")
+    assert (status, answer["message"]) == (404, "POST /api/v2/alerts: Not Found")
+    async with door.http.get(f"http://127.0.0.1:{door.port}/api/v1/alerts") as response:
+        assert (response.status, response.headers["Allow"]) == (405, "POST")
+        assert (await response.json())["message"] == "GET /api/v1/alerts: Method Not Allowed"
+
+
+async def test_a_malformed_message_is_told_its_field(door: Open):
+    status, answer = await door.post(b'{"version":"4","alerts":{}}')
+    assert status == 400
+    assert answer == {"status": "error", "message": "alerts: expected `array`, got `object`"}
+
+
+async def test_an_alert_that_cannot_be_stored_does_not_take_the_others_with_it(door: Open):
+    bad = {**alert(), "labels": {"pod": "a\x00b"}}
+    status, answer = await door.post(messages.body(bad, alert(pod="good")))
+    assert status == 400
+    assert answer["message"].startswith('1 alerts refused: alerts[0].labels["pod"]: holds U+0000, which is no text; the')
+    assert door.world.incident()["spec"]["commonLabels"]["pod"] == "good"
+    assert door.world.one.counted("alerts_refused_total") == 1
+
+
+async def test_what_could_not_be_stored_is_to_be_sent_again_before_what_can_never_be(door: Open):
+    door.world.api.inject(Fault.INTERNAL_ERROR, method="POST")
+    body = messages.body({**alert(), "labels": {"pod": "\x00"}}, alert(pod="good"))
+    assert await door.told(body) == 503
+    assert await door.told(body) == 400
+    assert len(door.world.incidents()) == 1
+
+
+async def test_a_body_that_is_too_long_is_refused(door: Open):
+    status, answer = await door.post(io.BytesIO(b" " * (1024 * 1024 + 1)))
+    assert (status, answer["message"]) == (413, "the body is longer than 1048576 bytes")
+
+
+async def test_a_body_that_grows_too_long_on_the_way_is_refused(world: World, tokens):
+    async def endless():
+        for _ in range(100):
+            yield b" " * 1024
+
+    async with opened(world, tokens, max_body_bytes=4096) as door:
+        assert (await door.post(endless()))[0] == 413
+
+
+async def test_a_compressed_body_is_not_inflated(door: Open):
+    status, answer = await door.post(b"\x1f\x8b" + b"\x00" * 20, {**AUTHORIZED, "Content-Encoding": "gzip"})
+    assert (status, answer["message"]) == (400, "body: is not UTF-8 at byte 1")
+
+
+@pytest.mark.parametrize("fault", [Fault.REPLY_LOST, Fault.TOO_MANY_REQUESTS, Fault.INTERNAL_ERROR])
+async def test_what_could_not_be_stored_is_to_be_sent_again(door: Open, fault):
+    door.world.api.inject(fault, method="POST")
+    status, answer = await door.post(messages.body(alert()))
+    assert status == 503
+    assert answer["message"].startswith("1 of 1 groups are not stored")
+    assert answer["message"].endswith("; send it again")
+    assert await door.told(messages.body(alert())) == 200
+    assert len(door.world.incidents()) == 1
+
+
+async def test_an_apiserver_that_does_not_answer_is_not_waited_for_long(world: World, tokens):
+    world.api.inject(Fault.SILENT, method="POST")
+    async with opened(world, tokens, store_timeout=0.05) as door:
+        status, answer = await door.post(messages.body(alert()))
+        assert (status, answer["message"]) == (503, "not everything was stored within 0.05s; send it again")
+    async with opened(world, tokens) as door:
+        assert await door.told(messages.body(alert())) == 200
+    assert len(world.incidents()) == 1
+
+
+@pytest.mark.parametrize("index", ["incidents", "runbooks"])
+async def test_before_everything_stored_is_known_nothing_is_judged(world: World, tokens, index):
+    starting = type(getattr(world.one, index))()
+    async with opened(replace(world, one=replace(world.one, **{index: starting})), tokens) as door:
+        status, answer = await door.post(messages.body(alert()))
+        assert (status, answer["message"]) == (503, "still reading what is stored; send it again")
+        assert world.api.requests == []
+        starting.mark_ready()
+        assert await door.told(messages.body()) == 200
+
+
+@pytest.mark.parametrize("limit", [{"max_posts": 1}, {"max_posts_bytes": 1000}])
+async def test_more_messages_than_fit_are_to_be_sent_again(world: World, tokens, limit):
+    async with opened(world, tokens, store_timeout=0.5, **limit) as door:
+        world.api.inject(Fault.SILENT, method="POST")
+        first = asyncio.create_task(door.told(messages.body(alert())))
+        while not world.api.requests:
+            await asyncio.sleep(0.01)
+        status, answer = await door.post(messages.body(alert(pack_date="1")))
+        assert (status, answer["message"]) == (503, "too many messages at a time; send it again")
+        assert await first == 503
+        assert await door.told(messages.body(alert())) == 200
+        assert world.one.counted("alert_posts_in_flight") == 0
+
+
+async def raw(door: Open, *parts: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    for part in parts:
+        writer.write(part)
+        await writer.drain()
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    return answer
+
+
+HEAD = b"POST /api/v1/alerts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer the-token\r\n"
+
+
+async def test_a_head_that_does_not_come_ends_the_connection(world: World, tokens):
+    async with opened(world, tokens, header_timeout=0.1) as door:
+        assert await raw(door, HEAD) == b""
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(world: World, tokens):
+    async with opened(world, tokens, body_timeout=0.1) as door:
+        answer = await raw(door, HEAD + b"Content-Length: 10\r\n\r\n", b"{")
+        assert b" 503 " in answer
+        assert b"the body did not arrive whole" in answer
+
+
+async def test_a_sender_that_goes_away_in_the_middle_leaves_nothing_behind(door: Open):
+    _, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    writer.write(HEAD + b"Content-Length: 10\r\n\r\n{")
+    await writer.drain()
+    await asyncio.sleep(0.05)
+    writer.transport.abort()
+    await asyncio.sleep(0.05)
+    assert door.world.one.counted("alert_posts_in_flight") == 0
+    assert await door.told(messages.body(alert())) == 200
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"NONSENSE\r\n\r\n",
+        b"POST /api/v1/alerts HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        HEAD + b"X: " + b"a" * 20_000 + b"\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_answered_with_400(door: Open, request_bytes):
+    answer = await raw(door, request_bytes)
+    assert answer.split(b" ")[1] == b"400"
+
+
+async def test_slow_connections_do_not_keep_good_ones_out(world: World, tokens):
+    async with opened(world, tokens, header_timeout=1.0) as door:
+        slow = [await asyncio.open_connection("127.0.0.1", door.port) for _ in range(200)]
+        for _, writer in slow:
+            writer.write(HEAD)
+        assert await door.told(messages.body(alert())) == 200
+        assert [await asyncio.wait_for(reader.read(), 10) for reader, _ in slow] == [b""] * 200
+        for _, writer in slow:
+            writer.close()
+
+
+async def test_a_defect_of_the_receiver_does_not_lose_the_alert(world: World, tokens):
+    world.one.runbooks.matching = None
+    async with opened(world, tokens) as door:
+        status, answer = await door.post(messages.body(alert()))
+    assert (status, answer["status"]) == (503, "error")
+    assert "Traceback" not in answer["message"]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(bodies=st.lists(st.binary(max_size=300), min_size=1, max_size=20))
+def test_garbage_never_gets_a_5xx(tmp_path, bodies):
+    path = tmp_path / "token"
+    path.write_text("the-token")
+
+    async def statuses() -> set[int]:
+        async with worlds.started() as world, opened(world, path) as door:
+            return {await door.told(body) for body in bodies}
+
+    assert asyncio.run(statuses()) <= {200, 400}
+
+
+def test_settings_that_cannot_work_are_named():
+    for changes, words in (
+        ({"token_files": ()}, "token_files: at least one"),
+        ({"tls_key": Path("k")}, "tls_certificate and tls_key: give both or none"),
+        ({"max_labels": 65}, "max_labels: 65 is not within 1 and 64"),
+        ({"max_label_bytes": 0}, "max_label_bytes: 0 is not within 1 and 1024"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            replace(ReceiverSettings((Path("t"),)), **changes)
+
+
+async def test_a_certificate_that_cannot_be_used_is_named(world: World, tokens, tmp_path):
+    missing = tmp_path / "tls.crt"
+    with pytest.raises(CertificateError, match="tls.crt"):
+        async with opened(world, tokens, tls_certificate=missing, tls_key=missing):
+            pass

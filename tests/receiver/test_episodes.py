@@ -1,0 +1,64 @@
+"""Which Incident of its group an alert goes into."""
+
+import pytest
+
+from incident_operator.core import episodes
+from incident_operator.core.episodes import Episode, Open, Plan, TakeIn
+from receiver import messages
+
+GROUP = "d1"
+A, B = messages.occurrence(messages.alert("A")), messages.occurrence(messages.alert("B"))
+A_ENDED, B_ENDED = messages.occurrence(messages.resolved("A")), messages.occurrence(messages.resolved("B"))
+A_AGAIN = messages.occurrence(messages.alert("A", starts="2025-10-22T00:00:00Z"))
+A_MOVED_ENDED = messages.occurrence(messages.resolved("A", starts="2025-10-21T00:10:00Z"))
+
+
+def episode(number: int, *, closed: bool = False, firing=(), resolved=(), group=GROUP, truncated=0) -> Episode:
+    ids = [tuple(each.id for each in listed) for listed in (firing, resolved)]
+    return Episode(number, group, not closed, *ids, truncated)
+
+
+@pytest.mark.parametrize(
+    ("stored", "news", "plan"),
+    [
+        pytest.param([], [A, B], Plan((Open(1, (A, B)),)), id="nothing is stored: the first Incident"),
+        pytest.param([episode(1, firing=[A])], [A], Plan(), id="known"),
+        pytest.param([episode(1, firing=[A])], [A, B], Plan((TakeIn(1, (B,)),)), id="the open one takes in"),
+        pytest.param([episode(1, firing=[A])], [A_ENDED], Plan((TakeIn(1, (A_ENDED,)),)), id="resolved"),
+        pytest.param([episode(1, resolved=[A])], [A_ENDED], Plan(), id="known to be resolved"),
+        pytest.param([episode(1, resolved=[A])], [A], Plan(), id="fires too late: it has resolved"),
+        pytest.param([episode(1, resolved=[A])], [A_AGAIN], Plan((TakeIn(1, (A_AGAIN,)),)), id="again, still open"),
+        pytest.param([episode(1, closed=True, resolved=[A])], [A_AGAIN], Plan((Open(2, (A_AGAIN,)),)), id="again"),
+        pytest.param([episode(1, closed=True, firing=[A])], [A], Plan(), id="a repeat after it was closed"),
+        pytest.param(
+            [episode(1, closed=True, firing=[A])], [A_ENDED], Plan((TakeIn(1, (A_ENDED,)),)), id="resolved after closing"
+        ),
+        pytest.param(
+            [episode(2, firing=[B]), episode(1, closed=True, firing=[A])],
+            [A_ENDED, B_ENDED],
+            Plan((TakeIn(1, (A_ENDED,)), TakeIn(2, (B_ENDED,)))),
+            id="each to the one that holds it",
+        ),
+        pytest.param([], [A_ENDED], Plan((), (A_ENDED,), unsure=True), id="resolved, never stored"),
+        pytest.param([episode(1, firing=[A])], [B_ENDED], Plan((), (B_ENDED,), unsure=True), id="resolved, never stored here"),
+        pytest.param(
+            [episode(1, firing=[A])], [A_MOVED_ENDED], Plan((TakeIn(1, (A_MOVED_ENDED,)),), unsure=True), id="the start was moved"
+        ),
+        pytest.param([episode(7, closed=True, resolved=[A])], [B], Plan((Open(8, (B,)),)), id="the next number"),
+        pytest.param(
+            [episode(1, group="other", firing=[A])], [A], Plan((Open(2, (A,)),)), id="another group has the name"
+        ),
+        pytest.param(
+            [episode(1, firing=[A]), episode(2, firing=[B])], [A_AGAIN], Plan((TakeIn(2, (A_AGAIN,)),)), id="newest open"
+        ),
+    ],
+)  # fmt: skip
+def test_each_alert_goes_where_it_belongs(stored, news, plan):
+    assert episodes.plan(stored, GROUP, news, 0) == plan
+
+
+def test_more_alerts_left_out_are_news_and_fewer_are_not():
+    stored = [episode(1, firing=[A], truncated=3)]
+    assert episodes.plan(stored, GROUP, [A], 4) == Plan((TakeIn(1, ()),))
+    assert episodes.plan(stored, GROUP, [A], 3) == Plan()
+    assert episodes.plan([episode(1, closed=True, firing=[A])], GROUP, [A], 4) == Plan()

@@ -1,0 +1,364 @@
+"""From a message to stored Incidents: nothing lost, nothing twice, nothing written without need."""
+
+import asyncio
+
+import pytest
+
+from incident_operator.clients import paths
+from incident_operator.core import grouping
+from incident_operator.receiver.intake import NotStoredError
+from kube.fake_faults import Fault
+from receiver import messages
+from receiver import world as worlds
+from receiver.messages import alert, resolved
+from receiver.world import World
+
+
+def ids(incident) -> list[str]:
+    return [listed["id"] for listed in incident["spec"]["alerts"]]
+
+
+def statuses(incident) -> list[str]:
+    return [listed["status"] for listed in incident["spec"]["alerts"]]
+
+
+async def test_an_alert_becomes_an_incident_of_its_runbook(world: World):
+    receipt = await world.one.take(alert(pack_date="2025-10-21"))
+    assert str(receipt) == "1 alerts: 1 Incidents opened, 0 changed"
+    incident = world.incident()
+    group = grouping.of("prod", "pack", ["pack_date"], {"pack_date": "2025-10-21"})
+    assert incident["metadata"]["name"] == f"pack-{group.series.digest[:5]}-1"
+    assert incident["metadata"]["labels"] == {
+        "app.kubernetes.io/managed-by": "incident-operator",
+        "incidents.dev/runbook": "pack",
+        "incidents.dev/severity": "P1",
+        "incidents.dev/group": group.series.digest,
+    }
+    assert incident["spec"]["runbookRef"] == {"name": "pack"}
+    assert incident["spec"]["group"] == {"pack_date": "2025-10-21"}
+    assert "status" not in incident
+
+
+async def test_a_repeat_asks_the_apiserver_nothing(world: World):
+    await world.one.take(alert(), alert(pod="b"))
+    await world.one.take(resolved(pod="b"))
+    before = len(world.api.requests)
+    for _ in range(3):
+        await world.one.take(alert(), resolved(pod="b"))
+    assert len(world.api.requests) == before
+
+
+async def test_a_second_alert_of_the_group_joins_the_open_incident(world: World):
+    await world.one.take(alert(pod="a"))
+    await world.one.take(alert(pod="a"), alert(pod="b"))
+    assert ids(world.incident()) == [messages.occurrence_id(alert(pod=pod)) for pod in "ab"]
+    assert world.incident()["spec"]["commonLabels"] == {"alertname": "PackFailed"}
+    assert world.writes == ["POST", "PATCH"]
+
+
+async def test_alerts_of_different_groups_become_incidents_of_their_own(world: World):
+    await world.one.take(alert(pack_date="1"), alert(pack_date="2"), alert(pack_date="1", pod="b"))
+    assert sorted(len(ids(incident)) for incident in world.incidents()) == [1, 2]
+    assert world.writes == ["POST", "POST"]
+
+
+async def test_news_of_one_message_for_one_incident_are_one_write(world: World):
+    await world.one.take(alert(pod="a"), alert(pod="b"))
+    await world.one.take(resolved(pod="a"), resolved(pod="b"), alert(pod="c"))
+    assert statuses(world.incident()) == ["resolved", "resolved", "firing"]
+    assert world.writes == ["POST", "PATCH"]
+
+
+async def test_every_runbook_that_matches_gets_an_incident(world: World):
+    world.one.runbooks.note(messages.runbook("pages", match=('alertname=~"Pack.*"',), namespace="oncall", severity="P0"))
+    await world.one.take(alert())
+    assert [incident["spec"]["severity"] for incident in world.incidents("prod")] == ["P1"]
+    assert [incident["spec"]["severity"] for incident in world.incidents("oncall")] == ["P0"]
+    await world.one.take(resolved())
+    assert statuses(world.incidents("prod")[0]) == statuses(world.incidents("oncall")[0]) == ["resolved"]
+
+
+async def test_a_closed_incident_is_followed_by_the_next_number(world: World):
+    await world.one.take(alert())
+    first = world.incident()
+    world.close(first)
+    await world.one.watch()
+    await world.one.take(alert(starts="2025-10-22T00:00:00Z"))
+    names = sorted(incident["metadata"]["name"] for incident in world.incidents())
+    assert names == [first["metadata"]["name"], first["metadata"]["name"].removesuffix("1") + "2"]
+
+
+@pytest.mark.parametrize("watched", [True, False])
+async def test_a_closed_incident_is_not_opened_again_by_a_repeat(world: World, watched):
+    await world.one.take(alert())
+    world.close(world.incident())
+    restarted = world.another()
+    if watched:
+        await restarted.watch()
+    await restarted.take(alert())
+    assert ids(world.incident()) == [messages.occurrence_id(alert())]
+
+
+@pytest.mark.parametrize("watched", [True, False])
+async def test_an_alert_of_a_closed_incident_can_still_resolve(world: World, watched):
+    await world.one.take(alert())
+    world.close(world.incident(), "Failed")
+    if watched:
+        await world.one.watch()
+    await world.one.take(resolved())
+    assert statuses(world.incident()) == ["resolved"]
+    assert world.incident()["status"] == {"phase": "Failed"}
+
+
+async def test_the_next_number_is_found_at_once_however_many_there_were(world: World):
+    for day in range(1, 6):
+        await world.one.take(alert(starts=f"2025-10-0{day}T00:00:00Z"))
+        world.close(world.incidents()[-1])
+        await world.one.watch()
+    requests = len(world.api.requests)
+    await world.another().take(alert(starts="2025-10-06T00:00:00Z"))
+    assert [request.method for request in world.api.requests[requests:]] == ["POST", "GET", "GET", "POST"]
+    assert len(world.incidents()) == 6
+
+
+async def test_another_groups_incident_of_the_same_name_is_left_alone(world: World):
+    series = grouping.of("prod", "pack", ["pack_date"], {"pack_date": "1"}).series
+    taken = {"namespace": "prod", "name": series.name(1), "labels": {"incidents.dev/group": "other"}}
+    world.api.put({"apiVersion": "incidents.dev/v1alpha1", "kind": "Incident", "metadata": taken, "spec": {}})
+    await world.one.take(alert(pack_date="1"))
+    await world.another().take(alert(pack_date="1"))
+    foreign, own = world.incidents()
+    assert foreign["spec"] == {}
+    assert own["metadata"]["name"] == series.name(2)
+    assert len(ids(own)) == 1
+
+
+async def test_two_replicas_meet_in_one_incident(world: World):
+    other = world.another()
+    await asyncio.gather(world.one.take(alert(), alert(pod="a")), other.take(alert(pod="b"), alert()))
+    assert sorted(ids(world.incident())) == sorted(
+        messages.occurrence_id(each) for each in (alert(), alert(pod="a"), alert(pod="b"))
+    )
+
+
+async def test_an_alert_resolves_though_the_replica_has_not_seen_its_incident_yet(world: World):
+    await world.one.take(alert())
+    other = world.another()
+    await other.take(resolved())
+    assert statuses(world.incident()) == ["resolved"]
+    assert other.counted("alerts_resolved_unknown_total") == 0
+
+
+async def test_an_alert_resolves_in_the_newest_incident_though_only_an_older_one_was_seen(world: World):
+    await world.one.take(alert(starts="2025-10-21T00:00:00Z"))
+    world.close(world.incident(), "Failed")
+    other = world.another()
+    await other.watch()
+    await world.one.watch()
+    await world.one.take(alert(starts="2025-10-22T00:00:00Z"))
+    await other.take(resolved(starts="2025-10-22T00:00:00Z", ends="2025-10-22T01:00:00Z"))
+    assert [statuses(incident) for incident in world.incidents()] == [["resolved"], ["resolved"]]
+
+
+async def test_an_alert_resolves_with_every_runbook_though_only_one_incident_was_seen(world: World):
+    other = world.another(messages.runbook(), messages.runbook("second"))
+    await world.one.take(alert())
+    await other.watch()
+    world.one.runbooks.note(messages.runbook("second"))
+    await world.one.take(alert())
+    await other.take(resolved())
+    assert [statuses(incident) for incident in world.incidents()] == [["resolved"], ["resolved"]]
+
+
+async def test_an_alert_that_resolved_without_being_stored_is_counted_and_opens_nothing(world: World):
+    receipt = await world.one.take(resolved(), resolved("Unknown"))
+    assert receipt.never_stored == 2
+    assert "2 resolved without ever having been stored" in str(receipt)
+    assert world.writes == []
+    assert world.one.counted("alerts_resolved_unknown_total") == 2
+
+
+async def test_a_resolved_alert_finds_its_incident_though_the_runbook_is_gone(world: World):
+    await world.one.take(alert())
+    world.one.runbooks.forget(messages.runbook())
+    await world.one.take(resolved())
+    assert statuses(world.incident()) == ["resolved"]
+
+
+async def test_a_resolved_alert_finds_its_incident_though_the_grouping_changed(world: World):
+    await world.one.take(alert(pack_date="1", pod="a"))
+    world.one.runbooks.note(messages.runbook(group_by=("pod",)))
+    await world.one.take(resolved(pack_date="1", pod="a"))
+    assert statuses(world.incident()) == ["resolved"]
+
+
+async def test_an_alert_that_no_runbook_matches_is_counted(world: World):
+    receipt = await world.one.take(alert("Other"))
+    assert "1 without a Runbook" in str(receipt)
+    assert world.incidents() == []
+    assert world.one.counted("alerts_unmatched_total") == 1
+
+
+async def test_an_alert_that_no_runbook_matches_becomes_an_incident_where_that_is_asked_for():
+    async with worlds.started(unmatched_namespace="ops") as world:
+        await world.one.take(alert("Other", pod="a"), alert("Other", pod="b"))
+        (incident,) = world.incidents("ops")
+        assert "runbookRef" not in incident["spec"]
+        assert "incidents.dev/runbook" not in incident["metadata"]["labels"]
+        assert incident["metadata"]["name"].startswith("unmatched-")
+        assert incident["spec"]["group"] == {"alertname": "Other"}
+        await world.one.take(resolved("Other", pod="a"))
+        assert statuses(world.incidents("ops")[0]) == ["resolved", "firing"]
+        assert world.one.counted("alerts_resolved_unknown_total") == 0
+
+
+async def test_alerts_that_alertmanager_left_out_are_told_once(world: World):
+    await world.one.take(alert(), truncated=5)
+    assert world.incident()["spec"]["truncatedAlerts"] == 5
+    await world.one.take(alert(), truncated=9)
+    await world.one.take(alert(), truncated=7)
+    assert world.incident()["spec"]["truncatedAlerts"] == 9
+    assert world.writes == ["POST", "PATCH"]
+
+
+async def test_a_repeat_of_more_alerts_than_an_incident_holds_writes_nothing(world: World):
+    storm = [alert(pod=str(number)) for number in range(1100)]
+    await world.one.take(*storm)
+    await world.one.take(*storm)
+    assert world.incident()["spec"]["alertsOmitted"] == 100
+    assert world.writes == ["POST"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "applied"),
+    [
+        (Fault.REPLY_LOST, True),
+        (Fault.DROPPED, False),
+        (Fault.TOO_MANY_REQUESTS, False),
+        (Fault.INTERNAL_ERROR, False),
+        (Fault.SERVICE_UNAVAILABLE, False),
+        (Fault.UNAUTHORIZED, False),
+    ],
+)
+async def test_what_could_not_be_stored_is_told_and_stored_once_when_it_comes_again(world: World, fault, applied):
+    world.api.inject(fault, method="POST")
+    with pytest.raises(NotStoredError, match="1 of 1 groups are not stored"):
+        await world.one.take(alert())
+    assert len(world.incidents()) == int(applied)
+    await world.one.take(alert())
+    assert ids(world.incident()) == [messages.occurrence_id(alert())]
+
+
+@pytest.mark.parametrize("fault", [Fault.REPLY_LOST, Fault.DROPPED, Fault.INTERNAL_ERROR])
+async def test_a_patch_whose_reply_is_lost_is_not_applied_twice(world: World, fault):
+    await world.one.take(alert(pod="a"))
+    world.api.inject(fault, method="PATCH")
+    with pytest.raises(NotStoredError):
+        await world.one.take(alert(pod="b"))
+    await world.one.take(alert(pod="b"))
+    assert len(ids(world.incident())) == 2
+
+
+async def test_what_is_stored_of_a_message_stays_though_the_rest_failed(world: World):
+    world.api.inject(Fault.INTERNAL_ERROR, method="POST", times=1)
+    with pytest.raises(NotStoredError, match="1 of 3 groups are not stored; the first: injected by the test"):
+        await world.one.take(*(alert(pack_date=date) for date in "123"))
+    assert len(world.incidents()) == 2
+    await world.one.take(*(alert(pack_date=date) for date in "123"))
+    assert len(world.incidents()) == 3
+    assert world.writes == ["POST"] * 4
+
+
+async def test_an_incident_that_closes_while_an_alert_comes_is_left_alone(world: World):
+    await world.one.take(alert(pod="a"))
+    first = world.incident()
+    world.api.interleave(lambda: world.close(first), method="PATCH")
+    await world.one.take(alert(pod="b"))
+    closed, opened = world.incidents()
+    assert ids(closed) == [messages.occurrence_id(alert(pod="a"))]
+    assert ids(opened) == [messages.occurrence_id(alert(pod="b"))]
+    assert closed["status"] == {"phase": "Resolved"}
+
+
+async def test_an_engine_that_writes_at_the_same_time_is_not_overwritten(world: World):
+    await world.one.take(alert(pod="a"))
+    first = world.incident()
+    world.api.interleave(lambda: world.close(first, "Mitigating"), method="PATCH")
+    await world.one.take(alert(pod="b"))
+    assert len(ids(world.incident())) == 2
+    assert world.incident()["status"] == {"phase": "Mitigating"}
+
+
+async def test_a_deleted_incident_is_opened_anew(world: World):
+    await world.one.take(alert(pod="a"))
+    path = paths.incidents("prod", world.incident()["metadata"]["name"])
+    world.api.remove(path)
+    await world.one.take(alert(pod="b"))
+    assert ids(world.incident()) == [messages.occurrence_id(alert(pod="b"))]
+
+
+async def test_an_incident_deleted_while_an_alert_comes_is_opened_anew(world: World):
+    await world.one.take(alert(pod="a"))
+    path = paths.incidents("prod", world.incident()["metadata"]["name"])
+    world.api.interleave(lambda: world.api.remove(path), method="PATCH")
+    await world.one.take(alert(pod="b"))
+    assert ids(world.incident()) == [messages.occurrence_id(alert(pod="b"))]
+
+
+async def test_an_incident_that_never_holds_still_is_given_up_after_some_rounds(world: World):
+    await world.one.take(alert(pod="a"))
+    world.api.inject(Fault.CONFLICT, method="PATCH", times=100)
+    with pytest.raises(NotStoredError, match="changed 10 times"):
+        await world.one.take(alert(pod="b"))
+    assert len(world.writes) == 11
+
+
+async def test_fields_of_a_newer_version_survive_a_merge(world: World):
+    await world.one.take(alert(pod="a"))
+    incident = world.incident()
+    world.api.put({**incident, "spec": {**incident["spec"], "later": {"kept": True}}})
+    await world.one.take(alert(pod="b"))
+    assert world.incident()["spec"]["later"] == {"kept": True}
+    assert len(ids(world.incident())) == 2
+
+
+async def test_fifty_alerts_posted_two_hundred_times_with_lost_replies_are_fifty_incidents(world: World):
+    replicas = [world.one, world.another()]
+    await asyncio.gather(*(replica.watch() for replica in replicas))
+    for fault in (Fault.REPLY_LOST, Fault.DROPPED, Fault.TOO_MANY_REQUESTS, Fault.INTERNAL_ERROR):
+        world.api.inject(fault, method="POST", times=8)
+    posts = [(replicas[turn % 2], str(number)) for turn in range(4) for number in range(50)]
+    attempts = await asyncio.gather(*(until_stored(replica, number) for replica, number in posts))
+    assert sum(attempts) == 200 + 32
+    assert len(world.incidents()) == 50
+    assert all(len(ids(incident)) == 1 for incident in world.incidents())
+    assert set(world.writes) == {"POST"}
+    assert len(world.writes) <= 50 + 50 + 32, "each replica tries a name once, and once more for each fault"
+
+
+async def until_stored(replica: worlds.Replica, number: str) -> int:
+    for attempt in range(1, 40):
+        try:
+            await replica.take(alert(pack_date=number))
+        except NotStoredError:
+            await asyncio.sleep(0)
+        else:
+            return attempt
+    raise AssertionError("never stored")
+
+
+async def test_two_thousand_alerts_of_one_group_are_one_write(world: World):
+    await world.one.take(*(alert(pod=str(number)) for number in range(2000)))
+    assert world.writes == ["POST"]
+    spec = world.incident()["spec"]
+    assert (len(spec["alerts"]), spec["alertsOmitted"]) == (1000, 1000)
+
+
+async def test_what_is_told_is_counted(world: World):
+    await world.one.take(alert(pod="a"), alert(pod="b"), truncated=2)
+    await world.one.take(resolved(pod="a"))
+    assert world.one.counted("alerts_received_total", status="firing") == 2
+    assert world.one.counted("alerts_received_total", status="resolved") == 1
+    assert world.one.counted("alerts_truncated_total") == 2
+    assert world.one.counted("intake_writes_total", kind="opened") == 1
+    assert world.one.counted("intake_writes_total", kind="changed") == 1

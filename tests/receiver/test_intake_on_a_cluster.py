@@ -1,0 +1,128 @@
+"""The intake against a real apiserver: schema, policies and resourceVersions as they are, as the operator's account."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import pytest
+
+from crds import live
+from incident_operator.clients import access, paths
+from incident_operator.clients.kube import Kube
+from receiver import messages
+from receiver import world as worlds
+from receiver.messages import alert, resolved
+
+pytestmark = pytest.mark.cluster
+
+OPERATOR = ("incident-operator-system", "incident-operator")
+
+
+def rights(namespace: str) -> list[dict[str, Any]]:
+    group = "rbac.authorization.k8s.io"
+    named = {"name": "receiver", "namespace": namespace}
+    rule = {"apiGroups": ["incidents.dev"], "resources": ["incidents", "incidents/status"]}
+    subject = {"kind": "ServiceAccount", "namespace": OPERATOR[0], "name": OPERATOR[1]}
+    reference = {"apiGroup": group, "kind": "Role", "name": "receiver"}
+    return [
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "Role",
+            "metadata": named,
+            "rules": [{**rule, "verbs": ["get", "list", "create", "patch"]}],
+        },
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "RoleBinding",
+            "metadata": named,
+            "subjects": [subject],
+            "roleRef": reference,
+        },
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A namespace of a real apiserver, and the operator's way to it."""
+
+    kube: Kube
+    namespace: str
+
+    def replica(self) -> worlds.Replica:
+        return worlds.replica(self.kube, messages.runbook(namespace=self.namespace))
+
+    async def incidents(self) -> list[Any]:
+        return [stored async for stored in self.kube.list(paths.incidents(self.namespace))]
+
+    async def incident(self) -> Any:
+        (only,) = await self.incidents()
+        return only
+
+    async def close(self, incident: Any) -> None:
+        path = paths.incidents(self.namespace, incident["metadata"]["name"], "status")
+        await self.kube.json_patch(path, [{"op": "add", "path": "/status", "value": {"phase": "Resolved"}}])
+
+
+@pytest.fixture
+async def ground() -> AsyncIterator[Ground]:
+    live.install()
+    with live.namespace("receiver") as namespace:
+        live.apply("-f", "-", stdin=rights(namespace))
+        async with Kube(await access.load(live.kubeconfig())) as kube:
+            yield Ground(kube.acting_as(*OPERATOR), namespace)
+
+
+def statuses(incident: Any) -> list[str]:
+    return [listed["status"] for listed in incident["spec"]["alerts"]]
+
+
+async def test_an_incident_lives_through_its_alerts_and_is_followed_by_the_next(ground: Ground):
+    one = ground.replica()
+    await one.take(alert(pod="a"), truncated=2)
+    await one.take(alert(pod="a"), alert(pod="b"))
+    await one.take(resolved(pod="a"))
+    first = await ground.incident()
+    assert statuses(first) == ["resolved", "firing"]
+    assert first["spec"]["truncatedAlerts"] == 2
+    await ground.close(first)
+    await one.take(alert(pod="a", starts="2025-10-22T00:00:00Z"))
+    await one.take(resolved(pod="b"))
+    closed, opened = sorted(await ground.incidents(), key=lambda each: each["metadata"]["name"])
+    assert statuses(closed) == ["resolved", "resolved"]
+    assert closed["status"] == {"phase": "Resolved"}
+    assert statuses(opened) == ["firing"]
+    restarted = ground.replica()
+    await restarted.take(alert(pod="a", starts="2025-10-22T00:00:00Z"), alert(pod="a"))
+    assert len(await ground.incidents()) == 2
+
+
+async def test_hostile_labels_are_stored_as_they_are(ground: Ground):
+    hostile = {"a": "'; DROP TABLE pack; --", "b": "$(reboot) ${x}", "c": 'q"\\\n\t🙂<&>', "d/e~f": "x" * 1024}
+    await ground.replica().take(alert(**hostile))
+    stored = (await ground.incident())["spec"]["commonLabels"]
+    assert stored == {"alertname": "PackFailed", **hostile}
+
+
+async def test_an_incident_of_two_thousand_alerts_is_small_where_it_is_stored(ground: Ground):
+    storm = [alert(pod=f"pod-{number}", note="<" * 50) for number in range(2000)]
+    one = ground.replica()
+    await one.take(*storm[:700])
+    await one.take(*storm)
+    await one.take(*storm)
+    stored = await ground.incident()
+    spec = stored["spec"]
+    assert (len(spec["alerts"]), spec["alertsOmitted"]) == (1000, 1000)
+    assert len(orjson.dumps(stored)) < 256 * 1024
+    assert one.counted("intake_writes_total", kind="changed") == 1
+
+
+async def test_two_replicas_store_the_same_alerts_once(ground: Ground):
+    replicas = [ground.replica(), ground.replica()]
+    posts = [(replica, str(number)) for number in range(20) for replica in replicas]
+    await asyncio.gather(*(replica.take(alert(pack_date=number, pod="a")) for replica, number in posts))
+    await asyncio.gather(*(replica.take(alert(pack_date=number, pod="b")) for replica, number in posts))
+    stored = await ground.incidents()
+    assert len(stored) == 20
+    assert {tuple(statuses(each)) for each in stored} == {("firing", "firing")}

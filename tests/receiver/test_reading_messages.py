@@ -1,0 +1,199 @@
+"""Reading Alertmanager's message: what is taken, what is refused, and that nothing else can happen."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from incident_operator.api.incident import AlertStatus
+from incident_operator.receiver import payload
+from incident_operator.receiver.payload import LabelLimits, Message
+from incident_operator.receiver.refusals import MalformedError
+from receiver import messages
+
+
+def malformed(body: bytes) -> str:
+    with pytest.raises(MalformedError) as error:
+        payload.read(body, messages.LIMITS)
+    return str(error.value)
+
+
+def changed(**fields: object) -> bytes:
+    return json.dumps({**messages.message(messages.alert()), **fields}).encode()
+
+
+def with_alert(**fields: object) -> bytes:
+    return json.dumps(messages.message({**messages.alert(), **fields})).encode()
+
+
+def without(field: str) -> bytes:
+    made = messages.alert()
+    del made[field]
+    return json.dumps(messages.message(made)).encode()
+
+
+def refused(body: bytes) -> str:
+    message = payload.read(body, messages.LIMITS)
+    (only,) = message.refused
+    assert message.alerts == ()
+    return str(only)
+
+
+def test_a_message_is_read():
+    message = messages.read(messages.alert(pod="a"), messages.resolved(pod="b"), truncated=4)
+    assert [alert.status for alert in message.alerts] == [AlertStatus.FIRING, AlertStatus.RESOLVED]
+    assert message.alerts[0].labels == {"alertname": "PackFailed", "pod": "a"}
+    assert message.alerts[0].annotations == {"summary": "PackFailed fires"}
+    assert message.truncated == 4
+    assert message.refused == ()
+
+
+def test_fields_of_later_versions_are_not_looked_at():
+    assert payload.read(changed(notification_reason={"deep": [1, 2.5, None]}), messages.LIMITS).alerts
+
+
+def test_a_message_without_alerts_tells_nothing():
+    assert messages.read() == Message((), (), 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "body: is not JSON: Expecting value at line 1, column 1"),
+        (b"{", "body: is not JSON"),
+        (b'{"version":"4"} x', "body: is not JSON: Extra data"),
+        (b"\xff{}", "body: is not UTF-8 at byte 0"),
+        (b'{"a":"\xed\xa0\x80"}', "body: is not UTF-8"),
+        (b"\xef\xbb\xbf{}", "body: is not JSON"),
+        (b'{"a":"\x00"}', "body: is not JSON: Invalid control character"),
+        (b"[" * 200_000, "body: is nested too deeply"),
+        (b'{"a":' * 200_000, "body: is nested too deeply"),
+        (changed(extra=float("nan")), "number NaN: is no JSON number"),
+        (changed(extra=float("-inf")), "number -Infinity: is no JSON number"),
+        (b'{"extra":1e999}', "number 1e999: is too large"),
+        (b'{"truncatedAlerts":' + b"9" * 5000 + b"}", "has more than 19 digits"),
+        (b'{"truncatedAlerts":-' + b"9" * 20 + b"}", "has more than 19 digits"),
+        (b'{"version":"4","version":"4"}', "version: stands twice in one object"),
+        (b'{"alerts":[{"labels":{"severity":"a","severity":"b"}}]}', "severity: stands twice in one object"),
+        (b"null", "body: expected `object`, got `null`"),
+        (b"[]", "body: expected `object`, got `array`"),
+        (b"{}", "body: object missing required field `version`"),
+        (changed(version="3"), "version: invalid enum value '3'"),
+        (changed(alerts=None), "alerts: expected `array`, got `null`"),
+        (changed(alerts={}), "alerts: expected `array`, got `object`"),
+        (changed(alerts=["x"]), "alerts[0]: expected `object`, got `str`"),
+        (changed(truncatedAlerts=-1), "truncatedAlerts: expected `int` >= 0"),
+        (changed(truncatedAlerts=10**18), "truncatedAlerts: expected `int` <= 1000000000"),
+        (changed(truncatedAlerts="1"), "truncatedAlerts: expected `int`, got `str`"),
+        (with_alert(status="pending"), "alerts[0].status: invalid enum value 'pending'"),
+        (with_alert(labels={"a": 1}), "alerts[0].labels[...]: expected `str`, got `int`"),
+        (with_alert(labels=["a"]), "alerts[0].labels: expected `object`, got `array`"),
+        (with_alert(startsAt="yesterday"), "alerts[0].startsAt: invalid RFC3339 encoded datetime"),
+        (with_alert(startsAt="2025-10-21T00:00:00"), "alerts[0].startsAt: expected `datetime` with a timezone"),
+        (with_alert(startsAt=1761005412), "alerts[0].startsAt: expected `datetime`, got `int`"),
+        (with_alert(annotations="x"), "alerts[0].annotations: expected `object`, got `str`"),
+        (without("labels"), "alerts[0]: object missing required field `labels`"),
+        (without("startsAt"), "alerts[0]: object missing required field `startsAt`"),
+        (without("status"), "alerts[0]: object missing required field `status`"),
+    ],
+    ids=range(36),
+)
+def test_what_cannot_be_read_is_refused_with_the_field(body, reason):
+    assert reason in malformed(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (with_alert(labels={}), "alerts[0].labels: is empty; an alert is known by its labels"),
+        (with_alert(labels={"a\x00": "x"}), r'alerts[0].labels["a\x00"]: holds U+0000, which is no text'),
+        (with_alert(labels={"a": "\x00"}), 'alerts[0].labels["a"]: holds U+0000, which is no text'),
+        (with_alert(labels={"a": "\ud800"}), 'alerts[0].labels["a"]: holds U+D800, which is no text'),
+        (with_alert(labels={"a": "\udfff"}), 'alerts[0].labels["a"]: holds U+DFFF, which is no text'),
+        (with_alert(labels={"a": "\x1b[31m"}), 'alerts[0].labels["a"]: holds U+001B, which is no text'),
+        (with_alert(labels={"a": "x" * 1025}), 'alerts[0].labels["a"]: takes 1025 bytes, at most 1024 are taken'),
+        (with_alert(labels={"a": "ä" * 513}), 'alerts[0].labels["a"]: takes 1026 bytes, at most 1024 are taken'),
+        (with_alert(labels={f"l{i}": "x" for i in range(65)}), "alerts[0].labels: holds 65 labels, at most 64 are"),
+        (with_alert(labels={f"l{i}": "<" * 500 for i in range(64)}), "bytes, at most 65536 are taken"),
+        (with_alert(startsAt="0001-01-01T00:00:00Z"), "alerts[0].startsAt: is not between 1970 and 9999"),
+        (with_alert(startsAt="0001-01-01T00:00:00+14:00"), "alerts[0].startsAt: is not between 1970 and 9999"),
+        (with_alert(startsAt="9999-12-31T23:59:59-14:00"), "alerts[0].startsAt: is not between 1970 and 9999"),
+        (with_alert(annotations={"a": "\x00"}), 'alerts[0].annotations["a"]: holds U+0000, which is no text'),
+        (with_alert(annotations={"\udc00": "x"}), 'alerts[0].annotations["\\udc00"]: holds U+DC00, which is no text'),
+        (with_alert(generatorURL="\ud800"), "alerts[0].generatorURL: holds U+D800, which is no text"),
+    ],
+    ids=range(16),
+)
+def test_an_alert_that_cannot_be_stored_is_refused_with_the_field(body, reason):
+    assert reason in refused(body)
+
+
+def test_the_other_alerts_of_the_message_are_not_refused():
+    bad = {**messages.alert(), "labels": {"a": "\x00"}}
+    message = messages.read(messages.alert(pod="a"), bad, messages.alert(pod="b"))
+    assert [alert.labels["pod"] for alert in message.alerts] == ["a", "b"]
+    assert [refusal.field for refusal in message.refused] == ['alerts[1].labels["a"]']
+
+
+@pytest.mark.parametrize("value", ["'; DROP TABLE pack; --", "$(reboot)", "${steps.a}", "a\nb\tc\r", '"', "🙂", "\\"])
+def test_hostile_text_is_text(value):
+    (alert,) = messages.read(messages.alert(pod=value)).alerts
+    assert alert.labels["pod"] == value
+
+
+def test_an_end_that_is_no_time_is_none():
+    (alert,) = messages.read(messages.resolved(ends=messages.NOT_ENDED)).alerts
+    assert alert.ends_at is None
+
+
+def test_the_limits_are_settings():
+    message = payload.read(messages.body(messages.alert(pod="abc")), LabelLimits(count=1, length=9))
+    assert str(message.refused[0]) == "alerts[0].labels: holds 2 labels, at most 1 are taken"
+    message = payload.read(messages.body(messages.alert()), LabelLimits(count=1, length=9))
+    assert "takes 10 bytes, at most 9 are taken" in str(message.refused[0])
+
+
+any_text = st.text(st.characters(exclude_categories=()), max_size=20)
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | any_text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(any_text, inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = ["version", "alerts", "truncatedAlerts", "status", "labels", "annotations", "startsAt", "endsAt"]
+
+
+def survives(body: bytes) -> None:
+    try:
+        message = payload.read(body, messages.LIMITS)
+    except MalformedError as error:
+        str(error).encode()
+    else:
+        json.dumps([dict(alert.labels) for alert in message.alerts], ensure_ascii=False).encode()
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_do_anything_but_be_read_or_refused(body):
+    survives(body)
+
+
+@settings(max_examples=300)
+@given(any_json, st.sampled_from(FIELDS), st.booleans())
+def test_no_value_in_any_place_does_anything_but_be_read_or_refused(value, field, ascii_only):
+    made = messages.message(messages.alert())
+    (made if field in made else made["alerts"][0])[field] = value
+    survives(json.dumps(made, ensure_ascii=ascii_only).encode(errors="surrogatepass"))
+
+
+@given(st.integers(0, 600), st.binary(min_size=1, max_size=3))
+def test_no_damaged_message_does_anything_but_be_read_or_refused(place, damage):
+    body = messages.body(messages.alert(pod="a"), messages.resolved(pod="b"))
+    survives(body[:place] + damage + body[place + len(damage) :])
+
+
+@given(st.dictionaries(any_text, any_text, max_size=4), st.dictionaries(any_text, any_text, max_size=4))
+def test_what_is_taken_can_be_stored(labels, annotations):
+    body = with_alert(labels=labels, annotations=annotations)
+    for alert in payload.read(body, messages.LIMITS).alerts:
+        json.dumps([dict(alert.labels), dict(alert.annotations)], ensure_ascii=False).encode()
+        assert "\x00" not in "".join([*alert.labels, *alert.labels.values(), *alert.annotations.values()])

@@ -1,0 +1,251 @@
+"""A database that hangs, locks, breaks off or refuses: calls end, effects stay single, secrets stay out of messages."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+from sql.endpoints import PASSWORD, Database, FakeConnections, call, endpoint, execute, query
+from sql.proxy import Trouble, listening, proxy, silence
+
+from incident_operator.actions.sql_execute import SqlExecute
+from incident_operator.actions.sql_query import SqlQuery
+from incident_operator.api.connection import Postgres
+from incident_operator.clients.sql_sessions import SESSIONS, Sessions
+from incident_operator.core.outcomes import Failed, Pending, Succeeded
+
+FRESHEN = execute("UPDATE pricing_pack SET is_fresh = NOT is_fresh WHERE id = 'PP-20'", max_rows=1)
+COMMIT = b"COMMIT\0"  # not the one in `READ COMMITTED`
+SLOW = "SELECT pg_sleep(30)"
+
+
+def fresh(packs: Database) -> bool:
+    return packs.value("SELECT is_fresh FROM pricing_pack WHERE id = 'PP-20'")
+
+
+def through(packs: Database, port: int) -> SqlExecute:
+    return SqlExecute(FakeConnections(packs.endpoint(host="127.0.0.1", port=port)), Sessions())
+
+
+async def test_a_reply_lost_at_commit_is_pending_and_then_found_by_its_marker(packs, writer):
+    async with proxy(packs.host, COMMIT, Trouble.REPLY_LOST) as port:
+        outcome = await through(packs, port).run(call(FRESHEN))
+    again = await writer.run(call(FRESHEN))
+
+    assert outcome == Pending(2.0, "db: connection lost at COMMIT; looking for the marker")
+    assert isinstance(again, Succeeded)
+    assert "already applied" in again.summary
+    assert fresh(packs)
+
+
+async def test_a_commit_that_never_arrived_is_pending_and_then_done_once(packs, writer):
+    async with proxy(packs.host, COMMIT, Trouble.LOST) as port:
+        outcome = await through(packs, port).run(call(FRESHEN))
+    again = await writer.run(call(FRESHEN))
+
+    assert isinstance(outcome, Pending)
+    assert isinstance(again, Succeeded)
+    assert "already applied" not in again.summary
+    assert fresh(packs)
+
+
+@pytest.mark.parametrize("trouble", [Trouble.LOST, Trouble.REPLY_LOST])
+async def test_a_connection_lost_before_commit_certainly_had_no_effect(packs, trouble):
+    async with proxy(packs.host, b"SET CONSTRAINTS", trouble) as port:
+        outcome = await through(packs, port).run(call(FRESHEN))
+
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "ConnectionFailed"
+    assert outcome.retryable
+    assert not fresh(packs)
+
+
+async def test_a_connection_lost_before_the_marker_is_known_is_never_called_a_failure(packs, writer):
+    await writer.run(call(FRESHEN))
+    async with proxy(packs.host, b"ON CONFLICT", Trouble.LOST) as port:
+        outcome = await through(packs, port).run(call(FRESHEN))
+    assert isinstance(outcome, Pending)
+    assert fresh(packs)
+
+
+@pytest.mark.parametrize("trigger", [b"pricing_pack", COMMIT])
+async def test_a_server_that_freezes_in_the_middle_is_left_in_bounded_time(packs, trigger):
+    async with proxy(packs.host, trigger, Trouble.FROZEN) as port, asyncio.timeout(20):
+        outcome = await through(packs, port).run(call(FRESHEN, timeout=0.4))
+
+    expected = Pending if trigger == COMMIT else Failed
+    assert isinstance(outcome, expected)
+    assert not fresh(packs)
+
+
+async def test_a_server_that_accepts_and_never_answers_is_left_in_bounded_time(packs):
+    async with listening(silence) as port, asyncio.timeout(20):
+        found = FakeConnections(packs.endpoint(host="127.0.0.1", port=port))
+        written = await SqlExecute(found, Sessions()).run(call(FRESHEN, timeout=1))
+        read = await SqlQuery(found, Sessions()).run(call(query("SELECT 1"), timeout=1))
+
+    assert written == Pending(2.0, f"db: 127.0.0.1:{port}/{packs.name}: no answer within 1s; trying again")
+    assert read == Failed("ConnectionFailed", f"db: 127.0.0.1:{port}/{packs.name}: no answer within 1s")
+
+
+async def test_a_lock_held_by_somebody_else_ends_the_step_without_effect(packs, writer):
+    with packs.owner() as holder, holder.transaction():
+        holder.execute("SELECT * FROM pricing_pack FOR UPDATE")
+        outcome = await writer.run(call(FRESHEN, timeout=0.6))
+
+    assert outcome == Failed("Conflict", "db: canceling statement due to lock timeout")
+    assert not fresh(packs)
+
+
+async def test_a_marker_that_another_session_is_writing_is_waited_for_and_then_pending(packs, writer):
+    with packs.owner() as holder, holder.transaction():
+        holder.execute("INSERT INTO incident_operator.incident_operator_effects VALUES ('key-1', 'i', 's')")
+        outcome = await writer.run(call(FRESHEN, timeout=0.6))
+        holder.execute("DELETE FROM incident_operator.incident_operator_effects")
+
+    assert isinstance(outcome, Pending)
+    assert "lock timeout" in outcome.summary
+    assert not fresh(packs)
+
+
+async def test_two_runs_of_one_key_at_once_have_one_effect(packs, writer):
+    outcomes = await asyncio.gather(*(writer.run(call(FRESHEN)) for _ in range(8)))
+
+    assert all(isinstance(outcome, Succeeded) for outcome in outcomes)
+    assert fresh(packs)
+    assert packs.value("SELECT count(*) FROM incident_operator.incident_operator_effects") == 1
+
+
+async def test_a_slow_statement_is_ended_by_its_timeout(packs, writer, reader):
+    written = await writer.run(call(execute(SLOW), timeout=0.4))
+    read = await reader.run(call(query(SLOW), timeout=0.4))
+
+    message = "db: canceling statement due to statement timeout"
+    assert written == Failed("TimedOut", message)
+    assert read == Failed("TimedOut", message)
+
+
+async def test_no_more_sessions_than_allowed_are_open_on_one_database(packs):
+    sessions, found = Sessions(), FakeConnections(packs.endpoint("app_read"))
+    spec = query("SELECT pg_sleep(0.2), (SELECT count(*) FROM pg_stat_get_activity(NULL) AS a WHERE datid = "
+                 "(SELECT oid FROM pg_database WHERE datname = current_database())) AS open")  # fmt: skip
+    outcomes = await asyncio.gather(*(SqlQuery(found, sessions).run(call(spec)) for _ in range(3 * SESSIONS)))
+
+    counts = [outcome.result["rows"][0]["open"] for outcome in outcomes if isinstance(outcome, Succeeded)]
+    assert len(counts) == 3 * SESSIONS
+    assert 1 < max(counts) <= SESSIONS
+
+
+async def test_waiting_for_a_session_is_bounded_too(packs):
+    sessions, found = Sessions(), FakeConnections(packs.endpoint("app_read"))
+    slow = [SqlQuery(found, sessions).run(call(query("SELECT pg_sleep(1)"))) for _ in range(SESSIONS)]
+    busy = asyncio.gather(*slow)
+    await asyncio.sleep(0)
+    outcome = await SqlQuery(found, sessions).run(call(query("SELECT 1"), timeout=0.2))
+    await busy
+
+    assert isinstance(outcome, Failed)
+    assert f"all {SESSIONS} sessions stayed busy for 0.2s" in outcome.message
+
+
+async def test_a_cancelled_step_lets_go_of_its_session(packs):
+    sessions = Sessions()
+    action = SqlExecute(FakeConnections(packs.endpoint()), sessions)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await action.run(call(execute(SLOW)))
+    again = await asyncio.gather(*(action.run(call(FRESHEN, key=f"k{n}")) for n in range(SESSIONS + 1)))
+    assert all(isinstance(outcome, Succeeded) for outcome in again)
+
+
+@pytest.fixture
+def guarded(packs: Database):
+    """A role that has to give a password, unlike the others here."""
+    packs.run(f"CREATE ROLE guarded LOGIN PASSWORD '{PASSWORD}'")
+    rules = Path(packs.value("SHOW hba_file"))
+    usual = rules.read_text()
+    rules.write_text(f"local all guarded scram-sha-256\n{usual}")
+    packs.run("SELECT pg_reload_conf()")
+    yield packs
+    rules.write_text(usual)
+    packs.run("SELECT pg_reload_conf()")
+    packs.run("DROP ROLE guarded")
+
+
+def _unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+async def test_the_right_password_opens_and_a_wrong_one_is_told_without_being_shown(guarded):
+    right = await SqlQuery(FakeConnections(guarded.endpoint("guarded")), Sessions()).run(call(query("SELECT 1 AS n")))
+    secret = {"username": "guarded", "password": f"wrong {PASSWORD}"}
+    wrong_endpoint = endpoint(guarded.endpoint().connection.spec.postgres, secret)
+    wrong = await SqlQuery(FakeConnections(wrong_endpoint), Sessions()).run(call(query("SELECT 1")))
+
+    assert isinstance(right, Succeeded)
+    assert isinstance(wrong, Failed)
+    assert 'password authentication failed for user "guarded"' in wrong.message
+    assert not wrong.retryable
+    assert PASSWORD not in repr(wrong)
+
+
+TROUBLES = {
+    "a refused port": ({"host": "127.0.0.1", "port": _unused_port()}, "Connection refused", True),
+    "an unknown host": ({"host": "no-such-host.invalid"}, "no-such-host.invalid", True),
+    "an unknown database": ({"database": "nowhere"}, 'database "nowhere" does not exist', False),
+    "TLS that the server has not": ({"ssl_mode": "require", "host": "127.0.0.1", "port": 1}, "refused", True),
+}
+
+
+@pytest.mark.parametrize(("where", "says", "retryable"), TROUBLES.values(), ids=TROUBLES.keys())
+async def test_what_keeps_us_out_is_said_in_one_line_without_secrets(packs, where, says, retryable):
+    outcome = await SqlQuery(FakeConnections(packs.endpoint(**where)), Sessions()).run(call(query("SELECT 1")))
+
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "ConnectionFailed"
+    assert says in outcome.message
+    assert outcome.retryable is retryable
+    assert "\n" not in outcome.message
+    assert PASSWORD not in outcome.message
+
+
+@pytest.mark.parametrize("password", ["' host=evil.invalid '", "a\\'b c", "x=1 user=postgres", ""])
+async def test_a_hostile_password_is_only_a_password(packs, password):
+    found = endpoint(packs.endpoint().connection.spec.postgres, {"username": "app_read", "password": password})
+    outcome = await SqlQuery(FakeConnections(found), Sessions()).run(call(query("SELECT current_user AS me")))
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result["rows"] == [{"me": "app_read"}]
+
+
+async def test_a_secret_without_a_username_is_told(packs):
+    found = endpoint(packs.endpoint().connection.spec.postgres, {"password": "x"})
+    outcome = await SqlQuery(FakeConnections(found), Sessions()).run(call(query("SELECT 1")))
+    assert isinstance(outcome, Failed)
+    assert outcome.message == 'db: the Secret of Connection "db" has no key "username"'
+
+
+async def test_a_standby_keeps_a_change_pending_until_it_is_primary(packs, writer):
+    packs.run("""
+        CREATE FUNCTION as_on_a_standby() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+          RAISE EXCEPTION 'cannot execute INSERT in a read-only transaction' USING ERRCODE = '25006'; END $$;
+        CREATE TRIGGER standby BEFORE INSERT ON incident_operator.incident_operator_effects
+          EXECUTE FUNCTION as_on_a_standby();
+    """)
+    standby = await writer.run(call(FRESHEN))
+    packs.run("DROP FUNCTION as_on_a_standby CASCADE")
+    primary = await writer.run(call(FRESHEN))
+
+    assert standby == Pending(2.0, "db: cannot execute INSERT in a read-only transaction; trying again")
+    assert isinstance(primary, Succeeded)
+
+
+async def test_ssl_is_asked_for_where_the_connection_says_so(packs):
+    where = Postgres(host=packs.host, database=packs.name, ssl_mode="verify-full")
+    found = endpoint(where, {"username": "app_read", "password": "x", "ca.crt": "no certificate"})
+    async with listening(silence) as port:
+        found = endpoint(where.model_copy(update={"host": "127.0.0.1", "port": port}), dict(found.secret))
+        outcome = await SqlQuery(FakeConnections(found), Sessions()).run(call(query("SELECT 1"), timeout=1))
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "ConnectionFailed"

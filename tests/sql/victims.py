@@ -1,0 +1,36 @@
+"""Runs steps, each in a process of its own that is there to be killed.
+
+A program: for each line `HOST DATABASE KEY` it forks, prints the child's pid, and prints `gone` when that has ended.
+"""
+
+import asyncio
+import os
+import sys
+
+from sql.endpoints import Database, FakeConnections, call, execute
+
+from incident_operator.actions.sql_execute import SqlExecute
+from incident_operator.clients.sql_sessions import Sessions
+
+COUNT_UP = execute("INSERT INTO tally VALUES (%(marker)s), (%(marker)s)", max_rows=2)
+"""No constraint keeps a second effect out: only the marker does."""
+
+
+def apply(host: str, name: str, key: str) -> None:
+    writer = SqlExecute(FakeConnections(Database(host, name).endpoint()), Sessions())
+    asyncio.run(writer.run(call(COUNT_UP, key=key)))
+
+
+def main() -> None:
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            apply(*line.split())
+            os._exit(0)
+        print(child, flush=True)
+        os.waitpid(child, 0)
+        print("gone", flush=True)
+
+
+if __name__ == "__main__":
+    main()
