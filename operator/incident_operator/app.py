@@ -22,6 +22,7 @@ from incident_operator.engine.asking import Question
 from incident_operator.engine.driver import Driver
 from incident_operator.engine.echoes import Echoes
 from incident_operator.engine.keys import Key
+from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.policies import Policies
 from incident_operator.engine.readiness import Readiness
 from incident_operator.engine.revisions import Revisions
@@ -29,7 +30,6 @@ from incident_operator.engine.runbooks import Runbooks
 from incident_operator.engine.tally import Tally
 from incident_operator.engine.visit import Visits
 from incident_operator.inbox import Inbox
-from incident_operator.metrics import EngineMetrics
 from incident_operator.receiver import server
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.intake import Intake
@@ -81,11 +81,12 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         question = Question(acts, Policies(client, identity), lambda: secrets.token_hex(16))
         state = State(client, f"{settings.instance[:40]}-{secrets.token_hex(4)}")
         registry = CollectorRegistry()
-        visits = Visits(state, client, runbooks, acts, question, echoes, settings.instance, settings.unasked)
+        metrics = EngineMetrics(registry)
+        visits = Visits(state, client, runbooks, acts, question, echoes, metrics, settings.instance, settings.unasked)
         readiness = Readiness(client, runbooks, revisions, tools.connections, tools.probes, tally, clock)
         incidents = Driver(visits.visit, clock)
         checks = Driver(_checking(readiness), clock, workers=2, what="Runbook")
-        EngineMetrics(registry, lambda: incidents.depth)
+        metrics.watch_depth(lambda: incidents.depth)
         inbox = Inbox(incidents, checks, IncidentIndex(), RunbookIndex(), tally, echoes)
         await stack.enter_async_context(_receiver(settings, client, inbox, registry))
         await stack.enter_async_context(_health(settings, inbox, registry))

@@ -81,6 +81,10 @@ class FakeApiserver:
         """Deny to act as a user, as where a namespace has not opted in."""
         self._not_impersonated.add(user)
 
+    def serve(self, group: str, version: str, kind: str, plural: str) -> None:
+        """Serve one more kind from now on."""
+        self._kinds = [*self._kinds, Kind(group, version, kind, plural, subresources=frozenset({"status"}))]
+
     def put(self, made: Object) -> Object:
         """Create or replace an object, status and all, behind the API: what a controller or another client does."""
         where = self._where_of(made)
@@ -125,7 +129,7 @@ class FakeApiserver:
         if fault:
             return _break_off(http)
         if isinstance(answer, str):
-            return web.Response(text=answer)
+            return web.Response(body=answer.encode(errors="surrogateescape"), content_type="text/plain")
         return _json(answer, 201 if request.method == "POST" else 200)
 
     def _serve(self, request: Request) -> Object | str:
@@ -155,8 +159,17 @@ class FakeApiserver:
     def _log(self, where: Where, request: Request) -> str:
         pod = self._store.get(where)
         container = request.params.get("container") or pod["spec"]["containers"][0]["name"]
+        waiting = [status for status in pod.get("status", {}).get("containerStatuses", []) if _waits(status, container)]
+        if waiting:
+            why = waiting[0]["state"]["waiting"]["reason"]
+            message = f'container "{container}" in pod "{where.name}" is waiting to start: {why}'
+            raise RefusedError(400, "BadRequest", message)
         lines = self.logs.get((where.namespace, where.name, container), "").splitlines(keepends=True)
         return "".join(lines[-int(request.params.get("tailLines", len(lines) or 1)) :])
+
+
+def _waits(status: Object, container: str) -> bool:
+    return bool(status["name"] == container and "waiting" in status.get("state", {}))
 
 
 def _replaced(old: Object, made: Object) -> Object:

@@ -1,5 +1,6 @@
 """What the fake apiserver answers on which path: discovery, objects and collections, subresources. No sockets here."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -164,9 +165,15 @@ def _selected(item: Object, params: Mapping[str, str]) -> bool:
 
 
 def _holds(selector: str, values: Mapping[str, str]) -> bool:
-    """Only `key=value` and `key`, joined by commas."""
-    for requirement in filter(None, selector.split(",")):
-        key, equals, value = requirement.partition("=")
-        if key not in values or (equals and values[key] != value.removeprefix("=")):
-            return False
-    return True
+    """Only `key=value`, `key in (a,b)`, `key` and `!key`, joined by commas."""
+    return all(_meets(requirement, values) for requirement in re.split(r",(?![^(]*\))", selector) if requirement)
+
+
+def _meets(requirement: str, values: Mapping[str, str]) -> bool:
+    if requirement.startswith("!"):
+        return requirement[1:] not in values
+    listed = re.fullmatch(r"(\S+) in \((.*)\)", requirement)
+    if listed:
+        return values.get(listed[1]) in listed[2].split(",")
+    key, equals, value = requirement.partition("=")
+    return key in values and (not equals or values[key] == value.removeprefix("="))

@@ -70,7 +70,9 @@ async def test_news_of_one_message_for_one_incident_are_one_write(world: World):
 
 
 async def test_every_runbook_that_matches_gets_an_incident(world: World):
-    world.one.runbooks.note(messages.runbook("pages", match=('alertname=~"Pack.*"',), namespace="oncall", severity="P0"))
+    world.one.runbooks.note(
+        messages.runbook("pages", match=('alertname=~"Pack.*"',), namespace="oncall", severity="P0")
+    )
     await world.one.take(alert())
     assert [incident["spec"]["severity"] for incident in world.incidents("prod")] == ["P1"]
     assert [incident["spec"]["severity"] for incident in world.incidents("oncall")] == ["P0"]

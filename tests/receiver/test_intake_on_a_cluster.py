@@ -65,9 +65,13 @@ class Ground:
         await self.kube.json_patch(path, [{"op": "add", "path": "/status", "value": {"phase": "Resolved"}}])
 
 
-@pytest.fixture
-async def ground() -> AsyncIterator[Ground]:
+@pytest.fixture(scope="module")
+def served() -> None:
     live.install()
+
+
+@pytest.fixture
+async def ground(served: None) -> AsyncIterator[Ground]:
     with live.namespace("receiver") as namespace:
         live.apply("-f", "-", stdin=rights(namespace))
         async with Kube(await access.load(live.kubeconfig())) as kube:

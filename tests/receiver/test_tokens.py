@@ -1,7 +1,5 @@
 """Bearer tokens: two at once, replaced while running."""
 
-import os
-
 import pytest
 
 from incident_operator.receiver.auth import TokenError, Tokens
@@ -22,7 +20,8 @@ def test_a_token_admits_and_another_does_not(files):
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "Bearer", "Bearer ", "first-token", "Basic first-token", "Bearer first-token x", "Bearer é\ud800"]
+    "header",
+    [None, "", "Bearer", "Bearer ", "first-token", "Basic first-token", "Bearer first-token x", "Bearer é\ud800"],
 )
 def test_what_is_no_token_does_not_admit(files, header):
     assert not Tokens(files).admits(header)
@@ -39,7 +38,7 @@ def test_a_new_token_is_valid_as_soon_as_it_is_there_and_an_old_one_no_longer(fi
     tokens = Tokens(files)
     replacement = files[0].with_name("new")
     replacement.write_text("other-token")
-    os.replace(replacement, files[0])
+    replacement.replace(files[0])
     assert tokens.admits("Bearer other-token")
     assert not tokens.admits("Bearer first-token")
     files[0].unlink()
@@ -52,5 +51,5 @@ def test_an_empty_file_is_no_token(files):
 
 
 def test_without_any_token_nobody_could_post(tmp_path):
-    with pytest.raises(TokenError, match="no bearer token in .*missing"):
+    with pytest.raises(TokenError, match=r"no bearer token in .*missing"):
         Tokens([tmp_path / "missing"])

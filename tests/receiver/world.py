@@ -83,5 +83,3 @@ class World:
 async def started(*runbooks: messages.Json, unmatched_namespace: str | None = None) -> AsyncIterator[World]:
     async with FakeApiserver() as api, Kube(api.access()) as kube:
         yield World(api, replica(kube, *runbooks, unmatched_namespace=unmatched_namespace))
-
-

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from runbooks.runbook_texts import CONNECTIONS, NOW, changed, compile_spec, facts, spec
 
 from incident_operator.api.runbook import Runbook, Stage
 from incident_operator.core import compiler, evaluation, parameters, render
 from incident_operator.core.compiler import Compiled
 from incident_operator.core.effects import Effect
 from incident_operator.core.expr import StepFact
+from runbooks.runbook_texts import CONNECTIONS, NOW, changed, compile_spec, facts, spec
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("runbook*.yaml"))
 ALERT = {"labels": {"pack_date": "2025-10-21"}, "annotations": {}, "startsAt": "", "status": "firing"}
@@ -101,7 +101,11 @@ def test_what_is_right_is_not_complained_about(path, value):
 
 
 def test_a_protective_mitigation_needs_no_undo():
-    revoke = {"name": "revoke", "protective": True, "http": {"connection": "api", "method": "DELETE", "path": "/keys/1"}}
+    revoke = {
+        "name": "revoke",
+        "protective": True,
+        "http": {"connection": "api", "method": "DELETE", "path": "/keys/1"},
+    }
     assert compiled(changed("mitigate.0", revoke)).steps["revoke"].undo is None
 
 

@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runbooks.runbook_texts import RB_01, changed, compile_spec, spec
 
-from incident_operator.core.compiler import MAX_PROBLEMS, Problem, compile_runbook
 from incident_operator.api.runbook import Runbook
+from incident_operator.core.compiler import MAX_PROBLEMS, Problem, compile_runbook
+from runbooks.runbook_texts import RB_01, changed, compile_spec, spec
 
 READ = {"name": "look", "sqlQuery": {"connection": "dawsos-read", "statement": "SELECT 1"}}
 POST = {"name": "post", "http": {"connection": "api", "method": "POST", "path": "/x"}}
@@ -27,8 +27,10 @@ STAGES = [
         "verify.0.http.safe",
         False,
         "spec.verify[0].http",
-        "verify only reads, and this http changes things (unkeyed); "
-        "an http request that changes nothing is declared safe: true",
+        (
+            "verify only reads, and this http changes things (unkeyed); "
+            "an http request that changes nothing is declared safe: true"
+        ),
     ),
     (
         "mitigate.0.undo",
@@ -36,27 +38,89 @@ STAGES = [
         "spec.mitigate[0].undo",
         "sqlExecute in mitigate needs an undo; or move it to remediate, or declare it protective: true",
     ),
-    ("mitigate.0.undo", {"sqlQuery": READ["sqlQuery"]}, "spec.mitigate[0].undo.sqlQuery", "sqlQuery only reads, so it takes nothing back"),
-    ("mitigate.1", {**READ, "undo": {"scale": SCALE["scale"]}}, "spec.mitigate[1].undo", "the step only reads, so there is nothing to undo"),
-    ("restore", [{**SCALE, "undo": {"scale": SCALE["scale"]}}], "spec.restore[0].undo", "restore is where things are taken back; its own steps are not undone"),
-    ("remediate.0.protective", True, "spec.remediate[0].protective", "is for mitigate only; remediate needs no such leave"),
-    ("mitigate.0.protective", True, "spec.mitigate[0].protective", "is for what cannot be undone, and this step declares an undo"),
-    ("remediate.0", {**POST, "probe": {"http": POST["http"], "expect": "true"}}, "spec.remediate[0].probe.http", "a probe only reads, and this http changes things"),
-    ("remediate.0.probe", {"sqlQuery": READ["sqlQuery"], "expect": "true"}, "spec.remediate[0].probe", "is for an unkeyed act; k8s-create is found out without one"),
+    (
+        "mitigate.0.undo",
+        {"sqlQuery": READ["sqlQuery"]},
+        "spec.mitigate[0].undo.sqlQuery",
+        "sqlQuery only reads, so it takes nothing back",
+    ),
+    (
+        "mitigate.1",
+        {**READ, "undo": {"scale": SCALE["scale"]}},
+        "spec.mitigate[1].undo",
+        "the step only reads, so there is nothing to undo",
+    ),
+    (
+        "restore",
+        [{**SCALE, "undo": {"scale": SCALE["scale"]}}],
+        "spec.restore[0].undo",
+        "restore is where things are taken back; its own steps are not undone",
+    ),
+    (
+        "remediate.0.protective",
+        True,
+        "spec.remediate[0].protective",
+        "is for mitigate only; remediate needs no such leave",
+    ),
+    (
+        "mitigate.0.protective",
+        True,
+        "spec.mitigate[0].protective",
+        "is for what cannot be undone, and this step declares an undo",
+    ),
+    (
+        "remediate.0",
+        {**POST, "probe": {"http": POST["http"], "expect": "true"}},
+        "spec.remediate[0].probe.http",
+        "a probe only reads, and this http changes things",
+    ),
+    (
+        "remediate.0.probe",
+        {"sqlQuery": READ["sqlQuery"], "expect": "true"},
+        "spec.remediate[0].probe",
+        "is for an unkeyed act; k8s-create is found out without one",
+    ),
     ("verify.0.approval", {"expiresAfter": "5m"}, "spec.verify[0].approval", "the step only reads, so nobody is asked"),
 ]
 TIMING = [
     ("verify.0.expect", None, "spec.verify[0].until", "polls until expect is true, and the step has no expect"),
-    ("remediate.0", {**POST, "expect": "true", "until": {"every": "1s", "for": "5s"}}, "spec.remediate[0].until", "would repeat an act (unkeyed); only a read can be polled"),
-    ("verify.0.retry", {"attempts": 2}, "spec.verify[0].retry", "a polled step is tried again anyway; leave out retry or until"),
-    ("verify.0.until.every", "3m", "spec.verify[0].until.every", "3m is longer than for (2m), so it would look only once"),
+    (
+        "remediate.0",
+        {**POST, "expect": "true", "until": {"every": "1s", "for": "5s"}},
+        "spec.remediate[0].until",
+        "would repeat an act (unkeyed); only a read can be polled",
+    ),
+    (
+        "verify.0.retry",
+        {"attempts": 2},
+        "spec.verify[0].retry",
+        "a polled step is tried again anyway; leave out retry or until",
+    ),
+    (
+        "verify.0.until.every",
+        "3m",
+        "spec.verify[0].until.every",
+        "3m is longer than for (2m), so it would look only once",
+    ),
     ("verify.0.until.every", "0s", "spec.verify[0].until.every", "0s is no time; write for example 30s"),
     ("remediate.0.timeout", "0ms", "spec.remediate[0].timeout", "0ms is no time; write for example 30s"),
     ("objectives.resolve", "0h", "spec.objectives.resolve", "0h is no time; write for example 30s"),
     ("resolveTimeout", "0s", "spec.resolveTimeout", "0s is no time; write for example 30s"),
-    ("remediate.0.approval.expiresAfter", "0s", "spec.remediate[0].approval.expiresAfter", "0s is no time; write for example 30s"),
+    (
+        "remediate.0.approval.expiresAfter",
+        "0s",
+        "spec.remediate[0].approval.expiresAfter",
+        "0s is no time; write for example 30s",
+    ),
 ]
 ACTIONS = [
+    ("verify.0.http.path", "/a?b=c", "spec.verify[0].http.path", "holds ? or #; what follows a ? goes into query"),
+    (
+        "remediate.1.sqlExecute.statements.1.params.marker",
+        "x",
+        "spec.remediate[1].sqlExecute.statements[1].params.marker",
+        "is taken: %(marker)s is bound to the step key; choose another name",
+    ),
     ("verify.0.http.connection", "apis", "spec.verify[0].http.connection", "there is no Connection apis in this namespace; of type http: api"),
     ("verify.0.http.connection", "metrics", "spec.verify[0].http.connection", "Connection metrics is of type prometheus; http needs http"),
     ("mitigate.0.undo.sqlExecute.connection", "x", "spec.mitigate[0].undo.sqlExecute.connection", "there is no Connection x in this namespace; of type postgres: dawsos-read, dawsos-write"),
@@ -102,26 +166,34 @@ def test_a_defect_is_told_with_its_place(change, value, path, message):
         (
             "mitigate.0.when",
             "steps.rebuild.state == 'Failed'",
-            "spec.mitigate[0].when: rebuild does not come before this step, so it has no answers yet\n"
-            "steps.rebuild.state == 'Failed'\n^",
+            (
+                "spec.mitigate[0].when: rebuild does not come before this step, so it has no answers yet\n"
+                "steps.rebuild.state == 'Failed'\n^"
+            ),
         ),
         (
             "mitigate.0.when",
             'steps["serve-last-good"].state == "Failed"',
-            "spec.mitigate[0].when: serve-last-good does not come before this step, so it has no answers yet\n"
-            'steps["serve-last-good"].state == "Failed"\n^',
+            (
+                "spec.mitigate[0].when: serve-last-good does not come before this step, so it has no answers yet\n"
+                'steps["serve-last-good"].state == "Failed"\n^'
+            ),
         ),
         (
             "verify.0.when",
             "true && steps.serve-last-good.outputs.served > 0",
-            'spec.verify[0].when: a name with a hyphen is written steps["serve-last-good"]\n'
-            "true && steps.serve-last-good.outputs.served > 0\n              ^",
+            (
+                'spec.verify[0].when: a name with a hyphen is written steps["serve-last-good"]\n'
+                "true && steps.serve-last-good.outputs.served > 0\n              ^"
+            ),
         ),
         (
             "verify.0.when",
             "steps[params.date].state == 'Failed'",
-            "spec.verify[0].when: steps needs a name that can be read off, such as steps.packs or "
-            "steps[\"pause-alerts\"]\nsteps[params.date].state == 'Failed'\n^",
+            (
+                "spec.verify[0].when: steps needs a name that can be read off, such as steps.packs or "
+                "steps[\"pause-alerts\"]\nsteps[params.date].state == 'Failed'\n^"
+            ),
         ),
         (
             "mitigate.0.sqlExecute.params.id",
@@ -131,14 +203,18 @@ def test_a_defect_is_told_with_its_place(change, value, path, message):
         (
             "mitigate.0.sqlExecute.params.id",
             "${params.size()}",
-            "spec.mitigate[0].sqlExecute.params.id: params needs the name of a parameter after it, such as params.date\n"
-            "params.size()\n^",
+            (
+                "spec.mitigate[0].sqlExecute.params.id: params needs the name of a parameter after it, such as params.date\n"
+                "params.size()\n^"
+            ),
         ),
         (
             "mitigate.0.undo.sqlExecute.params.id",
             "${steps.rebuild.state}",
-            "spec.mitigate[0].undo.sqlExecute.params.id: rebuild does not come before this step, so it has no answers yet\n"
-            "steps.rebuild.state\n^",
+            (
+                "spec.mitigate[0].undo.sqlExecute.params.id: rebuild does not come before this step, so it has no answers yet\n"
+                "steps.rebuild.state\n^"
+            ),
         ),
         (
             "mitigate.0.when",
@@ -153,8 +229,10 @@ def test_a_defect_is_told_with_its_place(change, value, path, message):
         (
             "diagnose.1.outputs.fresh",
             "result.rows.exists(r, r.is_fresh",
-            "spec.diagnose[1].outputs.fresh: ')' is missing at the end\n"
-            "result.rows.exists(r, r.is_fresh\n                                ^",
+            (
+                "spec.diagnose[1].outputs.fresh: ')' is missing at the end\n"
+                "result.rows.exists(r, r.is_fresh\n                                ^"
+            ),
         ),
         (
             "verify.0.expect",
@@ -169,20 +247,26 @@ def test_a_defect_is_told_with_its_place(change, value, path, message):
         (
             "match.0",
             "severity~page",
-            "spec.match[0]: expected =, !=, =~ or !~ after the label name; write for example "
-            'severity=~"critical|page"\nseverity~page\n        ^',
+            (
+                "spec.match[0]: expected =, !=, =~ or !~ after the label name; write for example "
+                'severity=~"critical|page"\nseverity~page\n        ^'
+            ),
         ),
         (
             "parameters.0.from",
             "alert.lables.pack_date",
-            "spec.parameters[0].from: an alert has no lables; it has annotations, labels, startsAt, status\n"
-            "alert.lables.pack_date\n^",
+            (
+                "spec.parameters[0].from: an alert has no lables; it has annotations, labels, startsAt, status\n"
+                "alert.lables.pack_date\n^"
+            ),
         ),
         (
             "diagnose.1.sqlQuery.statement",
             "SELECT 1; DROP TABLE x",
-            "spec.diagnose[1].sqlQuery.statement: a second statement begins here; list several under statements of "
-            "sqlExecute\nSELECT 1; DROP TABLE x\n          ^",
+            (
+                "spec.diagnose[1].sqlQuery.statement: a second statement begins here; list several under statements of "
+                "sqlExecute\nSELECT 1; DROP TABLE x\n          ^"
+            ),
         ),
         (
             "diagnose.1.sqlQuery.statement",
@@ -192,14 +276,18 @@ def test_a_defect_is_told_with_its_place(change, value, path, message):
         (
             "diagnose.1.sqlQuery.statement",
             "SELECT 1\nWHERE a LIKE '5%'",
-            "spec.diagnose[1].sqlQuery.statement: a percent sign in SQL is written %%; a value is written %(name)s\n"
-            "WHERE a LIKE '5%'\n               ^",
+            (
+                "spec.diagnose[1].sqlQuery.statement: a percent sign in SQL is written %%; a value is written %(name)s\n"
+                "WHERE a LIKE '5%'\n               ^"
+            ),
         ),
         (
             "mitigate.0.sqlExecute.statement",
             "UPDATE x SET a = '%(id)s'",
-            "spec.mitigate[0].sqlExecute.statement: %(id)s stands inside quotes; a bound value takes none\n"
-            "UPDATE x SET a = '%(id)s'\n                  ^",
+            (
+                "spec.mitigate[0].sqlExecute.statement: %(id)s stands inside quotes; a bound value takes none\n"
+                "UPDATE x SET a = '%(id)s'\n                  ^"
+            ),
         ),
         (
             "diagnose.2.promql.query",
@@ -209,8 +297,10 @@ def test_a_defect_is_told_with_its_place(change, value, path, message):
         (
             "mitigate.0.sqlExecute.statement",
             "UPDATE x SET a = '${params.date}'",
-            "spec.mitigate[0].sqlExecute.statement: is taken as it is written, so it cannot hold ${…}; "
-            "bring the value in by a parameter",
+            (
+                "spec.mitigate[0].sqlExecute.statement: is taken as it is written, so it cannot hold ${…}; "
+                "bring the value in by a parameter"
+            ),
         ),
         (
             "remediate.0.job.command.4",
@@ -269,7 +359,34 @@ def test_the_list_of_defects_is_bounded():
 
 
 WORDS = st.lists(
-    st.sampled_from("steps . packs outputs fresh ${ } ( ) [ ] ' \" params date result status == && ! % %(id)s ; 1".split()),
+    st.sampled_from(
+        [
+            "steps",
+            ".",
+            "packs",
+            "outputs",
+            "fresh",
+            "${",
+            "}",
+            "(",
+            ")",
+            "[",
+            "]",
+            "'",
+            '"',
+            "params",
+            "date",
+            "result",
+            "status",
+            "==",
+            "&&",
+            "!",
+            "%",
+            "%(id)s",
+            ";",
+            "1",
+        ]
+    ),
     max_size=12,
 ).map(" ".join)
 PLACES = st.sampled_from(

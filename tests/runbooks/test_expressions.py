@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runbooks.runbook_texts import NOW, facts
 
 from incident_operator.core import evaluation, expr
 from incident_operator.core.expr import CompileError, Program, Scope, StepFact, Unknown
+from runbooks.runbook_texts import NOW, facts
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -78,7 +78,10 @@ def test_an_expression_gives_plain_json(source, expected):
         ("params.n * 1.5", "* does not work on (int64, double), in: params.n * 1.5"),
         ("params.lost", 'there is no "lost", in: params.lost'),
         ("result.rows[0].id", "element 0 is asked of an empty list, in: result.rows[0].id"),
-        ("result.status.code", "a field is asked of something that has none (null, text, a number), in: result.status.code"),
+        (
+            "result.status.code",
+            "a field is asked of something that has none (null, text, a number), in: result.status.code",
+        ),
         ("params.n ? 1 : 2", "the condition before ? is neither true nor false, in: params.n ? 1 : 2"),
         ("1.0 / 0.0", "the number is not finite (a division by zero?), in: 1.0 / 0.0"),
         ("optional.of(1)", "the value is optional; end it with .orValue(…), in: optional.of(1)"),

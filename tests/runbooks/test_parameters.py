@@ -5,12 +5,12 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runbooks.runbook_texts import NOW
 
 from incident_operator.api.runbook import Parameter
 from incident_operator.core import parameters
 from incident_operator.core.compiler_parameters import compile_parameter
 from incident_operator.core.parameters import CompiledParameter, ParameterError
+from runbooks.runbook_texts import NOW
 
 HOSTILE = [
     "it's",
@@ -32,13 +32,13 @@ HOSTILE = [
     "\ufffd",
     "9" * 5000,
     "-",
-    "٣",
+    "\u0663",
     "1e9",
     "0x10",
     "2025-13-41",
     "2025-02-29",
     "2025-1-1",
-    "２０２５-01-01",
+    "\uff12\uff10\uff12\uff15-01-01",
     "20250101",
     "2025-W01-1",
     "../etc",
@@ -135,7 +135,11 @@ def test_plain_text_is_taken_whole_or_not_at_all(hostile):
         ({"type": "int", "max": 5}, {"x": "6"}, 'label x="6" is above the maximum 5'),
         ({"type": "int", "min": 5}, {"x": "4"}, 'label x="4" is below the minimum 5'),
         ({"type": "string", "enum": ["a", "b"]}, {"x": "c"}, 'label x="c" is none of a, b'),
-        ({"type": "string", "pattern": "[a-z]+"}, {"x": "ok\n"}, 'label x="ok\\n" holds a character that cannot be seen (U+000A)'),
+        (
+            {"type": "string", "pattern": "[a-z]+"},
+            {"x": "ok\n"},
+            'label x="ok\\n" holds a character that cannot be seen (U+000A)',
+        ),
         ({"type": "string", "pattern": "[a-z]+"}, {"x": "oK"}, 'label x="oK" does not match [a-z]+'),
         ({"type": "k8sName"}, {"x": "\u202ex"}, 'label x="\\u202ex" holds a character that cannot be seen (U+202E)'),
         (
@@ -196,7 +200,11 @@ def test_no_text_makes_it_raise_and_what_passes_is_printable(kind, text):
         ({"type": "date", "from": "alert.label.x"}, ".from", "an alert has no label; it has annotations, labels"),
         ({"type": "date", "from": "params.x"}, ".from", "there is no 'params.x'; here there are alert and now()"),
         ({"type": "string", "pattern": "("}, ".pattern", "not a regular expression (RE2): missing ): ("),
-        ({"type": "string", "pattern": "(?=x)"}, ".pattern", "not a regular expression (RE2): invalid perl operator: (?="),
+        (
+            {"type": "string", "pattern": "(?=x)"},
+            ".pattern",
+            "not a regular expression (RE2): invalid perl operator: (?=",
+        ),
         ({"type": "date", "pattern": "x"}, ".pattern", "is for type string only; this one is date"),
         ({"type": "int", "enum": ["1"]}, ".enum", "is for type string only; this one is int"),
         ({"type": "string", "min": 1}, ".min", "is for type int only; this one is string"),

@@ -5,13 +5,13 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runbooks.runbook_texts import NOW, facts
 
 from incident_operator.api import actions
 from incident_operator.api.actions import ActionHolder
 from incident_operator.core import render
 from incident_operator.core.expr import StepFact
 from incident_operator.core.render import RenderError
+from runbooks.runbook_texts import NOW, facts
 
 HOSTILE = [
     "it's",
@@ -104,7 +104,9 @@ def test_a_path_segment_that_would_name_something_else_is_refused(climbing):
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_hostile_text_is_one_argument_that_kubernetes_does_not_expand(hostile):
-    written = {"job": {"from": "deployment/scheduler", "command": ["run", "--date=${params.x}"], "env": {"D": "${params.x}"}}}
+    written = {
+        "job": {"from": "deployment/scheduler", "command": ["run", "--date=${params.x}"], "env": {"D": "${params.x}"}}
+    }
     found = rendered(written, {"x": hostile, "secret": "s3cret"})
     assert found.command == ["run", f"--date={hostile.replace('$', '$$')}"]
     assert found.env == {"D": hostile.replace("$", "$$")}
@@ -129,14 +131,24 @@ def test_a_pod_template_takes_values_with_their_type_but_text_where_kubernetes_w
 @pytest.mark.parametrize(
     ("written", "params", "field", "message"),
     [
-        (query({"id": "${steps.packs.outputs.lastGood}"}), {}, "sqlQuery.params.id", "packs failed (connection refused)"),
+        (
+            query({"id": "${steps.packs.outputs.lastGood}"}),
+            {},
+            "sqlQuery.params.id",
+            "packs failed (connection refused)",
+        ),
         (query({"id": "x-${params.x}"}), {"x": [1]}, "sqlQuery.params.id", "a list or object is no text"),
         (query({"id": ["a", "x-${params.x}"]}), {"x": None}, "sqlQuery.params.id[1]", "the value is null"),
         (query({"id": "${1 / params.x}"}), {"x": 0}, "sqlQuery.params.id", "divide by zero"),
         (request(headers={"X-Date": "${params.x}"}), {"x": "a\r\nX-Evil: 1"}, "http.headers.X-Date", "one line"),
         (request(body="${params.x}"), {"x": {"a": 1}}, "http.body", "a list or object is no text"),
         (request(path="/${params.x}"), {"x": "y" * 3000}, "http.path", "at most 2048 characters"),
-        ({"get": {"apiVersion": "v1", "kind": "Pod", "name": "${params.x}"}}, {"x": "../x"}, "get.name", "is no object name"),
+        (
+            {"get": {"apiVersion": "v1", "kind": "Pod", "name": "${params.x}"}},
+            {"x": "../x"},
+            "get.name",
+            "is no object name",
+        ),
         (
             {"get": {"apiVersion": "v1", "kind": "Pod", "selector": {"app": "${params.x}"}}},
             {"x": "a,b=c"},
@@ -173,7 +185,11 @@ def test_a_selector_takes_a_label_value():
     ("written", "field", "message"),
     [
         ({"sqlQuery": {"connection": "db", "statement": "SELECT '${params.x}'"}}, "sqlQuery.statement", "parameter"),
-        ({"sqlExecute": {"connection": "db", "maxRows": 1, "statement": "DELETE ${x}"}}, "sqlExecute.statement", "as it is"),
+        (
+            {"sqlExecute": {"connection": "db", "maxRows": 1, "statement": "DELETE ${x}"}},
+            "sqlExecute.statement",
+            "as it is",
+        ),
         (
             {"sqlExecute": {"connection": "db", "maxRows": 1, "statements": [{"statement": "DELETE ${x}"}]}},
             "sqlExecute.statements[0].statement",

@@ -55,11 +55,11 @@ def effects(tally: Database, key: str) -> int:
 
 
 async def test_killed_at_random_moments_every_key_has_at_most_one_effect_and_then_exactly_one(tally, writer, nursery):
-    moments = random.Random(7)
+    moments, longest = random.Random(7), _duration(nursery, tally) * 1.2
     keys = [f"key-{number}" for number in range(KILLS)]
     for key in keys:
         with running(nursery, tally, key):
-            time.sleep(moments.uniform(0, 0.06))
+            time.sleep(moments.uniform(0, longest))
     after_kill = [effects(tally, key) for key in keys]
     again = [await writer.run(call(victims.COUNT_UP, key=key)) for key in keys]
 
@@ -88,6 +88,14 @@ async def test_killed_after_its_commit_the_next_run_finds_it_done(tally, writer,
     assert isinstance(outcome, Succeeded)
     assert "already applied" in outcome.summary
     assert effects(tally, "done") == 1
+
+
+def _duration(nursery: subprocess.Popen[str], tally: Database) -> float:
+    """Seconds that a step takes here and now, so that the kills fall everywhere in it."""
+    begun = time.monotonic()
+    with running(nursery, tally, "measured"):
+        _wait_until(tally, "SELECT count(*) FROM tally WHERE key = 'measured'", 2)
+    return time.monotonic() - begun
 
 
 def _wait_until(database: Database, question: str, answer: int) -> None:

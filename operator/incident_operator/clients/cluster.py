@@ -5,6 +5,7 @@ library's typed models refuse objects that the apiserver serves.
 """
 
 import asyncio
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -96,57 +97,47 @@ class Account:
 
 
 class Cluster:
-    """Makes accounts, one API client for each, over one connection pool; an async context manager."""
+    """Makes accounts that share one connection pool; an async context manager."""
 
     def __init__(self, access: accesses.Access) -> None:
         self._access = access
         self._connector: aiohttp.TCPConnector | None = None
-        self._clients: dict[str, Any] = {}
+        self._operator: Any = None
         self._discovery: Discovery | None = None
-        self._token = ""
 
     async def __aenter__(self) -> Self:
         self._connector = kube.connector(self._access)
-        self._token = await self._access.token() or ""
+        self._operator = self._api_client(self._connector)
+        self._discovery = Discovery(self._operator)
         return self
 
     async def __aexit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        for client in self._clients.values():
-            await client.close()
         if self._connector is not None:
+            await self._operator.close()
             await self._connector.close()
 
     def acting_as(self, namespace: str, service_account: str) -> Account:
         """Return the cluster as a service account of a namespace."""
         if self._discovery is None:
-            self._discovery = Discovery(self._client(""))
-        client = self._client(kube.service_account_user(namespace, service_account))
+            raise RuntimeError("Cluster is used outside `async with`")
+        client = copy.copy(self._operator)
+        user = kube.service_account_user(namespace, service_account)
+        client.default_headers = {**self._operator.default_headers, "Impersonate-User": user}
         dynamic = DynamicClient(client)  # type: ignore[no-untyped-call] # the library carries few types
         return Account(namespace, service_account, dynamic, self._discovery, self._access.credentials)
 
-    def _client(self, user: str) -> Any:
-        """Return the API client that acts as a user; the empty one is the operator itself."""
-        if user not in self._clients:
-            self._clients[user] = self._new_client(user)
-        return self._clients[user]
-
-    def _new_client(self, user: str) -> Any:
+    def _api_client(self, connector: aiohttp.TCPConnector) -> Any:
         configuration: Any = Configuration(
             host=self._access.server,
             tls_server_name=self._access.server_name,
             proxy=self._access.proxy,
-            client_session_kwargs={"connector": self._connector, "cookie_jar": aiohttp.DummyCookieJar()},
+            client_session_kwargs={"connector": connector, "cookie_jar": aiohttp.DummyCookieJar()},
         )
-        if self._token:
-            # the library asks the hook only where a token is there already
-            configuration.api_key["BearerToken"] = self._token
-            configuration.refresh_api_key_hook = self._renew
+        configuration.refresh_api_key_hook = self._renew
         client = ApiClient(configuration)
         client.user_agent = kube.USER_AGENT
-        if user:
-            client.default_headers["Impersonate-User"] = user
         return client
 
     async def _renew(self, configuration: Any) -> None:

@@ -1,5 +1,6 @@
 """The only writer of an Incident's status: guarded by uid and resourceVersion, and never sent twice blindly."""
 
+import asyncio
 import itertools
 from collections.abc import Sequence
 
@@ -16,11 +17,16 @@ class Superseded(Exception):
     """Somebody else changed the Incident in between; it has to be read and decided again."""
 
 
+PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
+"""Seconds between tries while the apiserver does not answer: an outcome in memory is worth some patience."""
+
+
 class State:
     """Reads Incidents live and stores their status. `writer` names this process, unique among all of them."""
 
-    def __init__(self, client: kube.Kube, writer: str) -> None:
+    def __init__(self, client: kube.Kube, writer: str, pauses: Sequence[float] = PAUSES) -> None:
         self._kube = client
+        self._pauses = pauses
         self._writer = writer
         self._writes = itertools.count(1)
 
@@ -34,31 +40,38 @@ class State:
     async def store(self, incident: Incident, status: IncidentStatus) -> Incident:
         """Store a status over exactly the version that was read, and return the Incident with its new version.
 
-        Raises `Superseded` when that version is no longer the newest, `Gone`, or `kube.Unavailable` when it is
-        certain that nothing was stored. When the reply was lost the Incident is read, and our own mark looked for.
+        Raises `Superseded` when that version is no longer the newest, `Gone`, or `kube.Unavailable` when the apiserver
+        stays away. Repeating is safe: the version that is tested can be replaced once only, and the mark tells by whom.
         """
         marked = status.model_copy(update={"written_by": f"{self._writer}/{next(self._writes)}"})
+        maybe_applied = False
+        for pause in self._pauses:
+            try:
+                return await self._patch(incident, marked)
+            except kube.Conflict as error:
+                return await self._own_or_superseded(incident, marked, maybe_applied, error)
+            except kube.Unavailable as error:
+                maybe_applied = maybe_applied or error.sent
+                await asyncio.sleep(pause)
         try:
-            answer = await self._kube.json_patch(_path(incident), _operations(incident, marked))
+            return await self._patch(incident, marked)
+        except kube.Conflict as error:
+            return await self._own_or_superseded(incident, marked, maybe_applied, error)
+
+    async def _patch(self, incident: Incident, marked: IncidentStatus) -> Incident:
+        try:
+            return Incident.model_validate(await self._kube.json_patch(_path(incident), _operations(incident, marked)))
         except kube.NotFound as error:
             raise Gone(incident.metadata.name) from error
-        except kube.Conflict as error:
-            raise Superseded(incident.metadata.name) from error
-        except kube.Unavailable as error:
-            if not error.sent:
-                raise
-            return await self._look_for(incident, marked, error)
-        return Incident.model_validate(answer)
 
-    async def _look_for(self, incident: Incident, marked: IncidentStatus, lost: kube.Unavailable) -> Incident:
-        found = await self.read(incident.metadata.namespace, incident.metadata.name)
-        if found.metadata.uid != incident.metadata.uid:
-            raise Gone(incident.metadata.name)
-        if found.status.written_by == marked.written_by:
-            return found
-        if found.metadata.resource_version == incident.metadata.resource_version:
-            raise kube.Unavailable(0, "NotStored", "the status was not stored", sent=False) from lost
-        raise Superseded(incident.metadata.name) from lost
+    async def _own_or_superseded(
+        self, incident: Incident, marked: IncidentStatus, maybe_applied: bool, conflict: kube.Conflict
+    ) -> Incident:
+        if maybe_applied:
+            found = await self.read(incident.metadata.namespace, incident.metadata.name)
+            if found.metadata.uid == incident.metadata.uid and found.status.written_by == marked.written_by:
+                return found
+        raise Superseded(incident.metadata.name) from conflict
 
 
 def _path(incident: Incident) -> str:

@@ -16,13 +16,18 @@ from incident_operator.api.incident import (
     PlanEntry,
     StepState,
 )
+from incident_operator.core import plan, storable
 
 MIN_PREFIX = 8
 MAX_ASKS = 3
 """How often the same steps are asked for before a person is called."""
 _HISTORY = 20
+_PLANS_KEPT = 48 * 1024
+"""Bytes of plans kept in the history; of older ones only the names of their steps are."""
+_NAME_LIMIT = 253
+_REASON_LIMIT = 1024
 _ENDS_EARLY = frozenset({StepState.FAILED, StepState.UNKNOWN})
-_DONE = frozenset({StepState.SUCCEEDED, StepState.SKIPPED})
+_DONE = frozenset({StepState.SUCCEEDED, StepState.SKIPPED, StepState.UNDONE, StepState.UNDO_FAILED})
 WHOAMI = "$(kubectl auth whoami -o jsonpath='{.status.userInfo.username}')"
 
 
@@ -39,7 +44,7 @@ def answer(annotations: Mapping[str, str], verb: Verb) -> Answer | None:
     token, _, by = annotations.get(verb.annotation, "").partition(" ")
     if not token or not by:
         return None
-    return Answer(token, by)
+    return Answer(token, by[:_NAME_LIMIT])
 
 
 def command(namespace: str, incident: str, verb: Verb, token: str) -> str:
@@ -83,15 +88,15 @@ def withdraw(status: IncidentStatus, reason: str, now: datetime) -> IncidentStat
     """Take a pending question back because it is no longer needed."""
     if status.pending_approval is None:
         return status
-    record = _answered(status, ApprovalState.VOIDED, "", now).model_copy(update={"reason": reason})
-    return _close_pending(status, record)
+    record = _answered(status, ApprovalState.VOIDED, "", now)
+    return _close_pending(status, record.model_copy(update={"reason": storable.text(reason, _REASON_LIMIT)}))
 
 
 def end_active(status: IncidentStatus, state: ApprovalState, reason: str = "") -> IncidentStatus:
     """End the active approval: used up, or void because the world changed."""
     if (current := active(status)) is None:
         return status
-    ended = current.model_copy(update={"state": state, "reason": reason})
+    ended = current.model_copy(update={"state": state, "reason": storable.text(reason, _REASON_LIMIT)})
     return status.model_copy(update={"approvals": [*status.approvals[:-1], ended]})
 
 
@@ -108,10 +113,13 @@ def used(status: IncidentStatus) -> IncidentStatus:
 
 
 def times_expired(status: IncidentStatus, step: str) -> int:
-    """Count how often in a row a question that starts with this step went unanswered."""
+    """Count how often in a row a question that starts with this step went unanswered, since a person last answered."""
     count = 0
+    answered = status.answers[-1].at if status.answers else None
     for record in reversed(status.approvals):
         if record.state is not ApprovalState.EXPIRED or record.steps[:1] != [step]:
+            return count
+        if answered is not None and record.at <= answered:
             return count
         count += 1
     return count
@@ -133,5 +141,14 @@ def _answered(status: IncidentStatus, state: ApprovalState, by: str, now: dateti
 
 
 def _close_pending(status: IncidentStatus, record: ApprovalRecord) -> IncidentStatus:
-    history = [*status.approvals, record][-_HISTORY:]
+    history = _within_bounds([*status.approvals, record][-_HISTORY:])
     return status.model_copy(update={"pending_approval": None, "approvals": history})
+
+
+def _within_bounds(history: list[ApprovalRecord]) -> list[ApprovalRecord]:
+    kept: list[ApprovalRecord] = []
+    room = _PLANS_KEPT
+    for record in reversed(history):
+        room -= plan.size(record.plan)
+        kept.append(record if room >= 0 else record.model_copy(update={"plan": []}))
+    return kept[::-1]

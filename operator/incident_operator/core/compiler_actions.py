@@ -56,6 +56,8 @@ def requests_stay_below(draft: Draft) -> Iterator[Problem]:
             continue
         if render_fields.climbs(action.spec.path):
             yield Problem(f"{action.path}.path", "climbs out of the Connection's URL: a segment is . or ..")
+        if "${" not in action.spec.path and not {"?", "#"}.isdisjoint(action.spec.path):
+            yield Problem(f"{action.path}.path", "holds ? or #; what follows a ? goes into query")
         if action.spec.json_ is not None and action.spec.body is not None:
             yield Problem(f"{action.path}.body", "a request has one body: either json or body")
 

@@ -32,6 +32,7 @@ CHECKS: tuple[Check, ...] = (
     compiler_actions.replicas_are_counts,
     compiler_statements.statements_are_single,
     compiler_statements.placeholders_are_bound,
+    compiler_statements.the_marker_is_free,
 )
 
 

@@ -1,8 +1,7 @@
 """Checks of SQL and PromQL: one statement of the right kind, and a value for everything that it binds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from incident_operator.api import actions
 from incident_operator.core import expr, problems, statements
@@ -18,7 +17,9 @@ class _Sql:
     path: str
     text: str
     allowed: frozenset[str]
-    bound: frozenset[str]
+    params: frozenset[str]
+    marked: bool = True
+    """Whether the action binds the marker."""
 
 
 def statements_are_single(draft: Draft) -> Iterator[Problem]:
@@ -45,11 +46,19 @@ def placeholders_are_bound(draft: Draft) -> Iterator[Problem]:
             yield from _promql(action, action.spec)
 
 
+def the_marker_is_free(draft: Draft) -> Iterator[Problem]:
+    """Require that no parameter takes the name that sqlExecute binds itself."""
+    for sql in _all_sql(draft):
+        if sql.marked and _MARKER in sql.params:
+            where = f"{sql.path.removesuffix('statement')}params.{_MARKER}"
+            yield Problem(where, f"is taken: %({_MARKER})s is bound to the step key; choose another name")
+
+
 def _complaint(sql: _Sql, placeholder: statements.Placeholder) -> str:
     name = placeholder.name
     if name is None:
         return "a percent sign in SQL is written %%; a value is written %(name)s"
-    if name not in sql.bound:
+    if name not in sql.params and not (sql.marked and name == _MARKER):
         return f"params has no {name}"
     if statements.is_quoted(sql.text, placeholder.offset):
         return f"%({name})s stands inside quotes; a bound value takes none"
@@ -67,23 +76,20 @@ def _all_sql(draft: Draft) -> Iterator[_Sql]:
     for action in draft.actions:
         match action.spec:
             case actions.SqlQuery() as query:
-                yield _Sql(f"{action.path}.statement", query.statement, statements.READING, frozenset(query.params))
+                params = frozenset(query.params)
+                yield _Sql(f"{action.path}.statement", query.statement, statements.READING, params, marked=False)
             case actions.SqlExecute() as execute:
                 yield from _of_execute(action.path, execute)
 
 
 def _of_execute(path: str, spec: actions.SqlExecute) -> Iterator[_Sql]:
     if spec.statement is not None:
-        yield _Sql(f"{path}.statement", spec.statement, statements.CHANGING, _bound(spec.params))
+        yield _Sql(f"{path}.statement", spec.statement, statements.CHANGING, frozenset(spec.params))
     for index, each in enumerate(spec.statements):
         place = f"{path}.statements[{index}].statement"
-        yield _Sql(place, each.statement, statements.CHANGING, _bound(each.params))
+        yield _Sql(place, each.statement, statements.CHANGING, frozenset(each.params))
     if spec.before is not None:
-        yield _Sql(f"{path}.before.statement", spec.before.statement, statements.READING, _bound(spec.before.params))
-
-
-def _bound(params: Mapping[str, Any]) -> frozenset[str]:
-    return frozenset(params) | {_MARKER}
+        yield _Sql(f"{path}.before.statement", spec.before.statement, statements.READING, frozenset(spec.before.params))
 
 
 def _at(sql: _Sql, offset: int, message: str) -> Problem:

@@ -11,6 +11,7 @@ import rfc8785
 
 from incident_operator.api.incident import PlanEntry
 from incident_operator.api.meta import rfc3339
+from incident_operator.core import storable
 
 MAX_PLAN_BYTES = 32 * 1024
 _SHOWN = 200
@@ -32,8 +33,8 @@ def plan_hash(entries: Sequence[PlanEntry], binding: Binding) -> str:
     content = {
         "incident": binding.incident_uid,
         "runbookRevision": binding.runbook_revision,
-        "parameters": _canonical_numbers(dict(binding.parameters)),
-        "steps": [_canonical_numbers(entry.to_json()) for entry in entries],
+        "parameters": storable.canonical(dict(binding.parameters)),
+        "steps": [storable.canonical(entry.to_json()) for entry in entries],
         "expiresAt": rfc3339(binding.expires_at),
         "nonce": binding.nonce,
     }
@@ -61,26 +62,9 @@ def _change(name: str, then: object, now: object) -> str:
 
 
 def _plain(value: object) -> str:
-    return json.dumps(_canonical_numbers(value), sort_keys=True, default=str)
+    return json.dumps(storable.canonical(value), sort_keys=True, default=str)
 
 
 def _brief(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def _canonical_numbers(value: Any) -> Any:
-    """Write integers beyond a double's precision as text, which RFC 8785 has no other way to carry."""
-    match value:
-        case bool():
-            return value
-        case int() if abs(value) > 2**53 - 1:
-            return str(value)
-        case float() if value.is_integer() and abs(value) < 2**53:
-            return int(value)
-        case Mapping():
-            return {str(key): _canonical_numbers(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_canonical_numbers(item) for item in value]
-        case _:
-            return value

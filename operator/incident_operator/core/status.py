@@ -15,6 +15,8 @@ from incident_operator.api.incident import (
     StepState,
     UndoState,
 )
+from incident_operator.api.runbook import Stage
+from incident_operator.core import reasons, storable
 from incident_operator.core.decisions import Run
 
 SUMMARY_LIMIT = 512
@@ -98,12 +100,13 @@ def settle(status: IncidentStatus, run: Run, verdict: Verdict, *, undoable: bool
         "polled_at": None if finished else _whole(now),
         "not_before": verdict.again_at,
         "reason": verdict.reason,
-        "summary": verdict.summary[:SUMMARY_LIMIT],
-        "outputs": dict(verdict.outputs) if verdict.outputs is not None else record.outputs,
-        "captured": dict(verdict.captured) if verdict.captured is not None else record.captured,
+        "summary": storable.text(verdict.summary, SUMMARY_LIMIT),
+        # an answer of an earlier attempt must not outlive a failure: what is not known is unknown
+        "outputs": storable.cleaned(verdict.outputs) if finished else record.outputs,
+        "captured": storable.cleaned(verdict.captured) if verdict.effected else record.captured,
         "evidence": verdict.evidence or record.evidence,
     }
-    if undoable and verdict.effected and not run.undo:
+    if undoable and verdict.effected and not run.undo and run.stage is Stage.MITIGATE:
         changes["undo"] = UndoState.PENDING
     changed = update(status, run.record, **changes)
     return _settle_undone(changed, run, verdict) if run.undo else changed
@@ -112,19 +115,34 @@ def settle(status: IncidentStatus, run: Run, verdict: Verdict, *, undoable: bool
 def _settle_undone(status: IncidentStatus, run: Run, verdict: Verdict) -> IncidentStatus:
     match verdict.state:
         case StepState.SUCCEEDED:
-            return update(status, run.step, state=StepState.UNDONE, undo=UndoState.DONE)
+            return undo_told(status, run.step, StepState.UNDONE, UndoState.DONE)
         case StepState.FAILED:
-            return update(status, run.step, state=StepState.UNDO_FAILED, undo=UndoState.FAILED)
+            return undo_told(status, run.step, StepState.UNDO_FAILED, UndoState.FAILED)
         case _:
             return status
+
+
+def undo_told(status: IncidentStatus, step: str, state: StepState, undo: UndoState) -> IncidentStatus:
+    """Write down how the undo of a step ended; a step that had failed stays failed, so that its stage stays stopped."""
+    original = find(status, step)
+    if original is None:
+        return status
+    failed = original.state is StepState.FAILED
+    return update(status, step, state=StepState.FAILED if failed else state, undo=undo)
 
 
 def skip(status: IncidentStatus, names: Iterable[str], reason: str, summary: str) -> IncidentStatus:
     """Leave steps out, and say why."""
     changed = status
     for name in names:
-        changed = update(changed, name, state=StepState.SKIPPED, reason=reason, summary=summary[:SUMMARY_LIMIT])
+        told = storable.text(summary, SUMMARY_LIMIT)
+        changed = update(changed, name, state=StepState.SKIPPED, reason=reason, summary=told, not_before=None)
     return changed
+
+
+def not_needed(status: IncidentStatus, name: str, condition: str) -> IncidentStatus:
+    """Leave a step out because its own `when` is false; what an earlier attempt found out is void."""
+    return update(skip(status, [name], reasons.CONDITION_FALSE, f"not needed: {condition}"), name, outputs=None)
 
 
 def mark(status: IncidentStatus, names: Iterable[str], state: StepState, reason: str = "") -> IncidentStatus:
@@ -162,7 +180,7 @@ def halt(
 ) -> IncidentStatus:
     """Stop for a human (or for good), with the reason and what they can do."""
     return status.model_copy(
-        update={"phase": phase, "reason": reason, "message": message[:MESSAGE_LIMIT], "pending_answer": question}
+        update={"phase": phase, "reason": reason, "message": storable.text(message, MESSAGE_LIMIT), "pending_answer": question}
     )
 
 
@@ -191,9 +209,11 @@ def mitigated(status: IncidentStatus, now: datetime) -> IncidentStatus:
     return status.model_copy(update={"times": status.times.model_copy(update={"mitigated": _whole(now)})})
 
 
-def question(record: StepRecord, verbs: Sequence[AnswerVerb], commands: Sequence[str]) -> PendingAnswer:
-    """Build the question about a step; its token names the attempt, so that an answer counts once."""
-    return PendingAnswer(token=token(record), verbs=list(verbs), step=record.name, answer_with=list(commands))
+def question(
+    record: StepRecord, asked: str, verbs: Sequence[AnswerVerb], commands: Sequence[str]
+) -> PendingAnswer:
+    """Build the question about a step; `asked` is the token that an answer has to name."""
+    return PendingAnswer(token=asked, verbs=list(verbs), step=record.name, answer_with=list(commands))
 
 
 def token(record: StepRecord) -> str:

@@ -1,12 +1,11 @@
 """Effects between intent and outcome: look again under the same key, or admit that nobody can tell."""
 
-from incident_operator.api.annotations import Verb
-from incident_operator.api.incident import AnswerVerb, IncidentStatus, StepRecord, StepState
+from incident_operator.api.incident import IncidentStatus, StepRecord, StepState
 from incident_operator.api.meta import rfc3339
-from incident_operator.core import approval, reasons, status
+from incident_operator.core import reasons, retrying, status
 from incident_operator.core.decisions import Decision, Probe, Resume, Transition, Wait
 from incident_operator.core.effects import Effect
-from incident_operator.core.view import View, next_run
+from incident_operator.core.view import View, is_undo, next_run
 
 
 def effect_under_way(view: View) -> Decision | None:
@@ -31,7 +30,7 @@ def _look(view: View, record: StepRecord) -> Decision:
     run = next_run(view, record)
     if Effect(record.effect).replayable:
         return Resume(run)
-    if view.step(record).probe is not None:
+    if view.step(record).probe is not None and not is_undo(record):
         return Probe(run)
     since = rfc3339(record.started_at) if record.started_at else "an unknown time"
     summary = f"may or may not have run (begun at {since}, the operator stopped before its outcome was known)"
@@ -42,13 +41,9 @@ def _look(view: View, record: StepRecord) -> Decision:
 
 
 def _halt_unknown(view: View, record: StepRecord) -> IncidentStatus:
-    meta, token = view.incident.metadata, status.token(record)
-    commands = [
-        approval.command(meta.namespace, meta.name, Verb.RESOLVE, f"{token}={said}") for said in ("done", "not-done")
-    ]
-    question = status.question(record, [AnswerVerb.RESOLVE], commands)
+    question = retrying.unknown_question(view, record)
     message = (
         f"{record.action} {record.name} {record.summary}; it is never repeated by itself. "
-        f"Look whether it happened, then tell: {commands[0]} (or {token}=not-done)"
+        f"Look whether it happened, then tell: {question.answer_with[0]} (or {question.token}={retrying.NOT_DONE})"
     )
     return status.halt(view.status, reasons.STEP_UNKNOWN, message, question)

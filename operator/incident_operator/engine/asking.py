@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from incident_operator.actions.protocol import Call, Preview, PreviewError
 from incident_operator.api import annotations
 from incident_operator.api.incident import (
     ApprovalState,
+    Incident,
     IncidentStatus,
     PendingApproval,
     PlanEntry,
@@ -19,9 +21,16 @@ from incident_operator.core.decisions import Begin, Run
 from incident_operator.core.retrying import retry_question
 from incident_operator.core.view import Pinned, View
 from incident_operator.engine.acts import Acts
-from incident_operator.engine.policies import Policies
 
 _SHOWN_HASH = 12
+
+
+class Trust(Protocol):
+    """Says whether approvals can be trusted right now."""
+
+    async def problem(self, incident: Incident | None = None, plan_hash: str = "") -> str:
+        """Return why not, for people; empty where they can."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +38,7 @@ class Question:
     """Renders plans and checks that what was approved still holds."""
 
     acts: Acts
-    policies: Policies
+    policies: Trust
     nonce: Callable[[], str]
 
     async def ask(self, view: View, runs: tuple[Run, ...], editor: str) -> IncidentStatus:

@@ -35,7 +35,7 @@ def _event(incident: Incident, instance: str, now: datetime) -> Json:
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"name": f"{meta.name}.{int(now.timestamp() * 1_000_000):x}", "namespace": meta.namespace},
+        "metadata": {"name": f"{meta.name}.{meta.resource_version}", "namespace": meta.namespace},
         "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "reportingController": "incident-operator",
         "reportingInstance": instance[:128],

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 
 import structlog
@@ -33,10 +33,13 @@ from incident_operator.engine.asking import Question
 from incident_operator.engine.echoes import Echoes
 from incident_operator.engine.evidence import Unstored
 from incident_operator.engine.keys import Key
+from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.runbooks import Runbooks
 
 MAX_TURNS = 500
 """Decisions in one visit; more means that the machine goes in circles."""
+LOOK_AGAIN = timedelta(minutes=10)
+"""An open Incident is looked at this often whatever the watch says: a lost event must not leave it waiting."""
 _log = structlog.get_logger()
 
 
@@ -67,6 +70,7 @@ class Visits:
     acts: Acts
     question: Question
     echoes: Echoes
+    metrics: EngineMetrics
     instance: str
     """Name of this process, for Events."""
     unasked: frozenset[str] = frozenset()
@@ -75,7 +79,7 @@ class Visits:
         """Do what can be done now; return when to come back, None for not before the Incident changes."""
         try:
             incident = await self.state.read(key.namespace, key.name)
-            if incident.status.phase in CLOSED_PHASES:
+            if incident.status.phase in CLOSED_PHASES or incident.metadata.deletion_timestamp is not None:
                 return None
             return await self._drive(Progress(incident, incident))
         except Gone:
@@ -89,7 +93,8 @@ class Visits:
                 match decision:
                     case decisions.Wait(until):
                         progress = await self._publish(progress, view)
-                        return _earliest(until, objectives.next_deadline(progress.stored.status.objectives))
+                        promised = objectives.next_deadline(progress.stored.status.objectives)
+                        return min(filter(None, (until, promised, view.now + LOOK_AGAIN)))
                     case decisions.Stop():
                         await self._finish(progress, view)
                         return None
@@ -172,6 +177,7 @@ class Visits:
         if record is None:
             return progress
         verdict = judge.judge(progress.working, step, record, run, outcome, now)
+        self.metrics.steps.labels(run.stage.value, step.action, verdict.state.value).inc()
         exhibit = evidence.exhibit(outcome)
         verdict = replace(verdict, evidence=exhibit.digest if exhibit else None)
         current = status.settle(progress.working.status, run, verdict, undoable=step.undo is not None, now=now)
@@ -188,6 +194,7 @@ class Visits:
         self.echoes.expect(Key(stored.metadata.namespace, stored.metadata.name), stored.metadata.resource_version)
         if stored.status.phase is not progress.stored.status.phase:
             _log.info("Phase changes", **_where(view), phase=stored.status.phase.value, message=stored.status.message)
+            self.metrics.phases.labels(stored.status.phase.value).inc()
             await events.phase_changed(self.client, stored, self.instance, view.now)
         return Progress(stored, stored)
 
@@ -226,10 +233,6 @@ def _effect(view: View, run: Run) -> Effect:
 
 def _unrenderable(error: render.RenderError) -> Failed:
     return Failed(reasons.EXPRESSION_FAILED, f"{error.field}: {error.message}", retryable=False)
-
-
-def _earliest(*moments: datetime | None) -> datetime | None:
-    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def _where(view: View) -> dict[str, str]:

@@ -34,9 +34,10 @@ async def keep_current(tls: ssl.SSLContext, certificate: Path, key: Path, every:
         if now == seen:
             continue
         try:
+            context(certificate, key)  # tried on another context first: a failure would leave this one without a key
             tls.load_cert_chain(certificate, key)
-        except OSError as error:
-            _log.warning("The new certificate cannot be used", file=str(certificate), error=str(error))
+        except (CertificateError, OSError) as error:
+            _log.warning("The new certificate cannot be used", error=str(error))
         else:
             _log.info("Loaded the new certificate", file=str(certificate))
             seen = now

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 class EngineMetrics:
     """The engine's series in one registry."""
 
-    def __init__(self, registry: CollectorRegistry, depth: Callable[[], float]) -> None:
+    def __init__(self, registry: CollectorRegistry) -> None:
         self.steps = Counter(
             "incident_operator_steps",
             "Attempts of steps that were settled.",
@@ -16,5 +16,8 @@ class EngineMetrics:
             registry=registry,
         )
         self.phases = Counter("incident_operator_phase_changes", "Phases entered.", ["phase"], registry=registry)
-        waiting = Gauge("incident_operator_queue_depth", "Incidents that wait for a worker.", registry=registry)
-        waiting.set_function(depth)
+        self._waiting = Gauge("incident_operator_queue_depth", "Incidents that wait for a worker.", registry=registry)
+
+    def watch_depth(self, depth: Callable[[], float]) -> None:
+        """Ask for the queue's depth whenever the series are read."""
+        self._waiting.set_function(depth)

@@ -1,0 +1,40 @@
+"""Keeps the status of a large Incident small enough to be stored: what nobody decides by is cut first."""
+
+from collections.abc import Callable
+
+from incident_operator.api.incident import ApprovalState, IncidentStatus
+from incident_operator.core import texts
+
+MAX_BYTES = 192 * 1024
+"""What the status may take as JSON; etcd takes 1.5 MiB for the whole object, people read far less."""
+_SHORT = 80
+
+
+def fitting(current: IncidentStatus) -> IncidentStatus:
+    """Return the status, without ended plans and with short summaries where it would be too large otherwise."""
+    for cut in _CUTS:
+        if size(current) <= MAX_BYTES:
+            return current
+        current = cut(current)
+    return current
+
+
+def size(current: IncidentStatus) -> int:
+    """Return how many bytes the status takes as it is stored."""
+    return len(current.model_dump_json(by_alias=True, exclude_none=True).encode())
+
+
+def _without_ended_plans(current: IncidentStatus) -> IncidentStatus:
+    kept = [
+        record if record.state is ApprovalState.ACTIVE else record.model_copy(update={"plan": []})
+        for record in current.approvals
+    ]
+    return current.model_copy(update={"approvals": kept})
+
+
+def _with_short_summaries(current: IncidentStatus) -> IncidentStatus:
+    steps = [record.model_copy(update={"summary": texts.cut(record.summary, _SHORT)}) for record in current.steps]
+    return current.model_copy(update={"steps": steps})
+
+
+_CUTS: tuple[Callable[[IncidentStatus], IncidentStatus], ...] = (_without_ended_plans, _with_short_summaries)

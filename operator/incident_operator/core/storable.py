@@ -1,0 +1,51 @@
+"""What the outside world says, made fit to be stored and compared: clean texts, and numbers that JSON can carry."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from incident_operator.core import texts
+
+_EXACT = 2**53 - 1
+"""Beyond this an integer may come back from a JSON reader as another one (RFC 8785 §3.2.2.3)."""
+
+
+def text(value: str, length: int) -> str:
+    """Return a text without control characters or halves of surrogate pairs, at most `length` characters long."""
+    return texts.cut(texts.cleaned(value), length)
+
+
+def cleaned(value: Any) -> Any:
+    """Return decoded JSON whose texts, keys included, every database takes."""
+    match value:
+        case str():
+            return texts.cleaned(value)
+        case Mapping():
+            return {texts.cleaned(str(key)): cleaned(item) for key, item in value.items()}
+        case list() | tuple():
+            return [cleaned(item) for item in value]
+        case _:
+            return value
+
+
+def canonical(value: Any) -> Any:
+    """Return decoded JSON that is the same after it went through etcd: no nulls in objects, no inexact numbers."""
+    match value:
+        case bool():
+            return value
+        case int():
+            return value if abs(value) <= _EXACT else str(value)
+        case float():
+            return _number(value)
+        case Mapping():
+            return {str(key): canonical(item) for key, item in value.items() if item is not None}
+        case list() | tuple():
+            return [canonical(item) for item in value]
+        case _:
+            return value
+
+
+def _number(value: float) -> int | float | str:
+    if not math.isfinite(value):
+        return str(value)
+    return canonical(int(value)) if value.is_integer() else value

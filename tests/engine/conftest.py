@@ -1,0 +1,42 @@
+"""A world per test, with the Runbook that has every stage."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from engine.world import World, world
+
+RUNBOOK = """
+title: "Pack failed"
+severity: P1
+serviceAccountName: rb
+match: ['alertname="PackFailed"']
+parameters: [{name: date, type: date, from: alert.labels.pack_date}]
+diagnose:
+- name: packs
+  sqlQuery: {connection: read, statement: "SELECT 1"}
+  outputs: {last: "result.rows[0].id"}
+- name: queries
+  sqlQuery: {connection: read, statement: "SELECT 2"}
+mitigate:
+- name: serve
+  sqlExecute: {connection: write, statement: "UPDATE p SET f = 1 WHERE id = %(id)s", params: {id: "${steps.packs.outputs.last}"}, maxRows: 1}
+  undo: {sqlExecute: {connection: write, statement: "UPDATE p SET f = 0", maxRows: 1}}
+remediate:
+- name: rebuild
+  job: {from: deployment/scheduler, command: [build, "${params.date}"]}
+- name: mark
+  sqlExecute: {connection: write, statement: "UPDATE p SET f = 2", maxRows: 5}
+verify:
+- name: works
+  http: {connection: api, method: POST, path: /execute, safe: true}
+  expect: result.status == 200
+  until: {every: 2s, for: 2m}
+"""
+
+
+@pytest.fixture
+async def pack() -> AsyncIterator[World]:
+    """A firing alert, and a Runbook of two reads, a mitigation, two remediations under one approval, a verification."""
+    async with world(RUNBOOK) as made:
+        yield made

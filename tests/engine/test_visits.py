@@ -1,0 +1,163 @@
+"""How an Incident advances on an apiserver: what is written, in which order, and what a person changes."""
+
+from engine.world import INCIDENT, World
+from incident_operator.actions.protocol import Call
+from incident_operator.api.incident import Phase
+from incident_operator.clients import paths
+from incident_operator.core.outcomes import Failed, Outcome, Succeeded
+
+
+async def to_approval(world: World) -> None:
+    await world.engine().visit(INCIDENT)
+
+
+async def to_the_end(world: World) -> None:
+    await to_approval(world)
+    await world.approve()
+    await world.engine().visit(INCIDENT)
+    await world.resolve_alert()
+    await world.engine().visit(INCIDENT)
+
+
+async def test_the_whole_way_does_each_effect_once_and_in_order(pack: World) -> None:
+    await to_the_end(pack)
+    assert pack.targets.done() == ["serve", "rebuild", "mark", "undo-serve"]
+    assert pack.incident().status.phase is Phase.RESOLVED
+
+
+async def test_the_way_costs_one_write_per_effect_one_at_the_end_and_one_per_wait(pack: World) -> None:
+    await to_the_end(pack)
+    effects, waits = 4, 2  # it waits for the approval, and for the alert to resolve
+    assert pack.status_writes() == effects + 1 + waits
+
+
+async def test_an_intent_is_stored_before_its_effect(pack: World) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def spy(call: Call) -> Outcome:
+        seen.append((call.step, pack.state(call.step)))
+        return Failed("NotFound", "no such row", retryable=False)
+
+    pack.targets.answers["serve"] = spy
+    await to_approval(pack)
+    assert seen == [("serve", "Running")]
+
+
+async def test_a_visit_that_changes_nothing_writes_nothing(pack: World) -> None:
+    await to_approval(pack)
+    before = len(pack.api.writes)
+    await pack.engine().visit(INCIDENT)
+    assert len(pack.api.writes) == before
+
+
+async def test_nothing_destructive_happens_without_an_approval(pack: World) -> None:
+    await to_approval(pack)
+    pack.later(minutes=29)
+    await pack.engine().visit(INCIDENT)
+    assert pack.targets.done() == ["serve"]
+    assert pack.incident().status.phase is Phase.AWAITING_APPROVAL
+
+
+async def test_an_approval_of_another_plan_counts_for_nothing(pack: World) -> None:
+    await to_approval(pack)
+    await pack.annotate("approve", "0123456789ab alice@example.com")
+    await pack.engine().visit(INCIDENT)
+    assert pack.targets.done() == ["serve"]
+
+
+async def test_a_plan_that_changed_is_asked_again_with_the_difference(pack: World) -> None:
+    await to_approval(pack)
+    before = pack.incident().status.pending_approval
+    await pack.approve()
+    pack.targets.previews["rebuild"] = "do something else"
+    await pack.engine().visit(INCIDENT)
+    pending = pack.incident().status.pending_approval
+    assert before is not None
+    assert pending is not None
+    assert pending.plan_hash != before.plan_hash
+    assert "do rebuild → do something else" in pending.changed
+    assert pack.targets.done() == ["serve"]
+
+
+async def test_a_change_of_the_second_step_is_noticed_after_the_first(pack: World) -> None:
+    await to_approval(pack)
+    await pack.approve()
+
+    def changing(call: Call) -> Outcome:
+        pack.targets.previews["mark"] = "mark everything"
+        return Succeeded({}, "built")
+
+    pack.targets.answers["rebuild"] = changing
+    await pack.engine().visit(INCIDENT)
+    pending = pack.incident().status.pending_approval
+    assert pack.targets.done() == ["serve", "rebuild"]
+    assert pending is not None
+    assert pending.steps == ["mark"]
+
+
+async def test_a_missing_policy_stops_destructive_steps_only(pack: World) -> None:
+    pack.trust.why_not = "policy incident-approval is missing"
+    await to_approval(pack)
+    status = pack.incident().status
+    assert (status.phase, status.reason) == (Phase.NEEDS_HUMAN, "ApprovalPolicyMissing")
+    assert pack.targets.done() == ["serve"]
+
+
+async def test_a_policy_that_goes_missing_after_the_question_stops_the_approved_step(pack: World) -> None:
+    await to_approval(pack)
+    await pack.approve()
+    pack.trust.why_not = "policy incident-approval is missing"
+    await pack.engine().visit(INCIDENT)
+    assert pack.incident().status.reason == "ApprovalPolicyMissing"
+    assert pack.targets.done() == ["serve"]
+
+
+async def test_a_resolved_alert_stops_before_the_next_destructive_step(pack: World) -> None:
+    await to_approval(pack)
+    await pack.approve()
+    await pack.resolve_alert()
+    await pack.engine().visit(INCIDENT)
+    assert pack.targets.done() == ["serve", "undo-serve"]
+    assert pack.incident().status.phase is Phase.RESOLVED
+
+
+async def test_an_alert_that_resolves_during_the_visit_is_noticed_at_the_intent(pack: World) -> None:
+    await to_approval(pack)
+    await pack.approve()
+    path = paths.incidents(*INCIDENT)
+    body = pack.api.object(path)
+
+    def resolve() -> None:
+        alerts = [{**alert, "status": "resolved"} for alert in body["spec"]["alerts"]]
+        pack.api.put({**pack.api.object(path), "spec": {**body["spec"], "alerts": alerts}})
+
+    pack.api.interleave(resolve, method="PATCH", path="/status")
+    await pack.engine().visit(INCIDENT)
+    assert "rebuild" not in pack.targets.done()
+
+
+async def test_a_persons_annotation_during_the_visit_is_kept(pack: World) -> None:
+    path = paths.incidents(*INCIDENT)
+
+    def annotate() -> None:
+        body = pack.api.object(path)
+        body["metadata"].setdefault("annotations", {})["note"] = "looking at it"
+        pack.api.put(body)
+
+    pack.api.interleave(annotate, method="PATCH", path="/status")
+    await to_approval(pack)
+    assert pack.incident().metadata.annotations["note"] == "looking at it"
+    assert pack.targets.done() == ["serve"]
+
+
+async def test_the_report_is_stored_before_the_incident_closes(pack: World) -> None:
+    await to_the_end(pack)
+    text = pack.api.object(paths.configmaps("prod", f"{INCIDENT.name}-report"))["data"]["report.md"]
+    assert text.startswith("# Pack failed · P1")
+    assert "alice@example.com" in text
+
+
+async def test_each_phase_change_is_told_by_one_event(pack: World) -> None:
+    await to_the_end(pack)
+    told = [event["reason"] for event in pack.api.objects(paths.events("prod"))]
+    assert told == ["Mitigating", "AwaitingApproval", "Remediating", "Verifying", "Restoring", "Resolved"]

@@ -1,0 +1,181 @@
+"""An engine on a fake apiserver, with scripted actions that keep count of what they really did."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import yaml
+from prometheus_client import CollectorRegistry
+
+from incident_operator.actions.protocol import Call, Preview
+from incident_operator.api.incident import Incident
+from incident_operator.clients import kube, paths
+from incident_operator.clients.redaction import Redactor
+from incident_operator.clients.state import State
+from incident_operator.core.outcomes import Outcome, Succeeded
+from incident_operator.engine.acts import Acts
+from incident_operator.engine.asking import Question
+from incident_operator.engine.echoes import Echoes
+from incident_operator.engine.keys import Key
+from incident_operator.engine.metrics import EngineMetrics
+from incident_operator.engine.revisions import Revisions
+from incident_operator.engine.runbooks import Runbooks
+from incident_operator.engine.visit import Visits
+from kube.fake_apiserver import FakeApiserver
+
+START = datetime(2025, 10, 21, 0, 30, tzinfo=UTC)
+INCIDENT = Key("prod", "pack-5f2c1-1")
+EFFECTS = frozenset({"sqlExecute", "job", "scale"})
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of it runs any more."""
+
+
+@dataclass
+class Targets:
+    """The world outside: what was done to it, by step key, and what it answers."""
+
+    effects: list[tuple[str, str]] = field(default_factory=list)
+    """(step, key) in the order in which they happened."""
+    answers: dict[str, Callable[[Call], Outcome]] = field(default_factory=dict)
+    """Step → what its next runs answer, instead of success."""
+    previews: dict[str, str] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+    kill_before: str = ""
+    kill_after: str = ""
+
+    async def run(self, call: Call) -> Outcome:
+        """Do it once per key, as every replayable action does."""
+        self.calls.append(call)
+        self._die("kill_before", call.step)
+        outcome = self.answers.get(call.step, _success)(call)
+        known = (call.step, call.key) in self.effects
+        if call.action in EFFECTS and isinstance(outcome, Succeeded) and not known:
+            self.effects.append((call.step, call.key))
+        self._die("kill_after", call.step)
+        return outcome
+
+    async def preview(self, call: Call) -> Preview:
+        return Preview(self.previews.get(call.step, f"do {call.step}"), {"spec": call.spec.to_json()}, "1 row")
+
+    def done(self) -> list[str]:
+        return [step for step, _ in self.effects]
+
+    def _die(self, when: str, step: str) -> None:
+        if getattr(self, when) == step:
+            setattr(self, when, "")
+            raise Killed
+
+
+def _success(call: Call) -> Outcome:
+    return Succeeded({"rows": [{"id": "PP-2025-10-20"}], "status": 200}, "1 row", {"before": 1, "after": 2})
+
+
+class DyingKube(kube.Kube):
+    """A client whose process dies at its n-th write, before it is sent or after it is applied."""
+
+    dies_at = 0
+    applied = False
+
+    async def _send(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        if method == "GET" or (more.get("params") or {}).get("dryRun"):
+            return await super()._send(method, path, body, **more)
+        type(self).dies_at -= 1
+        if self.dies_at == 0 and not self.applied:
+            raise Killed
+        answer = await super()._send(method, path, body, **more)
+        if self.dies_at == 0:
+            raise Killed
+        return answer
+
+
+class Trusting:
+    """Approvals can be trusted, unless the test says otherwise."""
+
+    def __init__(self) -> None:
+        self.why_not = ""
+
+    async def problem(self, incident: Incident | None = None, plan_hash: str = "") -> str:
+        return self.why_not
+
+
+@dataclass
+class World:
+    """The engine and everything around it."""
+
+    api: FakeApiserver
+    client: kube.Kube
+    targets: Targets = field(default_factory=Targets)
+    trust: Trusting = field(default_factory=Trusting)
+    now: datetime = START
+
+    def engine(self, client: kube.Kube | None = None) -> Visits:
+        """A process that has just started: it remembers nothing."""
+        chosen = client or self.client
+        revisions = Revisions(chosen)
+        actions = dict.fromkeys(("sqlQuery", "sqlExecute", "job", "http", "scale"), self.targets)
+        acts = Acts(actions, Redactor(), lambda: self.now)
+        self._started = getattr(self, "_started", 0) + 1
+        return Visits(
+            State(chosen, f"process-{self._started}", pauses=(0.0, 0.0)),
+            chosen,
+            Runbooks(chosen, revisions),
+            acts,
+            Question(acts, self.trust, lambda: "nonce"),
+            Echoes(),
+            EngineMetrics(CollectorRegistry()),
+            "test",
+        )
+
+    def incident(self) -> Incident:
+        return Incident.model_validate(self.api.object(paths.incidents(*INCIDENT)))
+
+    def state(self, step: str) -> str:
+        return next(record.state.value for record in self.incident().status.steps if record.name == step)
+
+    async def annotate(self, verb: str, value: str) -> None:
+        patch = {"metadata": {"annotations": {f"incidents.dev/{verb}": value}}}
+        await self.client.merge_patch(paths.incidents(*INCIDENT), patch)
+
+    async def approve(self, by: str = "alice@example.com") -> None:
+        pending = self.incident().status.pending_approval
+        assert pending is not None
+        await self.annotate("approve", f"{pending.plan_hash[:12]} {by}")
+
+    async def resolve_alert(self) -> None:
+        body = self.api.object(paths.incidents(*INCIDENT))
+        alerts = [{**alert, "status": "resolved"} for alert in body["spec"]["alerts"]]
+        await self.client.merge_patch(paths.incidents(*INCIDENT), {"spec": {"alerts": alerts}})
+
+    def later(self, **of: float) -> None:
+        self.now += timedelta(**of)
+
+    def status_writes(self) -> int:
+        return len([one for one in self.api.writes if one.path.endswith("/status")])
+
+
+@asynccontextmanager
+async def world(runbook: str) -> AsyncIterator[World]:
+    """A world in which an alert has just become an Incident."""
+    async with FakeApiserver() as api, kube.Kube(api.access()) as client:
+        for connection in ("read", "write", "api"):
+            kind = "http" if connection == "api" else "postgres"
+            api.put(_named("Connection", connection, {"type": kind}))
+        api.put(_named("Runbook", "pack", yaml.safe_load(runbook)))
+        alert = {"id": "a1", "startsAt": "2025-10-21T00:30:00Z", "status": "firing"}
+        labels = {"alertname": "PackFailed", "pack_date": "2025-10-21"}
+        spec = {"runbookRef": {"name": "pack"}, "severity": "P1", "commonLabels": labels, "alerts": [alert]}
+        api.put(_named("Incident", INCIDENT.name, spec))
+        yield World(api, client)
+
+
+def _named(kind: str, name: str, spec: object) -> dict[str, Any]:
+    return {
+        "apiVersion": "incidents.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": "prod"},
+        "spec": spec,
+    }

@@ -1,0 +1,289 @@
+"""The http action against real servers: what is sent, what is refused, and what a lost reply means."""
+
+import json
+import socket
+
+import pytest
+from aiohttp import web
+from http_calls import FakeConnections, answering, call, endpoint, listening, request
+
+from incident_operator.actions.http import Http
+from incident_operator.actions.protocol import PreviewError
+from incident_operator.clients.connections import EndpointError
+from incident_operator.core.outcomes import Failed, Pending, Succeeded, Unknown
+
+TOKEN = "s3cr3t/t0ken+=="
+READ = request("POST", "/execute", safe=True, json={"a": 1})
+KEYED = request("POST", "/pay", json={"a": 1}, idempotencyKey="Idempotency-Key")
+UNKEYED = request("POST", "/send")
+
+
+def action(url: str, secret: dict[str, str] | None = None) -> Http:
+    return Http(FakeConnections(endpoint(url, secret)))
+
+
+async def test_a_reply_is_status_headers_body_and_json(service):
+    outcome = await action(service.url).run(call(request(path="/status")))
+
+    assert isinstance(outcome, Succeeded)
+    assert outcome.summary == "GET /status: 200"
+    assert outcome.result["status"] == 200
+    assert outcome.result["json"] == {"ok": True}
+    assert outcome.result["body"] == '{"ok": true}'
+    assert outcome.result["headers"]["content-type"] == "application/json; charset=utf-8"
+    assert outcome.result["truncated"] is False
+
+
+async def test_a_request_goes_below_the_connections_url_with_its_query_and_body(service):
+    spec = request("PUT", "/a%2Fb/c d", query={"q": "x&y=1 ☃", "n": 3, "flag": True, "many": ["1", 2], "none": None},
+                   json={"k": [1]}, headers={"X-Trace": "1"})  # fmt: skip
+    await action(f"{service.url}/base/").run(call(spec))
+
+    seen = service.seen[0]
+    assert seen.raw_path.partition("?")[0] == "/base/a%2Fb/c%20d"
+    assert list(seen.query.items()) == [("q", "x&y=1 ☃"), ("n", "3"), ("flag", "true"), ("many", "1"), ("many", "2")]
+    assert json.loads(service.bodies[0]) == {"k": [1]}
+    assert seen.headers["Content-Type"] == "application/json"
+    assert seen.headers["X-Trace"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("secret", "header"),
+    [
+        ({"token": f"{TOKEN}\n"}, f"Bearer {TOKEN}"),
+        ({"username": "ann", "password": "pä:ss"}, "Basic YW5uOnDDpDpzcw=="),
+        ({}, None),
+    ],
+)
+async def test_credentials_come_from_the_secret(service, secret, header):
+    await action(service.url, secret).run(call(request()))
+    assert service.seen[0].headers.get("Authorization") == header
+
+
+async def test_the_idempotency_header_carries_the_step_key(service):
+    await action(service.url).run(call(KEYED))
+    assert service.seen[0].headers["Idempotency-Key"] == "key-1"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_an_answer_and_not_followed(service, status):
+    service.answer = web.Response(status=status, headers={"Location": f"{service.url}/elsewhere"})
+    outcome = await action(service.url).run(call(request()))
+
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result["status"] == status
+    assert len(service.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("//evil.example/x", "one slash"),
+        ("/\\evil.example", "one slash"),
+        ("/a/../admin", ".. segment"),
+        ("/a/%2e%2E/admin", ".. segment"),
+        ("/a/..%2Fadmin", ".. segment"),
+        ("/a/%252e%252e/admin", ".. segment"),
+        ("/a/..\\admin", ".. segment"),
+        ("/./a", ".. segment"),
+        ("/a?b=c", "goes into query"),
+        ("/a#b", "goes into query"),
+        ("/a%0d%0aX: y", "control character"),
+        ("/a\nb", "control character"),
+        ("/\ud800", "UTF-8"),
+    ],
+)
+async def test_a_path_that_could_lead_elsewhere_is_refused(service, path, says):
+    spec = request().model_copy(update={"path": path})
+    outcome = await action(service.url).run(call(spec))
+
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "BadRequest"
+    assert says in outcome.message
+    assert not outcome.retryable
+    assert service.seen == []
+    with pytest.raises(PreviewError, match="execute: "):
+        await action(service.url).preview(call(spec))
+
+
+async def test_an_absolute_url_is_no_path(service):
+    outcome = await action(service.url).run(call(request().model_copy(update={"path": "http://evil.example/"})))
+    assert isinstance(outcome, Failed)
+    assert service.seen == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        (request(headers={"Authorization": "Bearer x"}), "headers.Authorization: is not for a step to set"),
+        (request(headers={"host": "evil"}), "headers.host: is not for a step to set"),
+        (request(headers={"Cookie": "a=b"}), "headers.Cookie: is not for a step to set"),
+        (request(headers={"X\r\nY": "z"}), "is not a header name"),
+        (request(headers={"X": "a\r\nY: z"}), "headers.X: holds a control character"),
+        (request("POST", idempotencyKey="Host"), "headers.Host: is not for a step to set"),
+        (request(query={"a": {"b": 1}}), "query.a: an object"),
+        (request("POST", json={}, body="x"), "either json or body"),
+        (request("POST", json={"a": 2**70}), "cannot be written"),
+        (request("POST", json="\ud800"), "cannot be written"),
+    ],
+)
+async def test_what_cannot_be_sent_is_told_before_anything_is_sent(service, spec, says):
+    outcome = await action(service.url).run(call(spec))
+    assert isinstance(outcome, Failed)
+    assert says in outcome.message
+    assert service.seen == []
+
+
+@pytest.mark.parametrize("size", [192 * 1024 + 1, 5_000_000])
+async def test_a_long_body_is_cut_and_is_no_json(service, size):
+    service.answer = web.Response(text=json.dumps("x" * size), content_type="application/json")
+    outcome = await action(service.url).run(call(request()))
+
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result["truncated"]
+    assert outcome.result["json"] is None
+    assert 100_000 < len(json.dumps(outcome.result)) < 256 * 1024
+
+
+async def test_a_body_of_control_characters_does_not_grow_past_the_limit(service):
+    service.answer = web.Response(body=b"\x01" * 190_000)
+    outcome = await action(service.url).run(call(request()))
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result["truncated"]
+    assert len(json.dumps(outcome.result)) < 256 * 1024
+
+
+async def test_odd_bodies_and_headers_become_plain_json(service):
+    service.answer = web.Response(body=b"\xff\xfe{", headers={"Set-Cookie": "session=1", "X-Odd": "ok"})
+    outcome = await action(service.url).run(call(request()))
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result["body"] == "\ufffd\ufffd{"
+    assert outcome.result["json"] is None
+    assert "set-cookie" not in outcome.result["headers"]
+    json.dumps(outcome.result, allow_nan=False)
+
+
+@pytest.mark.parametrize("status", [200, 404, 503])
+async def test_for_a_read_every_status_is_an_answer(service, status):
+    service.answer = web.json_response({"detail": "Pricing pack warming in progress"}, status=status)
+    outcome = await action(service.url).run(call(READ))
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result["status"] == status
+
+
+STATUSES = {
+    200: (Succeeded, Succeeded),
+    201: (Succeeded, Succeeded),
+    302: (Pending, Unknown),
+    307: (Failed, Failed),
+    400: (Failed, Failed),
+    403: (Failed, Failed),
+    409: (Pending, Failed),
+    429: (Pending, Failed),
+    500: (Pending, Unknown),
+    503: (Pending, Unknown),
+}
+
+
+@pytest.mark.parametrize(("status", "kinds"), STATUSES.items())
+async def test_for_an_effect_the_status_says_what_became_of_it(service, status, kinds):
+    service.answer = web.Response(status=status)
+    keyed = await action(service.url).run(call(KEYED))
+    unkeyed = await action(service.url).run(call(UNKEYED))
+    assert (type(keyed), type(unkeyed)) == kinds
+
+
+def _unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+LOST = {
+    "closed without a reply": answering(b""),
+    "closed in the middle of the status": answering(b"HTTP/1.1 20"),
+    "nonsense": answering(b"SSH-2.0-OpenSSH\r\n\r\n"),
+    "never answered": answering(b"", then_hang=True),
+}
+
+
+@pytest.mark.parametrize("serve", LOST.values(), ids=LOST.keys())
+async def test_a_lost_reply_is_a_failed_read_a_pending_keyed_call_and_an_unknown_effect(serve):
+    async with listening(serve) as port:
+        made = action(f"http://127.0.0.1:{port}")
+        read, keyed, unkeyed = [await made.run(call(spec, timeout=0.5)) for spec in (READ, KEYED, UNKEYED)]
+
+    assert isinstance(read, Failed)
+    assert (read.reason, read.retryable) == ("ConnectionFailed", True)
+    assert isinstance(keyed, Pending)
+    assert isinstance(unkeyed, Unknown)
+    assert "the request was sent, so it may have been carried out" in unkeyed.message
+
+
+@pytest.mark.parametrize("url", [f"http://127.0.0.1:{_unused_port()}", "http://no-such-host.invalid"])
+async def test_a_request_that_was_never_sent_certainly_had_no_effect(url):
+    unkeyed = await action(url).run(call(UNKEYED))
+    keyed = await action(url).run(call(KEYED))
+
+    assert isinstance(unkeyed, Failed)
+    assert (unkeyed.reason, unkeyed.retryable) == ("ConnectionFailed", True)
+    # an earlier try under the same key may have got through
+    assert isinstance(keyed, Pending)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "POST"])
+async def test_a_broken_connection_is_never_answered_by_sending_again(method):
+    seen: list[bytes] = []
+    async with listening(answering(b"", seen=seen)) as port:
+        outcome = await action(f"http://127.0.0.1:{port}").run(call(request(method)))
+    assert isinstance(outcome, Unknown)
+    assert len(seen) == 1
+
+
+async def test_a_body_that_breaks_off_is_an_answer_all_the_same():
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"
+    for hang in (False, True):
+        async with listening(answering(head, then_hang=hang)) as port:
+            outcome = await action(f"http://127.0.0.1:{port}").run(call(UNKEYED, timeout=0.5))
+        assert isinstance(outcome, Succeeded)
+        assert outcome.result["status"] == 200
+        assert outcome.result["truncated"]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://169.254.169.254", "http://[fe80::1]", "http://[::ffff:169.254.169.254]", "http://[fd00:ec2::254]"]
+)
+async def test_no_connection_leads_to_a_metadata_service(url):
+    outcome = await action(url).run(call(UNKEYED))
+    assert isinstance(outcome, Failed)
+    assert "no Connection may lead there" in outcome.message
+
+
+async def test_secrets_stay_out_of_messages(service):
+    secret = {"token": TOKEN}
+    outcome = await action(f"http://{TOKEN.replace('/', '').strip('=')}.invalid", secret).run(call(request()))
+    assert isinstance(outcome, Failed)
+    bad = await action("https://127.0.0.1:1", {"ca.crt": "nonsense", **secret}).run(call(request()))
+    assert isinstance(bad, Failed)
+    assert bad.message == "the Secret's ca.crt is not a PEM certificate"
+    assert TOKEN not in repr((outcome, bad))
+
+
+async def test_a_connection_of_another_type_is_refused():
+    outcome = await Http(FakeConnections(endpoint("http://x", kind="prometheus"))).run(call(request()))
+    assert isinstance(outcome, Failed)
+    assert outcome.message == 'Connection "api" is of type prometheus, not http'
+
+
+@pytest.mark.parametrize(("spec", "kind"), [(READ, Failed), (KEYED, Pending), (UNKEYED, Failed)])
+async def test_an_apiserver_that_does_not_answer_keeps_a_keyed_call_pending(spec, kind):
+    down = EndpointError("ConnectionFailed", "cannot read Connection api")
+    assert isinstance(await Http(FakeConnections(down)).run(call(spec)), kind)
+
+
+async def test_the_preview_shows_the_request_and_no_credentials(service):
+    preview = await action(service.url, {"token": TOKEN}).preview(call(KEYED))
+    assert preview.do == f"POST {service.url}/pay"
+    assert preview.details["json"] == {"a": 1}
+    assert TOKEN not in repr(preview)
+    assert service.seen == []

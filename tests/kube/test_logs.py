@@ -1,0 +1,177 @@
+"""`logs`: what Pods wrote, as bounded lines and as typed values."""
+
+import pytest
+
+from incident_operator.actions.logs import Logs
+from incident_operator.api import actions
+from incident_operator.clients.cluster import Cluster
+from incident_operator.core import reasons
+from incident_operator.core.outcomes import Failed, Succeeded
+from kube.calls import ACCOUNT, call
+from kube.fake_apiserver import FakeApiserver
+from kube.fake_faults import Fault
+from kube.manifests import deployment, pod
+
+USER = f"system:serviceaccount:prod:{ACCOUNT}"
+BUILD = "build_pack: prices fetched\nheartbeat\nbuild_pack: ERROR provider polygon 503\n"
+
+
+def of(**spec):
+    return actions.Logs(**({"from": "deployment/web"} | spec))
+
+
+@pytest.fixture
+def logs(cluster: Cluster) -> Logs:
+    return Logs(cluster)
+
+
+@pytest.fixture
+def web(api: FakeApiserver) -> FakeApiserver:
+    api.put(deployment())
+    api.put(pod("web-1"))
+    api.logs["prod", "web-1", "main"] = BUILD
+    return api
+
+
+async def test_a_workloads_pods_are_read_as_the_runbooks_account(web, logs):
+    outcome = await logs.run(call(of()))
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result == {"pods": ["web-1"], "lines": BUILD.splitlines(), "matches": [], "truncated": False}
+    assert outcome.summary == "3 lines of web-1"
+    assert {request.user for request in web.requests} == {USER}
+
+
+async def test_named_groups_of_matching_lines_become_values(web, logs):
+    pattern = r"build_pack: (?P<level>ERROR) provider (?P<provider>\w+) (?P<status>\d+)(?P<more>,.*)?"
+    outcome = await logs.run(call(of(pattern=pattern)))
+    assert outcome.result["matches"] == [{"level": "ERROR", "provider": "polygon", "status": "503"}]
+    assert outcome.summary == "3 lines of web-1, 1 match"
+
+
+async def test_only_the_tail_is_read(web, logs):
+    assert (await logs.run(call(of(tail=1)))).result["lines"] == BUILD.splitlines()[-1:]
+
+
+async def test_since_is_asked_in_whole_seconds(web, logs):
+    await logs.run(call(of(since="1500ms")))
+    assert web.requests[-1].params["sinceSeconds"] == "2"
+
+
+async def test_pods_are_read_by_labels_in_the_order_of_their_names(web, logs):
+    web.put(pod("web-0"))
+    web.put(pod("stranger", labels={"app": "other"}))
+    web.logs["prod", "web-0", "main"] = "zero\n"
+    outcome = await logs.run(call(of(**{"from": None}, selector={"app": "web"})))
+    assert outcome.result["pods"] == ["web-0", "web-1"]
+    assert outcome.result["lines"][0] == "zero"
+
+
+async def test_a_pods_default_container_is_read_unless_one_is_named(web, logs):
+    web.put(
+        pod(
+            "web-1",
+            containers=("proxy", "main", "cron"),
+            annotations={"kubectl.kubernetes.io/default-container": "main"},
+        )
+    )
+    web.logs["prod", "web-1", "cron"] = "tick\n"
+    assert (await logs.run(call(of()))).result["lines"] == BUILD.splitlines()
+    assert (await logs.run(call(of(container="cron")))).result["lines"] == ["tick"]
+
+
+async def test_no_pods_is_an_answer(api, logs):
+    api.put(deployment(replicas=0))
+    outcome = await logs.run(call(of()))
+    assert outcome.result["pods"] == []
+    assert outcome.summary == "no Pods of deployment/web"
+
+
+async def test_a_container_that_has_not_started_wrote_nothing(web, logs):
+    web.put(pod("web-2", containerStatuses=[{"name": "main", "state": {"waiting": {"reason": "ContainerCreating"}}}]))
+    outcome = await logs.run(call(of()))
+    assert outcome.result["pods"] == ["web-1", "web-2"]
+    assert outcome.result["lines"] == BUILD.splitlines()
+    assert "not readable" not in outcome.summary
+
+
+async def test_one_unreadable_pod_is_told_and_the_others_are_read(web, logs):
+    web.put(pod("web-0"))
+    web.inject(Fault.INTERNAL_ERROR, path="/pods/web-0/log")
+    outcome = await logs.run(call(of()))
+    assert outcome.result["lines"] == BUILD.splitlines()
+    assert "; web-0 not readable: injected" in outcome.summary
+
+
+async def test_no_readable_pod_at_all_is_a_failure(web, logs):
+    web.forbid(USER, "get", "pods/log")
+    outcome = await logs.run(call(of()))
+    assert (outcome.reason, outcome.retryable) == (reasons.FORBIDDEN, False)
+    assert 'cannot get resource "pods/log"' in outcome.message
+
+
+async def test_a_long_log_keeps_its_newest_lines_and_says_so(web, logs):
+    web.logs["prod", "web-1", "main"] = "".join(f"{number} {'x' * 1000}\n" for number in range(1000))
+    outcome = await logs.run(call(of(tail=1000)))
+    assert outcome.result["truncated"] is True
+    assert outcome.result["lines"][-1].startswith("999 ")
+    assert sum(len(line) for line in outcome.result["lines"]) < 170_000
+
+
+async def test_a_long_line_is_cut_and_still_matched_as_a_whole(web, logs):
+    web.logs["prod", "web-1", "main"] = "x" * 10_000 + " exit=7\n"
+    outcome = await logs.run(call(of(pattern=r"exit=(?P<code>\d+)")))
+    assert outcome.result["matches"] == [{"code": "7"}]
+    assert outcome.result["lines"][0].endswith("…[cut]")
+    assert outcome.result["truncated"] is True
+
+
+async def test_a_pattern_that_would_take_for_ever_elsewhere_does_not_here(web, logs):
+    web.logs["prod", "web-1", "main"] = "a" * 50_000 + "\n"
+    assert (await logs.run(call(of(pattern=r"(a+)+$b")))).result["matches"] == []
+
+
+async def test_bytes_that_are_no_text_are_still_lines(web, logs):
+    web.logs["prod", "web-1", "main"] = "caf\udce9 \x00 ok\n"
+    assert len((await logs.run(call(of()))).result["lines"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "told"),
+    [
+        (actions.Logs(), reasons.BAD_REQUEST, "either `from` or a selector"),
+        (of(selector={"a": "b"}), reasons.BAD_REQUEST, "either `from` or a selector"),
+        (of(pattern="("), reasons.BAD_REQUEST, "pattern is not a regular expression (RE2): missing )"),
+        (of(**{"from": "deployment/nobody"}), reasons.NOT_FOUND, 'deployments.apps "nobody" not found'),
+    ],
+)
+async def test_what_cannot_be_read_is_refused(web, logs, spec, reason, told):
+    outcome = await logs.run(call(spec))
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == reason
+    assert told in outcome.message
+
+
+async def test_a_workload_that_selects_everything_is_refused(api, logs):
+    made = deployment()
+    made["spec"]["selector"] = {}
+    api.put(made)
+    assert "selects every Pod of prod" in (await logs.run(call(of()))).message
+
+
+async def test_a_selector_of_expressions_is_understood(api, logs):
+    made = deployment()
+    made["spec"]["selector"] = {
+        "matchLabels": {"app": "web"},
+        "matchExpressions": [
+            {"key": "tier", "operator": "In", "values": ["a", "b"]},
+            {"key": "old", "operator": "DoesNotExist"},
+            {"key": "app", "operator": "Exists"},
+        ],
+    }
+    api.put(made)
+    await logs.run(call(of()))
+    assert api.requests[-1].params["labelSelector"] == "app=web,tier in (a,b),!old,app"
+
+
+async def test_a_preview_says_what_is_read(logs):
+    assert (await logs.preview(call(of(tail=50)))).do == "read the last 50 lines of deployment/web in prod"
