@@ -17,7 +17,9 @@ RUN /opt/tools/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --whe
 
 FROM ${BASE_IMAGE}
 COPY --from=build /opt/venv /opt/venv
+# LOGNAME: a library asks who runs this, and the user below has no entry in /etc/passwd.
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    LOGNAME=incident-operator \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532

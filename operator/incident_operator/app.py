@@ -162,6 +162,8 @@ async def _until_told(parts: Parts, settings: Settings) -> None:
             registry=registry,
             settings=handlers.settings(),
             standalone=True,
+            # kopf's own default asks for a login name, which a container's user may lack; its type is not exported
+            identity=settings.instance,  # type: ignore[arg-type]
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
             stop_flag=stop,

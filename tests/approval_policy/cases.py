@@ -16,7 +16,7 @@ OLD_TOKEN = OLD_PLAN[:8]
 Patch = dict[str, Any]
 
 
-def waiting_for_approval(plan: str = PLAN) -> dict[str, Any]:
+def waiting_for_approval(plan: str = PLAN, changed: str = "") -> dict[str, Any]:
     """A status in which a plan waits, and Bob is excluded."""
     pending = {
         "planHash": plan,
@@ -26,6 +26,7 @@ def waiting_for_approval(plan: str = PLAN) -> dict[str, Any]:
         "plan": [{"step": "rebuild", "attempt": 1, "do": "create Job"}],
         "excluded": [BOB],
         "excludedBecause": f"{BOB} last edited the runbook",
+        "changed": changed,
         "approveWith": "kubectl annotate …",
         "rejectWith": "kubectl annotate …",
     }
@@ -38,6 +39,7 @@ def waiting_for_answer(*verbs: str, token: str = "replay/1") -> dict[str, Any]:
 
 
 PLAN_WAITS = waiting_for_approval()
+CHANGED_PLAN_WAITS = waiting_for_approval(changed="mark-fresh: 1 row → 1204 rows\nrebuild: gone")
 OLD_PLAN_WAITS = waiting_for_approval(OLD_PLAN)
 QUESTION_WAITS = waiting_for_answer("retry", "resolve")
 RETRY_WAITS = waiting_for_answer("retry")
@@ -73,6 +75,8 @@ class Case:
     status: dict[str, Any] | None = field(default_factory=lambda: PLAN_WAITS)
     earlier: Earlier | None = None
     spec: dict[str, Any] = field(default_factory=lambda: WITH_RUNBOOK)
+    finalizers: tuple[str, ...] = ()
+    """Finalizers that it has; the case takes them away, or its namespace would stay."""
     part: str | None = None
     """The subresource that is patched."""
 

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -39,11 +40,17 @@ class Ground:
             self._clients[who] = await self._login(who)
         return self._clients[who]
 
-    async def incident(self, status: dict[str, Any] | None, spec: dict[str, Any], labels: dict[str, str]) -> str:
+    async def incident(
+        self,
+        status: dict[str, Any] | None,
+        spec: dict[str, Any],
+        labels: dict[str, str],
+        finalizers: Sequence[str] = (),
+    ) -> str:
         """Create an Incident as the operator does, with that status, and return its name."""
         operator = await self.client(people.OPERATOR)
         name = f"case-{secrets.token_hex(4)}"
-        metadata = {"name": name, "labels": labels}
+        metadata = {"name": name, "labels": labels, "finalizers": list(finalizers)}
         body = {"apiVersion": API_VERSION, "kind": "Incident", "metadata": metadata, "spec": spec}
         await operator.create(paths.incidents(self.namespace), body)
         await self.report(name, status)

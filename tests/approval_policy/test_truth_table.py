@@ -12,6 +12,7 @@ from approval_policy.cases import (
     ALICE_RESOLVED,
     ALICE_RETRIED,
     APPROVE,
+    CHANGED_PLAN_WAITS,
     NEVER_VISITED,
     NOTHING_WAITS,
     OLD_TOKEN,
@@ -57,6 +58,8 @@ APPROVING = [
     Case("no token is no plan", ALICE, answers(APPROVE, f" {ALICE}"), "at least 8 characters"),
     Case("another plan is not approved", ALICE, answers(APPROVE, f"{OLD_TOKEN} {ALICE}"),
          f"the pending plan is {PLAN[:12]}"),
+    Case("what changed since is told", ALICE, answers(APPROVE, f"{OLD_TOKEN} {ALICE}"),
+         "the plan changed (mark-fresh: 1 row → 1204 rows rebuild: gone); you are", status=CHANGED_PLAN_WAITS),
     Case("more than the hash is another plan", ALICE, answers(APPROVE, f"{PLAN}0 {ALICE}"), f"the pending plan is {PLAN[:12]}"),
     Case("nothing to approve, nothing approved", ALICE, answers(APPROVE, f"{TOKEN} {ALICE}"),
          "no plan waits for approval: kubectl describe incident", status=NOTHING_WAITS),
@@ -165,7 +168,9 @@ OWNED_BY_THE_OPERATOR = [
     Case("nobody else adds an owner", MALLORY,
          {"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "u"}]}},
          "ownerReferences of an Incident are the operator's"),
-    Case("the garbage collector changes finalizers", COLLECTOR, {"metadata": {"finalizers": ["example.com/x"]}}),
+    Case("the garbage collector takes a finalizer away", COLLECTOR, {"metadata": {"finalizers": None}},
+         finalizers=("example.com/x",)),
+    Case("the garbage collector takes an owner away", COLLECTOR, {"metadata": {"ownerReferences": None}}),
     Case("the garbage collector does not edit spec", COLLECTOR, {"spec": {"alertsOmitted": 3}},
          "spec of an Incident is the operator's"),
     Case("nobody claims to have opened it", MALLORY, answers(OPENED_BY, ALICE), "never changes"),
@@ -193,7 +198,7 @@ async def test_on_an_incident(ground: Ground, case: Case) -> None:
 
 async def _arrange(ground: Ground, case: Case) -> str:
     status = case.earlier.status if case.earlier else case.status
-    name = await ground.incident(status, case.spec, {GROUP_LABEL: "a1b2c"})
+    name = await ground.incident(status, case.spec, {GROUP_LABEL: "a1b2c"}, case.finalizers)
     if case.earlier:
         earlier = await ground.client(case.earlier.who)
         patch = answers(case.earlier.annotation, case.earlier.value)

@@ -204,6 +204,13 @@ def test_what_a_dead_cluster_left_behind_is_cleared_by_the_next_clone(running, s
     assert list(traces(second.config)) == []
 
 
+def test_a_cluster_whose_directory_was_deleted_under_it_is_made_anew(first):
+    first.must("up")
+    shutil.rmtree(first.config.state, ignore_errors=True)
+    first.must("up")
+    assert "local" in first.kubectl("get", "nodes", "-o", "name")
+
+
 def test_an_up_that_was_killed_half_way_is_finished_by_the_next(first):
     first.must("reset")
     begun = subprocess.Popen(first.command("up"), env=first.environment, stdout=subprocess.DEVNULL)

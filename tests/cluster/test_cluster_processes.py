@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from devcluster import commands, console, dockerfile, files, leftovers, mounts, node, ports, processes, users
+from devcluster import commands, console, dockerfile, files, kernel, leftovers, mounts, node, ports, processes, users
 
 PATH = "/usr/bin:/bin"
 MOUNTINFO = r"""22 1 8:1 / / rw - ext4 /dev/sda rw
@@ -199,3 +199,13 @@ def test_a_node_with_a_taint_is_not_ready_for_pods():
     ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
     assert node.has_ready_condition(ready)
     assert not node.has_ready_condition({**ready, "spec": {"taints": [{"key": "node.kubernetes.io/not-ready"}]}})
+
+
+def test_kernel_settings_are_put_back_only_by_the_last_instance_that_leaves(tmp_path):
+    for instance in ("0", "9"):
+        (tmp_path / instance).mkdir()
+        (tmp_path / instance / "owner.json").write_text("{}")
+    (tmp_path / "3").mkdir()
+    assert kernel.others(tmp_path / "9", tmp_path) == [tmp_path / "0"]
+    (tmp_path / "0" / "owner.json").unlink()
+    assert kernel.others(tmp_path / "9", tmp_path) == []

@@ -189,6 +189,7 @@ STATUSES = {
 async def test_for_an_effect_the_status_says_what_became_of_it(service, status, kinds):
     service.answer = web.Response(status=status)
     keyed = await action(service.url).run(call(KEYED))
+    service.answer = web.Response(status=status)
     unkeyed = await action(service.url).run(call(UNKEYED))
     assert (type(keyed), type(unkeyed)) == kinds
 

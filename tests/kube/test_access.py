@@ -8,8 +8,8 @@ import sys
 import certifi
 import pytest
 
+from crds import live
 from incident_operator.clients import access, kube
-from kube import worlds
 from kube.fake_apiserver import FakeApiserver
 
 
@@ -118,7 +118,7 @@ async def test_a_proxy_is_used(tmp_path):
 
 @pytest.mark.cluster
 async def test_a_client_certificate_identifies_the_caller():
-    async with kube.Kube(await access.load(str(worlds.KUBECONFIG))) as client:
+    async with kube.Kube(await access.load(live.kubeconfig())) as client:
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         answer = await client.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
     assert "system:masters" in answer["status"]["userInfo"]["groups"]

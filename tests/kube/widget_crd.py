@@ -3,8 +3,8 @@
 import asyncio
 from contextlib import suppress
 
+from crds import live
 from incident_operator.clients import access, kube, paths
-from kube.worlds import KUBECONFIG
 
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _ANY = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -31,7 +31,7 @@ _CRD = {
 
 async def install() -> None:
     """Create it, and wait until it is served; an earlier run may still be taking its own away."""
-    async with kube.Kube(await access.load(str(KUBECONFIG))) as client:
+    async with kube.Kube(await access.load(live.kubeconfig())) as client:
         for _ in range(200):
             with suppress(kube.AlreadyExists):
                 await client.create(_CRDS, _CRD)
@@ -44,6 +44,6 @@ async def install() -> None:
 
 async def remove() -> None:
     """Delete it with all its objects."""
-    async with kube.Kube(await access.load(str(KUBECONFIG))) as client:
+    async with kube.Kube(await access.load(live.kubeconfig())) as client:
         with suppress(kube.NotFound):
             await client.delete(f"{_CRDS}/widgets.tests.incidents.dev")

@@ -4,14 +4,13 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
+from crds import live
 from incident_operator.clients import access, kube, paths
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_routes import KINDS
 from kube.fake_store import Kind, Object
 
-KUBECONFIG = Path(__file__).parents[2] / ".cluster" / "kubeconfig"
 WIDGET = Kind("tests.incidents.dev", "v1", "Widget", "widgets", subresources=frozenset({"status"}))
 """A custom kind with a status subresource, like Incidents, but without their schema and policies."""
 
@@ -61,7 +60,7 @@ async def fake() -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def real() -> AsyncIterator[World]:
-    reach = await access.load(str(KUBECONFIG))
+    reach = await access.load(live.kubeconfig())
     namespace = f"kube-test-{secrets.token_hex(4)}"
     async with kube.Kube(reach) as client:
         await client.create(paths.namespaces(), {"metadata": {"name": namespace}})

@@ -135,6 +135,14 @@ async def test_another_groups_incident_of_the_same_name_is_left_alone(world: Wor
     assert len(ids(own)) == 1
 
 
+async def test_an_incident_that_somebody_made_without_a_spec_takes_the_alert_in(world: World):
+    series = grouping.of("prod", "pack", ["pack_date"], {"pack_date": "1"}).series
+    metadata = {"namespace": "prod", "name": series.name(1), "labels": {"incidents.dev/group": series.digest}}
+    world.api.put({"apiVersion": "incidents.dev/v1alpha1", "kind": "Incident", "metadata": metadata})
+    await world.one.take(alert(pack_date="1"))
+    assert ids(world.incident()) == [messages.occurrence_id(alert(pack_date="1"))]
+
+
 async def test_two_replicas_meet_in_one_incident(world: World):
     other = world.another()
     await asyncio.gather(world.one.take(alert(), alert(pod="a")), other.take(alert(pod="b"), alert()))

@@ -40,6 +40,12 @@ def refused(body: bytes) -> str:
     return str(only)
 
 
+def test_a_refusal_repeats_little_of_what_was_sent_and_no_control_characters():
+    reason = malformed(with_alert(status="\x1b" + "x" * 100_000))
+    assert reason.startswith("alerts[0].status: invalid enum value '\ufffdxxx")
+    assert len(reason) < 300
+
+
 def test_a_message_is_read():
     message = messages.read(messages.alert(pod="a"), messages.resolved(pod="b"), truncated=4)
     assert [alert.status for alert in message.alerts] == [AlertStatus.FIRING, AlertStatus.RESOLVED]
@@ -93,11 +99,15 @@ def test_a_message_without_alerts_tells_nothing():
         (with_alert(startsAt="2025-10-21T00:00:00"), "alerts[0].startsAt: expected `datetime` with a timezone"),
         (with_alert(startsAt=1761005412), "alerts[0].startsAt: expected `datetime`, got `int`"),
         (with_alert(annotations="x"), "alerts[0].annotations: expected `object`, got `str`"),
+        (with_alert(status="\ud800"), "alerts[0].status: holds U+D800, which is no text"),
+        (with_alert(startsAt="\udfff"), "alerts[0].startsAt: holds U+DFFF, which is no text"),
+        (changed(version="4\ud800"), "version: holds U+D800, which is no text"),
+        (with_alert(**{"\udc00": 1}), "alerts[0].\\udc00: holds U+DC00, which is no text"),
         (without("labels"), "alerts[0]: object missing required field `labels`"),
         (without("startsAt"), "alerts[0]: object missing required field `startsAt`"),
         (without("status"), "alerts[0]: object missing required field `status`"),
     ],
-    ids=range(36),
+    ids=range(40),
 )
 def test_what_cannot_be_read_is_refused_with_the_field(body, reason):
     assert reason in malformed(body)
@@ -177,11 +187,18 @@ def test_no_bytes_do_anything_but_be_read_or_refused(body):
     survives(body)
 
 
-@settings(max_examples=300)
-@given(any_json, st.sampled_from(FIELDS), st.booleans())
-def test_no_value_in_any_place_does_anything_but_be_read_or_refused(value, field, ascii_only):
-    made = messages.message(messages.alert())
-    (made if field in made else made["alerts"][0])[field] = value
+def in_the_message(field: str, value: object) -> messages.Json:
+    return {**messages.message(messages.alert()), field: value}
+
+
+def in_the_alert(field: str, value: object) -> messages.Json:
+    return messages.message({**messages.alert(), field: value})
+
+
+@settings(max_examples=400)
+@given(st.sampled_from([in_the_message, in_the_alert]), st.sampled_from(FIELDS) | any_text, any_json, st.booleans())
+def test_no_value_in_any_place_does_anything_but_be_read_or_refused(place, field, value, ascii_only):
+    made = place(field, value)
     survives(json.dumps(made, ensure_ascii=ascii_only).encode(errors="surrogatepass"))
 
 

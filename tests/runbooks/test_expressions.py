@@ -1,5 +1,8 @@
 """Expressions: values, unknowns, and what must never crash the process."""
 
+import os
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 
@@ -71,6 +74,11 @@ def test_an_expression_gives_plain_json(source, expected):
         ("!steps.packs.outputs.fresh", "packs failed (connection refused to dawsos-read)"),
         ("steps.packs.outputs.fresh && steps.ok.outputs.n == 1", "packs failed (connection refused to dawsos-read)"),
         ("steps['pause-alerts'].outputs.id == ''", "pause-alerts has not run"),
+        ("steps.ok.outputs.n == 1 && steps.skipped.outputs.n == 1", "skipped was skipped (its condition was false)"),
+        (
+            "steps.packs.outputs.x && steps.skipped.outputs.x",
+            "packs failed (connection refused to dawsos-read) and skipped was skipped (its condition was false)",
+        ),
         ("steps.never.outputs.x", "never has not run"),
         ("steps.ok.outputs.lost == 1", "ok gave no lost (5 rows)"),
         ("steps.skipped.outputs.x == 1", "skipped was skipped (its condition was false)"),
@@ -267,3 +275,25 @@ def test_outputs_take_four_kibibytes_together_and_no_more():
     found = evaluation.outputs(programs, facts(), NOW, {"half": "h" * 3000, "rest": "é" * 1500, "small": 1})
     assert found.values == {"half": "h" * 3000, "small": 1}
     assert found.problems == {"rest": "3002 bytes do not fit: a step's outputs may take 4096 together"}
+
+
+MEMORY_BOMB = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (2 * 1024**3, 2 * 1024**3))
+from runbooks.runbook_texts import NOW, facts
+from incident_operator.core import evaluation, expr
+source = "['aaaaaaaaaa']" + ".map(x, x+x+x+x+x+x+x+x+x+x)" * 12 + ".size()"
+print(evaluation.value(expr.compile_value(source, expr.Scope.STEP), facts(), NOW).why)
+"""
+
+
+def test_an_expression_that_needs_all_memory_is_unknown_where_the_process_has_a_limit():
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY_BOMB],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.startswith("it needs more memory than there is")

@@ -92,10 +92,10 @@ async def test_killed_after_its_commit_the_next_run_finds_it_done(tally, writer,
 
 def _duration(nursery: subprocess.Popen[str], tally: Database) -> float:
     """Seconds that a step takes here and now, so that the kills fall everywhere in it."""
-    begun = time.monotonic()
     with running(nursery, tally, "measured"):
+        begun = time.monotonic()
         _wait_until(tally, "SELECT count(*) FROM tally WHERE key = 'measured'", 2)
-    return time.monotonic() - begun
+        return time.monotonic() - begun
 
 
 def _wait_until(database: Database, question: str, answer: int) -> None:

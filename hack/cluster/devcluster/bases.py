@@ -85,6 +85,9 @@ def _make(base: Base) -> None:
     container = {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": ["/bin/bash"]}
     oci.write_archive(base.archive, base.reference, root.read_bytes(), container)
     root.unlink()
+    for superseded in base.archive.parent.glob(f"base-{base.name}-{'?' * len(base.key)}.tar"):
+        if superseded != base.archive:
+            superseded.unlink()
     say(f"made {base.archive} in {duration(time.monotonic() - began)}")
 
 

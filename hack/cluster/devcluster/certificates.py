@@ -62,6 +62,11 @@ def wanted(config: settings.Settings) -> tuple[Certificate, ...]:
     )
 
 
+def exist(config: settings.Settings) -> bool:
+    """Tell whether the authority is there: without it whatever runs can never be reached again."""
+    return (config.certificates / "ca.crt").exists()
+
+
 def ensure(config: settings.Settings) -> None:
     """Make what is missing. One that was cut off half-way has no .crt, which is written last, and is made again."""
     directory = config.certificates

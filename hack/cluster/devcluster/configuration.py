@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from devcluster import certificates, containerd, files, kubeconfigs, network, settings
+from devcluster import certificates, containerd, files, kernel, kubeconfigs, settings
 
 CLIENTS = ("admin", "controller-manager", "scheduler", "kubelet", "proxy", "coredns")
 
@@ -19,7 +19,7 @@ def ensure(config: settings.Settings) -> None:
         files.write(directory / f"{client}.kubeconfig", _component_kubeconfig(config, client), 0o600)
     files.write(directory / "audit-policy.json", _json(audit_policy()))
     files.write(directory / "kubelet.json", _json(kubelet(config)))
-    files.write(directory / "proxy.json", _json(proxy(config, has_bridge_netfilter=network.has_bridge_netfilter())))
+    files.write(directory / "proxy.json", _json(proxy(config, has_bridge_netfilter=kernel.has_bridge_netfilter())))
     files.write(directory / "Corefile", corefile(config))
     files.write(directory / "resolv.conf", f"nameserver {config.bridge_address}\n")
     files.write(directory / "containerd.toml", containerd.configuration(config, containerd.snapshotter(config)))

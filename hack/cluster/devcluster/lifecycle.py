@@ -10,11 +10,13 @@ from pathlib import Path
 from devcluster import (
     api,
     binary,
+    certificates,
     commands,
     components,
     configuration,
     containerd,
     files,
+    kernel,
     leftovers,
     network,
     node,
@@ -33,6 +35,8 @@ FOUNDATION = ("etcd", "containerd", "kube-apiserver")
 
 def start(config: settings.Settings, built: Path) -> None:
     """Start what does not run, and return when a pod could be created. built is the directory of the Go binary."""
+    if not certificates.exist(config):
+        stop(config)  # what may still run trusts an authority that is gone
     _prepare(config, built)
     parts = components.in_order(config, built)
     no_container_before = _drop_dead_containers(config, parts)
@@ -56,6 +60,7 @@ def stop(config: settings.Settings) -> None:
         processes.stop(components.process_of(config, part), grace=part.grace)
     _end_containers(config)
     network.remove(config)
+    kernel.restore(config.runtime)
     shutil.rmtree(config.runtime, ignore_errors=True)
 
 
@@ -63,6 +68,7 @@ def _prepare(config: settings.Settings, built: Path) -> None:
     config.state.mkdir(parents=True, exist_ok=True)
     files.write(config.state / ".gitignore", "*\n")
     ownership.claim(config.runtime, config.clone)
+    kernel.prepare()
     network.ensure(config)
     configuration.ensure(config)
     binary.link(built, config.programs)

@@ -19,7 +19,7 @@ def install(cluster: Cluster) -> str:
     existed = cluster.get("deployment", RELEASE, "-n", NAMESPACE) is not None
     repository, _, tag = IMAGE.partition(":")
     values = f"namespaces={{{manifests.NAMESPACE}}},image.repository={repository},image.tag={tag}"
-    options = ("--namespace", NAMESPACE, "--create-namespace", "--take-ownership", "--set", values)
+    options = ("--namespace", NAMESPACE, "--create-namespace", "--take-ownership", "--force-conflicts", "--set", values)
     cluster.helm("upgrade", "--install", RELEASE, str(REPOSITORY / "charts" / "incident-operator"), *options)
     if existed:  # its image may be newer under the same name
         cluster.kubectl("rollout", "restart", f"deployment/{RELEASE}", "-n", NAMESPACE)

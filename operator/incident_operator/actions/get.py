@@ -1,4 +1,7 @@
-"""`get`: reads Kubernetes objects of the Incident's namespace (effect: read). Never Secrets."""
+"""`get`: reads Kubernetes objects of the Incident's namespace (effect: read). Never Secrets.
+
+The account needs: get (by name) or list (by selector) on the kind.
+"""
 
 from collections.abc import Mapping
 

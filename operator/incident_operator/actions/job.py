@@ -1,6 +1,7 @@
 """`job`: runs a Job to its end, once per step key (effect: k8s-create).
 
 The Job's name comes from the step key, so a second create meets the first one; nothing is watched, it is asked for.
+The account needs: get and create on jobs, list on pods, get on pods/log, and get on the workload it runs from.
 """
 
 import hashlib

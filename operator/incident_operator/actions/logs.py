@@ -1,4 +1,7 @@
-"""`logs`: reads what Pods wrote, and turns lines into typed values by a pattern (effect: read)."""
+"""`logs`: reads what Pods wrote, and turns lines into typed values by a pattern (effect: read).
+
+The account needs: list on pods, get on pods/log, and get on the workload that is named.
+"""
 
 import asyncio
 import math

@@ -1,6 +1,7 @@
 """`scale`: sets a workload's replicas once per step key, and takes that back (effect: k8s-patch).
 
 Replicas and mark change in one patch that tests uid and resourceVersion, so either both happened or neither did.
+The account needs: get and patch on the workload, list on horizontalpodautoscalers.
 """
 
 from collections.abc import Mapping, Sequence

@@ -45,7 +45,11 @@ class Account:
 
     async def kind(self, api_version: str, kind: str) -> ServedKind:
         """Return how a kind is served; `api_errors.NotFound` where it is not."""
-        return await self.discovery.find(api_version, kind)
+        try:
+            async with asyncio.timeout(self.timeout):
+                return await self.discovery.find(api_version, kind)
+        except TimeoutError as error:
+            raise api_errors.unreachable(error) from error
 
     async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Json:
         """Return the object (or the page of a list) at a path."""

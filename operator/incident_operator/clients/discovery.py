@@ -17,7 +17,6 @@ from kubernetes.aio.dynamic.exceptions import ResourceNotFoundError, ResourceNot
 from incident_operator.clients import access as accesses
 from incident_operator.clients import api_errors, paths
 
-_TIMEOUT = 10.0
 _API_VERSION = re.compile(r"([a-z0-9.-]+/)?v[a-z0-9]+")
 _NOWHERE = f"{os.devnull}/unused"
 """A path that cannot exist: the library insists on looking for a cache file."""
@@ -56,18 +55,17 @@ class Discovery:
         """Return how a kind is served. Raises `api_errors.NotFound`, or what else the apiserver answers."""
         if not _API_VERSION.fullmatch(api_version):
             raise _unknown(api_version, kind)
-        async with self._lock:
-            try:
-                async with asyncio.timeout(_TIMEOUT):
-                    found = await self._search(api_version, kind)
-            except (ResourceNotFoundError, ResourceNotUniqueError) as error:
-                raise _unknown(api_version, kind) from error
-            except ApiException as error:
-                raise api_errors.of_answer(error.status, (error.body or "").encode()) from error
-            except accesses.AccessError as error:
-                raise api_errors.Unavailable(0, "Unauthenticated", str(error), sent=False) from error
-            except (aiohttp.ClientError, OSError) as error:
-                raise api_errors.unreachable(error) from error
+        try:
+            async with self._lock:
+                found = await self._search(api_version, kind)
+        except (ResourceNotFoundError, ResourceNotUniqueError) as error:
+            raise _unknown(api_version, kind) from error
+        except ApiException as error:
+            raise api_errors.of_answer(error.status, (error.body or "").encode()) from error
+        except accesses.AccessError as error:
+            raise api_errors.Unavailable(0, "Unauthenticated", str(error), sent=False) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise api_errors.unreachable(error) from error
         return ServedKind(f"/{found.prefix}/{found.group_version}", found.name, found.namespaced)
 
     async def _search(self, api_version: str, kind: str) -> Any:

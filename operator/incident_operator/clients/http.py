@@ -1,6 +1,8 @@
 """Sends one HTTP request, once, and reads a bounded reply. Follows no redirect, keeps no cookie, repeats nothing."""
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
 from collections.abc import Mapping
@@ -133,5 +135,7 @@ def _origin(request: Request) -> str:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
-        return error.os_error.strerror or str(error.os_error)
+        number = error.os_error.errno
+        # asyncio words its errors differently for each address family
+        return os.strerror(number) if number in errno.errorcode else error.os_error.strerror or str(error.os_error)
     return str(error) or type(error).__name__

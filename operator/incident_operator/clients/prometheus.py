@@ -11,15 +11,15 @@ from typing import Any
 
 import requests
 from prometheus_api_client import PrometheusConnect
-from prometheus_api_client.exceptions import PrometheusApiClientException
 
 from incident_operator.clients import http_requests, prometheus_lines, redaction
 from incident_operator.clients.connections import Endpoint
-from incident_operator.clients.prometheus_lines import Lines
+from incident_operator.clients.prometheus_lines import Lines, RefusedError
 
 CONNECT_SECONDS = 5.0
 THREADS = 4
 """Queries under way at one time."""
+_NONSENSE = "the answer is not that of a Prometheus query API"
 _PLACEHOLDER = re.compile(r"%\(([A-Za-z_][A-Za-z0-9_]*)\)s")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -86,16 +86,15 @@ def _ask(endpoint: Endpoint, query: str, seconds: float, lines: Lines) -> list[S
     try:
         with tempfile.NamedTemporaryFile("w", suffix=".crt") as trust:
             return _samples(_result(endpoint, query, seconds, lines, trust))
-    except PrometheusApiClientException as error:
-        raise PromqlError(redaction.without(endpoint.secret, _refusal(error)), answered=True) from None
+    except RefusedError as error:
+        raise PromqlError(redaction.without(endpoint.secret, str(error)), answered=True) from None
+    except (requests.JSONDecodeError, LookupError, TypeError):
+        raise PromqlError(f"{_url(endpoint)}: {_NONSENSE}", answered=True) from None
     except (requests.RequestException, OSError) as error:
-        raise PromqlError(
-            redaction.without(endpoint.secret, f"{_url(endpoint)}: {_reason(error)}"), answered=False
-        ) from None
-    except (LookupError, TypeError, ValueError):
-        raise PromqlError(
-            f"{_url(endpoint)}: the answer is not that of a Prometheus query API", answered=True
-        ) from None
+        message = redaction.without(endpoint.secret, f"{_url(endpoint)}: {_reason(error)}")
+        raise PromqlError(message, answered=False) from None
+    except ValueError:
+        raise PromqlError(f"{_url(endpoint)}: {_NONSENSE}", answered=True) from None
 
 
 def _result(endpoint: Endpoint, query: str, seconds: float, lines: Lines, trust: Any) -> Any:
@@ -103,7 +102,7 @@ def _result(endpoint: Endpoint, query: str, seconds: float, lines: Lines, trust:
     with requests.Session() as session:
         session.trust_env = False
         session.max_redirects = 0
-        session.hooks["response"].append(prometheus_lines.bounded)
+        session.hooks["response"].append(prometheus_lines.checked)
         if "ca.crt" in endpoint.secret:
             trust.write(endpoint.secret["ca.crt"])
             trust.flush()
@@ -132,19 +131,8 @@ def _number(text: str) -> float | str:
     return number if math.isfinite(number) else str(text)
 
 
-def _refusal(error: Exception) -> str:
-    found = re.search(r'"error"\s*:\s*"((?:[^"\\]|\\.)*)"', str(error))
-    status = re.search(r"HTTP Status Code (\d+)", str(error))
-    said = found.group(1).replace('\\"', '"') if found else "no reason given"
-    return f"Prometheus answered {status.group(1) if status else 'an error'}: {said[:500]}"
-
-
 def _reason(error: Exception) -> str:
-    if isinstance(error, requests.TooManyRedirects):
-        return "it redirects; redirects are not followed, so correct the Connection's url"
-    if isinstance(error, requests.ConnectionError):
-        return _innermost(error)
-    return str(error)
+    return _innermost(error) if isinstance(error, requests.ConnectionError) else str(error)
 
 
 def _innermost(error: BaseException) -> str:

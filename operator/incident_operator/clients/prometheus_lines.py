@@ -11,12 +11,17 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from incident_operator.clients import addresses
 
+REASON_CHARACTERS = 500
 REPLY_BYTES = 8 * 1024 * 1024
 """Of one reply, unpacked."""
 
 
 class ReplyTooLargeError(requests.RequestException):
     """The reply is longer than `REPLY_BYTES`."""
+
+
+class RefusedError(requests.RequestException):
+    """Prometheus answered, but not with a result; the message is its own."""
 
 
 class Lines:
@@ -97,7 +102,18 @@ class _Bounded:
             yield chunk
 
 
-def bounded(response: requests.Response, *_: Any, **__: Any) -> requests.Response:
-    """Limit what is read of a reply; a hook for a requests session."""
+def checked(response: requests.Response, *_: Any, **__: Any) -> requests.Response:
+    """Limit what is read of a reply, and tell a refusal in the server's words; a hook for a requests session."""
     response.raw = _Bounded(response.raw)
+    if response.is_redirect:
+        raise RefusedError("it redirects; redirects are not followed, so correct the Connection's url")
+    if response.status_code != requests.codes.ok:
+        raise RefusedError(f"Prometheus answered {response.status_code}: {_reason(response)}")
     return response
+
+
+def _reason(response: requests.Response) -> str:
+    try:
+        return str(response.json()["error"])[:REASON_CHARACTERS]
+    except (ValueError, LookupError, TypeError):
+        return "no reason given"

@@ -10,17 +10,18 @@ from incident_operator.api.incident import (
     PendingAnswer,
     PendingApproval,
     Phase,
+    StepRecord,
     StepState,
     UndoState,
 )
 from incident_operator.api.runbook import Stage
-from incident_operator.core import approval, keys, limits, reasons, status
+from incident_operator.core import approval, keys, limits, reasons, status, storable
 from incident_operator.core.decisions import Decision, Transition, Wait
-from incident_operator.core.retrying import reset_for_retry, retry_question
+from incident_operator.core.effects import Effect
+from incident_operator.core.retrying import DONE, NOT_DONE, reset_for_retry, retry_question
 from incident_operator.core.view import View, is_undo
 
 ABORT_TOKEN = "now"  # noqa: S105
-DONE, NOT_DONE = "done", "not-done"
 SLACK = timedelta(minutes=5)
 """How long an approval outlives the running time of its own steps."""
 
@@ -33,8 +34,11 @@ def aborted(view: View) -> Decision | None:
     current = approval.withdraw(view.status, f"aborted by {found.by}", view.now)
     current = approval.end_active(current, ApprovalState.VOIDED, f"aborted by {found.by}")
     current = status.handled(current, Verb.ABORT.value, found.token, found.by, view.now)
-    unfinished = [r.name for r in current.steps if r.state not in status.FINISHED]
-    current = status.skip(current, unfinished, reasons.ABORTED, f"aborted by {found.by}")
+    # an effect whose fate nobody knows is never told as one that did not happen
+    unclear = [record.name for record in current.steps if _is_unclear(record)]
+    unbegun = [r.name for r in current.steps if r.state not in status.FINISHED and r.name not in unclear]
+    current = status.skip(current, unbegun, reasons.ABORTED, f"aborted by {found.by}")
+    current = status.mark(current, unclear, StepState.UNKNOWN, reasons.ABORTED)
     message = f"Aborted by {found.by}; nothing more is done. {_left_changed(current)}"
     return Transition(status.halt(current, reasons.ABORTED, message, phase=Phase.FAILED))
 
@@ -69,12 +73,11 @@ def rejected(view: View) -> Decision | None:
     if pending is None or found is None or not approval.answers_plan(found, pending):
         return None
     current = status.acknowledged(approval.reject(view.status, found.by, view.now), view.now)
-    current = status.mark(current, pending.steps, StepState.REJECTED, reasons.REJECTED)
-    if _on_reject(view, pending) == "skip":
-        return Transition(status.skip(current, pending.steps, reasons.REJECTED, f"rejected by {found.by}"))
-    question = retry_question(view, current, pending.steps[0])
-    message = f"{found.by} rejected the plan ({', '.join(pending.steps)}); nothing of it was done. Ask again: {question.answer_with[0]}"
-    return Transition(status.halt(current, reasons.REJECTED, message, question))
+    summary = storable.text(f"rejected by {found.by}", status.SUMMARY_LIMIT)
+    for name in pending.steps:
+        current = status.update(current, name, state=StepState.REJECTED, reason=reasons.REJECTED, summary=summary)
+    skipped = [name for name in pending.steps if _on_reject(view, name) == "skip"]
+    return Transition(status.skip(current, skipped, reasons.REJECTED, f"rejected by {found.by}"))
 
 
 def expired(view: View) -> Decision | None:
@@ -103,27 +106,41 @@ def approved(view: View) -> Decision | None:
     return Transition(status.acknowledged(current, view.now))
 
 
+def abort_command(view: View) -> str:
+    """Return the line that closes the Incident for good."""
+    meta = view.incident.metadata
+    return approval.command(meta.namespace, meta.name, Verb.ABORT, ABORT_TOKEN)
+
+
 def _question(view: View, verb: AnswerVerb) -> PendingAnswer | None:
     question = view.status.pending_answer
     return question if question is not None and verb in question.verbs else None
 
 
 def _believe(view: View, current: IncidentStatus, name: str, happened: bool, by: str) -> IncidentStatus:
-    if not happened:
-        return status.reset(current, [name])
     record = status.find(current, name)
-    undoable = record is not None and record.stage is not Stage.RESTORE and view.step(record).undo is not None
-    undo = UndoState.PENDING if undoable else None
-    if record is not None and is_undo(record):
+    if record is None:
+        return current
+    undo = is_undo(record)
+    if not happened:
+        return reset_for_retry(current, name) if undo else status.reset(current, [name])
+    if undo:
         step = name.removeprefix(keys.UNDO_PREFIX)
-        current = status.update(current, step, state=StepState.UNDONE, undo=UndoState.DONE)
+        current = status.undo_told(current, step, StepState.UNDONE, UndoState.DONE)
+    temporary = record.stage is Stage.MITIGATE and view.step(record).undo is not None
     return status.update(
-        current, name, state=StepState.SUCCEEDED, summary=f"done, says {by}", undo=undo, finished_at=view.now
+        current,
+        name,
+        state=StepState.SUCCEEDED,
+        reason="",
+        summary=storable.text(f"done, says {by}", status.SUMMARY_LIMIT),
+        undo=UndoState.PENDING if temporary else None,
+        finished_at=view.now,
     )
 
 
-def _on_reject(view: View, pending: PendingApproval) -> str:
-    policy = view.compiled.steps[pending.steps[0]].step.approval
+def _on_reject(view: View, name: str) -> str:
+    policy = view.compiled.steps[name].step.approval
     return policy.on_reject if policy is not None else "stop"
 
 
@@ -133,5 +150,15 @@ def _valid_for(view: View, pending: PendingApproval) -> timedelta:
 
 
 def _left_changed(current: IncidentStatus) -> str:
-    left = [record.name for record in current.steps if record.undo is UndoState.PENDING]
-    return f"Still in place, not undone: {', '.join(left)}." if left else "Nothing temporary is left in place."
+    left = [record.name for record in current.steps if record.undo in {UndoState.PENDING, UndoState.FAILED}]
+    unclear = [record.name for record in current.steps if record.state is StepState.UNKNOWN]
+    told = [
+        f"Still in place, not undone: {', '.join(left)}." if left else "",
+        f"May or may not have happened: {', '.join(unclear)}." if unclear else "",
+    ]
+    return " ".join(filter(None, told)) or "Nothing temporary is left in place."
+
+
+def _is_unclear(record: StepRecord) -> bool:
+    running = record.state is StepState.RUNNING and record.effect != Effect.READ
+    return running or record.state is StepState.UNKNOWN

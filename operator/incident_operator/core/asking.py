@@ -4,7 +4,7 @@ from incident_operator.api.incident import ApprovalState, IncidentStatus, StepRe
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, dependencies, evaluation, facts
 from incident_operator.core.compiled import CompiledStep
-from incident_operator.core.decisions import Ask, Decision, Run
+from incident_operator.core.decisions import Ask, Decision, Run, Transition
 from incident_operator.core.effects import Effect
 from incident_operator.core.view import View, is_undo, next_run
 
@@ -21,6 +21,12 @@ def needs_approval(view: View, step: CompiledStep) -> bool:
 def ask(view: View, first: StepRecord) -> Decision:
     """Ask for the first step and for as many that follow it as may share its plan."""
     return Ask(tuple(_covered(view, first)))
+
+
+def approval_used_up(view: View) -> Decision | None:
+    """An approval ends with its steps, and with the first of them that fails: what follows is asked for anew."""
+    left = approval.used(view.status)
+    return None if left is view.status else Transition(left)
 
 
 def outlived(current: IncidentStatus) -> IncidentStatus:

@@ -5,7 +5,7 @@ from datetime import datetime
 from incident_operator.api.incident import Phase
 from incident_operator.api.meta import delta
 from incident_operator.api.runbook import Stage
-from incident_operator.core import reasons, status
+from incident_operator.core import answers, reasons, status, undoing
 from incident_operator.core.decisions import Decision, Transition, Wait
 from incident_operator.core.opening import detected_at
 from incident_operator.core.retrying import retry_question
@@ -17,19 +17,21 @@ def alert_still_fires(view: View) -> Decision | None:
     spec = view.incident.spec
     if spec.resolved or not spec.alerts:
         return None
-    deadline = _done_at(view) + delta(view.compiled.spec.resolve_timeout)
+    deadline = resolve_deadline(view)
     if view.now < deadline:
         return Wait(deadline)
-    message = f"Everything was done and verified, but the alert still fires after {view.compiled.spec.resolve_timeout}."
+    within = view.compiled.spec.resolve_timeout
+    message = f"The alert still fires {within} after everything was done; somebody has to look.{undoing.told(view.status)}"
     reads = [record.name for record in view.records(Stage.VERIFY)]
-    if not reads:
-        return Transition(status.halt(view.status, reasons.ALERT_STILL_FIRING, message))
-    question = retry_question(view, view.status, reads[0])
-    return Transition(
-        status.halt(
-            view.status, reasons.ALERT_STILL_FIRING, f"{message} Verify again: {question.answer_with[0]}", question
-        )
-    )
+    question = retry_question(view, view.status, reads[0]) if reads else None
+    again = f"Verify again: {question.answer_with[0]} Or c" if question is not None else "C"
+    told = f"{message} {again}lose this incident: {answers.abort_command(view)}"
+    return Transition(status.halt(view.status, reasons.ALERT_STILL_FIRING, told, question))
+
+
+def resolve_deadline(view: View) -> datetime:
+    """Return until when the alert may go on firing after the last step, before a human is called."""
+    return _done_at(view) + delta(view.compiled.spec.resolve_timeout)
 
 
 def close(view: View) -> Decision:

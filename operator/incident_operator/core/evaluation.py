@@ -41,14 +41,15 @@ class Outputs:
 
 def value(program: Program, facts: Facts, now: datetime, result: Json = None) -> Json | Unknown:
     """Return what an expression gives; `result` counts only where the expression may name it."""
-    steps = {reference.path[0]: _NOT_RUN for reference in _step_references(program)} | dict(facts.steps)
+    steps = {name: facts.steps.get(name, _NOT_RUN) for name in _named_steps(program)}
     variables = {
         "incident": facts.incident,
         "params": facts.params,
         "steps": {name: {"state": fact.state, "outputs": fact.outputs or {}} for name, fact in steps.items()},
         "result": result or {},
     }
-    found = expr.evaluate(program, {name: variables[name] for name in program.scope.variables}, now)
+    named = {reference.root for reference in program.references}  # an Incident is large, so only what is asked for
+    found = expr.evaluate(program, {name: variables[name] for name in program.scope.variables if name in named}, now)
     return _explained(program, steps, found) if isinstance(found, Unknown) else found
 
 
@@ -84,6 +85,10 @@ def _explained(program: Program, steps: Mapping[str, StepFact], unknown: Unknown
         return Unknown(f"{unknown.why}, in: {_brief(program.source)}", unknown.missing)
     told = dict.fromkeys(_why_absent(reference, steps[reference.path[0]]) for reference in owing)
     return Unknown(" and ".join(told), unknown.missing)
+
+
+def _named_steps(program: Program) -> set[str]:
+    return {reference.path[0] for reference in _step_references(program)}
 
 
 def _step_references(program: Program) -> list[Reference]:

@@ -8,33 +8,36 @@ from incident_operator.core import approval, reasons, status
 from incident_operator.core.decisions import Decision, Transition, Wait
 from incident_operator.core.view import View
 
-_NEEDS_A_PERSON = frozenset({reasons.STEP_UNKNOWN, reasons.RESTORE_FAILED, reasons.VERIFICATION_FAILED})
-"""Stops that a resolved alert does not settle."""
 _LEFT_OUT = "the alert resolved before this began"
-_BEFORE_VERIFY = (Stage.DIAGNOSE, Stage.MITIGATE, Stage.REMEDIATE)
+_FIRES_AGAIN = "the alert fires again"
+_ACTING = frozenset({Stage.MITIGATE, Stage.REMEDIATE})
+_SETTLED_BY_RESOLVING = frozenset({Stage.DIAGNOSE, Stage.MITIGATE, Stage.REMEDIATE})
+"""Stages whose stop needs nobody any more once the alert is gone. What stopped later still does."""
 
 
 def alert_went_away(view: View) -> Decision | None:
-    """When all alerts have resolved, nothing more is begun before verification; what waits for an answer is withdrawn."""
-    if not view.incident.spec.resolved:
+    """When all alerts have resolved, no act is begun before verification; what waits for an answer is withdrawn."""
+    if not view.incident.spec.resolved or _needs_a_person_still(view):
         return None
     unbegun = [record.name for record in _unbegun(view)]
-    halted = view.status.phase is Phase.NEEDS_HUMAN
-    if not unbegun and not (halted and view.status.reason not in _NEEDS_A_PERSON):
-        return None
-    if halted and view.status.reason in _NEEDS_A_PERSON:
+    if not unbegun and view.status.phase is not Phase.NEEDS_HUMAN:
         return None
     return Transition(_leave_out(view, unbegun))
 
 
 def alert_came_back(view: View) -> Decision | None:
-    """When an alert of the group fires again before the end, what was left out because of it is wanted again."""
-    if view.incident.spec.resolved:
+    """When an alert fires again before the end, what was left out is wanted again, and restoring is not asked for."""
+    spec = view.incident.spec
+    if spec.resolved or not spec.alerts:
         return None
     left_out = [
         r.name for r in view.status.steps if r.state is StepState.SKIPPED and r.reason == reasons.ALERT_RESOLVED
     ]
-    return Transition(status.reset(view.status, left_out)) if left_out else None
+    asked = _asked_to_restore(view)
+    if not left_out and not asked:
+        return None
+    current = approval.withdraw(view.status, _FIRES_AGAIN, view.now) if asked else view.status
+    return Transition(status.reset(current, [*left_out, *asked]))
 
 
 def halted(view: View) -> Decision | None:
@@ -42,9 +45,28 @@ def halted(view: View) -> Decision | None:
     return Wait(None) if view.status.phase is Phase.NEEDS_HUMAN else None
 
 
+def _needs_a_person_still(view: View) -> bool:
+    question = view.status.pending_answer
+    if view.status.phase is not Phase.NEEDS_HUMAN or question is None:
+        return False
+    if view.status.reason == reasons.ALERT_STILL_FIRING:
+        return False
+    asked = status.find(view.status, question.step)
+    return asked is None or asked.state is StepState.UNKNOWN or asked.stage not in _SETTLED_BY_RESOLVING
+
+
 def _unbegun(view: View) -> Iterator[StepRecord]:
     waiting = {StepState.PENDING, StepState.AWAITING_APPROVAL}
-    return (r for r in view.status.steps if r.stage in _BEFORE_VERIFY and r.state in waiting)
+    return (record for record in view.status.steps if record.stage in _ACTING and record.state in waiting)
+
+
+def _asked_to_restore(view: View) -> list[str]:
+    pending = view.status.pending_approval
+    return [name for name in pending.steps if _restores(view, name)] if pending is not None else []
+
+
+def _restores(view: View, name: str) -> bool:
+    return view.compiled.steps[name].stage is Stage.RESTORE
 
 
 def _leave_out(view: View, names: list[str]) -> IncidentStatus:

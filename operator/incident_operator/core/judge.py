@@ -1,5 +1,6 @@
 """What an outcome means for its step: `expect` is checked, outputs are taken, retries and polls are counted."""
 
+import json
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -9,8 +10,12 @@ from incident_operator.core import evaluation, expr, facts, limits, reasons
 from incident_operator.core.compiled import CompiledStep
 from incident_operator.core.decisions import Run
 from incident_operator.core.effects import Effect
+from incident_operator.core.evaluation import Outputs
 from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
 from incident_operator.core.status import Verdict, later
+
+_SHORTEST_PAUSE = 1.0
+"""Seconds between two looks at an unfinished effect, whatever the action proposes."""
 
 
 def judge(
@@ -24,6 +29,8 @@ def judge(
             return _failed(step, record, run, outcome, now)
         case Pending():
             return _pending(step, record, run, outcome, now)
+        case Unknown() if step.effect is Effect.READ:
+            return Verdict(StepState.FAILED, outcome.message, reasons.STEP_FAILED)
         case Unknown():
             return Verdict(StepState.UNKNOWN, f"may or may not have run: {outcome.message}", reasons.STEP_UNKNOWN)
         case _:
@@ -59,7 +66,7 @@ def _succeeded(
         held = evaluation.condition(step.expect, facts.facts(incident), now, outcome.result)
         if held is not True:
             return _unexpected(step, record, outcome, held, now)
-    outputs = evaluation.outputs(step.outputs, facts.facts(incident), now, outcome.result)
+    outputs = _that_fit(incident, record, evaluation.outputs(step.outputs, facts.facts(incident), now, outcome.result))
     return Verdict(
         StepState.SUCCEEDED,
         "; ".join([outcome.summary, *(f"no {name}: {why}" for name, why in outputs.problems.items())]),
@@ -67,6 +74,15 @@ def _succeeded(
         captured=outcome.captured,
         effected=effected,
     )
+
+
+def _that_fit(incident: Incident, record: StepRecord, outputs: Outputs) -> Outputs:
+    others = (other.outputs for other in incident.status.steps if other.name != record.name and other.outputs)
+    taken = sum(len(json.dumps(values)) for values in others)
+    if taken + len(json.dumps(dict(outputs.values))) <= limits.ALL_OUTPUTS:
+        return outputs
+    why = f"it does not fit, the outputs of all steps may take {limits.ALL_OUTPUTS} bytes together"
+    return Outputs({}, {**outputs.problems, **dict.fromkeys(outputs.values, why)})
 
 
 def _unexpected(
@@ -93,10 +109,13 @@ def _failed(step: CompiledStep, record: StepRecord, run: Run, outcome: Failed, n
 def _pending(step: CompiledStep, record: StepRecord, run: Run, outcome: Pending, now: datetime) -> Verdict:
     action = step.undo.action if run.undo and step.undo is not None else step.action
     began = record.started_at or now
-    if now >= began + limits.timeout(step, action) + limits.GRACE:
+    late = now >= began + limits.timeout(step, action) + limits.GRACE
+    if late and step.effect is Effect.READ:
+        return Verdict(StepState.FAILED, outcome.summary, reasons.TIMED_OUT)
+    if late:
         told = f"may or may not have run: still unclear after {_minutes(now - began)}: {outcome.summary}"
         return Verdict(StepState.UNKNOWN, told, reasons.TIMED_OUT)
-    return Verdict(StepState.RUNNING, outcome.summary, again_at=later(now, outcome.after))
+    return Verdict(StepState.RUNNING, outcome.summary, again_at=later(now, max(outcome.after, _SHORTEST_PAUSE)))
 
 
 def _next_poll(step: CompiledStep, record: StepRecord, now: datetime) -> datetime | None:

@@ -6,7 +6,7 @@ what comes before what; each rung is one function in the file named here.
 
 from collections.abc import Callable
 
-from incident_operator.core import answers, closing, healing, opening, stages, underway, undoing
+from incident_operator.core import answers, asking, closing, healing, opening, stages, underway, undoing
 from incident_operator.core.decisions import Decision
 from incident_operator.core.view import View
 
@@ -16,8 +16,10 @@ CHAIN: tuple[Rung, ...] = (
     opening.closed,
     opening.blocked,
     opening.not_started,
+    opening.unblocked,
     # what is under way is finished before anything else happens
     underway.effect_under_way,
+    asking.approval_used_up,
     # people come first
     answers.aborted,
     answers.resolved_by_person,

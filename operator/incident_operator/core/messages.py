@@ -1,14 +1,18 @@
 """The one line for the reader at 03:00: what it waits for, for whom, until when. Stable: no relative times."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 
-from incident_operator.api.incident import CLOSED_PHASES, Phase, StepRecord, StepState, UndoState
+from incident_operator.api.incident import CLOSED_PHASES, ApprovalState, Phase, StepRecord, StepState, UndoState
 from incident_operator.api.meta import delta
 from incident_operator.api.runbook import Stage
-from incident_operator.core import limits, reasons, status
+from incident_operator.core import closing, limits, reasons, status, undoing
 from incident_operator.core.effects import Effect
-from incident_operator.core.view import Blocked, View
+from incident_operator.core.view import View, is_undo
 
+_WORTH_TELLING = timedelta(seconds=30)
+"""How long an act runs before its progress is worth a write."""
+_AGE = re.compile(r",? (for|after) [0-9.]+(ms|s|m|h)\b")
 _HUMAN_WAITS = {
     reasons.NO_RUNBOOK: "no runbook matches",
     reasons.RUNBOOK_NOT_FOUND: "a person: the runbook is missing",
@@ -32,9 +36,9 @@ def told(view: View) -> tuple[str, str]:
         return reasons.AWAITING_APPROVAL, _asks(view)
     if (record := _running(view)) is not None:
         return reasons.RUNNING, f"{_doing(view, record)}, at the latest until {clock(_deadline(view, record))}."
-    if current.phase is Phase.VERIFYING:
-        return _verifying(view)
-    return reasons.RUNNING, _next(view)
+    if (record := _next_record(view)) is not None:
+        return reasons.RUNNING, _next(record)
+    return reasons.WAITING_FOR_RESOLVE, _until_resolved(view)
 
 
 def waiting_for(view: View) -> str:
@@ -48,8 +52,10 @@ def waiting_for(view: View) -> str:
         return f"approval until {clock(current.pending_approval.expires_at)}"
     if (record := _running(view)) is not None:
         return f"{record.name} until {clock(_deadline(view, record))}"
+    if (record := _next_record(view)) is not None and record.not_before is not None:
+        return f"{record.name} again at {clock(record.not_before)}"
     if current.phase is Phase.VERIFYING:
-        return "the alert to resolve"
+        return f"the alert to resolve until {clock(closing.resolve_deadline(view))}"
     return "-"
 
 
@@ -84,9 +90,19 @@ def _deadline(view: View, record: StepRecord) -> datetime:
 
 
 def _doing(view: View, record: StepRecord) -> str:
+    if is_undo(record):
+        return f"Undoing {view.step(record).step.name}{_about(record)}"
     described = view.step(record).step.description.rstrip(".")
-    about = f" ({record.summary})" if record.summary and record.effect != Effect.READ else ""
-    return f"Running {record.name}{f': {described}' if described else ''}{about}"
+    return f"Running {record.name}{f': {described}' if described else ''}{_about(record)}"
+
+
+def _about(record: StepRecord) -> str:
+    """Say how an act stands once it takes long, without the times that would change at every look."""
+    began, looked = record.started_at, record.polled_at
+    if record.effect == Effect.READ or began is None or looked is None or looked < began + _WORTH_TELLING:
+        return ""
+    stands = _AGE.sub("", record.summary)
+    return f" ({stands})" if stands else ""
 
 
 def _asks(view: View) -> str:
@@ -96,7 +112,7 @@ def _asks(view: View) -> str:
     first = view.compiled.steps[pending.steps[0]].step
     what = first.description.rstrip(".") or ", ".join(pending.steps)
     steps = f"{len(pending.steps)} step{'s' if len(pending.steps) > 1 else ''}"
-    changed = f" The plan was changed: {pending.changed}" if pending.changed else ""
+    changed = f" Asked again, because: {pending.changed}" if pending.changed else ""
     return f"Approve or reject by {clock(pending.expires_at)} UTC: {what} ({steps}).{_mitigation(view)}{changed}"
 
 
@@ -108,17 +124,21 @@ def _mitigation(view: View) -> str:
     return f" Since {clock(view.status.times.mitigated)}: {'; '.join(described)}." if described else ""
 
 
-def _verifying(view: View) -> tuple[str, str]:
-    timeout = "" if isinstance(view.runbook, Blocked) else f" within {view.compiled.spec.resolve_timeout}"
-    return (
-        reasons.WAITING_FOR_RESOLVE,
-        f"Verified. Waiting for the alert to resolve{timeout}; then what was temporary is undone.",
-    )
+def _until_resolved(view: View) -> str:
+    verified = any(r.stage is Stage.VERIFY and r.state is StepState.SUCCEEDED for r in view.status.steps)
+    done = "Verified" if verified else "All steps are done"
+    until = clock(closing.resolve_deadline(view))
+    return f"{done}. Waits for the alert to resolve until {until} UTC, then calls a person.{undoing.told(view.status)}"
 
 
-def _next(view: View) -> str:
-    unfinished = [record.name for record in view.status.steps if record.state not in status.FINISHED]
-    return f"Next: {unfinished[0]}." if unfinished else "Waiting for the operator."
+def _next_record(view: View) -> StepRecord | None:
+    return next((record for record in view.status.steps if record.state not in status.FINISHED), None)
+
+
+def _next(record: StepRecord) -> str:
+    if record.not_before is None:
+        return f"Next: {record.name}."
+    return f"{record.name} failed ({record.summary}) and is tried again at {record.not_before:%H:%M:%S} UTC."
 
 
 def _resolved(view: View) -> str:
@@ -128,7 +148,8 @@ def _resolved(view: View) -> str:
         if r.effect != Effect.READ and r.state in {StepState.SUCCEEDED, StepState.UNDONE}
     ]
     took = elapsed(view.status.times.detected, view.status.times.resolved)
-    approvers = sorted({record.by for record in view.status.approvals if record.by and record.steps})
+    carried_out = {ApprovalState.ACTIVE, ApprovalState.CONSUMED}
+    approvers = sorted({record.by for record in view.status.approvals if record.by and record.state in carried_out})
     by = f" Approved by {', '.join(approvers)}." if approvers else ""
     did = f"Done: {', '.join(acted)}." if acted else "Nothing had to be changed."
     return f"Resolved in {took}. {did}{by}"

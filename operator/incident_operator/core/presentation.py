@@ -4,16 +4,19 @@ from incident_operator.api.incident import (
     CLOSED_PHASES,
     AlertStatus,
     IncidentStatus,
+    Objective,
     Phase,
     StepRecord,
     StepState,
+    Times,
 )
 from incident_operator.api.runbook import Stage
-from incident_operator.core import messages, objectives, status, verdicts
+from incident_operator.core import bounds, messages, objectives, status, storable, verdicts
 from incident_operator.core.effects import Effect
 from incident_operator.core.view import Blocked, View, is_undo
 
 NOTHING = "-"
+_WAITING_FOR_LIMIT = 128
 _PHASE_OF = {
     Stage.DIAGNOSE: Phase.DIAGNOSING,
     Stage.MITIGATE: Phase.MITIGATING,
@@ -28,14 +31,11 @@ def present(view: View) -> IncidentStatus:
     current = view.status
     phase = _phase(view)
     at = objectives.times(view.incident, view.now)
-    promised = (
-        [] if isinstance(view.runbook, Blocked) else objectives.evaluate(view.compiled.spec.objectives, at, view.now)
-    )
     told = current.model_copy(
         update={
             "phase": phase,
             "times": at,
-            "objectives": promised or current.objectives,
+            "objectives": _objectives(view, at),
             "step": _step_name(view, phase),
             "alerts": alert_counts(view),
             "mitigated_after": messages.elapsed(at.detected, at.mitigated),
@@ -46,22 +46,23 @@ def present(view: View) -> IncidentStatus:
     worded = told.model_copy(
         update={
             "reason": reason,
-            "message": message[: status.MESSAGE_LIMIT],
-            "waiting_for": messages.waiting_for(shown)[:128],
+            "message": storable.text(message, status.MESSAGE_LIMIT),
+            "waiting_for": storable.text(messages.waiting_for(shown), _WAITING_FOR_LIMIT),
         }
     )
-    return worded.model_copy(update={"conditions": verdicts.conditions(view.with_status(worded))})
+    judged = worded.model_copy(update={"conditions": verdicts.conditions(view.with_status(worded))})
+    return bounds.fitting(judged)
 
 
 def significant(current: IncidentStatus) -> dict[str, object]:
-    """Return what is worth a write: everything but what every poll of a read changes."""
+    """Return what is worth a write: everything but what every look at an unfinished step changes."""
     told = current.model_copy(update={"steps": [_without_poll(record) for record in current.steps]})
     return told.to_json()
 
 
 def _without_poll(record: StepRecord) -> StepRecord:
     volatile: dict[str, object] = {"polled_at": None, "not_before": None}
-    if record.state is StepState.RUNNING and record.effect == Effect.READ:
+    if record.state is StepState.RUNNING:
         volatile |= {"summary": "", "reason": ""}
     return record.model_copy(update=volatile)
 
@@ -93,8 +94,15 @@ def _phase(view: View) -> Phase:
         return Phase.AWAITING_APPROVAL
     record = current_record(view)
     if record is None:
-        return Phase.VERIFYING if view.status.steps else Phase.PENDING
+        return Phase.VERIFYING if view.status.runbook_revision else Phase.PENDING
     return Phase.RESTORING if is_undo(record) else _PHASE_OF[record.stage]
+
+
+def _objectives(view: View, at: Times) -> list[Objective]:
+    if isinstance(view.runbook, Blocked):
+        return view.status.objectives
+    closed = view.status.phase in CLOSED_PHASES
+    return objectives.evaluate(view.compiled.spec.objectives, at, view.now, closed=closed)
 
 
 def _step_name(view: View, phase: Phase) -> str:

@@ -96,7 +96,7 @@ def _changes(incident: Incident) -> Iterator[str]:
     yield "| step | what | undone? |"
     yield "|---|---|---|"
     for record in acted:
-        undone = record.undo.value if record.undo is not None else "–"
+        undone = record.undo.value if record.undo is not None else "-"
         yield f"| {record.name} ({record.state.value}) | {_cell(_change(incident, record))} | {undone} |"
 
 

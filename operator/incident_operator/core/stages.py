@@ -2,7 +2,18 @@
 
 from incident_operator.api.incident import IncidentStatus, PlanEntry, StepRecord, StepState
 from incident_operator.api.runbook import OnFailure, Stage
-from incident_operator.core import approval, asking, dependencies, evaluation, expr, facts, reasons, status, undoing
+from incident_operator.core import (
+    approval,
+    asking,
+    dependencies,
+    evaluation,
+    expr,
+    facts,
+    reasons,
+    status,
+    storable,
+    undoing,
+)
 from incident_operator.core.compiled import CompiledStep
 from incident_operator.core.decisions import Begin, Decision, Read, Transition, Wait
 from incident_operator.core.effects import Effect
@@ -18,12 +29,14 @@ _DEFAULT_ON_FAILURE = {
     Stage.RESTORE: OnFailure.STOP,
 }
 
+_MADE_GOOD_LATER = frozenset({Stage.VERIFY, Stage.RESTORE})
+"""Stages that have to come out well although the alert is gone."""
 _STOPPED_BECAUSE = {Stage.VERIFY: reasons.VERIFICATION_FAILED, Stage.RESTORE: reasons.RESTORE_FAILED}
 
 
 def diagnose(view: View) -> Decision | None:
     """All reads of the diagnosis run together; one that fails leaves its answer unknown."""
-    return _read_together(view, Stage.DIAGNOSE)
+    return _read_stage(view, Stage.DIAGNOSE)
 
 
 def mitigate(view: View) -> Decision | None:
@@ -38,16 +51,21 @@ def remediate(view: View) -> Decision | None:
 
 def verify(view: View) -> Decision | None:
     """Reads, polled until they are true or their time is over."""
-    decision = _read_together(view, Stage.VERIFY)
-    if decision is not None:
-        return decision
-    failed = next((record for record in view.records(Stage.VERIFY) if record.state is StepState.FAILED), None)
-    return None if failed is None or _goes_on(view, failed) else _stop(view, failed)
+    return _read_stage(view, Stage.VERIFY)
 
 
 def restore(view: View) -> Decision | None:
     """The stage's own steps, in order; the undos come after them."""
     return _one_by_one(view, Stage.RESTORE)
+
+
+def _read_stage(view: View, stage: Stage) -> Decision | None:
+    decision = _read_together(view, stage)
+    if decision is not None:
+        return decision
+    failed = (record for record in view.records(stage) if record.state is StepState.FAILED)
+    stops = next((record for record in failed if not _goes_on(view, record)), None)
+    return None if stops is None else _stop(view, stops)
 
 
 def _one_by_one(view: View, stage: Stage) -> Decision | None:
@@ -67,9 +85,7 @@ def _step(view: View, record: StepRecord) -> Decision | None:
     step = view.step(record)
     wanted = _wanted(view, step)
     if wanted is False:
-        return Transition(
-            status.skip(view.status, [record.name], reasons.CONDITION_FALSE, f"not needed: {step.step.when}")
-        )
+        return Transition(status.not_needed(view.status, record.name, step.step.when or ""))
     if isinstance(wanted, expr.Unknown):
         return Transition(_condition_unknown(view, record, wanted))
     run = next_run(view, record)
@@ -102,9 +118,7 @@ def _read_together(view: View, stage: Stage) -> Decision | None:
             continue
         wanted = _wanted(view, step)
         if wanted is False:
-            return Transition(
-                status.skip(view.status, [record.name], reasons.CONDITION_FALSE, f"not needed: {step.step.when}")
-            )
+            return Transition(status.not_needed(view.status, record.name, step.step.when or ""))
         if isinstance(wanted, expr.Unknown):
             return Transition(_answer_unknown(view, record, wanted))
         due.append(next_run(view, record))
@@ -131,7 +145,8 @@ def _answer_unknown(view: View, record: StepRecord, why: expr.Unknown) -> Incide
         record.name,
         state=StepState.FAILED,
         reason=reasons.CONDITION_UNKNOWN,
-        summary=summary[: status.SUMMARY_LIMIT],
+        summary=storable.text(summary, status.SUMMARY_LIMIT),
+        outputs=None,
     )
 
 
@@ -145,20 +160,29 @@ def _condition_unknown(view: View, record: StepRecord, why: expr.Unknown) -> Inc
 
 
 def _goes_on(view: View, record: StepRecord) -> bool:
-    if record.state is StepState.REJECTED:
-        return view.incident.spec.resolved
-    if record.stage is not Stage.VERIFY and record.stage is not Stage.RESTORE and view.incident.spec.resolved:
+    if record.stage not in _MADE_GOOD_LATER and view.incident.spec.resolved:
         return True
+    if record.state is StepState.REJECTED:
+        return False
     wanted = view.step(record).step.on_failure or _DEFAULT_ON_FAILURE[record.stage]
     return wanted is OnFailure.CONTINUE
 
 
 def _stop(view: View, record: StepRecord) -> Decision:
+    if record.state is StepState.REJECTED:
+        return Transition(_halt_rejected(view, record))
     unwinding = undoing.after_failure(view, record.stage)
     if unwinding is not None:
         return unwinding
     question = retry_question(view, view.status, record.name)
     reason = _STOPPED_BECAUSE.get(record.stage, reasons.STEP_FAILED)
     undone = undoing.told(view.status)
-    message = f"{record.stage.value.capitalize()} step {record.name} failed: {record.summary}.{undone} Retry: {question.answer_with[0]}"
+    why = record.summary.rstrip(".") or record.reason
+    message = f"{record.stage.value.capitalize()} step {record.name} failed: {why}.{undone} Retry: {question.answer_with[0]}"
     return Transition(status.halt(view.status, reason, message, question))
+
+
+def _halt_rejected(view: View, record: StepRecord) -> IncidentStatus:
+    question = retry_question(view, view.status, record.name)
+    message = f"{record.name} was {record.summary} and not done.{undoing.told(view.status)} Ask again: {question.answer_with[0]}"
+    return status.halt(view.status, reasons.REJECTED, message, question)

@@ -155,19 +155,17 @@ def mark(status: IncidentStatus, names: Iterable[str], state: StepState, reason:
 
 def reset(status: IncidentStatus, names: Iterable[str]) -> IncidentStatus:
     """Put steps back to Pending; their attempts stay counted, so that a new attempt has a new key."""
-    changed = status
-    for name in names:
-        changed = update(
-            changed,
-            name,
-            state=StepState.PENDING,
-            reason="",
-            summary="",
-            not_before=None,
-            started_at=None,
-            finished_at=None,
-        )
-    return changed
+    wanted = set(names)
+    steps = [_put_back(record) if record.name in wanted else record for record in status.steps]
+    return status.model_copy(update={"steps": steps})
+
+
+def _put_back(record: StepRecord) -> StepRecord:
+    changes: dict[str, Any] = {"state": StepState.PENDING, "reason": "", "summary": ""}
+    changes |= dict.fromkeys(("started_at", "finished_at", "polled_at", "not_before"))
+    if record.undo is UndoState.DONE:
+        changes["undo"] = None
+    return record.model_copy(update=changes)
 
 
 def halt(

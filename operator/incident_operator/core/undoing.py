@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 from incident_operator.api.incident import IncidentStatus, StepRecord, UndoState
 from incident_operator.api.runbook import Stage, UndoOn
-from incident_operator.core import keys, reasons, status
+from incident_operator.core import keys, reasons, status, texts
 from incident_operator.core.decisions import Begin, Decision, Transition, Wait
-from incident_operator.core.retrying import retry_question
+from incident_operator.core.retrying import undo_question
 from incident_operator.core.view import View, next_run
+
+_TOLD_LIMIT = 400
 
 
 def after_failure(view: View, stage: Stage) -> Decision | None:
@@ -31,7 +33,7 @@ def told(current: IncidentStatus) -> str:
     undone = [record.name for record in current.steps if record.undo is UndoState.DONE]
     kept = [record.name for record in current.steps if record.undo is UndoState.PENDING]
     parts = [f" Undone: {', '.join(undone)}." if undone else "", f" Still in place: {', '.join(kept)}." if kept else ""]
-    return "".join(parts)
+    return texts.cut("".join(parts), _TOLD_LIMIT)
 
 
 def _undo_next(view: View, applies: Callable[[list[UndoOn]], bool]) -> Decision | None:
@@ -67,6 +69,10 @@ def _listed(view: View, record: StepRecord) -> IncidentStatus:
 def _failed(view: View, record: StepRecord) -> Decision:
     undo = status.find(view.status, keys.undo_name(record.name))
     why = undo.summary if undo is not None else "it could not be rendered"
-    question = retry_question(view, view.status, keys.undo_name(record.name))
-    message = f"The undo of {record.name} failed: {why}. What {record.name} changed is still in place. Retry: {question.answer_with[0]}"
+    question = undo_question(view, view.status, keys.undo_name(record.name))
+    again, by_hand = question.answer_with
+    message = (
+        f"The undo of {record.name} failed: {why}. What {record.name} changed is still in place. "
+        f"Retry: {again} Or put it right by hand, and tell: {by_hand}"
+    )
     return Transition(status.halt(view.status, reasons.RESTORE_FAILED, message, question))

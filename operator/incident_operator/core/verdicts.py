@@ -3,15 +3,17 @@
 from incident_operator.api.incident import ApprovalState, Phase, StepRecord, StepState
 from incident_operator.api.meta import Condition
 from incident_operator.api.runbook import Stage
-from incident_operator.core import approval, reasons, status
+from incident_operator.core import reasons, status, storable
 from incident_operator.core.conditions import condition, drop, mark
 from incident_operator.core.view import View, is_undo
 
 DIAGNOSED, MITIGATED, APPROVED = "Diagnosed", "Mitigated", "Approved"
 REMEDIATED, VERIFIED, SUCCEEDED = "Remediated", "Verified", "Succeeded"
 STALLED, ALERTS_TRUNCATED = "Stalled", "AlertsTruncated"
+_MESSAGE_LIMIT = 1024
 _STAGES = {DIAGNOSED: Stage.DIAGNOSE, MITIGATED: Stage.MITIGATE, REMEDIATED: Stage.REMEDIATE, VERIFIED: Stage.VERIFY}
 _BAD = frozenset({StepState.FAILED, StepState.REJECTED, StepState.UNDO_FAILED, StepState.UNKNOWN})
+_REASON_OF = {StepState.REJECTED: reasons.REJECTED, StepState.UNKNOWN: reasons.STEP_UNKNOWN}
 
 Verdict = tuple[bool | None, str, str]
 
@@ -43,7 +45,7 @@ def _mark(
     kept: list[Condition], name: str, state: bool | None, reason: str, message: str, view: View
 ) -> list[Condition]:
     now = view.now.replace(microsecond=0)
-    return mark(kept, condition(name, state, reason, message[:1024], now))
+    return mark(kept, condition(name, state, reason, storable.text(message, _MESSAGE_LIMIT), now))
 
 
 def _stage(view: View, stage: Stage) -> Verdict:
@@ -54,7 +56,7 @@ def _stage(view: View, stage: Stage) -> Verdict:
         )
     bad = [record for record in records if record.state in _BAD]
     if bad:
-        return False, reasons.STEP_FAILED, "; ".join(_told(record) for record in bad)
+        return False, _REASON_OF.get(bad[0].state, reasons.STEP_FAILED), "; ".join(_told(record) for record in bad)
     if any(record.state not in status.FINISHED for record in records):
         begun = any(record.state is not StepState.PENDING for record in records)
         return None, reasons.RUNNING if begun else reasons.PENDING, ""
@@ -88,7 +90,13 @@ def _approved(view: View) -> Verdict:
         case ApprovalState.EXPIRED:
             return False, reasons.APPROVAL_EXPIRED, f"nobody answered {plan} in time"
         case _:
-            return False, reasons.PLAN_CHANGED, newest.reason or approval.voided_because(view.status)
+            return False, _voided(view), newest.reason
+
+
+def _voided(view: View) -> str:
+    if view.status.phase is Phase.FAILED:
+        return view.status.reason
+    return reasons.ALERT_RESOLVED if view.incident.spec.resolved else reasons.PLAN_CHANGED
 
 
 def _succeeded(view: View) -> Verdict:

@@ -16,7 +16,7 @@ from incident_operator.api.incident import (
     StepState,
 )
 from incident_operator.api.runbook import Stage
-from incident_operator.core import approval, limits, plan, reasons, render, status
+from incident_operator.core import approval, limits, plan, reasons, render, status, storable
 from incident_operator.core.decisions import Begin, Run
 from incident_operator.core.retrying import retry_question
 from incident_operator.core.view import Pinned, View
@@ -120,8 +120,8 @@ def _entry(view: View, run: Run, call: Call, preview: Preview) -> PlanEntry:
         step=run.step,
         attempt=run.attempt,
         do=preview.do,
-        details={**common, "actsAs": call.service_account, **preview.details},
-        in_trial=preview.in_trial,
+        details=storable.canonical({**common, "actsAs": call.service_account, **preview.details}),
+        in_trial=None if preview.in_trial is None else storable.text(preview.in_trial, 512),
     )
 
 
@@ -129,7 +129,7 @@ def _excluded(view: View, editor: str) -> tuple[list[str], str]:
     opener = view.incident.metadata.annotations.get(annotations.OPENED_BY, "")
     why = {editor: "last edited the runbook", opener: "opened this incident"}
     why.pop("", None)
-    return sorted(why), "; ".join(f"{who} {did}" for who, did in sorted(why.items()))
+    return sorted(why), storable.text("; ".join(f"{who} {did}" for who, did in sorted(why.items())), 512)
 
 
 def _cannot_ask(view: View, run: Run, reason: str, message: str) -> IncidentStatus:

@@ -8,12 +8,14 @@ import json
 import math
 from typing import Any, NoReturn
 
+from incident_operator.core import texts
 from incident_operator.core.outcomes import Json
-from incident_operator.receiver.refusals import MalformedError
+from incident_operator.receiver.refusals import MalformedError, Refusal
 
 _DIGITS = 19
 """Of a 64-bit number."""
 _SHOWN = 40
+_NUL = "U+0000"
 
 
 def read(body: bytes) -> Json:
@@ -33,6 +35,27 @@ def read(body: bytes) -> Json:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise MalformedError("body", f"is not JSON: {error.msg} at {place}") from error
+
+
+def half_characters(decoded: Json) -> Refusal:
+    """Return where half of a surrogate pair stands (as in `"\\ud800"`), given that one does."""
+    waiting: list[tuple[str, Any]] = [("", decoded)]
+    while waiting:
+        place, value = waiting.pop()
+        character = texts.not_storable(value) if isinstance(value, str) else None
+        if character and character != _NUL:
+            return Refusal(place or "body", f"holds {character}, which is no text")
+        waiting.extend(_inside(place, value))
+    return Refusal("body", "holds half of a surrogate pair")
+
+
+def _inside(place: str, value: Json) -> list[tuple[str, Json]]:
+    if isinstance(value, list):
+        return [(f"{place}[{index}]", item) for index, item in enumerate(value)]
+    if isinstance(value, dict):
+        fields = [(f"{place}.{_shown(key)}".removeprefix("."), key, item) for key, item in value.items()]
+        return [*((field, key) for field, key, _ in fields), *((field, item) for field, _, item in fields)]
+    return []
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import msgspec
 from incident_operator.api.incident import AlertStatus
 from incident_operator.core import incident_spec, occurrences, texts
 from incident_operator.core.occurrences import Occurrence
+from incident_operator.core.outcomes import Json
 from incident_operator.receiver import json_text
 from incident_operator.receiver.refusals import MalformedError, Refusal
 
@@ -23,6 +24,7 @@ _FIRST = datetime(1970, 1, 2, tzinfo=UTC)
 _LAST = datetime(9999, 12, 30, tzinfo=UTC)
 _ALL_LABELS_BYTES = 64 * 1024
 _SHOWN = 60
+_REASON = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,7 @@ class _Payload(msgspec.Struct, rename="camel"):
 
 def read(body: bytes, limits: LabelLimits) -> Message:
     """Return what the message tells. Raises `MalformedError`, and nothing else, where it cannot be read."""
-    try:
-        payload = msgspec.convert(json_text.read(body), _Payload)
-    except msgspec.ValidationError as error:
-        raise _malformed(error) from error
+    payload = _payload(json_text.read(body))
     read_alerts = [_occurrence(alert, f"alerts[{index}]", limits) for index, alert in enumerate(payload.alerts)]
     return Message(
         alerts=occurrences.distinct(each for each in read_alerts if isinstance(each, Occurrence)),
@@ -75,10 +74,20 @@ def read(body: bytes, limits: LabelLimits) -> Message:
     )
 
 
+def _payload(decoded: Json) -> _Payload:
+    try:
+        return msgspec.convert(decoded, _Payload)
+    except msgspec.ValidationError as error:
+        raise _malformed(error) from error
+    except UnicodeEncodeError as error:
+        place = json_text.half_characters(decoded)
+        raise MalformedError(place.field, place.reason) from error
+
+
 def _malformed(error: msgspec.ValidationError) -> MalformedError:
     reason, _, place = str(error).partition(" - at ")
     field = place.strip("`").removeprefix("$").removeprefix(".")
-    return MalformedError(field or "body", reason[:1].lower() + reason[1:])
+    return MalformedError(field or "body", texts.cut(texts.cleaned(reason[:1].lower() + reason[1:]), _REASON))
 
 
 def _occurrence(alert: _Alert, place: str, limits: LabelLimits) -> Occurrence | Refusal:

@@ -21,5 +21,4 @@ class MalformedError(Exception):
     """The message cannot be read at all."""
 
     def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}")
-        self.refusal = Refusal(field, reason)
+        super().__init__(str(Refusal(field, reason)))

@@ -54,7 +54,7 @@ class IncidentStore:
         stored = await self._get(series, number)
         if stored is None or not _takes(stored, news):
             return False
-        changes = _changes(stored["spec"], news, truncated)
+        changes = _changes(stored.get("spec"), news, truncated)
         if not changes:
             return None
         path = paths.incidents(series.namespace, series.name(number))
@@ -122,12 +122,14 @@ def _takes(stored: Mapping[str, Any], news: Sequence[Occurrence]) -> bool:
     return index.is_open(stored) or not any(occurrence.firing for occurrence in news)
 
 
-def _changes(stored: Mapping[str, Any], news: Sequence[Occurrence], truncated: int) -> list[dict[str, Any]]:
-    before = IncidentSpec.model_validate(stored)
+def _changes(stored: Mapping[str, Any] | None, news: Sequence[Occurrence], truncated: int) -> list[dict[str, Any]]:
+    before = IncidentSpec.model_validate(stored or {})
     after = incident_spec.merged(before, news, truncated)
     if after == before:
         return []
     fields = incident_spec.to_json(after)
+    if stored is None:
+        return [{"op": "add", "path": "/spec", "value": fields}]
     return [{"op": "add", "path": f"/spec/{name}", "value": fields[name]} for name in _MERGED_FIELDS]
 
 

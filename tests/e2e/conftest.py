@@ -1,0 +1,76 @@
+"""The sample platform on a real cluster, and the operator as a process that can really be killed."""
+
+import sys
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY / "hack" / "demo"), str(REPOSITORY / "hack" / "cluster")]
+
+from demonstration import cluster as clusters  # noqa: E402
+from demonstration import people, platform  # noqa: E402
+
+from e2e import ground, witnesses  # noqa: E402
+from e2e.apiserver_proxy import ApiserverProxy  # noqa: E402
+from e2e.operator_process import OperatorProcess, kubeconfig  # noqa: E402
+from incident_operator.clients import access as accesses  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def cluster() -> clusters.Cluster:
+    """The cluster of `make cluster`."""
+    return clusters.up()
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: clusters.Cluster) -> str:
+    """CRDs, policies and RBAC exactly as the chart ships them, without a running Pod; the service account's token."""
+    return ground.install_chart_without_pods(cluster)
+
+
+@pytest.fixture(scope="session")
+def prod(cluster: clusters.Cluster, installed: str) -> Iterator[clusters.Cluster]:
+    """The sample platform in `prod`, reachable from this process; removed at the end."""
+    platform.remove(cluster)
+    clusters.build_image(platform.IMAGE, platform.DOCKERFILE, base="platform")
+    platform.deploy(cluster, "not used", datetime.now(UTC))
+    ground.apply_runbook_for_outside(cluster)
+    yield cluster
+    platform.remove(cluster)
+
+
+@pytest.fixture(scope="session")
+def cast(cluster: clusters.Cluster) -> people.Cast:
+    """alice, bob and mallory with certificates of their own."""
+    return people.gather(cluster)
+
+
+@pytest.fixture
+async def proxy(cluster: clusters.Cluster) -> AsyncIterator[ApiserverProxy]:
+    """A proxy between the operator and the apiserver."""
+    access = await accesses.load(str(cluster.kubeconfig))
+    assert access.tls is not None
+    async with ApiserverProxy(access.server, ground.server_trust(cluster)) as made:
+        yield made
+
+
+@pytest.fixture
+async def operator(installed: str, proxy: ApiserverProxy, tmp_path: Path) -> AsyncIterator[OperatorProcess]:
+    """The operator for `prod`, as the chart's service account, through the proxy; killed at the end."""
+    config = kubeconfig(tmp_path / "kubeconfig", proxy.url, installed)
+    process = OperatorProcess(config, tmp_path, "prod")
+    await process.start()
+    yield process
+    await process.kill()
+
+
+@pytest.fixture
+def night(prod: clusters.Cluster) -> Iterator[witnesses.Night]:
+    """Tonight's pack was not built: no pack is fresh, and no Incident tells of it yet."""
+    made = witnesses.Night(prod)
+    made.begin()
+    yield made
+    made.end()

@@ -1,0 +1,71 @@
+"""What the end-to-end tests stand on: the chart without its Pods, and the sample's Runbook for an operator outside."""
+
+import base64
+import copy
+import json
+import ssl
+from typing import Any
+
+import yaml
+from demonstration import chart, manifests
+from demonstration.cluster import REPOSITORY, Cluster
+
+_TOKEN_LIFE = "3h"  # a duration
+
+
+def install_chart_without_pods(cluster: Cluster) -> str:
+    """Install the shipped CRDs, policies and RBAC for `prod`; return a token of the operator's service account."""
+    cluster.apply(manifests.platform()[:1])
+    options = ("--namespace", chart.NAMESPACE, "--create-namespace", "--take-ownership", "--force-conflicts")
+    values = f"namespaces={{{manifests.NAMESPACE}}},replicas=0"
+    folder = REPOSITORY / "charts" / "incident-operator"
+    cluster.helm("upgrade", "--install", chart.RELEASE, str(folder), *options, "--set", values)
+    token = cluster.kubectl("create", "token", chart.RELEASE, "-n", chart.NAMESPACE, f"--duration={_TOKEN_LIFE}")
+    return token.strip()
+
+
+def apply_runbook_for_outside(cluster: Cluster) -> None:
+    """Apply RB-01 as it ships, with the Connections' names of Services replaced by their cluster IPs.
+
+    A process outside the cluster has no cluster DNS; everything else is the example's own.
+    """
+    names = ("rbac", "connections", "runbook")
+    documents = manifests.documents(*(f"incidents/{name}.yaml" for name in names), "incidents/people.yaml")
+    cluster.apply([_reachable(cluster, each) for each in documents])
+    cluster.apply([_impersonation()])
+
+
+def server_trust(cluster: Cluster) -> ssl.SSLContext:
+    """Trust the cluster's authority, with no client certificate: whoever forwards brings the caller's own token."""
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    content = config["clusters"][0]["cluster"]
+    if "certificate-authority" in content:
+        return ssl.create_default_context(cafile=str(content["certificate-authority"]))
+    return ssl.create_default_context(cadata=base64.b64decode(content["certificate-authority-data"]).decode())
+
+
+def _reachable(cluster: Cluster, document: dict[str, Any]) -> dict[str, Any]:
+    if document["kind"] != "Connection":
+        return document
+    text = json.dumps(copy.deepcopy(document))
+    for name in ("database", "api", "polygon", "fmp", "fred"):
+        dns = f"{name}.{manifests.NAMESPACE}.svc"
+        if dns in text:
+            found = cluster.get("service", name, "-n", manifests.NAMESPACE) or {}
+            text = text.replace(dns, found["spec"]["clusterIP"])
+    replaced: dict[str, Any] = json.loads(text)
+    return replaced
+
+
+def _impersonation() -> dict[str, Any]:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "incident-operator-impersonator", "namespace": manifests.NAMESPACE},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "incident-operator-impersonator",
+        },
+        "subjects": [{"kind": "ServiceAccount", "name": chart.RELEASE, "namespace": chart.NAMESPACE}],
+    }

@@ -1,0 +1,114 @@
+"""RB-01 on the sample platform: from an alert to a resolved, reviewed Incident, whoever is killed in between."""
+
+import asyncio
+
+import pytest
+from demonstration import people
+
+from e2e.apiserver_proxy import ApiserverProxy, Hold, Write
+from e2e.operator_process import OperatorProcess, alert
+from e2e.witnesses import AuditLog, Night
+
+pytestmark = pytest.mark.cluster
+EFFECTS = ["serve-last-good", "rebuild", "mark-fresh", "undo-serve-last-good"]
+RECORDED = ["serve-last-good", "mark-fresh", "undo-serve-last-good"]
+
+
+async def fire(operator: OperatorProcess, night: Night, status: str = "firing") -> None:
+    found = alert(None, status, alertname="PricingPackBuildFailure", severity="page", pack_date=str(night.today))
+    found["startsAt"] = f"{night.today}T00:30:04Z"
+    code, answer = await operator.post(found)
+    assert code == 200, answer
+
+
+async def approve(night: Night, person: people.Person) -> None:
+    incident = await asyncio.to_thread(night.wait_for, "AwaitingApproval")
+    await asyncio.to_thread(person.runs, incident["status"]["pendingApproval"]["approveWith"])
+
+
+async def resolve(operator: OperatorProcess, night: Night) -> None:
+    await asyncio.to_thread(night.wait_for, "Verifying", 90)
+    await fire(operator, night, "resolved")
+
+
+async def test_rb01_ends_resolved_and_each_effect_happened_once(
+    operator: OperatorProcess, night: Night, cast: people.Cast
+) -> None:
+    audit = AuditLog(night.cluster)
+    await fire(operator, night)
+    await asyncio.to_thread(night.wait_for, "AwaitingApproval")
+    assert night.fresh() == [night.yesterday]
+    await approve(night, cast.alice)
+    await resolve(operator, night)
+    incident = await asyncio.to_thread(night.wait_for, "Resolved")
+    assert night.fresh() == [night.pack]
+    assert night.effects() == RECORDED
+    assert len(night.jobs()) == 1
+    assert [record["by"] for record in incident["status"]["approvals"]] == ["alice@dawsos.com"]
+    waits = 2  # for the approval, and for the alert to resolve
+    assert len(audit.writes("incidents/status")) == len(EFFECTS) + 1 + waits
+    assert len(audit.writes("incidents")) == 2, "one create, one change when the alert resolved"
+
+
+@pytest.mark.parametrize("applied", [False, True], ids=["before the effect", "after the effect"])
+async def test_killed_at_every_effect_of_rb01_it_still_happens_once(
+    operator: OperatorProcess, proxy: ApiserverProxy, night: Night, cast: people.Cast, applied: bool
+) -> None:
+    def dies_at(step: str) -> Hold:
+        # the intent is stored and the reply never comes: nothing has been done yet;
+        # or the outcome is about to be stored: all has been done, and nobody knows
+        def wanted(write: Write) -> bool:
+            state = write.step(step)
+            return state == "Running" if not applied else state not in {"", "Pending", "AwaitingApproval", "Running"}
+
+        return proxy.hold(wanted, applied=not applied)
+
+    holds = {step: dies_at(step) for step in EFFECTS}
+
+    async def killed_at(step: str) -> None:
+        async with asyncio.timeout(60):
+            await holds[step].reached.wait()
+        await operator.restart_after_kill()
+        holds[step].released.set()
+
+    await fire(operator, night)
+    await killed_at("serve-last-good")
+    await approve(night, cast.alice)
+    await killed_at("rebuild")
+    await killed_at("mark-fresh")
+    await resolve(operator, night)
+    await killed_at("undo-serve-last-good")
+    await asyncio.to_thread(night.wait_for, "Resolved")
+    assert night.effects() == RECORDED
+    assert len(night.jobs()) == 1
+    assert night.fresh() == [night.pack]
+
+
+async def test_killed_while_it_reads_it_reads_again(
+    operator: OperatorProcess, proxy: ApiserverProxy, night: Night, cast: people.Cast
+) -> None:
+    diagnosed = proxy.hold(lambda write: write.step("packs") == "Succeeded", applied=False)
+    verified = proxy.hold(lambda write: write.step("execute") == "Succeeded", applied=False)
+    await fire(operator, night)
+    await diagnosed.reached.wait()
+    await operator.restart_after_kill()
+    await approve(night, cast.alice)
+    await verified.reached.wait()
+    await operator.restart_after_kill()
+    await resolve(operator, night)
+    await asyncio.to_thread(night.wait_for, "Resolved")
+    assert night.effects() == RECORDED
+
+
+async def test_an_alert_that_resolves_before_the_approval_ends_without_a_rebuild(
+    operator: OperatorProcess, night: Night
+) -> None:
+    await fire(operator, night)
+    await asyncio.to_thread(night.wait_for, "AwaitingApproval")
+    night.build_by_hand()
+    await fire(operator, night, "resolved")
+    incident = await asyncio.to_thread(night.wait_for, "Resolved")
+    states = {step["name"]: step["state"] for step in incident["status"]["steps"]}
+    assert (states["rebuild"], states["serve-last-good"]) == ("Skipped", "Undone")
+    assert night.jobs() == []
+    assert night.fresh() == [night.pack]

@@ -1,0 +1,122 @@
+"""Independent witnesses: the database's own tables, the objects, the apiserver's audit log. Never the operator's word."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from demonstration import manifests, platform
+from demonstration.cluster import Cluster
+
+OPERATOR = "system:serviceaccount:incident-operator-system:incident-operator"
+T = TypeVar("T")
+_WRITES = {"create", "update", "patch", "delete", "deletecollection"}
+
+
+class Night:
+    """One night without a pack in the sample's database, and what became of it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.today = datetime.now(UTC).date()
+        self.pack = f"PP-{self.today}"
+        self.yesterday = f"PP-{self.today - timedelta(days=1)}"
+
+    def begin(self) -> None:
+        """No pack is fresh, tonight's does not exist, nothing has been done about it."""
+        self.end()
+        self.sql(
+            f"DELETE FROM pricing_pack WHERE id = '{self.pack}'; UPDATE pricing_pack SET is_fresh = FALSE;"
+            "DELETE FROM incident_operator.incident_operator_effects"
+        )
+
+    def end(self) -> None:
+        """Remove the Incidents, and their Jobs with them."""
+        namespace = ("-n", manifests.NAMESPACE)
+        self.cluster.kubectl("delete", "incidents", "--all", "--wait=true", *namespace)
+        self.cluster.kubectl("delete", "jobs", "--all", "--wait=true", *namespace)
+
+    def sql(self, statement: str) -> str:
+        """What the database answers its administrator."""
+        return platform.query(self.cluster, statement)
+
+    def build_by_hand(self) -> None:
+        """Somebody built tonight's pack and gave it to users."""
+        columns = f"('{self.pack}', '{self.today}', TRUE, 'by hand')"
+        self.sql(f"INSERT INTO pricing_pack (id, date, is_fresh, hash) VALUES {columns}")
+
+    def fresh(self) -> list[str]:
+        """Which packs users are served from."""
+        return self.sql("SELECT id FROM pricing_pack WHERE is_fresh ORDER BY id").split()
+
+    def effects(self) -> list[str]:
+        """Steps whose change of data was committed, in order; a doubled effect would stand there twice."""
+        return self.sql("SELECT step FROM incident_operator.incident_operator_effects ORDER BY applied_at").split()
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """The Jobs that there are."""
+        found = self.cluster.get("jobs", "-n", manifests.NAMESPACE) or {}
+        return list(found.get("items", []))
+
+    def incident(self) -> dict[str, Any]:
+        """The only Incident."""
+        found = self.cluster.get("incidents", "-n", manifests.NAMESPACE) or {}
+        items = found.get("items", [])
+        assert len(items) == 1, [item["metadata"]["name"] for item in items]
+        return dict(items[0])
+
+    def wait_for(self, phase: str, seconds: float = 60) -> dict[str, Any]:
+        """Wait until the only Incident is in a phase, and return it."""
+        return until(lambda: self._in(phase), seconds, lambda: f"{phase}; it is {self._told()}")
+
+    def _in(self, phase: str) -> dict[str, Any] | None:
+        found = (self.cluster.get("incidents", "-n", manifests.NAMESPACE) or {}).get("items", [])
+        return found[0] if len(found) == 1 and found[0].get("status", {}).get("phase") == phase else None
+
+    def _told(self) -> str:
+        status = self.incident().get("status", {})
+        return f"{status.get('phase')}: {status.get('message')}"
+
+
+def until(look: Callable[[], T | None], seconds: float, wanted: Callable[[], str]) -> T:
+    """Look until there is something, in bounded time."""
+    deadline = time.monotonic() + seconds
+    while (found := look()) is None:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:.0f}s: {wanted()}")
+        time.sleep(0.2)
+    return found
+
+
+class AuditLog:
+    """What the apiserver wrote down about the operator from a moment on."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._path = Path(cluster.kubeconfig).parent / "logs" / "audit.log"
+        self._start = self._path.stat().st_size
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Everything that the operator asked for since then, under its own name or as a service account."""
+        with self._path.open("rb") as log:
+            log.seek(self._start)
+            for line in log:
+                entry = json.loads(line)
+                if entry["user"]["username"] == OPERATOR and entry["stage"] == "ResponseComplete":
+                    yield entry
+
+    def writes(self, resource: str = "") -> list[dict[str, Any]]:
+        """What the operator changed, dry runs left out; `resource` as in `incidents/status`."""
+        return [entry for entry in self.entries() if _is_write(entry) and resource in {"", _resource(entry)}]
+
+
+def _is_write(entry: dict[str, Any]) -> bool:
+    applied = entry["responseStatus"]["code"] < 400
+    return entry["verb"] in _WRITES and "dryRun=" not in entry["requestURI"] and applied
+
+
+def _resource(entry: dict[str, Any]) -> str:
+    reference = entry.get("objectRef", {})
+    subresource = reference.get("subresource", "")
+    return f"{reference.get('resource', '')}/{subresource}" if subresource else str(reference.get("resource", ""))

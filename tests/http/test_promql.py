@@ -1,0 +1,211 @@
+"""The promql action against servers that answer as Prometheus' query API does, or not at all."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from http_calls import FakeConnections, answering, call, endpoint, listening
+
+from incident_operator.actions.promql import Promql
+from incident_operator.actions.protocol import PreviewError
+from incident_operator.api.actions import Promql as Spec
+from incident_operator.clients import prometheus
+from incident_operator.clients.connections import EndpointError
+from incident_operator.clients.prometheus import Prometheus
+from incident_operator.core.outcomes import Failed, Succeeded
+
+SECRET = {"token": "s3cr3t-t0ken"}
+
+
+@pytest.fixture
+def client() -> Iterator[Prometheus]:
+    made = Prometheus()
+    yield made
+    made.close()
+
+
+def query(text: str = "up", **params: Any) -> Spec:
+    return Spec.model_validate({"connection": "metrics", "query": text, "params": params})
+
+
+def data(kind: str, result: Any) -> web.Response:
+    return web.json_response({"status": "success", "data": {"resultType": kind, "result": result}})
+
+
+def refusal(status: int, kind: str, error: str) -> web.Response:
+    return web.json_response({"status": "error", "errorType": kind, "error": error}, status=status)
+
+
+def action(client: Prometheus, url: str) -> Promql:
+    return Promql(FakeConnections(endpoint(url, SECRET, kind="prometheus")), client)
+
+
+ANSWERS = {
+    "one series": (
+        data("vector", [{"metric": {"job": "api"}, "value": [1.5, "0.25"]}]),
+        {"value": 0.25, "series": [{"labels": {"job": "api"}, "value": 0.25}]},
+        "value 0.25",
+    ),
+    "no series": (data("vector", []), {"value": None, "series": []}, "no series"),
+    "two series": (
+        data("vector", [{"metric": {"a": "1"}, "value": [1, "1"]}, {"metric": {"a": "2"}, "value": [1, "2"]}]),
+        {"value": None, "series": [{"labels": {"a": "1"}, "value": 1.0}, {"labels": {"a": "2"}, "value": 2.0}]},
+        "2 series",
+    ),
+    "a scalar": (data("scalar", [1, "7"]), {"value": 7.0, "series": [{"labels": {}, "value": 7.0}]}, "value 7.0"),
+    "a matrix": (
+        data("matrix", [{"metric": {}, "values": [[1, "1"], [2, "3"]]}]),
+        {"value": 3.0, "series": [{"labels": {}, "value": 3.0}]},
+        "value 3.0",
+    ),
+    "not a number": (
+        data("vector", [{"metric": {}, "value": [1, "NaN"]}]),
+        {"value": "NaN", "series": [{"labels": {}, "value": "NaN"}]},
+        "value NaN",
+    ),
+    "infinity": (
+        data("vector", [{"metric": {}, "value": [1, "+Inf"]}]),
+        {"value": "+Inf", "series": [{"labels": {}, "value": "+Inf"}]},
+        "value +Inf",
+    ),
+}
+
+
+@pytest.mark.parametrize(("answer", "result", "summary"), ANSWERS.values(), ids=ANSWERS.keys())
+async def test_an_answer_becomes_a_value_and_series(client, service, answer, result, summary):
+    service.answer = answer
+    outcome = await action(client, service.url).run(call(query()))
+
+    assert outcome == Succeeded({**result, "truncated": False}, summary)
+    json.dumps(outcome.result, allow_nan=False)
+
+
+async def test_the_query_is_sent_with_credentials_and_a_timeout(client, service):
+    service.answer = data("vector", [])
+    await action(client, f"{service.url}/prom/").run(call(query("up{job=%(job)s} % 2", job='a"b')))
+
+    seen = service.seen[0]
+    assert seen.path == "/prom/api/v1/query"
+    assert seen.query["query"] == 'up{job="a\\"b"} % 2'
+    assert seen.query["timeout"] == "5.000s"
+    assert seen.headers["Authorization"] == "Bearer s3cr3t-t0ken"
+
+
+@pytest.mark.parametrize(
+    ("value", "literal"),
+    [
+        ("api", '"api"'),
+        ('"} or vector(1) #', '"\\"} or vector(1) #"'),
+        ("back\\slash", '"back\\\\slash"'),
+        ("line\nbreak\ttab\0", '"line\\nbreak\\ttab\\U00000000"'),
+        ("☃ 𝕏", '"☃ 𝕏"'),
+        ("\u202e", '"\\U0000202e"'),
+        (5, '"5"'),
+        (True, '"true"'),
+    ],
+)
+def test_a_parameter_becomes_one_quoted_string(value, literal):
+    assert prometheus.render("up{a=%(v)s}", {"v": value}) == f"up{{a={literal}}}"
+
+
+async def test_a_missing_parameter_is_told(client, service):
+    outcome = await action(client, service.url).run(call(query("up{job=%(job)s}")))
+    assert outcome == Failed("BadRequest", "query: %(job)s is not among params", retryable=False)
+    with pytest.raises(PreviewError, match="not among params"):
+        await action(client, service.url).preview(call(query("up{job=%(job)s}")))
+
+
+async def test_a_refused_query_is_told_in_prometheus_own_words(client, service):
+    service.answer = refusal(400, "bad_data", '1:4: parse error: unexpected "}" in s3cr3t-t0ken')
+    outcome = await action(client, service.url).run(call(query("up{")))
+
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "StatementFailed"
+    assert outcome.message == 'metrics: Prometheus answered 400: 1:4: parse error: unexpected "}" in ***'
+    assert not outcome.retryable
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        web.Response(text="<html>"),
+        web.json_response([]),
+        web.json_response({"data": {"result": [1]}}),
+        web.json_response({"data": {"result": [{"metric": {}, "value": [1, "x"]}]}}),
+    ],
+)
+async def test_what_is_no_answer_of_a_prometheus_is_told(client, service, answer):
+    service.answer = answer
+    outcome = await action(client, service.url).run(call(query()))
+    assert isinstance(outcome, Failed)
+    assert "not that of a Prometheus query API" in outcome.message
+
+
+async def test_a_redirect_is_not_followed(client, service):
+    service.answer = web.Response(status=302, headers={"Location": f"{service.url}/login"})
+    outcome = await action(client, service.url).run(call(query()))
+    assert isinstance(outcome, Failed)
+    assert "redirects are not followed" in outcome.message
+    assert len(service.seen) == 1
+
+
+async def test_an_unavailable_server_is_asked_once(client, service):
+    service.answer = refusal(503, "timeout", "overloaded")
+    await action(client, service.url).run(call(query()))
+    assert len(service.seen) == 1
+
+
+async def test_many_series_are_cut_below_the_limit(client, service):
+    series = [{"metric": {"n": str(n), "text": "x" * 900}, "value": [1, "1"]} for n in range(1000)]
+    service.answer = data("vector", series)
+    outcome = await action(client, service.url).run(call(query()))
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result["truncated"]
+    assert len(json.dumps(outcome.result)) < 256 * 1024
+
+
+async def test_an_endless_answer_is_refused(client, service):
+    service.answer = web.Response(body=b"[" + b" " * (9 * 1024 * 1024))
+    outcome = await action(client, service.url).run(call(query()))
+    assert isinstance(outcome, Failed)
+    assert "longer than 8 MiB" in outcome.message
+
+
+HANGING = {
+    "never answers": answering(b"", then_hang=True),
+    "stops in its headers": answering(b"HTTP/1.1 200 OK\r\nContent-", then_hang=True),
+    "stops in its body": answering(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", then_hang=True),
+}
+
+
+@pytest.mark.parametrize("serve", HANGING.values(), ids=HANGING.keys())
+async def test_a_server_that_hangs_is_left_in_bounded_time_and_so_is_its_thread(client, serve):
+    async with listening(serve) as port:
+        made = action(client, f"http://127.0.0.1:{port}")
+        outcomes = [await made.run(call(query(), timeout=0.3)) for _ in range(2 * prometheus.THREADS)]
+    assert all(isinstance(outcome, Failed) and outcome.reason == "ConnectionFailed" for outcome in outcomes)
+    assert "no answer within 0.3s" in outcomes[0].message
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://127.0.0.1:1", "Connection refused"),
+        ("http://no-such-host.invalid", "known"),
+    ],
+)
+async def test_an_unreachable_server_is_told_in_one_line(client, url, says):
+    outcome = await action(client, url).run(call(query()))
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "ConnectionFailed"
+    assert outcome.message.startswith(f"metrics: {url}: ")
+    assert says in outcome.message
+    assert outcome.retryable
+
+
+async def test_an_unreadable_secret_is_the_reason_as_it_was_given(client):
+    refused = EndpointError("SecretUnreadable", "may not get secret")
+    outcome = await Promql(FakeConnections(refused), client).run(call(query()))
+    assert outcome == Failed("SecretUnreadable", "may not get secret", retryable=False)

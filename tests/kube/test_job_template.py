@@ -1,0 +1,196 @@
+"""The manifest of a Job: what runs when somebody says "run this once, like that workload"."""
+
+import pytest
+
+from incident_operator.actions import job_template
+from incident_operator.actions.kube_failures import Unusable
+from incident_operator.api import actions
+from kube.calls import INCIDENT_UID, call
+from kube.manifests import deployment
+
+MAIN = {
+    "name": "main",
+    "image": "scheduler:7",
+    "command": ["serve"],
+    "args": ["--forever"],
+    "env": [
+        {"name": "DB", "valueFrom": {"secretKeyRef": {"name": "db", "key": "url"}}},
+        {"name": "MODE", "value": "x"},
+    ],
+    "envFrom": [{"configMapRef": {"name": "settings"}}],
+    "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    "resources": {"limits": {"memory": "1Gi"}},
+    "securityContext": {"runAsNonRoot": True},
+    "ports": [{"containerPort": 80, "hostPort": 80}],
+    "livenessProbe": {"httpGet": {"port": 80}},
+    "readinessProbe": {"httpGet": {"port": 80}},
+    "startupProbe": {"httpGet": {"port": 80}},
+    "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+}
+SIDECAR = {"name": "shipper", "image": "shipper:1"}
+NATIVE = {"name": "proxy", "image": "proxy:1", "restartPolicy": "Always", "ports": [{"containerPort": 5432}]}
+
+
+def scheduler():
+    made = deployment("scheduler")
+    template = made["spec"]["template"]
+    template["metadata"]["annotations"] = {"vault/inject": "yes", "kubectl.kubernetes.io/restartedAt": "yesterday"}
+    template["spec"] = {
+        "containers": [MAIN, SIDECAR],
+        "initContainers": [NATIVE, {"name": "migrate", "image": "scheduler:7"}],
+        "volumes": [{"name": "data", "emptyDir": {}}],
+        "serviceAccountName": "scheduler",
+        "imagePullSecrets": [{"name": "registry"}],
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"key": "batch"}],
+        "affinity": {"nodeAffinity": {"a": 1}, "podAntiAffinity": {"b": 2}, "podAffinity": {"c": 3}},
+        "topologySpreadConstraints": [{"maxSkew": 1}],
+        "restartPolicy": "Always",
+    }
+    return made
+
+
+def job(command=("python3", "-m", "jobs.build_pack"), **more):
+    return actions.Job(**{"from": "deployment/scheduler", "command": list(command), **more})
+
+
+def manifest(spec, container=None):
+    return job_template.manifest(call(spec), spec, job_template.from_workload(scheduler(), container or spec.container))
+
+
+def pod_of(spec):
+    return manifest(spec)["spec"]["template"]["spec"]
+
+
+def test_the_chosen_container_runs_the_command_and_nothing_beside_it():
+    [container] = pod_of(job())["containers"]
+    assert container["name"] == "main"
+    assert container["command"] == ["python3", "-m", "jobs.build_pack"]
+    assert "args" not in container
+
+
+def test_without_a_command_the_containers_own_runs():
+    [container] = pod_of(job(command=()))["containers"]
+    assert (container["command"], container["args"]) == (["serve"], ["--forever"])
+
+
+def test_another_container_can_be_named():
+    [container] = pod_of(job(container="shipper"))["containers"]
+    assert (container["name"], container["image"]) == ("shipper", "shipper:1")
+
+
+@pytest.mark.parametrize("kept", ["image", "envFrom", "volumeMounts", "resources", "securityContext"])
+def test_what_the_container_needs_to_work_is_kept(kept):
+    assert pod_of(job())["containers"][0][kept] == MAIN[kept]
+
+
+@pytest.mark.parametrize("dropped", ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle"])
+def test_what_belongs_to_serving_is_left_out(dropped):
+    assert dropped not in pod_of(job())["containers"][0]
+
+
+@pytest.mark.parametrize("kept", ["volumes", "serviceAccountName", "imagePullSecrets", "nodeSelector", "tolerations"])
+def test_what_the_pod_needs_to_work_is_kept(kept):
+    assert pod_of(job())[kept] == scheduler()["spec"]["template"]["spec"][kept]
+
+
+def test_a_pod_need_not_keep_away_from_its_like():
+    pod = pod_of(job())
+    assert pod["affinity"] == {"nodeAffinity": {"a": 1}}
+    assert "topologySpreadConstraints" not in pod
+
+
+def test_init_containers_run_first_native_sidecars_too():
+    proxy, migrate = pod_of(job())["initContainers"]
+    assert (proxy["name"], proxy["restartPolicy"], migrate["name"]) == ("proxy", "Always", "migrate")
+    assert "ports" not in proxy
+
+
+def test_no_service_finds_the_pod_by_the_workloads_labels():
+    meta = manifest(job())["spec"]["template"]["metadata"]
+    assert meta["labels"] == {"app.kubernetes.io/managed-by": "incident-operator", "incidents.dev/step": "act"}
+
+
+def test_annotations_are_kept_but_for_the_last_restart():
+    assert manifest(job())["spec"]["template"]["metadata"]["annotations"] == {"vault/inject": "yes"}
+
+
+def test_variables_are_added_and_override():
+    env = pod_of(job(env={"MODE": "force", "DATE": "2025-10-21"}))["containers"][0]["env"]
+    assert env == [MAIN["env"][0], {"name": "MODE", "value": "force"}, {"name": "DATE", "value": "2025-10-21"}]
+
+
+def test_it_runs_once_for_as_long_as_the_step_may_take():
+    made = manifest(job())
+    assert (made["spec"]["backoffLimit"], made["spec"]["activeDeadlineSeconds"]) == (0, 60)
+    assert made["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+    assert "ttlSecondsAfterFinished" not in made["spec"]
+
+
+def test_it_belongs_to_its_incident_and_carries_its_key():
+    made = manifest(job())
+    step = call(job())
+    assert made["metadata"]["annotations"] == {"incidents.dev/step-key": step.key}
+    assert made["metadata"]["ownerReferences"] == [
+        {
+            "apiVersion": "incidents.dev/v1alpha1",
+            "kind": "Incident",
+            "name": step.incident,
+            "uid": INCIDENT_UID,
+            "controller": False,
+            "blockOwnerDeletion": False,
+        }
+    ]
+
+
+@pytest.mark.parametrize("step", ["rebuild", "a" * 63, "undo-" + "b" * 63])
+def test_its_name_is_a_label_and_tells_step_and_key(step):
+    key = "0123456789abcdef" * 4
+    name = job_template.name(step, key)
+    assert len(name) <= 63
+    assert name == f"{step[:52]}-0123456789"
+
+
+def test_the_workload_itself_is_not_touched():
+    workload = scheduler()
+    before = repr(workload)
+    job_template.manifest(call(job()), job(env={"MODE": "y"}), job_template.from_workload(workload, None))
+    assert repr(workload) == before
+
+
+def test_a_template_of_the_runbooks_own_is_taken_as_it_is():
+    template = {
+        "metadata": {"labels": {"team": "data"}},
+        "spec": {"restartPolicy": "OnFailure", "containers": [MAIN, SIDECAR]},
+    }
+    spec = actions.Job(template=template, command=["x"])
+    made = job_template.manifest(call(spec), spec, job_template.checked(template))["spec"]["template"]
+    assert made["spec"]["containers"] == [
+        {key: value for key, value in MAIN.items() if key != "args"} | {"command": ["x"]},
+        SIDECAR,
+    ]
+    assert made["spec"]["restartPolicy"] == "Never"
+    assert made["metadata"]["labels"]["team"] == "data"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        {},
+        {"spec": None},
+        {"spec": {}},
+        {"spec": {"containers": "main"}},
+        {"spec": {"containers": []}},
+        {"spec": {"containers": ["main"]}},
+        {"spec": {"containers": [{"image": "x"}]}},
+        {"spec": {"containers": [{"name": "x", "env": [{"value": "1"}]}]}},
+    ],
+)
+def test_a_template_that_is_none_is_refused(template):
+    with pytest.raises(Unusable, match="template"):
+        job_template.manifest(call(job()), job(), job_template.checked(template))
+
+
+def test_a_container_that_is_not_there_is_told_with_what_is():
+    with pytest.raises(Unusable, match="there is no container cron; there is main, shipper"):
+        manifest(job(container="cron"))

@@ -1,0 +1,196 @@
+"""`logs` and `job` on real Pods, with a service account that holds the documented rights and no other."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from crds import live
+from incident_operator.actions.job import Job
+from incident_operator.actions.logs import Logs
+from incident_operator.api import actions
+from incident_operator.clients import kube, paths
+from incident_operator.clients.cluster import Cluster
+from incident_operator.core import reasons
+from incident_operator.core.outcomes import Failed, Pending, Succeeded
+from kube import calls, worlds
+from kube.worlds import World
+
+pytestmark = pytest.mark.cluster
+
+IMAGE = "kube-test:1"
+SERVING = "import time; print('build_pack: prices fetched', flush=True); time.sleep(3600)"
+RIGHTS = (
+    {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+    {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "create"]},
+)
+
+
+@pytest.fixture(scope="session")
+def image() -> None:
+    """Build and load what the Pods run."""
+    source = live.CLONE / "tests" / "kube" / "image"
+    build = ["build-image", "--tag", IMAGE, "--file", str(source / "Dockerfile"), "--context", str(source)]
+    subprocess.run([sys.executable, "hack/cluster", *build], cwd=live.CLONE, check=True, timeout=300)
+
+
+@pytest.fixture(scope="session")
+def installed() -> None:
+    """Serve Incidents, which own the Jobs."""
+    live.install()
+
+
+@pytest.fixture
+async def prod(image: None, installed: None) -> AsyncIterator[World]:
+    """A namespace with a Deployment that serves, an Incident, and the Runbook's account."""
+    async with worlds.real() as world:
+        await world.grant(calls.ACCOUNT, *RIGHTS)
+        await world.client.create(f"/apis/apps/v1/namespaces/{world.namespace}/deployments", scheduler())
+        yield world
+
+
+@pytest.fixture
+async def cluster(prod: World) -> AsyncIterator[Cluster]:
+    async with Cluster(prod.access) as real:
+        yield real
+
+
+def scheduler():
+    container = {
+        "name": "main",
+        "image": IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-c", SERVING],
+        "env": [{"name": "MODE", "value": "nightly"}],
+        "livenessProbe": {"exec": {"command": ["python3", "-c", "pass"]}, "periodSeconds": 60},
+    }
+    labels = {"app": "scheduler"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "scheduler"},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+            },
+        },
+    }
+
+
+async def incident(world: World):
+    body = {
+        "apiVersion": "incidents.dev/v1alpha1",
+        "kind": "Incident",
+        "metadata": {"name": "pricing-5f2c1-1"},
+        "spec": {},
+    }
+    return await world.client.create(paths.incidents(world.namespace), body)
+
+
+async def job_call(world: World, script: str, **more):
+    owner = await incident(world)
+    spec = actions.Job(**({"from": "deployment/scheduler", "command": ["python3", "-c", script]} | more))
+    step = calls.call(spec, namespace=world.namespace, step="rebuild")
+    return replace(step, incident_uid=owner["metadata"]["uid"])
+
+
+async def seen(look, good):
+    """Look again and again, as the engine does, until it is good."""
+    async with asyncio.timeout(60):
+        while True:
+            outcome = await look()
+            if good(outcome):
+                return outcome
+            await asyncio.sleep(0.3)
+
+
+async def ended(action, step):
+    return await seen(lambda: action.run(step), lambda outcome: not isinstance(outcome, Pending))
+
+
+async def stuck(action, step):
+    return await seen(lambda: action.run(step), lambda outcome: "cannot start" in outcome.summary)
+
+
+async def is_gone(world, name):
+    try:
+        await world.client.get(paths.of("/apis/batch/v1", world.namespace, "jobs", name))
+    except kube.NotFound:
+        return True
+    return False
+
+
+def clock():
+    return datetime.now(UTC)  # noqa: TID251 # the real clock beside a real cluster
+
+
+async def test_a_workloads_log_is_read(prod, cluster):
+    spec = actions.Logs(**{"from": "deployment/scheduler", "pattern": r"build_pack: (?P<done>\w+) fetched"})
+    logs, step = Logs(cluster), calls.call(spec, namespace=prod.namespace)
+    outcome = await seen(lambda: logs.run(step), lambda outcome: outcome.result["lines"])
+    assert outcome.result["lines"] == ["build_pack: prices fetched"]
+    assert outcome.result["matches"] == [{"done": "prices"}]
+
+
+async def test_a_container_that_is_not_there_is_told(prod, cluster):
+    spec = actions.Logs(**{"from": "deployment/scheduler", "container": "cron"})
+    logs, step = Logs(cluster), calls.call(spec, namespace=prod.namespace)
+    outcome = await seen(lambda: logs.run(step), lambda outcome: isinstance(outcome, Failed))
+    assert outcome.reason == reasons.BAD_REQUEST
+    assert "container cron is not valid for pod" in outcome.message
+
+
+async def test_a_job_runs_with_the_workloads_environment_and_goes_with_its_incident(prod, cluster):
+    step = await job_call(prod, "import os; print('mode', os.environ['MODE']); print('stored')")
+    job = Job(cluster, clock)
+    assert (await job.preview(step)).in_trial == "accepted"
+    outcome = await ended(job, step)
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result["log"] == ["mode nightly", "stored"]
+    assert (outcome.result["succeeded"], outcome.result["exitCode"]) == (True, 0)
+    assert await ended(job, step) == outcome
+    await prod.client.delete(paths.incidents(prod.namespace, step.incident))
+    assert await seen(lambda: is_gone(prod, outcome.captured["job"]), bool)
+
+
+async def test_a_failing_job_tells_its_exit_code_and_last_words(prod, cluster):
+    step = await job_call(prod, "print('no prices'); raise SystemExit(3)")
+    outcome = await ended(Job(cluster, clock), step)
+    assert (outcome.reason, outcome.effected) == (reasons.JOB_FAILED, True)
+    assert outcome.message.endswith("failed: exit code 3; last line: no prices")
+
+
+async def test_a_job_that_takes_too_long_is_ended(prod, cluster):
+    step = await job_call(prod, "import time; time.sleep(600)")
+    outcome = await ended(Job(cluster, clock), replace(step, timeout=3.0))
+    assert outcome.reason == reasons.JOB_FAILED
+    assert "DeadlineExceeded" in outcome.message
+
+
+async def test_an_image_that_cannot_be_pulled_is_told(prod, cluster):
+    container = {"name": "main", "image": "nobody.invalid/none:1", "imagePullPolicy": "IfNotPresent"}
+    step = await job_call(prod, "", **{"from": None, "command": [], "template": {"spec": {"containers": [container]}}})
+    outcome = await stuck(Job(cluster, clock), step)
+    assert "nobody.invalid/none:1" in outcome.summary
+
+
+async def test_a_pod_that_fits_nowhere_is_told(prod, cluster):
+    container = {"name": "main", "image": IMAGE, "resources": {"requests": {"cpu": "1000"}}}
+    step = await job_call(prod, "", **{"from": None, "command": [], "template": {"spec": {"containers": [container]}}})
+    outcome = await stuck(Job(cluster, clock), step)
+    assert "Unschedulable" in outcome.summary
+
+
+async def test_a_template_that_the_apiserver_refuses_has_no_effect(prod, cluster):
+    step = await job_call(prod, "", **{"from": None, "template": {"spec": {"containers": [{"name": "main"}]}}})
+    outcome = await Job(cluster, clock).run(step)
+    assert (outcome.reason, outcome.retryable, outcome.effected) == (reasons.BAD_REQUEST, False, False)
+    assert "image: Required value" in outcome.message
