@@ -19,12 +19,15 @@ from incident_operator.clients.redaction import Redactor
 from incident_operator.clients.state import State
 from incident_operator.engine.acts import Acts
 from incident_operator.engine.asking import Question
+from incident_operator.engine.background import Background
+from incident_operator.engine.carrier import Carrier
 from incident_operator.engine.driver import Driver
 from incident_operator.engine.echoes import Echoes
 from incident_operator.engine.keys import Key
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.policies import Policies
 from incident_operator.engine.readiness import Readiness
+from incident_operator.engine.recorder import Recorder
 from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks
 from incident_operator.engine.tally import Tally
@@ -81,8 +84,11 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         question = Question(acts, Policies(client, identity), lambda: secrets.token_hex(16))
         state = State(client, f"{settings.instance[:40]}-{secrets.token_hex(4)}")
         registry = CollectorRegistry()
-        metrics = EngineMetrics(registry)
-        visits = Visits(state, client, runbooks, acts, question, echoes, metrics, settings.instance, settings.unasked)
+        metrics, background = EngineMetrics(registry), Background()
+        stack.push_async_callback(background.drain)
+        recorder = Recorder(state, client, echoes, metrics, background, settings.instance)
+        carrier = Carrier(acts, question, recorder, metrics)
+        visits = Visits(state, runbooks, question, carrier, recorder, clock, settings.unasked)
         readiness = Readiness(client, runbooks, revisions, tools.connections, tools.probes, tally, clock)
         incidents = Driver(visits.visit, clock)
         checks = Driver(_checking(readiness), clock, workers=2, what="Runbook")

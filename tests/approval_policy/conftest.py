@@ -1,5 +1,6 @@
 """A namespace in which people with different rights meet an Incident that waits for them."""
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -7,7 +8,10 @@ import pytest
 
 from approval_policy import people
 from approval_policy.ground import Ground
-from crds import live
+from crds import live, objects
+from incident_operator.api.annotations import Verb
+
+IN_FORCE_SECONDS = 10.0
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +20,7 @@ def namespace() -> Iterator[str]:
     live.install()
     with live.namespace("approval") as name:
         live.apply("-f", "-", stdin=people.rights(name))
+        _wait_until_in_force(name)
         yield name
 
 
@@ -24,3 +29,13 @@ async def ground(namespace: str, tmp_path: Path) -> AsyncIterator[Ground]:
     """Clients for everybody, and Incidents in any state."""
     async with Ground(namespace, tmp_path) as ground:
         yield ground
+
+
+def _wait_until_in_force(namespace: str) -> None:
+    """The apiserver enforces a new policy within a second or so: wait until it refuses a forgery."""
+    document = objects.incident()
+    document["metadata"]["annotations"] = {Verb.APPROVE.annotation: "forged"}
+    deadline = time.monotonic() + IN_FORCE_SECONDS
+    while live.kubectl("create", "-n", namespace, "--dry-run=server", "-f", "-", stdin=document).returncode == 0:
+        assert time.monotonic() < deadline, f"a forged answer is still accepted after {IN_FORCE_SECONDS:.0f}s"
+        time.sleep(0.1)

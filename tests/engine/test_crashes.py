@@ -9,7 +9,7 @@ from incident_operator.core.outcomes import Outcome, Succeeded
 from kube.fake_faults import Fault
 
 ORDER = ["serve", "rebuild", "mark", "undo-serve"]
-WRITES = 20
+WRITES = 14
 """More than the whole way takes, so that the last runs meet no death at all."""
 
 

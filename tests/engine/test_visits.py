@@ -45,6 +45,7 @@ async def test_an_intent_is_stored_before_its_effect(pack: World) -> None:
 
 async def test_a_visit_that_changes_nothing_writes_nothing(pack: World) -> None:
     await to_approval(pack)
+    await pack.background.drain()
     before = len(pack.api.writes)
     await pack.engine().visit(INCIDENT)
     assert len(pack.api.writes) == before
@@ -159,5 +160,6 @@ async def test_the_report_is_stored_before_the_incident_closes(pack: World) -> N
 
 async def test_each_phase_change_is_told_by_one_event(pack: World) -> None:
     await to_the_end(pack)
+    await pack.background.drain()
     told = [event["reason"] for event in pack.api.objects(paths.events("prod"))]
     assert told == ["Mitigating", "AwaitingApproval", "Remediating", "Verifying", "Restoring", "Resolved"]

@@ -17,9 +17,12 @@ from incident_operator.clients.state import State
 from incident_operator.core.outcomes import Outcome, Succeeded
 from incident_operator.engine.acts import Acts
 from incident_operator.engine.asking import Question
+from incident_operator.engine.background import Background
+from incident_operator.engine.carrier import Carrier
 from incident_operator.engine.echoes import Echoes
 from incident_operator.engine.keys import Key
 from incident_operator.engine.metrics import EngineMetrics
+from incident_operator.engine.recorder import Recorder
 from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks
 from incident_operator.engine.visit import Visits
@@ -75,13 +78,13 @@ def _success(call: Call) -> Outcome:
 
 
 class DyingKube(kube.Kube):
-    """A client whose process dies at its n-th write, before it is sent or after it is applied."""
+    """A client whose process dies at its n-th write (Events, off the path, apart), before it is sent or after it is applied."""
 
     dies_at = 0
     applied = False
 
     async def _send(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
-        if method == "GET" or (more.get("params") or {}).get("dryRun"):
+        if method == "GET" or "/events" in path or (more.get("params") or {}).get("dryRun"):
             return await super()._send(method, path, body, **more)
         type(self).dies_at -= 1
         if self.dies_at == 0 and not self.applied:
@@ -111,6 +114,7 @@ class World:
     targets: Targets = field(default_factory=Targets)
     trust: Trusting = field(default_factory=Trusting)
     now: datetime = START
+    background: Background = field(default_factory=Background)
 
     def engine(self, client: kube.Kube | None = None) -> Visits:
         """A process that has just started: it remembers nothing."""
@@ -119,16 +123,14 @@ class World:
         actions = dict.fromkeys(("sqlQuery", "sqlExecute", "job", "http", "scale"), self.targets)
         acts = Acts(actions, Redactor(), lambda: self.now)
         self._started = getattr(self, "_started", 0) + 1
-        return Visits(
+        state, metrics = (
             State(chosen, f"process-{self._started}", pauses=(0.0, 0.0)),
-            chosen,
-            Runbooks(chosen, revisions),
-            acts,
-            Question(acts, self.trust, lambda: "nonce"),
-            Echoes(),
             EngineMetrics(CollectorRegistry()),
-            "test",
         )
+        question = Question(acts, self.trust, lambda: "nonce")
+        recorder = Recorder(state, chosen, Echoes(), metrics, self.background, "test")
+        carrier = Carrier(acts, question, recorder, metrics)
+        return Visits(state, Runbooks(chosen, revisions), question, carrier, recorder, lambda: self.now)
 
     def incident(self) -> Incident:
         return Incident.model_validate(self.api.object(paths.incidents(*INCIDENT)))
@@ -169,7 +171,9 @@ async def world(runbook: str) -> AsyncIterator[World]:
         labels = {"alertname": "PackFailed", "pack_date": "2025-10-21"}
         spec = {"runbookRef": {"name": "pack"}, "severity": "P1", "commonLabels": labels, "alerts": [alert]}
         api.put(_named("Incident", INCIDENT.name, spec))
-        yield World(api, client)
+        made = World(api, client)
+        yield made
+        await made.background.drain()
 
 
 def _named(kind: str, name: str, spec: object) -> dict[str, Any]:

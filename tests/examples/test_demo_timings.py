@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 
-import pytest
 import yaml
 from demonstration import manifests, timings
 
@@ -38,15 +37,9 @@ def test_the_eve_is_yesterday_and_the_next_night_far_away():
     assert calendar == {"TZ": "UTC", "PRICING_DATE": "2025-10-20", "PACK_DUE": "00:00", "NIGHTLY_AT": "01:30"}
 
 
-@pytest.mark.parametrize(
-    ("at", "expected"),
-    [
-        ("2025-10-21T13:30:00", {"PRICING_DATE": "2025-10-21", "NIGHTLY_AT": "13:30:00", "PACK_DUE": "13:30:05"}),
-        ("2025-10-21T23:59:58", {"PRICING_DATE": "2025-10-22", "NIGHTLY_AT": "23:59:58", "PACK_DUE": "00:00:03"}),
-    ],
-)
-def test_the_pack_is_due_after_the_build_begins_also_around_midnight(at, expected):
-    assert timings.night(datetime.fromisoformat(at).replace(tzinfo=UTC)) == expected
+def test_night_falls_when_it_is_told_to_and_its_pack_is_overdue_at_once():
+    assert timings.night(NOW) == {"PRICING_DATE": "2025-10-21", "NIGHTLY_AT": "13:30:00"}
+    assert timings.overdue(NOW) == {"PRICING_DATE": "2025-10-21"}
 
 
 def test_alertmanager_can_be_told_to_post_elsewhere():

@@ -159,6 +159,15 @@ async def test_an_alert_resolves_though_the_replica_has_not_seen_its_incident_ye
     assert other.counted("alerts_resolved_unknown_total") == 0
 
 
+async def test_an_alert_resolves_though_another_replica_took_it_in_unseen(world: World):
+    await world.one.take(alert(pod="a"))
+    other = world.another()
+    await other.watch()
+    await world.one.take(alert(pod="b"))
+    await other.take(resolved(pod="b"))
+    assert statuses(world.incident()) == ["firing", "resolved"]
+
+
 async def test_an_alert_resolves_in_the_newest_incident_though_only_an_older_one_was_seen(world: World):
     await world.one.take(alert(starts="2025-10-21T00:00:00Z"))
     world.close(world.incident(), "Failed")

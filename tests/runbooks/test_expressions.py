@@ -279,7 +279,7 @@ def test_outputs_take_four_kibibytes_together_and_no_more():
 
 MEMORY_BOMB = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_AS, (2 * 1024**3, 2 * 1024**3))
+resource.setrlimit(resource.RLIMIT_AS, (640 * 1024**2, 640 * 1024**2))
 from runbooks.runbook_texts import NOW, facts
 from incident_operator.core import evaluation, expr
 source = "['aaaaaaaaaa']" + ".map(x, x+x+x+x+x+x+x+x+x+x)" * 12 + ".size()"

@@ -57,6 +57,13 @@ class Cluster:
         """Run a line as a person's shell would: pipes and `$(…)` work."""
         return shell.attempt(["sh", "-c", line], timeout=timeout, environment=self.environment)
 
+    def must(self, line: str, *, timeout: float = 60) -> str:
+        """Run such a line; returns its output. Raises shell.Failure where it fails."""
+        result = self.script(line, timeout=timeout)
+        if result.code != 0:
+            raise shell.Failure(f"`{line}` failed:\n{(result.errors or result.output).strip()}")
+        return result.output
+
     def get(self, *words: str) -> dict[str, Any] | None:
         """One object or a list as JSON; None where there is no such object."""
         result = self.try_kubectl("get", *words, "-o", "json")

@@ -26,10 +26,10 @@ class Person:
 
     def runs(self, command: str, seconds: float = 60) -> str:
         """Run a line as this person; returns what it printed. Raises shell.Failure."""
-        result = self.cluster.script(command, timeout=seconds)
-        if result.code != 0:
-            raise shell.Failure(f"`{command}` failed for {self.name}:\n{(result.errors or result.output).strip()}")
-        return result.output
+        try:
+            return self.cluster.must(command, timeout=seconds)
+        except shell.Failure as failure:
+            raise shell.Failure(f"as {self.name}: {failure}") from None
 
     def is_refused(self, command: str) -> str:
         """Run a line that must not be allowed; returns the refusal. Raises shell.Failure where it is allowed, or fails otherwise."""

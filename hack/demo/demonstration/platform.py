@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from demonstration import manifests, shell, timings
+from demonstration import manifests, shell, timings, waiting
 from demonstration.cluster import Cluster
 
 IMAGE = "dawsos:dev"
@@ -39,16 +39,29 @@ def deploy(cluster: Cluster, receiver_token: str, now: datetime, receiver_url: s
     cluster.roll_out(manifests.NAMESPACE, *DEPLOYMENTS)
 
 
-def night_command(at: datetime) -> tuple[str, ...]:
-    """The kubectl words that make it night at that moment (UTC, some seconds ahead)."""
-    values = [f"{name}={value}" for name, value in timings.night(at).items()]
-    return ("set", "env", "deployment/scheduler", "deployment/api", *values, "-n", manifests.NAMESPACE)
+def night_command(at: datetime) -> str:
+    """What makes the nightly job build the next pack at that moment (UTC; at once, where it is past)."""
+    return _calendar_command("scheduler", timings.night(at))
 
 
-def night(cluster: Cluster, at: datetime) -> None:
-    """Turn the calendar: the nightly job builds the next pack at that moment (UTC, some seconds ahead)."""
-    cluster.kubectl(*night_command(at))
-    cluster.roll_out(manifests.NAMESPACE, "scheduler", "api")
+def overdue_command(at: datetime) -> str:
+    """What makes the pack of that night due, and so fires the alert while it is not fresh."""
+    return _calendar_command("api", timings.overdue(at))
+
+
+def failed_build(cluster: Cluster) -> str | None:
+    """The line in which the nightly job tells of its failure; None while there is none."""
+    log = cluster.try_kubectl("logs", "deployment/scheduler", "-n", manifests.NAMESPACE, "--tail=200").output
+    return next((line for line in log.splitlines() if " build_pack " in line and " failed: " in line), None)
+
+
+def fail_the_night(cluster: Cluster, at: datetime, provider: str = "polygon") -> None:
+    """All of it in one go, for tests: the provider down, the build failed, the pack overdue; the alert fires next."""
+    break_provider(cluster, provider)
+    cluster.must(night_command(at))
+    waiting.until("the failure of the nightly build", lambda: failed_build(cluster), 120)
+    cluster.must(overdue_command(at))
+    cluster.roll_out(manifests.NAMESPACE, "api")
 
 
 def break_provider(cluster: Cluster, name: str) -> None:
@@ -80,3 +93,8 @@ def query(cluster: Cluster, statement: str) -> str:
         statement,
     )
     return cluster.kubectl("exec", "deployment/database", "-n", manifests.NAMESPACE, "--", "psql", *words).strip()
+
+
+def _calendar_command(deployment: str, values: dict[str, str]) -> str:
+    words = " ".join(f"{name}={value}" for name, value in values.items())
+    return f"kubectl set env deployment/{deployment} {words} -n {manifests.NAMESPACE}"

@@ -1,6 +1,6 @@
 """One night, scene by scene. A scene raises shell.Failure where something does not happen in its time."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from demonstration import chart, incidents, manifests, platform, refusals, shell, waiting
 from demonstration.incidents import Incident
@@ -8,7 +8,6 @@ from demonstration.people import Cast, Person
 from demonstration.teller import PROD, Teller
 from demonstration.terminal import Story
 
-NIGHT_IN = timedelta(seconds=4)
 STEPS = '{range .status.steps[?(@.stage=="%s")]}{.name}{"\\t"}{.state}{"\\t"}{.summary}{"\\n"}{end}'
 
 
@@ -34,18 +33,15 @@ def _the_build_fails(teller: Teller) -> None:
     teller.asks_api(200)
     teller.does(admin, f"kubectl set env deployment/providers BROKEN=polygon {PROD}")
     admin.cluster.roll_out(manifests.NAMESPACE, "providers")
-    story.happens("The nightly build begins. (The calendar is turned by hand; the rest of the night is real.)")
-    at = datetime.now(UTC) + NIGHT_IN  # noqa: TID251
-    teller.does(admin, " ".join(("kubectl", *platform.night_command(at))))
-    waiting.until("the failure of the nightly build", lambda: _failure_line(admin) or None, 60)
+    story.happens("The nightly build begins. (Its calendar is turned by hand; the rest of the night is real.)")
+    at = datetime.now(UTC)  # noqa: TID251
+    teller.does(admin, platform.night_command(at))
+    waiting.until("the failure of the nightly build", lambda: platform.failed_build(admin.cluster), 120)
     story.happens("It fails: yesterday's prices have ended, and there are no new ones.")
     teller.does(admin, f"kubectl logs deployment/scheduler {PROD} --tail=200 | grep ' build_pack '")
     teller.asks_api(503)
-
-
-def _failure_line(admin: Person) -> str:
-    log = admin.cluster.try_kubectl("logs", "deployment/scheduler", "-n", manifests.NAMESPACE, "--tail=200")
-    return next((line for line in log.output.splitlines() if " build_pack " in line and " failed: " in line), "")
+    story.happens("The pack of the day is overdue.")
+    teller.does(admin, platform.overdue_command(at))
 
 
 def _the_alert(teller: Teller) -> str:

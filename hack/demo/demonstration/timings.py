@@ -8,8 +8,6 @@ import yaml
 
 from demonstration.manifests import Object
 
-DUE_AFTER = timedelta(seconds=5)
-
 
 def shortened(objects: Sequence[Object], now: datetime) -> list[Object]:
     """Return the platform's objects with short times, on the eve of the day of `now` (UTC)."""
@@ -17,9 +15,13 @@ def shortened(objects: Sequence[Object], now: datetime) -> list[Object]:
 
 
 def night(at: datetime) -> dict[str, str]:
-    """The calendar of the night that begins at this moment (UTC): its build is due DUE_AFTER later."""
-    due = at + DUE_AFTER
-    return {"PRICING_DATE": due.date().isoformat(), "NIGHTLY_AT": f"{at:%H:%M:%S}", "PACK_DUE": f"{due:%H:%M:%S}"}
+    """The scheduler's calendar in the night that begins at this moment (UTC)."""
+    return {"PRICING_DATE": at.date().isoformat(), "NIGHTLY_AT": f"{at:%H:%M:%S}"}
+
+
+def overdue(at: datetime) -> dict[str, str]:
+    """The API's calendar once the pack of that night is due."""
+    return {"PRICING_DATE": at.date().isoformat()}
 
 
 def posting_to(objects: Sequence[Object], url: str) -> list[Object]:

@@ -45,18 +45,17 @@ class State:
         """
         marked = status.model_copy(update={"written_by": f"{self._writer}/{next(self._writes)}"})
         maybe_applied = False
-        for pause in self._pauses:
+        for pause in (*self._pauses, None):
             try:
                 return await self._patch(incident, marked)
             except kube.Conflict as error:
                 return await self._own_or_superseded(incident, marked, maybe_applied, error)
             except kube.Unavailable as error:
                 maybe_applied = maybe_applied or error.sent
+                if pause is None:
+                    raise
                 await asyncio.sleep(pause)
-        try:
-            return await self._patch(incident, marked)
-        except kube.Conflict as error:
-            return await self._own_or_superseded(incident, marked, maybe_applied, error)
+        raise AssertionError("the last try returns or raises")
 
     async def _patch(self, incident: Incident, marked: IncidentStatus) -> Incident:
         try:

@@ -79,4 +79,6 @@ class Stop:
     """Closed: nothing is ever to be done again."""
 
 
-Decision = Read | Begin | Resume | Probe | Ask | Transition | Wait | Stop
+Turn = Read | Begin | Resume | Probe | Ask | Transition
+"""What is carried out before the machine decides again."""
+Decision = Turn | Wait | Stop

@@ -38,7 +38,7 @@ def read(body: bytes) -> Json:
 
 
 def half_characters(decoded: Json) -> Refusal:
-    """Return where half of a surrogate pair stands (as in `"\\ud800"`), given that one does."""
+    """Return where half of a surrogate pair stands (a lone `U+D800`, say), given that one does."""
     waiting: list[tuple[str, Any]] = [("", decoded)]
     while waiting:
         place, value = waiting.pop()

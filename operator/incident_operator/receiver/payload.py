@@ -87,7 +87,7 @@ def _payload(decoded: Json) -> _Payload:
 def _malformed(error: msgspec.ValidationError) -> MalformedError:
     reason, _, place = str(error).partition(" - at ")
     field = place.strip("`").removeprefix("$").removeprefix(".")
-    return MalformedError(field or "body", texts.cut(texts.cleaned(reason[:1].lower() + reason[1:]), _REASON))
+    return MalformedError(field or "body", texts.cut(reason[:1].lower() + reason[1:], _REASON))
 
 
 def _occurrence(alert: _Alert, place: str, limits: LabelLimits) -> Occurrence | Refusal:

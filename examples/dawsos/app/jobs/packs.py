@@ -18,6 +18,11 @@ def exists(connection: psycopg.Connection, day: date) -> bool:
     return connection.execute("SELECT FROM pricing_pack WHERE date = %s", [day]).fetchone() is not None
 
 
+def was_begun(connection: psycopg.Connection, day: date) -> bool:
+    """Whether a build of that day's pack was ever begun."""
+    return connection.execute("SELECT FROM pack_build WHERE date = %s", [day]).fetchone() is not None
+
+
 def store(connection: psycopg.Connection, day: date, prices: dict[str, float], rates: dict[str, float]) -> str:
     """Write the pack, not yet fresh, in place of an earlier one of that day; returns its hash."""
     pack, digest = calendar.pack_id(day), _hash(prices, rates)

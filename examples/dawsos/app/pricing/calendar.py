@@ -17,14 +17,18 @@ def pricing_date() -> date:
 
 def due_at(day: date) -> datetime:
     """When the pack of that day has to be ready: PACK_DUE local time, 00:15 unless said."""
-    return datetime.combine(day, time.fromisoformat(os.environ.get("PACK_DUE", "00:15"))).astimezone()
+    return local(day, os.environ.get("PACK_DUE", "00:15"))
 
 
 def next_run(at: str, after: datetime) -> datetime:
     """The next moment after `after` at which local clocks show `at` (HH:MM or HH:MM:SS)."""
-    today = after.replace(hour=0, minute=0, second=0, microsecond=0)
-    moment = datetime.combine(today, time.fromisoformat(at)).astimezone()
-    return moment if moment > after else moment + timedelta(days=1)
+    today = local(after.date(), at)
+    return today if today > after else local(after.date() + timedelta(days=1), at)
+
+
+def local(day: date, at: str) -> datetime:
+    """The moment of that day at which local clocks show `at` (HH:MM or HH:MM:SS)."""
+    return datetime.combine(day, time.fromisoformat(at)).astimezone()
 
 
 def pack_id(day: date) -> str:

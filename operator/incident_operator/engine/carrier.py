@@ -1,0 +1,119 @@
+"""Carries decisions out: runs reads, begins and resumes effects, and settles what became of them."""
+
+import asyncio
+from dataclasses import dataclass, replace
+
+import structlog
+
+from incident_operator.actions.protocol import Call
+from incident_operator.api.incident import Incident
+from incident_operator.core import approval, judge, reasons, render, status
+from incident_operator.core.decisions import Begin, Run
+from incident_operator.core.effects import Effect
+from incident_operator.core.outcomes import Failed, Outcome, Unknown
+from incident_operator.core.view import View
+from incident_operator.engine import evidence
+from incident_operator.engine.acts import Acts
+from incident_operator.engine.asking import Question
+from incident_operator.engine.metrics import EngineMetrics
+from incident_operator.engine.progress import Progress
+from incident_operator.engine.recorder import Recorder
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """Runs steps. Every method returns the progress with the outcomes, most of them not stored yet."""
+
+    acts: Acts
+    question: Question
+    recorder: Recorder
+    metrics: EngineMetrics
+
+    async def read(self, progress: Progress, view: View, runs: tuple[Run, ...]) -> Progress:
+        """Run reads together; they need no intent."""
+        begun = progress
+        for run in runs:
+            if (record := status.find(view.status, run.record)) is not None and record.key != run.key:
+                begun = begun.knowing(status.begin(begun.working.status, run, view.now))
+        view = view.with_status(begun.working.status)
+        outcomes = await asyncio.gather(*(self._run_read(view, run) for run in runs))
+        for run, outcome in zip(runs, outcomes, strict=True):
+            begun = self._settled(begun, view, run, outcome)
+        return begun
+
+    async def begin(self, progress: Progress, view: View, begin: Begin) -> Progress:
+        """Check that what was approved still holds, store the intent, then do it. Raises `Superseded` before doing it."""
+        run = begin.run
+        call = self.acts.call(view, run)
+        if isinstance(call, render.RenderError):
+            return self._settled(progress, view, run, _unrenderable(call))
+        changed = await self.question.changed(view, begin, call)
+        if changed is not None:
+            return progress.knowing(changed)
+        intended = view.with_status(status.begin(view.status, run, view.now))
+        progress = await self.recorder.publish(progress, intended)
+        _log.info("Step begins", **_where(view), step=run.record, attempt=run.attempt, key=run.key[:12])
+        outcome = await self.acts.run(_started(call, progress.stored, run), _effect(view, run))
+        return self._settled(progress, view, run, outcome)
+
+    async def resume(self, progress: Progress, view: View, run: Run) -> Progress:
+        """Run an effect again under the intent that is stored; it finds out for itself whether it happened."""
+        call = self.acts.call(view, run)
+        if isinstance(call, render.RenderError):
+            # it may have happened, so this is no failure
+            outcome: Outcome = Unknown(f"it cannot be looked up: {call.field}: {call.message}")
+        else:
+            outcome = await self.acts.run(call, _effect(view, run))
+        return self._settled(progress, view, run, outcome)
+
+    async def probe(self, progress: Progress, view: View, run: Run) -> Progress:
+        """Ask a step's probe whether its interrupted effect happened."""
+        call = self.acts.call(view, run, probe=True)
+        if isinstance(call, render.RenderError):
+            outcome: Outcome = _unrenderable(call)
+        else:
+            outcome = await self.acts.run(call, Effect.READ)
+        step = view.compiled.steps[run.step]
+        verdict = judge.judge_probe(view.incident, step, outcome, view.now)
+        now, current = self.acts.clock(), progress.working.status
+        return progress.knowing(status.settle(current, run, verdict, undoable=step.undo is not None, now=now))
+
+    async def _run_read(self, view: View, run: Run) -> Outcome:
+        call = self.acts.call(view, run)
+        if isinstance(call, render.RenderError):
+            return _unrenderable(call)
+        return await self.acts.run(call, Effect.READ)
+
+    def _settled(self, progress: Progress, view: View, run: Run, outcome: Outcome) -> Progress:
+        step, now = view.compiled.steps[run.step], self.acts.clock()
+        record = status.find(progress.working.status, run.record)
+        if record is None:
+            return progress
+        verdict = judge.judge(progress.working, step, record, run, outcome, now)
+        exhibit = evidence.exhibit(outcome)
+        verdict = replace(verdict, evidence=exhibit.digest if exhibit else None)
+        current = status.settle(progress.working.status, run, verdict, undoable=step.undo is not None, now=now)
+        self.metrics.steps.labels(run.stage.value, step.action, verdict.state.value).inc()
+        _log.info("Step told", **_where(view), step=run.record, state=verdict.state.value, summary=verdict.summary)
+        unstored = progress.unstored.adding(run.record, exhibit)
+        return replace(progress.knowing(approval.used(current)), unstored=unstored)
+
+
+def _started(call: Call, stored: Incident, run: Run) -> Call:
+    record = status.find(stored.status, run.record)
+    return replace(call, started_at=record.started_at) if record is not None and record.started_at else call
+
+
+def _effect(view: View, run: Run) -> Effect:
+    step = view.compiled.steps[run.step]
+    return step.undo.effect if run.undo and step.undo is not None else step.effect
+
+
+def _unrenderable(error: render.RenderError) -> Failed:
+    return Failed(reasons.EXPRESSION_FAILED, f"{error.field}: {error.message}", retryable=False)
+
+
+def _where(view: View) -> dict[str, str]:
+    return {"namespace": view.incident.metadata.namespace, "incident": view.incident.metadata.name}

@@ -1,0 +1,72 @@
+"""Records: the status with its precondition, the evidence before it, the Event and the report beside it."""
+
+from dataclasses import dataclass, replace
+
+import structlog
+
+from incident_operator.api.incident import CLOSED_PHASES, Incident
+from incident_operator.clients import kube
+from incident_operator.clients.state import Gone, State
+from incident_operator.core import presentation, report
+from incident_operator.core.view import Pinned, View
+from incident_operator.engine import events, evidence
+from incident_operator.engine.background import Background
+from incident_operator.engine.echoes import Echoes
+from incident_operator.engine.keys import Key
+from incident_operator.engine.metrics import EngineMetrics
+from incident_operator.engine.progress import Progress
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Stores what a visit found out."""
+
+    state: State
+    client: kube.Kube
+    echoes: Echoes
+    metrics: EngineMetrics
+    background: Background
+    instance: str
+    """Name of this process, for Events."""
+
+    async def publish(self, progress: Progress, view: View) -> Progress:
+        """Store the view's status, unless nothing that anybody would see has changed. Raises `Superseded`, `Gone`."""
+        shown = presentation.present(view)
+        if presentation.significant(shown) == presentation.significant(progress.stored.status):
+            return progress
+        await evidence.store(self.client, view.incident, "evidence", progress.unstored.texts)
+        stored = await self.state.store(progress.stored, shown)
+        self.echoes.expect(Key(stored.metadata.namespace, stored.metadata.name), stored.metadata.resource_version)
+        if stored.status.phase is not progress.stored.status.phase:
+            self._tell(stored, view)
+        return Progress(stored, stored)
+
+    async def finish(self, progress: Progress, view: View) -> None:
+        """Store the report, then the closing status: whoever sees it closed can read the report."""
+        if progress.stored.status.phase in CLOSED_PHASES:
+            return
+        shown = view.with_status(presentation.present(view))
+        text = report.markdown(shown.incident, shown.compiled.spec if isinstance(shown.runbook, Pinned) else None)
+        await evidence.store(self.client, view.incident, "report", {"report.md": text})
+        await self.publish(progress, view)
+
+    async def read_again(self, progress: Progress) -> Progress:
+        """Return the progress on the newest version: outcomes in memory stay, unless another process wrote meanwhile."""
+        meta = progress.stored.metadata
+        fresh = await self.state.read(meta.namespace, meta.name)
+        if fresh.metadata.uid != meta.uid:
+            raise Gone(meta.name)
+        if fresh.status.written_by != progress.stored.status.written_by:
+            return Progress(fresh, fresh)
+        working = fresh.model_copy(update={"status": progress.working.status})
+        return replace(progress, stored=fresh, working=working)
+
+    def _tell(self, stored: Incident, view: View) -> None:
+        phase, meta = stored.status.phase.value, stored.metadata
+        _log.info(
+            "Phase changes", namespace=meta.namespace, incident=meta.name, phase=phase, message=stored.status.message
+        )
+        self.metrics.phases.labels(phase).inc()
+        self.background.start(events.phase_changed(self.client, stored, self.instance, view.now))

@@ -1,0 +1,29 @@
+"""Small Runbooks that between them use every rule of the state machine."""
+
+from core.builders import PROBE, UNDO, job, post, read, runbook, scale, sql, usual
+from incident_operator.core.compiled import Compiled
+
+RUNBOOKS: dict[str, Compiled] = {
+    "one step in each stage": usual(),
+    "acts that nobody can look up": runbook(
+        mitigate=[post("block", undo={"http": {"connection": "api", "method": "DELETE", "path": "/block"}})],
+        remediate=[post("replay", probe=PROBE)],
+    ),
+    "a plan of two, and approval in restore": runbook(
+        remediate=[
+            sql("drain", retry={"attempts": 2, "backoff": "5s"}),
+            job("rebuild", approval={"onReject": "skip"}),
+        ],
+        restore=[sql("replay", approval={"expiresAfter": "10m"})],
+    ),
+    "mitigations that go when verification fails": runbook(
+        mitigate=[scale("grow", undoOn=["Failed", "Resolved"]), sql("serve", undo=UNDO)],
+        verify=[read("check", expect="result.rows.size() == 0", until={"every": "10s", "for": "1m"})],
+    ),
+    "answers that are needed": runbook(
+        diagnose=[read("look", outputs={"bad": "result.rows.size() == 0"})],
+        mitigate=[sql("serve", when="steps.look.outputs.bad", undo=UNDO, approval={})],
+        remediate=[job("rebuild", when="steps.look.outputs.bad", approval={"alone": True})],
+        verify=[read("check", onFailure="continue"), read("users")],
+    ),
+}

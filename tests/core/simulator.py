@@ -1,0 +1,347 @@
+"""Plays the engine's part without a world: carries decisions out against scripted outcomes and a clock of its own.
+
+What the engine does in `engine/visit.py` is done here in the same order: intent before act, outcome in memory until
+the next write, all memory lost at a crash.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from core import invariants
+from core.builders import START, incident, view
+from incident_operator.api.annotations import Verb
+from incident_operator.api.incident import (
+    CLOSED_PHASES,
+    AlertStatus,
+    ApprovalState,
+    Incident,
+    IncidentStatus,
+    PendingApproval,
+    PlanEntry,
+    StepState,
+)
+from incident_operator.core import approval, decisions, judge, limits, machine, plan, presentation, reasons, status
+from incident_operator.core.compiled import Compiled
+from incident_operator.core.decisions import Run
+from incident_operator.core.effects import Effect
+from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded
+from incident_operator.core.retrying import retry_question
+from incident_operator.core.view import Blocked, View
+
+OK = Succeeded({"json": {"done": True}, "status": 200, "rows": [], "before": 2, "after": 5}, "ok")
+MAX_TURNS = 300
+Script = Outcome | Callable[[], Outcome]
+
+
+class Crashed(Exception):
+    """The operator was killed here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effected:
+    """An effect that really happened in the simulated world."""
+
+    record: str
+    key: str
+    at: datetime
+
+
+@dataclass(slots=True)
+class World:
+    """One Incident, everything outside of it, and the operator that drives it."""
+
+    compiled: Compiled | Blocked
+    stored: Incident = field(default_factory=incident)
+    now: datetime = START
+    script: dict[str, list[Outcome]] = field(default_factory=dict)
+    """Outcomes of a record's next runs, in order; after them all goes well."""
+    does: dict[str, str] = field(default_factory=dict)
+    """What the preview of a step says, where it is not the usual."""
+    policy_problem: str = ""
+    excluded: tuple[str, ...] = ()
+    unasked: frozenset[str] = frozenset()
+    crash_at: int | None = None
+    effects: list[Effected] = field(default_factory=list)
+    markers: dict[str, Outcome] = field(default_factory=dict)
+    writes: int = 0
+    phases: list[str] = field(default_factory=list)
+    moments: int = 0
+    nonces: Any = field(default_factory=itertools.count)
+    ran: list[str] = field(default_factory=list)
+    """Records whose action was asked for an outcome."""
+    snapshots: "list[World] | None" = None
+    """What is left of the world if the operator is killed at each moment, where that is wanted."""
+    probed: bool = True
+    """What a probe finds out: whether the effect had happened."""
+
+    def visit(self) -> datetime | None:
+        """Drive the Incident as far as it goes; return when to come back."""
+        if self.stored.status.phase in CLOSED_PHASES:
+            return None
+        working = self.stored.status
+        for _ in range(MAX_TURNS):
+            seen = self.view(working)
+            decision = machine.decide(seen)
+            invariants.check_decision(seen, decision)
+            if isinstance(decision, decisions.Wait | decisions.Stop):
+                self.write(seen)
+                return decision.until if isinstance(decision, decisions.Wait) else None
+            after = self.turn(seen, decision)
+            invariants.check_facts(after)
+            invariants.check_change(working, after)
+            working = after
+        raise AssertionError(f"goes in circles: {working.message}")
+
+    def view(self, current: IncidentStatus) -> View:
+        """What the machine sees, with a status that may not be stored yet."""
+        subject = self.stored.model_copy(update={"status": current})
+        return view(self.compiled, subject, self.now, unasked=self.unasked)
+
+    def turn(self, seen: View, decision: decisions.Decision) -> IncidentStatus:
+        """Carry one decision out."""
+        match decision:
+            case decisions.Transition(current):
+                return current
+            case decisions.Read(runs):
+                return self._read(seen, runs)
+            case decisions.Ask(runs):
+                return self._ask(seen, runs)
+            case decisions.Begin():
+                return self._begin(seen, decision)
+            case decisions.Resume(run):
+                return self._settled(seen, run, self.act(seen, run))
+            case decisions.Probe(run):
+                return self._probe(seen, run)
+            case _:
+                raise AssertionError(decision)
+
+    def write(self, seen: View) -> None:
+        """Store what is known, unless it is stored already."""
+        shown = presentation.present(seen)
+        if presentation.significant(shown) == presentation.significant(self.stored.status):
+            return
+        stored = Incident.model_validate(self.stored.model_copy(update={"status": shown}).to_json())
+        invariants.check_shown(shown, stored.status)
+        self._moment()
+        self.stored = stored
+        self.writes += 1
+        if self.phases[-1:] != [shown.phase.value]:
+            self.phases.append(shown.phase.value)
+        self._moment()
+
+    def act(self, seen: View, run: Run) -> Outcome:
+        """Do it, or find its marker; what really happened is noted in `effects`."""
+        record = status.find(self.stored.status, run.record)
+        assert record is not None
+        assert record.state is StepState.RUNNING, "the intent is stored before the act"
+        assert record.key == run.key
+        self._moment()
+        if run.key in self.markers and Effect(record.effect).replayable:
+            return self.markers[run.key]
+        outcome = self._next_outcome(run.record)
+        if isinstance(outcome, Succeeded) or (isinstance(outcome, Failed) and outcome.effected):
+            self.effects.append(Effected(run.record, run.key, self.now))
+            self.markers[run.key] = outcome
+        self._moment()
+        return outcome
+
+    def _next_outcome(self, record: str) -> Outcome:
+        self.ran.append(record)
+        script = self.script.get(record, [])
+        return script.pop(0) if script else OK
+
+    def _moment(self) -> None:
+        self.moments += 1
+        if self.snapshots is not None:
+            self.snapshots.append(replace(self.copy(), snapshots=None))
+        if self.crash_at == self.moments:
+            raise Crashed
+
+    def _read(self, seen: View, runs: Sequence[Run]) -> IncidentStatus:
+        current = seen.status
+        for run in runs:
+            record = status.find(current, run.record)
+            if record is not None and record.key != run.key:
+                current = status.begin(current, run, self.now)
+        for run in runs:
+            current = self._settled(seen.with_status(current), run, self._next_outcome(run.record))
+        return current
+
+    def _ask(self, seen: View, runs: Sequence[Run]) -> IncidentStatus:
+        if self.policy_problem:
+            return self._cannot_ask(seen, runs[0])
+        entries = [self.entry(run) for run in runs]
+        names = [entry.step for entry in entries]
+        expires = self.now + limits.approval_expires(seen.compiled.steps[names[0]])
+        nonce = str(next(self.nonces))
+        binding = plan.Binding(
+            seen.incident.metadata.uid, seen.status.runbook_revision, seen.status.parameters, expires, nonce
+        )
+        hashed = plan.plan_hash(entries, binding)
+        asked = approval.times_expired(seen.status, names[0]) + 1
+        pending = PendingApproval(
+            plan_hash=hashed,
+            expires_at=expires,
+            nonce=nonce,
+            asked=asked,
+            steps=names,
+            plan=entries,
+            excluded=list(self.excluded),
+            changed=approval.voided_because(seen.status),
+            approve_with=approval.command("prod", "x", Verb.APPROVE, hashed[:12]),
+            reject_with=approval.command("prod", "x", Verb.REJECT, hashed[:12]),
+        )
+        current = status.mark(seen.status, names, StepState.AWAITING_APPROVAL)
+        return current.model_copy(update={"pending_approval": pending})
+
+    def entry(self, run: Run) -> PlanEntry:
+        """What a preview of the step says now."""
+        return PlanEntry(step=run.step, attempt=run.attempt, do=self.does.get(run.step, f"do {run.step}"))
+
+    def _cannot_ask(self, seen: View, run: Run) -> IncidentStatus:
+        question = retry_question(seen, seen.status, run.record)
+        message = f"{self.policy_problem} Retry: {question.answer_with[0]}"
+        return status.halt(seen.status, reasons.APPROVAL_POLICY_MISSING, message, question)
+
+    def _begin(self, seen: View, begin: decisions.Begin) -> IncidentStatus:
+        if begin.approved is not None:
+            if self.policy_problem:
+                return self._cannot_ask(seen, begin.run)
+            differs = plan.difference(begin.approved, self.entry(begin.run), trial_binds=begin.trial_binds)
+            if differs:
+                return approval.end_active(seen.status, ApprovalState.VOIDED, differs)
+        intended = seen.with_status(status.begin(seen.status, begin.run, self.now))
+        self.write(intended)
+        outcome = self.act(intended, begin.run)
+        return self._settled(self.view(self.stored.status), begin.run, outcome)
+
+    def _probe(self, seen: View, run: Run) -> IncidentStatus:
+        found = Succeeded({"json": {"done": self.probed}}, "answered")
+        verdict = judge.judge_probe(seen.incident, seen.compiled.steps[run.step], found, self.now)
+        return self._settle(seen, run, verdict)
+
+    def _settled(self, seen: View, run: Run, outcome: Outcome) -> IncidentStatus:
+        record = status.find(seen.status, run.record)
+        assert record is not None
+        verdict = judge.judge(seen.incident, seen.compiled.steps[run.step], record, run, outcome, self.now)
+        return self._settle(seen, run, verdict)
+
+    def _settle(self, seen: View, run: Run, verdict: status.Verdict) -> IncidentStatus:
+        undoable = seen.compiled.steps[run.step].undo is not None
+        return status.settle(seen.status, run, verdict, undoable=undoable, now=self.now)
+
+    # what happens outside
+
+    def go(self, until: timedelta = timedelta(0)) -> "World":
+        """Visit, and visit again whenever a moment comes, for so long."""
+        end = self.now + until
+        for _ in range(2000):
+            again = self.visit()
+            if again is None or again > end:
+                self.now = end
+                return self
+            self.now = again
+        raise AssertionError("never comes to rest")
+
+    def go_through_crashes(self, until: timedelta = timedelta(0)) -> "World":
+        """The same, started again after a crash with nothing but what is stored."""
+        try:
+            return self.go(until)
+        except Crashed:
+            self.crash_at = None
+            return self.go(until)
+
+    def annotate(self, verb: Verb, token: str, by: str = "alice@dawsos.com") -> "World":
+        """Have a person answer."""
+        annotations = {**self.stored.metadata.annotations, verb.annotation: f"{token} {by}"}
+        metadata = self.stored.metadata.model_copy(update={"annotations": annotations})
+        self.stored = self.stored.model_copy(update={"metadata": metadata})
+        return self
+
+    def approve(self, by: str = "alice@dawsos.com") -> "World":
+        """Have a person approve the pending plan."""
+        return self.annotate(Verb.APPROVE, self.pending.plan_hash[:12], by)
+
+    def reject(self, by: str = "alice@dawsos.com") -> "World":
+        """Have a person reject the pending plan."""
+        return self.annotate(Verb.REJECT, self.pending.plan_hash[:12], by)
+
+    def retry(self) -> "World":
+        """Have a person ask for another try."""
+        return self.annotate(Verb.RETRY, self.token)
+
+    def tell(self, said: str) -> "World":
+        """Have a person say whether it happened."""
+        return self.annotate(Verb.RESOLVE, f"{self.token}={said}")
+
+    def abort(self) -> "World":
+        """Have a person stop it all."""
+        return self.annotate(Verb.ABORT, "now")
+
+    def alert(self, state: AlertStatus) -> "World":
+        """Have all alerts resolve, or fire."""
+        spec = self.stored.spec
+        alerts = [each.model_copy(update={"status": state}) for each in spec.alerts]
+        self.stored = self.stored.model_copy(update={"spec": spec.model_copy(update={"alerts": alerts})})
+        return self
+
+    def resolve(self) -> "World":
+        """Have all alerts resolve."""
+        return self.alert(AlertStatus.RESOLVED)
+
+    def fire(self) -> "World":
+        """Have all alerts fire."""
+        return self.alert(AlertStatus.FIRING)
+
+    # what can be seen
+
+    @property
+    def status(self) -> IncidentStatus:
+        """What is stored."""
+        return self.stored.status
+
+    @property
+    def pending(self) -> PendingApproval:
+        """The plan that waits for a person."""
+        assert self.status.pending_approval is not None, self.status.message
+        return self.status.pending_approval
+
+    @property
+    def token(self) -> str:
+        """The token of the pending question."""
+        assert self.status.pending_answer is not None, self.status.message
+        return self.status.pending_answer.token
+
+    @property
+    def done(self) -> list[str]:
+        """The effects that happened, in order."""
+        return [effect.record for effect in self.effects]
+
+    def states(self) -> Mapping[str, str]:
+        """The state of each step."""
+        return {record.name: record.state.value for record in self.status.steps}
+
+    def copy(self) -> "World":
+        """The same world, to try something else in."""
+        return replace(
+            self,
+            script={name: list(outcomes) for name, outcomes in self.script.items()},
+            effects=list(self.effects),
+            markers=dict(self.markers),
+            phases=list(self.phases),
+            nonces=itertools.count(int(hashlib.sha256(str(self.moments).encode()).hexdigest()[:6], 16)),
+        )
+
+
+def failed(message: str = "connection refused", *, retryable: bool = False, effected: bool = False) -> Failed:
+    """A failure."""
+    return Failed(reasons.CONNECTION_FAILED, message, retryable=retryable, effected=effected)
+
+
+def unfinished(after: float = 5.0) -> Pending:
+    """Something that is under way."""
+    return Pending(after, "Job rebuild: running for 40s")
