@@ -3,9 +3,9 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import kopf
 import structlog
@@ -42,8 +42,12 @@ from incident_operator.receiver.settings import ReceiverSettings
 from incident_operator.receiver.store import IncidentStore
 from incident_operator.settings import Settings
 
-_RECHECK_SECONDS = 300.0
+_RECHECK_EVERY = timedelta(minutes=5)
 """How often a Runbook's Connections are probed when nothing else asks for it."""
+_FINISH_SECONDS = 20.0
+"""How long acts under way may take to end after SIGTERM; the Pod's grace period is longer."""
+_DEAD_AFTER = timedelta(minutes=3)
+"""The deadlines are looked at every minute at least; when they are not, the process is stuck."""
 _log = structlog.get_logger()
 
 
@@ -54,7 +58,8 @@ class Parts:
     inbox: Inbox
     kubernetes: accesses.Access
     client: kube.Kube
-    registry: CollectorRegistry
+    ending: asyncio.Event
+    """Set when the process is about to end."""
 
 
 def clock() -> datetime:
@@ -88,7 +93,8 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         stack.push_async_callback(background.drain)
         recorder = Recorder(state, client, echoes, metrics, background, settings.instance)
         carrier = Carrier(acts, question, recorder, metrics)
-        visits = Visits(state, runbooks, question, carrier, recorder, clock, settings.unasked)
+        ending = asyncio.Event()
+        visits = Visits(state, runbooks, question, carrier, recorder, clock, settings.unasked, ending.is_set)
         readiness = Readiness(client, runbooks, revisions, tools.connections, tools.probes, tally, clock)
         incidents = Driver(visits.visit, clock)
         checks = Driver(_checking(readiness), clock, workers=2, what="Runbook")
@@ -97,13 +103,13 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         await stack.enter_async_context(_receiver(settings, client, inbox, registry))
         await stack.enter_async_context(_health(settings, inbox, registry))
         _log.info("Started", identity=identity, server=access.server, namespaces=settings.namespaces or "all")
-        yield Parts(inbox, access, client, registry)
+        yield Parts(inbox, access, client, ending)
 
 
 def _checking(readiness: Readiness) -> Callable[[Key], Awaitable[datetime]]:
     async def check(key: Key) -> datetime:
         await readiness.check(key)
-        return datetime.fromtimestamp(clock().timestamp() + _RECHECK_SECONDS, UTC)
+        return clock() + _RECHECK_EVERY
 
     return check
 
@@ -140,7 +146,10 @@ async def _health(settings: Settings, inbox: Inbox, registry: CollectorRegistry)
     def ready() -> str:
         return "" if inbox.incident_index.ready and inbox.runbook_index.ready else "still reading what is stored"
 
-    async with health.serving(settings.health_address, settings.health_port, registry, lambda: "", ready):
+    def alive() -> str:
+        return "" if clock() - inbox.incidents.ticked_at < _DEAD_AFTER else "the engine is stuck"
+
+    async with health.serving(settings.health_address, settings.health_port, registry, alive, ready):
         yield
 
 
@@ -158,30 +167,42 @@ async def _list_all(parts: Parts, namespaces: tuple[str, ...]) -> None:
 async def _until_told(parts: Parts, settings: Settings) -> None:
     """Run the drivers and kopf; kopf ends on SIGTERM, and a driver that fails ends everything."""
     stop = asyncio.Event()
-    registry = kopf.OperatorRegistry()
-    handlers.register(registry, parts.inbox, parts.kubernetes)
     drivers = [asyncio.create_task(driver.run()) for driver in (parts.inbox.incidents, parts.inbox.runbooks)]
     for task in drivers:
         task.add_done_callback(lambda _: stop.set())
-    watching = asyncio.create_task(
-        kopf.operator(
-            registry=registry,
-            settings=handlers.settings(),
-            standalone=True,
-            # kopf's own default asks for a login name, which a container's user may lack; its type is not exported
-            identity=settings.instance,  # type: ignore[arg-type]
-            clusterwide=not settings.namespaces,
-            namespaces=settings.namespaces,
-            stop_flag=stop,
-        )
-    )
+    watching = asyncio.create_task(_watch(parts, settings, stop))
     try:
         await asyncio.wait([watching, *drivers], return_when=asyncio.FIRST_COMPLETED)
+        await _finish_acts(parts)
     finally:
         for task in (watching, *drivers):
             task.cancel()
         results = await asyncio.gather(watching, *drivers, return_exceptions=True)
     _raise_failure(results)
+
+
+async def _watch(parts: Parts, settings: Settings, stop: asyncio.Event) -> None:
+    registry = kopf.OperatorRegistry()
+    handlers.register(registry, parts.inbox, parts.kubernetes)
+    await kopf.operator(
+        registry=registry,
+        settings=handlers.settings(),
+        standalone=True,
+        # kopf's own default asks for a login name, which a container's user may lack; its type is not exported
+        identity=settings.instance,  # type: ignore[arg-type]
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        stop_flag=stop,
+    )
+
+
+async def _finish_acts(parts: Parts) -> None:
+    """Let acts under way end and be recorded; what takes longer is taken up by the next process."""
+    parts.ending.set()
+    _log.info("Stopping: what is under way is finished first", seconds=_FINISH_SECONDS)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_FINISH_SECONDS):
+            await parts.inbox.incidents.idle()
 
 
 def _raise_failure(results: list[BaseException | None]) -> None:

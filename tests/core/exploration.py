@@ -172,8 +172,8 @@ def assert_can_be_brought_to_an_end(node: Node) -> None:
     world = node.world.copy()
     if world.stored.spec.alerts:
         world.resolve()
-    for _ in range(12):
-        world.go(timedelta(hours=2))
+    for _ in range(30):
+        world.go(timedelta(minutes=9))
         if world.status.phase in CLOSED_PHASES:
             return
         if world.status.pending_approval is not None:

@@ -89,7 +89,7 @@ async def test_the_query_is_sent_with_credentials_and_a_timeout(client, service)
     seen = service.seen[0]
     assert seen.path == "/prom/api/v1/query"
     assert seen.query["query"] == 'up{job="a\\"b"} % 2'
-    assert seen.query["timeout"] == "5.000s"
+    assert seen.query["timeout"] == "5.000"  # a real one refuses "5.000s"
     assert seen.headers["Authorization"] == "Bearer s3cr3t-t0ken"
 
 
@@ -100,7 +100,7 @@ async def test_the_query_is_sent_with_credentials_and_a_timeout(client, service)
         ('"} or vector(1) #', '"\\"} or vector(1) #"'),
         ("back\\slash", '"back\\\\slash"'),
         ("line\nbreak\ttab\0", '"line\\nbreak\\ttab\\U00000000"'),
-        ("☃ 𝕏", '"☃ 𝕏"'),
+        ("☃ é", '"☃ é"'),
         ("\u202e", '"\\U0000202e"'),
         (5, '"5"'),
         (True, '"true"'),

@@ -1,6 +1,7 @@
 """Fixtures of the Kubernetes clients and actions."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -18,8 +19,9 @@ async def api() -> AsyncIterator[FakeApiserver]:
 
 
 @pytest.fixture
-async def cluster(api: FakeApiserver) -> AsyncIterator[Cluster]:
-    """The actions' client, of the fake alone."""
+async def cluster(api: FakeApiserver, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    """The actions' client, of the fake alone; nothing here speaks TLS, so the system's certificates are not loaded."""
+    monkeypatch.setattr(ssl, "create_default_context", lambda **_: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     async with Cluster(api.access()) as fake:
         yield fake
 

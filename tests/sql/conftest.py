@@ -8,11 +8,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sql.endpoints import PASSWORD, Database, FakeConnections
 
 from incident_operator.actions.sql_execute import SqlExecute
 from incident_operator.actions.sql_query import SqlQuery
 from incident_operator.clients.sql_sessions import Sessions
+from sql.endpoints import PASSWORD, Database, FakeConnections
 
 ROLES = f"""
 CREATE ROLE app_write LOGIN PASSWORD '{PASSWORD}';

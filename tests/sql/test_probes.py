@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from sql.endpoints import PASSWORD, Database
 
 from incident_operator.api.connection import Connection, ConnectionSpec
 from incident_operator.clients.connections import Endpoint
 from incident_operator.clients.probes import ProbeError, Probes
 from incident_operator.clients.prometheus import Prometheus
 from incident_operator.clients.sql_sessions import Sessions
+from sql.endpoints import PASSWORD, Database
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """However a statement comes to change many rows, `maxRows` holds; and what cannot be counted is refused."""
 
 import pytest
-from sql.endpoints import Database, call, execute
 
 from incident_operator.core.outcomes import Failed, Succeeded
+from sql.endpoints import Database, call, execute
 
 SCHEMA = """
 CREATE TABLE parent (id int PRIMARY KEY, note text DEFAULT '');
@@ -59,9 +59,7 @@ TOO_MANY = {
     "an insert from a select": "INSERT INTO child SELECT 1, 'x' FROM generate_series(1, 1000)",
     "a partitioned table": "UPDATE item SET note = 'x'",
     "rows that move between partitions": "UPDATE item SET id = id + 500 WHERE id < 500",
-    "an upsert": (
-        "INSERT INTO parent SELECT generate_series(1, 1000) ON CONFLICT (id) DO UPDATE SET note = 'x'"
-    ),
+    "an upsert": ("INSERT INTO parent SELECT generate_series(1, 1000) ON CONFLICT (id) DO UPDATE SET note = 'x'"),
 }
 REFUSED = {
     "TRUNCATE": ("TRUNCATE child", "begins with TRUNCATE"),

@@ -1,7 +1,6 @@
 """sqlExecute against a real PostgreSQL: one effect per key, limits that hold, failures that say what happened."""
 
 import pytest
-from sql.endpoints import Database, FakeConnections, call, execute
 
 from incident_operator.actions.protocol import PreviewError, UndoOf
 from incident_operator.actions.sql_execute import SqlExecute
@@ -9,6 +8,7 @@ from incident_operator.api.actions import SqlStatement
 from incident_operator.clients.connections import EndpointError
 from incident_operator.clients.sql_sessions import Sessions
 from incident_operator.core.outcomes import Failed, Succeeded
+from sql.endpoints import Database, FakeConnections, call, execute
 
 FRESHEN = "UPDATE pricing_pack SET is_fresh = true WHERE id = %(id)s RETURNING id, date"
 BEFORE = SqlStatement(statement="SELECT id, is_fresh FROM pricing_pack WHERE id = %(id)s", params={"id": "PP-20"})
@@ -64,9 +64,7 @@ async def test_the_marker_says_which_step_of_which_incident_did_it(packs, writer
 async def test_too_many_rows_roll_everything_back_and_leave_no_marker(packs, writer):
     outcome = await writer.run(call(execute("UPDATE pricing_pack SET is_fresh = true", max_rows=1)))
 
-    assert outcome == Failed(
-        "RowLimitExceeded", "would change 2 rows, maxRows is 1; rolled back", retryable=False
-    )
+    assert outcome == Failed("RowLimitExceeded", "would change 2 rows, maxRows is 1; rolled back", retryable=False)
     assert fresh(packs) == []
     assert packs.value("SELECT count(*) FROM incident_operator.incident_operator_effects") == 0
 

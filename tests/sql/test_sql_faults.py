@@ -5,14 +5,14 @@ import socket
 from pathlib import Path
 
 import pytest
-from sql.endpoints import PASSWORD, Database, FakeConnections, call, endpoint, execute, query
-from sql.proxy import Trouble, listening, proxy, silence
 
 from incident_operator.actions.sql_execute import SqlExecute
 from incident_operator.actions.sql_query import SqlQuery
 from incident_operator.api.connection import Postgres
 from incident_operator.clients.sql_sessions import SESSIONS, Sessions
 from incident_operator.core.outcomes import Failed, Pending, Succeeded
+from sql.endpoints import PASSWORD, Database, FakeConnections, call, endpoint, execute, query
+from sql.proxy import Trouble, listening, proxy, silence
 
 FRESHEN = execute("UPDATE pricing_pack SET is_fresh = NOT is_fresh WHERE id = 'PP-20'", max_rows=1)
 COMMIT = b"COMMIT\0"  # not the one in `READ COMMITTED`

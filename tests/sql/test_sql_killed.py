@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from sql import victims
-from sql.endpoints import Database, call
 
 from incident_operator.core.outcomes import Succeeded
+from sql import victims
+from sql.endpoints import Database, call
 
 KILLS = 24
 

@@ -7,10 +7,9 @@ import asyncio
 import os
 import sys
 
-from sql.endpoints import Database, FakeConnections, call, execute
-
 from incident_operator.actions.sql_execute import SqlExecute
 from incident_operator.clients.sql_sessions import Sessions
+from sql.endpoints import Database, FakeConnections, call, execute
 
 COUNT_UP = execute("INSERT INTO tally VALUES (%(marker)s), (%(marker)s)", max_rows=2)
 """No constraint keeps a second effect out: only the marker does."""

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from demonstration import chart, incidents, manifests, platform, refusals, shell, waiting
 from demonstration.incidents import Incident
-from demonstration.people import Cast, Person
+from demonstration.people import Cast
 from demonstration.teller import PROD, Teller
 from demonstration.terminal import Story
 

@@ -112,7 +112,8 @@ def _result(endpoint: Endpoint, query: str, seconds: float, lines: Lines, trust:
         )
         # the constructor mounts an adapter of its own, which tries again and knows no limits
         session.mount(url, prometheus_lines.Adapter(lines))
-        return client.custom_query(query, params={"timeout": f"{seconds:.3f}s"})
+        # seconds without a unit: Prometheus takes no fraction in its own duration format
+        return client.custom_query(query, params={"timeout": f"{seconds:.3f}"})
 
 
 def _samples(result: Any) -> list[Sample]:

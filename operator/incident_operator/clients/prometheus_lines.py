@@ -96,6 +96,7 @@ class _Bounded:
         for chunk in self._raw.stream(amount, **options):
             read += len(chunk)
             if read > REPLY_BYTES:
+                self._raw.close()
                 raise ReplyTooLargeError(
                     f"the reply is longer than {REPLY_BYTES // 1024 // 1024} MiB; aggregate in the query"
                 )
@@ -106,6 +107,7 @@ def checked(response: requests.Response, *_: Any, **__: Any) -> requests.Respons
     """Limit what is read of a reply, and tell a refusal in the server's words; a hook for a requests session."""
     response.raw = _Bounded(response.raw)
     if response.is_redirect:
+        response.close()
         raise RefusedError("it redirects; redirects are not followed, so correct the Connection's url")
     if response.status_code != requests.codes.ok:
         raise RefusedError(f"Prometheus answered {response.status_code}: {_reason(response)}")

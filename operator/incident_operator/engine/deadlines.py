@@ -7,6 +7,9 @@ from datetime import datetime
 
 from incident_operator.engine.keys import Key
 
+_LONGEST_SLEEP = 60.0
+"""Seconds, so that a clock that jumps cannot put everything to sleep."""
+
 
 class Deadlines:
     """Wakes keys at their moments; each key has at most one moment, the newest one told."""
@@ -17,6 +20,8 @@ class Deadlines:
         self._heap: list[tuple[datetime, Key]] = []
         self._at: dict[Key, datetime] = {}
         self._changed = asyncio.Event()
+        self.ticked_at = clock()
+        """When the heap was last looked at: a liveness probe that cannot lie."""
 
     def set(self, key: Key, at: datetime | None) -> None:
         """Wake the key at that moment instead of any moment told before; None forgets it."""
@@ -41,7 +46,7 @@ class Deadlines:
                 continue
 
     def _wake_due(self) -> None:
-        now = self._clock()
+        now = self.ticked_at = self._clock()
         while self._heap and (self._heap[0][0] <= now or self._is_stale()):
             at, key = heapq.heappop(self._heap)
             if self._at.get(key) == at:
@@ -52,8 +57,7 @@ class Deadlines:
         at, key = self._heap[0]
         return self._at.get(key) != at
 
-    def _seconds_to_next(self) -> float | None:
+    def _seconds_to_next(self) -> float:
         if not self._heap:
-            return None
-        # at most a minute, so that a clock that jumps cannot put everything to sleep
-        return min(60.0, max(0.0, (self._heap[0][0] - self._clock()).total_seconds()))
+            return _LONGEST_SLEEP
+        return min(_LONGEST_SLEEP, max(0.0, (self._heap[0][0] - self._clock()).total_seconds()))

@@ -48,6 +48,15 @@ class Driver:
         self._ranks.pop(key, None)
         self._failures.pop(key, None)
 
+    async def idle(self) -> None:
+        """Wait until nothing is in the middle of a visit."""
+        await self._pool.idle()
+
+    @property
+    def ticked_at(self) -> datetime:
+        """When the deadlines were last looked at."""
+        return self._deadlines.ticked_at
+
     @property
     def depth(self) -> int:
         """How many keys wait for a worker."""

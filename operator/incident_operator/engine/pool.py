@@ -22,6 +22,8 @@ class Pool:
         self._active: set[Key] = set()
         self._again: dict[Key, int] = {}
         self._ready = asyncio.Semaphore(0)
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def add(self, key: Key, rank: int) -> None:
         """Have the key worked on; lower ranks first. A key that is being worked on is worked on once more after."""
@@ -39,6 +41,10 @@ class Pool:
         """How many keys wait for a worker."""
         return len(self._waiting)
 
+    async def idle(self) -> None:
+        """Wait until no worker is in the middle of something."""
+        await self._idle.wait()
+
     async def run(self) -> None:
         """Work until cancelled; an act that is interrupted is taken up again by the next process."""
         async with asyncio.TaskGroup() as workers:
@@ -51,9 +57,12 @@ class Pool:
             _, _, key = heapq.heappop(self._heap)
             self._waiting.discard(key)
             self._active.add(key)
+            self._idle.clear()
             try:
                 await self._work(key)
             finally:
                 self._active.discard(key)
+                if not self._active:
+                    self._idle.set()
                 if (rank := self._again.pop(key, None)) is not None:
                     self.add(key, rank)

@@ -37,6 +37,8 @@ class Visits:
     recorder: Recorder
     clock: Callable[[], datetime]
     unasked: frozenset[str] = frozenset()
+    stopping: Callable[[], bool] = bool
+    """Whether the process is about to end: what is under way is recorded, and nothing more is begun."""
 
     async def visit(self, key: Key) -> datetime | None:
         """Do what can be done now; return when to come back, None for never: it is closed, or gone."""
@@ -51,7 +53,7 @@ class Visits:
     async def _drive(self, progress: Progress) -> datetime | None:
         for _ in range(MAX_TURNS):
             view = await self._view(progress.working)
-            decision = machine.decide(view)
+            decision = decisions.Wait(None) if self.stopping() else machine.decide(view)
             try:
                 match decision:
                     case decisions.Wait(until):

@@ -20,7 +20,8 @@ class ReceiverSettings:
     tls_key: Path | None = None
     unmatched_namespace: str | None = None
     """Where alerts that no Runbook matches become Incidents; None only counts and logs them."""
-    max_body_bytes: int = 1024 * 1024
+    max_body_bytes: int = 4 * 1024 * 1024
+    """Alertmanager drops a message that is refused for its length, and 2,000 alerts of 700 bytes take 1.4 MB."""
     max_labels: int = _LABELS_OF_AN_INCIDENT
     max_label_bytes: int = _BYTES_OF_A_LABEL
     """Of one name or value, in UTF-8."""
