@@ -65,6 +65,12 @@ def test_a_pid_that_now_belongs_to_another_is_not_ours(process):
         stranger.wait()
 
 
+def test_a_process_that_is_just_becoming_another_program_is_still_ours(process):
+    marked = f"A=1\0{processes.MARK}={process.pid_file}\0".encode()
+    answers = iter([b"", b"", marked])
+    assert processes.is_marked(os.getpid(), process.pid_file, lambda _: next(answers))
+
+
 @pytest.mark.parametrize("text", ["", "x", "-1", "999999999"])
 def test_a_pid_file_without_a_living_process_is_no_process(process, text):
     process.pid_file.parent.mkdir(parents=True)

@@ -10,7 +10,7 @@ from core.builders import by_hand, usual
 from core.runbooks_to_explore import RUNBOOKS
 from core.simulator import World
 
-NODES = 45
+NODES = 30
 
 
 @pytest.fixture(scope="module", params=RUNBOOKS)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import pytest
 import yaml
 from demonstration import manifests, timings
 
@@ -32,14 +33,24 @@ def test_what_a_rule_means_stays_the_same():
     assert meaning(timings.shortened(manifests.platform(), NOW)) == meaning(manifests.platform())
 
 
-def test_the_eve_is_yesterday_and_the_next_night_far_away():
-    calendar = data(timings.shortened(manifests.platform(), NOW), "calendar")
-    assert calendar == {"TZ": "UTC", "PRICING_DATE": "2025-10-20", "PACK_DUE": "00:00", "NIGHTLY_AT": "01:30"}
+@pytest.mark.parametrize(
+    ("now", "zone", "day"),
+    [
+        ("2025-10-21T13:30", "NOON+1", "2025-10-21"),
+        ("2025-10-21T23:59", "NOON+11", "2025-10-21"),
+        ("2025-10-21T00:01", "NOON-12", "2025-10-21"),
+    ],
+)
+def test_it_is_noon_before_a_night_that_is_held_back(now, zone, day):
+    moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
+    calendar = data(timings.shortened(manifests.platform(), moment), "calendar")
+    assert calendar == {"TZ": zone, "PRICING_DATE": day, "NIGHTLY_AT": "23:59", "PACK_DUE": "23:59"}
 
 
-def test_night_falls_when_it_is_told_to_and_its_pack_is_overdue_at_once():
-    assert timings.night(NOW) == {"PRICING_DATE": "2025-10-21", "NIGHTLY_AT": "13:30:00"}
-    assert timings.overdue(NOW) == {"PRICING_DATE": "2025-10-21"}
+def test_the_night_comes_at_the_times_that_the_platform_ships_with():
+    shipped = data(manifests.platform(), "calendar")
+    assert f"NIGHTLY_AT={shipped['NIGHTLY_AT']}" == timings.NIGHT
+    assert f"PACK_DUE={shipped['PACK_DUE']}" == timings.DUE
 
 
 def test_alertmanager_can_be_told_to_post_elsewhere():

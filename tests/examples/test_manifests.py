@@ -41,9 +41,12 @@ def test_a_model_keeps_every_field_that_is_written(body):
 def lost(written, kept, path="spec"):
     """Paths that are written but not kept with the same value."""
     if isinstance(written, dict) and isinstance(kept, dict):
-        return [gone for key in written for gone in lost(written[key], kept.get(key), f"{path}.{key}")]
+        gone = [f"{path}.{key}" for key in written if key not in kept]
+        return gone + [
+            each for key in written.keys() & kept.keys() for each in lost(written[key], kept[key], f"{path}.{key}")
+        ]
     if isinstance(written, list) and isinstance(kept, list) and len(written) == len(kept):
-        return [gone for at, each in enumerate(written) for gone in lost(each, kept[at], f"{path}[{at}]")]
+        return [each for at, one in enumerate(written) for each in lost(one, kept[at], f"{path}[{at}]")]
     return [] if written == kept else [path]
 
 

@@ -6,7 +6,6 @@ import pytest
 
 from incident_operator.actions import job_template
 from incident_operator.actions.job import Job
-from incident_operator.actions.protocol import PreviewError
 from incident_operator.api import actions
 from incident_operator.clients.cluster import Cluster
 from incident_operator.core import reasons
@@ -221,34 +220,3 @@ async def test_what_cannot_be_run_is_refused_before_anything_is_created(web, job
     assert outcome.reason == reason
     assert told in outcome.message
     assert web.writes == []
-
-
-async def test_a_preview_says_what_would_run_and_does_nothing(web, job):
-    preview = await job.preview(CALL)
-    assert preview.do == "create a Job in prod from deployment/web"
-    assert preview.details["command"] == ["python3", "-m", "jobs.build_pack"]
-    assert preview.details["image"] == "incident-operator.dev/pause:1"
-    assert preview.in_trial == "accepted"
-    assert web.objects(JOBS) == []
-
-
-async def test_a_preview_is_the_same_for_another_attempt_and_after_a_restart(web, job):
-    before = await job.preview(CALL)
-    restarted = deployment()
-    restarted["spec"]["template"]["metadata"]["annotations"] = {"kubectl.kubernetes.io/restartedAt": "now"}
-    web.put(restarted)
-    assert await job.preview(call(SPEC, step="rebuild", attempt=2)) == before
-    await job.run(CALL)
-    assert await job.preview(CALL) == before
-
-
-async def test_a_preview_differs_once_the_workload_does(web, job):
-    before = await job.preview(CALL)
-    web.put(deployment(serviceAccountName="other"))
-    assert await job.preview(CALL) != before
-
-
-async def test_what_may_not_run_cannot_be_previewed(web, job):
-    web.forbid(USER, "create", "jobs.batch")
-    with pytest.raises(PreviewError, match="cannot create resource"):
-        await job.preview(CALL)

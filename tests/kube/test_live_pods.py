@@ -129,7 +129,7 @@ async def is_gone(world, name):
 
 
 def clock():
-    return datetime.now(UTC)  # noqa: TID251 # the real clock beside a real cluster
+    return datetime.now(UTC)
 
 
 async def test_a_workloads_log_is_read(prod, cluster):

@@ -117,6 +117,11 @@ async def test_a_long_log_keeps_its_newest_lines_and_says_so(web, logs):
     assert sum(len(line) for line in outcome.result["lines"]) < 170_000
 
 
+async def test_of_a_huge_log_the_end_is_read(web, logs):
+    web.logs["prod", "web-1", "main"] = "".join(f"{number} {'x' * 400}\n" for number in range(5000))
+    assert (await logs.run(call(of(tail=5000)))).result["lines"][-1].startswith("4999 ")
+
+
 async def test_a_long_line_is_cut_and_still_matched_as_a_whole(web, logs):
     web.logs["prod", "web-1", "main"] = "x" * 10_000 + " exit=7\n"
     outcome = await logs.run(call(of(pattern=r"exit=(?P<code>\d+)")))

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -43,10 +43,8 @@ def running(nursery: subprocess.Popen[str], database: Database, key: str):
     print(database.host, database.name, key, file=nursery.stdin)
     victim = int(nursery.stdout.readline())
     yield
-    try:
+    with suppress(ProcessLookupError):  # it may have been quicker
         os.kill(victim, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # it was quicker
     assert nursery.stdout.readline() == "gone\n"
 
 

@@ -26,9 +26,14 @@ def main() -> None:
         if child == 0:
             apply(*line.split())
             os._exit(0)
-        print(child, flush=True)
+        _say(str(child))
         os.waitpid(child, 0)
-        print("gone", flush=True)
+        _say("gone")
+
+
+def _say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

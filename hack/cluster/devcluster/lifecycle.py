@@ -27,7 +27,7 @@ from devcluster import (
     settings,
 )
 
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BEGINNING_OF_TIME = "1970-01-01T00:00:00Z"
 FOUNDATION = ("etcd", "containerd", "kube-apiserver")

@@ -17,6 +17,7 @@ from devcluster.console import ClusterError
 MARK = "INCIDENT_OPERATOR_PROCESS"
 DEAD = frozenset({"", "Z", "X"})  # what state() says of a process that runs no more
 POLL_SECONDS = 0.05
+EXEC_ATTEMPTS = 100
 # The shell writes its own pid and then becomes the program, so that no crash of ours can lose the pid of what we started.
 Condition = Callable[[], bool]
 LAUNCHER = 'echo $$ >"$0.unfinished" && mv "$0.unfinished" "$0" && exec "$@"'
@@ -37,6 +38,13 @@ class Process:
             if is_marked(found, self.pid_file):
                 return found
         return None
+
+
+def _environment_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
 
 
 def start(process: Process, argv: Sequence[str | Path], path: str) -> None:
@@ -74,12 +82,18 @@ def terminate(pid: int, marked_by: Path, *, grace: float) -> None:
     raise ClusterError(f"process {pid} ({marked_by.name}) does not end, not even by SIGKILL")
 
 
-def is_marked(pid: int, pid_file: Path) -> bool:
-    """Tell whether the process lives (a zombie does not) and was started with this pid file."""
-    if state(pid) in DEAD:
-        return False
-    with contextlib.suppress(OSError):
-        return f"{MARK}={pid_file}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+def is_marked(pid: int, pid_file: Path, environment_of: Callable[[int], bytes] = _environment_of) -> bool:
+    """Tell whether the process lives (a zombie does not) and was started with this pid file.
+
+    A process that is just becoming another program has no environment for a moment: it is asked again.
+    """
+    for _ in range(EXEC_ATTEMPTS):
+        if state(pid) in DEAD:
+            return False
+        environment = environment_of(pid)
+        if environment:
+            return f"{MARK}={pid_file}".encode() in environment.split(b"\0")
+        time.sleep(POLL_SECONDS)
     return False
 
 

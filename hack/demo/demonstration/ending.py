@@ -28,7 +28,7 @@ def tell_next(console: Console, cast: Cast, name: str) -> None:
     """Commands to go on with, while everything is left running."""
     lines = (
         'eval "$(python3 hack/cluster env)"',
-        "kubectl get incidents -A",
+        "kubectl get inc -A",
         f"kubectl describe incident {name} {PROD}",
         f"kubectl get runbooks,connections {PROD}",
         f"kubectl set env deployment/providers BROKEN=fmp {PROD}      # and tomorrow night?",
@@ -46,7 +46,7 @@ def tell_failure(console: Console, failure: shell.Failure) -> None:
     console.print("\nEverything is left as it is. To look:")
     for line in (
         'eval "$(python3 hack/cluster env)"',
-        f"kubectl get incidents,pods {PROD}; kubectl describe incidents {PROD}",
+        f"kubectl get inc,pods {PROD}; kubectl describe inc {PROD}",
         "kubectl logs deployment/incident-operator -n incident-operator-system --tail=50",
     ):
         console.print(f"  {line}", style="cyan", soft_wrap=True, markup=False)

@@ -30,20 +30,20 @@ class Incident:
         """Its phase, empty before the first visit."""
         return str(self.status.get("phase", ""))
 
-    def condition(self, kind: str) -> bool:
-        """Whether a condition is True."""
-        return any(each["type"] == kind and each["status"] == "True" for each in self.status.get("conditions", []))
+    def condition(self, kind: str) -> dict[str, Any]:
+        """A condition: its status, reason and message; empty before there is one."""
+        return next((dict(each) for each in self.status.get("conditions", []) if each["type"] == kind), {})
 
     def succeeded(self, step: str) -> bool:
         """Whether a step is done."""
         return any(each["name"] == step and each["state"] == "Succeeded" for each in self.status.get("steps", []))
 
 
-def newest(cluster: Cluster) -> Incident | None:
-    """The Incident of the sample's namespace that was created last."""
-    found = cluster.get("incidents", "-n", manifests.NAMESPACE) or {}
-    bodies = sorted(found.get("items", []), key=lambda body: str(body["metadata"]["creationTimestamp"]))
-    return Incident(bodies[-1]) if bodies else None
+def newest(cluster: Cluster, runbook: str) -> Incident | None:
+    """The Incident of a Runbook of the sample that was created last, once an alert is in it."""
+    found = cluster.get("incidents", "-n", manifests.NAMESPACE, "-l", f"incidents.dev/runbook={runbook}") or {}
+    bodies = [body for body in found.get("items", []) if body["spec"].get("alerts")]
+    return max(map(Incident, bodies), key=lambda each: str(each.body["metadata"]["creationTimestamp"]), default=None)
 
 
 def read(cluster: Cluster, name: str) -> Incident:
@@ -67,7 +67,10 @@ def until_condition(cluster: Cluster, name: str, condition: str, seconds: float)
 
     def look() -> Incident | None:
         incident = read(cluster, name)
-        return incident if incident.condition(condition) else None
+        found = incident.condition(condition)
+        if found.get("status") == "False":
+            raise shell.Failure(f"{name} is not {condition}: {found['message']}")
+        return incident if found.get("status") == "True" else None
 
     return waiting.until(f"condition {condition} of {name}", look, seconds)
 

@@ -8,6 +8,10 @@ from demonstration.cluster import Cluster
 IMAGE = "dawsos:dev"
 DOCKERFILE = "examples/dawsos/Dockerfile"
 DEPLOYMENTS = ("database", "providers", "scheduler", "api", "prometheus", "alertmanager")
+NIGHT_COMMAND = f"kubectl set env deployment/scheduler {timings.NIGHT} -n {manifests.NAMESPACE}"
+"""Makes the nightly job begin, once."""
+DUE_COMMAND = f"kubectl set env deployment/api {timings.DUE} -n {manifests.NAMESPACE}"
+"""Makes the day's pack overdue, and so fires the alert while it is not fresh."""
 PART_OF = "app.kubernetes.io/part-of"
 
 
@@ -27,7 +31,7 @@ def create_namespace(cluster: Cluster) -> None:
 
 
 def deploy(cluster: Cluster, receiver_token: str, now: datetime, receiver_url: str = "") -> None:
-    """Deploy the platform with short times and wait until it is ready: it is the eve of `now`, and all is well.
+    """Deploy the platform with short times and wait until it is ready: it is shortly before the night of `now`'s day, and all is well.
 
     `receiver_url` replaces the address to which Alertmanager posts.
     """
@@ -39,28 +43,18 @@ def deploy(cluster: Cluster, receiver_token: str, now: datetime, receiver_url: s
     cluster.roll_out(manifests.NAMESPACE, *DEPLOYMENTS)
 
 
-def night_command(at: datetime) -> str:
-    """What makes the nightly job build the next pack at that moment (UTC; at once, where it is past)."""
-    return _calendar_command("scheduler", timings.night(at))
-
-
-def overdue_command(at: datetime) -> str:
-    """What makes the pack of that night due, and so fires the alert while it is not fresh."""
-    return _calendar_command("api", timings.overdue(at))
-
-
 def failed_build(cluster: Cluster) -> str | None:
     """The line in which the nightly job tells of its failure; None while there is none."""
     log = cluster.try_kubectl("logs", "deployment/scheduler", "-n", manifests.NAMESPACE, "--tail=200").output
     return next((line for line in log.splitlines() if " build_pack " in line and " failed: " in line), None)
 
 
-def fail_the_night(cluster: Cluster, at: datetime, provider: str = "polygon") -> None:
+def fail_the_night(cluster: Cluster, provider: str = "polygon") -> None:
     """All of it in one go, for tests: the provider down, the build failed, the pack overdue; the alert fires next."""
     break_provider(cluster, provider)
-    cluster.must(night_command(at))
+    cluster.must(NIGHT_COMMAND)
     waiting.until("the failure of the nightly build", lambda: failed_build(cluster), 120)
-    cluster.must(overdue_command(at))
+    cluster.must(DUE_COMMAND)
     cluster.roll_out(manifests.NAMESPACE, "api")
 
 
@@ -93,8 +87,3 @@ def query(cluster: Cluster, statement: str) -> str:
         statement,
     )
     return cluster.kubectl("exec", "deployment/database", "-n", manifests.NAMESPACE, "--", "psql", *words).strip()
-
-
-def _calendar_command(deployment: str, values: dict[str, str]) -> str:
-    words = " ".join(f"{name}={value}" for name, value in values.items())
-    return f"kubectl set env deployment/{deployment} {words} -n {manifests.NAMESPACE}"

@@ -15,7 +15,7 @@ STEPS = 6
 
 
 def prepare(console: Console, now: datetime) -> Cast:
-    """Set everything up anew, reusing cluster and images; it is the eve of `now`, and all is well."""
+    """Set everything up anew, reusing cluster and images; it is shortly before the night of `now`'s day, and all is well."""
     with terminal.set_up(console, STEPS) as set_up:
         with set_up.step("Kubernetes on this machine") as tell:
             admin = cluster.up(tell)

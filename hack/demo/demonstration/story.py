@@ -1,10 +1,9 @@
 """One night, scene by scene. A scene raises shell.Failure where something does not happen in its time."""
 
-from datetime import UTC, datetime
-
 from demonstration import chart, incidents, manifests, platform, refusals, shell, waiting
 from demonstration.incidents import Incident
 from demonstration.people import Cast
+from demonstration.preparation import RUNBOOK_NAME
 from demonstration.teller import PROD, Teller
 from demonstration.terminal import Story
 
@@ -33,21 +32,20 @@ def _the_build_fails(teller: Teller) -> None:
     teller.asks_api(200)
     teller.does(admin, f"kubectl set env deployment/providers BROKEN=polygon {PROD}")
     admin.cluster.roll_out(manifests.NAMESPACE, "providers")
-    story.happens("The nightly build begins. (Its calendar is turned by hand; the rest of the night is real.)")
-    at = datetime.now(UTC)  # noqa: TID251
-    teller.does(admin, platform.night_command(at))
+    story.happens("The nightly build begins. (It was held back until now; the rest of the night is real.)")
+    teller.does(admin, platform.NIGHT_COMMAND)
     waiting.until("the failure of the nightly build", lambda: platform.failed_build(admin.cluster), 120)
     story.happens("It fails: yesterday's prices have ended, and there are no new ones.")
     teller.does(admin, f"kubectl logs deployment/scheduler {PROD} --tail=200 | grep ' build_pack '")
     teller.asks_api(503)
-    story.happens("The pack of the day is overdue.")
-    teller.does(admin, platform.overdue_command(at))
+    story.happens("A quarter past midnight: the pack is overdue.")
+    teller.does(admin, platform.DUE_COMMAND)
 
 
 def _the_alert(teller: Teller) -> str:
     story, admin = teller.story, teller.cast.admin
     story.chapter("The alert")
-    incident = waiting.until("an Incident for the alert", lambda: incidents.newest(admin.cluster), 90)
+    incident = waiting.until("an Incident for the alert", lambda: incidents.newest(admin.cluster, RUNBOOK_NAME), 120)
     fired = incident.body["spec"]["alerts"][0]["startsAt"]
     story.happens(
         f"PricingPackBuildFailure fires at {fired}; Alertmanager posts it; the Incident {incident.name} is there."
@@ -73,9 +71,9 @@ def _the_question(teller: Teller, name: str) -> Incident:
     story, alice = teller.story, teller.cast.alice
     story.chapter("The question")
     story.happens("What comes next is not reversible, so a person is asked; the plan is rendered before it is.")
-    teller.does(alice, f"kubectl get incidents {PROD}")
+    teller.does(alice, f"kubectl get inc {PROD}")
     teller.does(alice, f"kubectl get incident {name} {PROD} -o jsonpath='{{.status.message}}{{\"\\n\"}}'")
-    teller.does(alice, f"kubectl get incident {name} {PROD} -o yaml | sed -n '/^    plan:/,/^    [a-oq-z]/p'")
+    teller.does(alice, f"kubectl get incident {name} {PROD} -o yaml | sed -n '/^    plan:/,/^    planHash:/p'")
     return incident
 
 
@@ -106,7 +104,7 @@ def _recovery(teller: Teller, name: str) -> None:
     incidents.until_phase(teller.cast.admin.cluster, name, "Resolved", 120)
     teller.story.chapter("Morning")
     teller.story.happens("The alert has resolved, what was temporary is taken back, the Incident is closed.")
-    teller.does(teller.cast.alice, f"kubectl get incidents {PROD} -o wide")
+    teller.does(teller.cast.alice, f"kubectl get inc {PROD} -o wide")
 
 
 def _report(teller: Teller, name: str) -> Incident:

@@ -37,7 +37,7 @@ class Story:
 
     def shows(self, output: str) -> None:
         """Show what a command printed, word for word."""
-        for line in output.rstrip().splitlines():
+        for line in output.rstrip().expandtabs(18).splitlines():
             self.console.print(f"{INDENT}{line}", style="dim", soft_wrap=True, markup=False)
 
     @property

@@ -8,20 +8,15 @@ import yaml
 
 from demonstration.manifests import Object
 
+NIGHT = "NIGHTLY_AT=00:00"
+"""What lets the scheduler's night begin: the time that it ships with."""
+DUE = "PACK_DUE=00:15"
+"""What lets the API's deadline pass: the time that it ships with."""
+
 
 def shortened(objects: Sequence[Object], now: datetime) -> list[Object]:
-    """Return the platform's objects with short times, on the eve of the day of `now` (UTC)."""
+    """Return the platform's objects with short times, before the night of the day of `now` (UTC)."""
     return [_shortened(copy.deepcopy(each), now) for each in objects]
-
-
-def night(at: datetime) -> dict[str, str]:
-    """The scheduler's calendar in the night that begins at this moment (UTC)."""
-    return {"PRICING_DATE": at.date().isoformat(), "NIGHTLY_AT": f"{at:%H:%M:%S}"}
-
-
-def overdue(at: datetime) -> dict[str, str]:
-    """The API's calendar once the pack of that night is due."""
-    return {"PRICING_DATE": at.date().isoformat()}
 
 
 def posting_to(objects: Sequence[Object], url: str) -> list[Object]:
@@ -52,9 +47,13 @@ def _shortened(each: Object, now: datetime) -> Object:
 
 
 def _calendar(now: datetime) -> dict[str, str]:
-    """Yesterday evening: that day's pack is fresh, and the next night is far away until the demonstration calls it."""
-    evening = {"TZ": "UTC", "PRICING_DATE": (now.date() - timedelta(days=1)).isoformat(), "PACK_DUE": "00:00"}
-    return evening | {"NIGHTLY_AT": (now + timedelta(hours=12)).strftime("%H:%M")}
+    """Holds the night back: the day's build is late already, but begins only with NIGHT, and is overdue only with DUE.
+
+    The zone is the one in which it is noon, so that no midnight comes in between.
+    """
+    hours = now.hour - 12
+    day = (now - timedelta(hours=hours)).date()
+    return {"TZ": f"NOON{hours:+d}", "PRICING_DATE": day.isoformat(), "NIGHTLY_AT": "23:59", "PACK_DUE": "23:59"}
 
 
 def _prometheus(data: dict[str, str]) -> dict[str, str]:

@@ -74,7 +74,7 @@ class Discovery:
             self._resources = (await dynamic).resources
         prefix = "apis" if "/" in api_version else "api"
         found = await self._resources.get(prefix=prefix, api_version=api_version, kind=kind)
-        if isinstance(found, ResourceList) or found.group_version != api_version:
+        if isinstance(found, ResourceList):
             raise ResourceNotFoundError(kind)
         return found
 

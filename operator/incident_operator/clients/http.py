@@ -1,7 +1,6 @@
 """Sends one HTTP request, once, and reads a bounded reply. Follows no redirect, keeps no cookie, repeats nothing."""
 
 import asyncio
-import errno
 import os
 import socket
 import ssl
@@ -135,7 +134,7 @@ def _origin(request: Request) -> str:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
-        number = error.os_error.errno
+        cause = error.os_error
         # asyncio words its errors differently for each address family
-        return os.strerror(number) if number in errno.errorcode else error.os_error.strerror or str(error.os_error)
+        return os.strerror(cause.errno) if cause.errno is not None and cause.errno > 0 else cause.strerror or str(cause)
     return str(error) or type(error).__name__

@@ -89,8 +89,9 @@ def expired(view: View) -> Decision | None:
     if approval.times_expired(current, pending.steps[0]) < approval.MAX_ASKS:
         return Transition(current)
     question = retry_question(view, current, pending.steps[0])
-    message = f"Nobody approved {', '.join(pending.steps)} in time, asked {approval.MAX_ASKS} times. Ask again: {question.answer_with[0]}"
-    return Transition(status.halt(current, reasons.APPROVAL_EXPIRED, message, question))
+    message = f"Nobody approved {', '.join(pending.steps)} in time, asked {approval.MAX_ASKS} times."
+    remedy = f"Ask again: {question.answer_with[0]}"
+    return Transition(status.halt(current, reasons.APPROVAL_EXPIRED, message, question, remedy=remedy))
 
 
 def approved(view: View) -> Decision | None:

@@ -21,12 +21,14 @@ def alert_still_fires(view: View) -> Decision | None:
     if view.now < deadline:
         return Wait(deadline)
     within = view.compiled.spec.resolve_timeout
-    message = f"The alert still fires {within} after everything was done; somebody has to look.{undoing.told(view.status)}"
+    message = (
+        f"The alert still fires {within} after everything was done; somebody has to look.{undoing.told(view.status)}"
+    )
     reads = [record.name for record in view.records(Stage.VERIFY)]
     question = retry_question(view, view.status, reads[0]) if reads else None
     again = f"Verify again: {question.answer_with[0]} Or c" if question is not None else "C"
-    told = f"{message} {again}lose this incident: {answers.abort_command(view)}"
-    return Transition(status.halt(view.status, reasons.ALERT_STILL_FIRING, told, question))
+    remedy = f"{again}lose this incident: {answers.abort_command(view)}"
+    return Transition(status.halt(view.status, reasons.ALERT_STILL_FIRING, message, question, remedy=remedy))
 
 
 def resolve_deadline(view: View) -> datetime:

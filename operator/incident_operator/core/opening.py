@@ -57,8 +57,8 @@ def _cannot_go_on(view: View, why: Blocked) -> Decision:
     if view.incident.spec.resolved and not _has_acted(view.status):
         return Transition(_resolved_by_itself(view))
     withdrawn = _without_question(view, why)
-    message = f"{why.message} Close this incident: {answers.abort_command(view)}"
-    wanted = status.halt(withdrawn, why.reason, message)
+    remedy = f"Close this incident: {answers.abort_command(view)}"
+    wanted = status.halt(withdrawn, why.reason, why.message, remedy=remedy)
     return Wait(None) if _same_halt(view.status, wanted) else Transition(wanted)
 
 

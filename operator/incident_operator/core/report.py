@@ -6,7 +6,15 @@ Everything comes from the Incident's own record; texts from outside are escaped,
 from collections.abc import Iterator
 from datetime import datetime
 
-from incident_operator.api.incident import ApprovalRecord, Incident, Objective, ObjectiveState, StepRecord, StepState
+from incident_operator.api.incident import (
+    CLOSED_PHASES,
+    ApprovalRecord,
+    Incident,
+    Objective,
+    ObjectiveState,
+    StepRecord,
+    StepState,
+)
 from incident_operator.api.meta import rfc3339
 from incident_operator.api.runbook import RunbookSpec, Stage
 from incident_operator.core.effects import Effect
@@ -54,7 +62,14 @@ def _what_happened(incident: Incident) -> Iterator[str]:
     found = [r for r in incident.status.steps if r.stage is Stage.DIAGNOSE and r.summary]
     if found:
         yield plain("Diagnosis: " + "; ".join(f"{record.name}: {record.summary}" for record in found) + ".")
-    yield plain(f"It ended as {incident.status.phase.value} at {_time(incident.status.times.resolved)}.")
+    yield _where_it_stands(incident)
+
+
+def _where_it_stands(incident: Incident) -> str:
+    phase, ended = incident.status.phase, incident.status.times.resolved
+    if phase not in CLOSED_PHASES:
+        return f"It stands at {phase.value}."
+    return f"It ended as {phase.value}{f' at {_time(ended)}' if ended is not None else ''}."
 
 
 def _timeline(incident: Incident) -> Iterator[str]:

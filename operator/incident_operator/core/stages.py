@@ -152,11 +152,9 @@ def _answer_unknown(view: View, record: StepRecord, why: expr.Unknown) -> Incide
 
 def _condition_unknown(view: View, record: StepRecord, why: expr.Unknown) -> IncidentStatus:
     question = retry_question(view, view.status, record.name)
-    message = (
-        f"Cannot tell whether {record.name} is needed: {why.why}; it was not run. Retry: {question.answer_with[0]}"
-    )
+    message = f"Cannot tell whether {record.name} is needed: {why.why}; it was not run."
     reason = reasons.RESTORE_FAILED if record.stage is Stage.RESTORE else reasons.CONDITION_UNKNOWN
-    return status.halt(view.status, reason, message, question)
+    return status.halt(view.status, reason, message, question, remedy=f"Retry: {question.answer_with[0]}")
 
 
 def _goes_on(view: View, record: StepRecord) -> bool:
@@ -178,11 +176,13 @@ def _stop(view: View, record: StepRecord) -> Decision:
     reason = _STOPPED_BECAUSE.get(record.stage, reasons.STEP_FAILED)
     undone = undoing.told(view.status)
     why = record.summary.rstrip(".") or record.reason
-    message = f"{record.stage.value.capitalize()} step {record.name} failed: {why}.{undone} Retry: {question.answer_with[0]}"
-    return Transition(status.halt(view.status, reason, message, question))
+    message = f"{record.stage.value.capitalize()} step {record.name} failed: {why}.{undone}"
+    remedy = f"Retry: {question.answer_with[0]}"
+    return Transition(status.halt(view.status, reason, message, question, remedy=remedy))
 
 
 def _halt_rejected(view: View, record: StepRecord) -> IncidentStatus:
     question = retry_question(view, view.status, record.name)
-    message = f"{record.name} was {record.summary} and not done.{undoing.told(view.status)} Ask again: {question.answer_with[0]}"
-    return status.halt(view.status, reasons.REJECTED, message, question)
+    message = f"{record.name} was {record.summary} and not done.{undoing.told(view.status)}"
+    remedy = f"Ask again: {question.answer_with[0]}"
+    return status.halt(view.status, reasons.REJECTED, message, question, remedy=remedy)

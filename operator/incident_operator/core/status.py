@@ -174,12 +174,13 @@ def halt(
     message: str,
     question: PendingAnswer | None = None,
     *,
+    remedy: str = "",
     phase: Phase = Phase.NEEDS_HUMAN,
 ) -> IncidentStatus:
-    """Stop for a human (or for good), with the reason and what they can do."""
-    return status.model_copy(
-        update={"phase": phase, "reason": reason, "message": storable.text(message, MESSAGE_LIMIT), "pending_answer": question}
-    )
+    """Stop for a human (or for good), with the reason and what they can do; a long message never costs the remedy."""
+    told = storable.text(message, MESSAGE_LIMIT - len(remedy) - 1)
+    update = {"phase": phase, "reason": reason, "message": f"{told} {remedy}".strip(), "pending_answer": question}
+    return status.model_copy(update=update)
 
 
 def go_on(status: IncidentStatus) -> IncidentStatus:
@@ -207,9 +208,7 @@ def mitigated(status: IncidentStatus, now: datetime) -> IncidentStatus:
     return status.model_copy(update={"times": status.times.model_copy(update={"mitigated": _whole(now)})})
 
 
-def question(
-    record: StepRecord, asked: str, verbs: Sequence[AnswerVerb], commands: Sequence[str]
-) -> PendingAnswer:
+def question(record: StepRecord, asked: str, verbs: Sequence[AnswerVerb], commands: Sequence[str]) -> PendingAnswer:
     """Build the question about a step; `asked` is the token that an answer has to name."""
     return PendingAnswer(token=asked, verbs=list(verbs), step=record.name, answer_with=list(commands))
 

@@ -11,8 +11,8 @@ _EXACT = 2**53 - 1
 
 
 def text(value: str, length: int) -> str:
-    """Return a text without control characters or halves of surrogate pairs, at most `length` characters long."""
-    return texts.cut(texts.cleaned(value), length)
+    """Return a text on one line, without control characters or halves of surrogate pairs, at most `length` long."""
+    return texts.cut(" ".join(texts.cleaned(value).split()), length)
 
 
 def cleaned(value: Any) -> Any:

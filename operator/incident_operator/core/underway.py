@@ -44,6 +44,7 @@ def _halt_unknown(view: View, record: StepRecord) -> IncidentStatus:
     question = retrying.unknown_question(view, record)
     message = (
         f"{record.action} {record.name} {record.summary}; it is never repeated by itself. "
-        f"Look whether it happened, then tell: {question.answer_with[0]} (or {question.token}={retrying.NOT_DONE})"
+        "Look whether it happened, then tell:"
     )
-    return status.halt(view.status, reasons.STEP_UNKNOWN, message, question)
+    remedy = f"{question.answer_with[0]} (or {question.token}={retrying.NOT_DONE})"
+    return status.halt(view.status, reasons.STEP_UNKNOWN, message, question, remedy=remedy)

@@ -71,8 +71,6 @@ def _failed(view: View, record: StepRecord) -> Decision:
     why = undo.summary if undo is not None else "it could not be rendered"
     question = undo_question(view, view.status, keys.undo_name(record.name))
     again, by_hand = question.answer_with
-    message = (
-        f"The undo of {record.name} failed: {why}. What {record.name} changed is still in place. "
-        f"Retry: {again} Or put it right by hand, and tell: {by_hand}"
-    )
-    return Transition(status.halt(view.status, reasons.RESTORE_FAILED, message, question))
+    message = f"The undo of {record.name} failed: {why.rstrip('.')}. What {record.name} changed is still in place."
+    remedy = f"Retry: {again} Or put it right by hand, and tell: {by_hand}"
+    return Transition(status.halt(view.status, reasons.RESTORE_FAILED, message, question, remedy=remedy))

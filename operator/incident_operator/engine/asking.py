@@ -135,4 +135,4 @@ def _excluded(view: View, editor: str) -> tuple[list[str], str]:
 def _cannot_ask(view: View, run: Run, reason: str, message: str) -> IncidentStatus:
     question = retry_question(view, view.status, run.record)
     stage_reason = reasons.RESTORE_FAILED if run.stage is Stage.RESTORE else reason
-    return status.halt(view.status, stage_reason, f"{message} Retry: {question.answer_with[0]}", question)
+    return status.halt(view.status, stage_reason, message, question, remedy=f"Retry: {question.answer_with[0]}")

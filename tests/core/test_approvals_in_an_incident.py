@@ -1,0 +1,211 @@
+"""Approval in the life of an Incident: asked, answered, expired, voided, used up."""
+
+from datetime import timedelta
+
+import pytest
+
+from core.builders import UNDO, job, post, runbook, scale, sql, usual
+from core.simulator import World, failed, unfinished
+from incident_operator.api.annotations import Verb
+from incident_operator.api.incident import Phase
+from incident_operator.core import reasons
+from incident_operator.core.outcomes import Unknown
+
+HOUR = timedelta(hours=1)
+TWO = {"mitigate": [scale("grow"), sql("serve", undo=UNDO)]}
+
+
+def test_an_alert_that_resolves_before_approval_leaves_the_destructive_step_out():
+    world = World(usual()).go().resolve().go()
+    assert world.done == ["serve", "undo-serve"]
+    assert world.states() == {
+        "look": "Succeeded",
+        "serve": "Undone",
+        "rebuild": "Skipped",
+        "check": "Succeeded",
+        "undo-serve": "Succeeded",
+    }
+    assert world.status.phase is Phase.RESOLVED
+    assert world.status.approvals[-1].reason == "the alert resolved before this began"
+
+
+def test_a_resolved_alert_stops_before_the_next_destructive_step_of_an_approved_plan():
+    world = World(usual(remediate=[job("rebuild"), sql("publish")]))
+    world.script["rebuild"] = [unfinished(), unfinished()]
+    world.go().approve().go()
+    world.resolve().go(HOUR)
+    assert world.done == ["serve", "rebuild", "undo-serve"]
+    assert world.states()["publish"] == "Skipped"
+    assert world.status.phase is Phase.RESOLVED
+
+
+def test_an_approval_that_nobody_gives_is_asked_for_three_times_then_a_person_is_called():
+    world = World(usual()).go()
+    first = world.pending.plan_hash
+    world.go(timedelta(minutes=30))
+    assert (world.pending.asked, world.pending.plan_hash == first) == (2, False)
+    world.go(HOUR)
+    assert (world.status.phase, world.status.reason) == (Phase.NEEDS_HUMAN, reasons.APPROVAL_EXPIRED)
+    assert world.status.waiting_for == "a person: ApprovalExpired"
+    world.retry().go()
+    assert world.pending.asked == 1
+
+
+def test_an_approval_after_its_time_counts_for_nothing():
+    world = World(usual()).go().approve()
+    world.now += timedelta(minutes=30)
+    world.go()
+    assert world.done == ["serve"]
+    assert world.pending.asked == 2
+
+
+def test_an_old_approval_says_nothing_about_a_new_plan():
+    world = World(usual()).go()
+    old = world.pending.plan_hash
+    world.go(timedelta(minutes=30)).annotate(Verb.APPROVE, old[:12]).go()
+    assert world.done == ["serve"]
+
+
+@pytest.mark.parametrize(("token", "by"), [("", "alice"), ("7f3a", "alice"), ("x" * 64, "alice"), ("ok", "")])
+def test_what_does_not_name_the_plan_approves_nothing(token, by):
+    world = World(usual()).go()
+    shown = world.pending.plan_hash[:7] if token == "7f3a" else token
+    world.annotate(Verb.APPROVE, shown, by).go()
+    assert world.done == ["serve"]
+
+
+def test_who_is_excluded_approves_nothing():
+    world = World(usual(), excluded=("bob@dawsos.com",)).go()
+    world.approve("bob@dawsos.com").go()
+    assert world.done == ["serve"]
+    world.approve("alice@dawsos.com").go()
+    assert world.done == ["serve", "rebuild"]
+
+
+def test_a_rejected_plan_stops_and_can_be_asked_for_again():
+    world = World(usual()).go().reject().go()
+    assert (world.status.phase, world.status.reason) == (Phase.NEEDS_HUMAN, reasons.REJECTED)
+    assert world.status.message.startswith(
+        "rebuild was rejected by alice@dawsos.com and not done. Still in place: serve."
+    )
+    world.go(24 * HOUR)
+    assert world.done == ["serve"]
+    world.retry().go().approve().go()
+    assert world.done == ["serve", "rebuild"]
+
+
+def test_a_rejected_step_that_may_be_skipped_is_skipped():
+    world = World(usual(remediate=[job("rebuild", approval={"onReject": "skip"})])).go().reject().go()
+    assert world.states()["rebuild"] == "Skipped"
+    assert world.status.phase is Phase.VERIFYING
+
+
+def test_each_rejected_step_follows_its_own_rule():
+    steps = [job("rebuild", approval={"onReject": "skip"}), sql("publish")]
+    world = World(usual(remediate=steps)).go().reject().go()
+    assert world.states()["rebuild"] == "Skipped"
+    assert world.states()["publish"] == "Rejected"
+    assert world.status.phase is Phase.NEEDS_HUMAN
+
+
+def test_a_rejected_restore_step_stays_rejected_although_the_alert_is_gone():
+    world = World(usual(restore=[sql("replay", approval={})])).go().resolve().go()
+    assert world.pending.steps == ["replay"]
+    world.reject().go(24 * HOUR)
+    assert world.status.phase is Phase.NEEDS_HUMAN
+    assert world.done == ["serve"]
+
+
+def test_a_restore_step_that_nobody_approves_calls_a_person_for_good():
+    world = World(usual(restore=[sql("replay", approval={})])).go().resolve().go(5 * HOUR)
+    assert world.status.reason == reasons.APPROVAL_EXPIRED
+    assert len(world.status.approvals) == 4
+
+
+def test_a_plan_that_drifted_is_void_and_asked_again_showing_the_difference():
+    world = World(usual()).go().approve()
+    world.does["rebuild"] = "do something else"
+    world.go()
+    assert world.done == ["serve"]
+    assert world.pending.changed == "rebuild: what do rebuild → do something else"
+    assert "Asked again, because: rebuild: what do rebuild → do something else" in world.status.message
+    assert [record.state.value for record in world.status.approvals] == ["Voided"]
+    world.approve().go()
+    assert world.done == ["serve", "rebuild"]
+
+
+def test_an_approval_given_too_long_ago_is_asked_for_again():
+    steps = [sql("drain", retry={"attempts": 2, "backoff": "5s"}), sql("publish")]
+    world = World(usual(remediate=steps))
+    world.script["drain"] = [failed(retryable=True)]
+    world.go().approve().go()
+    assert world.states()["drain"] == "Pending"
+    world.now += HOUR
+    world.go()
+    assert world.done == ["serve"]
+    assert world.pending.changed == "the approval was given too long ago"
+
+
+def test_a_step_that_may_be_tried_again_is_under_the_same_approval():
+    world = World(usual(remediate=[sql("drain", retry={"attempts": 2, "backoff": "5s"})]))
+    world.script["drain"] = [failed(retryable=True)]
+    world.go().approve().go()
+    assert world.status.message == "drain failed (connection refused) and is tried again at 00:30:05 UTC."
+    assert world.status.waiting_for == "drain again at 00:30"
+    world.go(timedelta(seconds=5))
+    assert world.done == ["serve", "drain"]
+
+
+def test_an_approval_ends_with_the_first_step_that_fails():
+    world = World(usual(remediate=[sql("drain", onFailure="continue"), job("rebuild")]))
+    world.script["drain"] = [failed()]
+    world.go().approve().go()
+    assert world.done == ["serve"]
+    assert world.pending.steps == ["rebuild"]
+
+
+def test_an_approval_does_not_outlive_a_step_that_nobody_can_tell_about():
+    world = World(usual(remediate=[post("replay"), job("rebuild")]))
+    world.script["replay"] = [Unknown("connection lost")]
+    world.go().approve().go().tell("not-done").go()
+    assert world.done == ["serve"]
+    assert world.pending.steps == ["replay", "rebuild"]
+
+
+def test_an_approval_ends_when_its_last_step_turns_out_not_to_be_needed():
+    # the second step's condition changes under way: the alert's count is part of it
+    second = job("rebuild", when="steps.drain.state != 'Succeeded'")
+    world = World(usual(remediate=[sql("drain"), second])).go().approve().go()
+    assert world.states()["rebuild"] == "Skipped"
+    assert world.status.approvals[-1].state.value == "Consumed"
+
+
+def test_a_job_that_fails_calls_a_person_and_is_tried_again_only_with_a_new_approval():
+    world = World(usual())
+    world.script["rebuild"] = [failed("Job rebuild failed: exit code 1", effected=True)]
+    world.go().approve().go()
+    assert (world.status.phase, world.status.reason) == (Phase.NEEDS_HUMAN, reasons.STEP_FAILED)
+    assert world.status.message.startswith("Remediate step rebuild failed: Job rebuild failed: exit code 1.")
+    world.retry().go()
+    assert world.status.phase is Phase.AWAITING_APPROVAL
+    world.approve().go()
+    assert world.done == ["serve", "rebuild", "rebuild"]
+    assert len({effect.key for effect in world.effects}) == 3
+
+
+def test_protective_acts_ask_unless_the_settings_allow_them():
+    revoke = post("revoke", protective=True)
+    assert World(runbook(mitigate=[revoke])).go().pending.steps == ["revoke"]
+    assert World(runbook(mitigate=[revoke]), unasked=frozenset({"http"})).go().done == ["revoke"]
+
+
+def test_approvals_that_cannot_be_trusted_stop_destructive_steps():
+    world = World(usual()).go().approve()
+    world.policy_problem = "approvals cannot be trusted: policy incident-approval is missing."
+    world.go()
+    assert world.done == ["serve"]
+    assert world.status.reason == reasons.APPROVAL_POLICY_MISSING
+    assert world.status.waiting_for == "a person: approvals cannot be trusted"
+    world.policy_problem = ""
+    world.retry().go()
+    assert world.done == ["serve", "rebuild"]

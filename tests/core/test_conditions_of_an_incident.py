@@ -1,0 +1,112 @@
+"""Conditions by the Kubernetes API conventions, and what each of them says when."""
+
+from datetime import timedelta
+
+import pytest
+
+from core.builders import START, usual, view
+from core.simulator import World, failed
+from incident_operator.core import conditions, presentation, reasons, verdicts
+from incident_operator.core.conditions import condition
+from incident_operator.core.outcomes import Unknown
+from incident_operator.core.view import Blocked
+
+
+def told(world):
+    return {each.type: (each.status, each.reason) for each in world.status.conditions}
+
+
+def test_every_condition_is_there_from_the_first_visit_on():
+    world = World(Blocked(reasons.NO_RUNBOOK, "No runbook matches.")).go()
+    assert told(world) == {
+        "Approved": ("Unknown", "Pending"),
+        "Diagnosed": ("Unknown", "Pending"),
+        "Mitigated": ("Unknown", "Pending"),
+        "Remediated": ("Unknown", "Pending"),
+        "Stalled": ("True", "NoRunbook"),
+        "Succeeded": ("Unknown", "NoRunbook"),
+        "Verified": ("Unknown", "Pending"),
+    }
+
+
+def test_conditions_tell_the_whole_story():
+    world = World(usual()).go()
+    assert told(world) == {
+        "Approved": ("False", "AwaitingApproval"),
+        "Diagnosed": ("True", "StepsSucceeded"),
+        "Mitigated": ("True", "StepsSucceeded"),
+        "Remediated": ("Unknown", "Running"),
+        "Succeeded": ("Unknown", "Running"),
+        "Verified": ("Unknown", "Pending"),
+    }
+    world.approve().go().resolve().go()
+    assert {status for status, _ in told(world).values()} == {"True"}
+    assert told(world)["Succeeded"] == ("True", "Resolved")
+
+
+@pytest.mark.parametrize(
+    ("happens", "name", "expected"),
+    [
+        (lambda w: w.reject(), "Approved", ("False", "Rejected")),
+        (lambda w: w.reject(), "Remediated", ("False", "Rejected")),
+        (lambda w: w.resolve(), "Approved", ("False", "AlertResolved")),
+        (lambda w: w.resolve(), "Remediated", ("False", "AlertResolved")),
+        (lambda w: w.abort(), "Approved", ("False", "Aborted")),
+        (lambda w: w.abort(), "Succeeded", ("False", "Aborted")),
+        (lambda w: w.approve(), "Approved", ("True", "Approved")),
+        (lambda w: _approved_with(w, failed()), "Remediated", ("False", "StepFailed")),
+        (lambda w: _approved_with(w, Unknown("lost")), "Remediated", ("False", "StepUnknown")),
+        (lambda w: _drifted(w, "something else"), "Approved", ("False", "AwaitingApproval")),
+    ],
+)
+def test_a_condition_follows_what_happens(happens, name, expected):
+    world = World(usual()).go()
+    happens(world)
+    assert told(world.go())[name] == expected
+
+
+def test_stalled_is_there_only_while_a_person_is_needed():
+    world = World(usual()).go().reject().go()
+    assert told(world)["Stalled"] == ("True", "Rejected")
+    assert "Stalled" not in told(world.retry().go())
+
+
+def test_a_transition_time_moves_only_with_its_status():
+    first = conditions.mark([], condition("Approved", None, "Pending", "", START))
+    same = conditions.mark(first, condition("Approved", None, "Running", "x", START + timedelta(hours=1)))
+    other = conditions.mark(same, condition("Approved", True, "Running", "x", START + timedelta(hours=1)))
+    assert same[0].last_transition_time == START
+    assert (same[0].reason, same[0].message) == ("Running", "x")
+    assert other[0].last_transition_time == START + timedelta(hours=1)
+    assert conditions.is_true(other, "Approved")
+    assert not conditions.is_true(conditions.drop(other, "Approved"), "Approved")
+
+
+def test_alerts_that_were_cut_are_a_condition():
+    world = World(usual()).go()
+    spec = world.stored.spec.model_copy(update={"truncated_alerts": 3, "alerts_omitted": 7})
+    seen = view(usual(), world.stored.model_copy(update={"spec": spec}), START)
+    cut = verdicts.conditions_of(seen)["AlertsTruncated"]
+    assert cut == (
+        True,
+        "AlertsCut",
+        "Alertmanager cut 3 alerts from its message; 7 alerts did not fit into this Incident",
+    )
+    assert presentation.present(seen).alerts == "1 firing/0 resolved +7"
+
+
+def test_a_long_message_is_cut_where_it_is_stored():
+    world = World(Blocked(reasons.NO_RUNBOOK, "x" * 5000)).go()
+    assert all(len(each.message) <= 1024 for each in world.status.conditions)
+    assert len(world.status.message) == 2048
+    assert "incidents.dev/abort" in world.status.message
+
+
+def _approved_with(world, outcome):
+    world.script["rebuild"] = [outcome]
+    world.approve()
+
+
+def _drifted(world, what):
+    world.does["rebuild"] = what
+    world.approve()

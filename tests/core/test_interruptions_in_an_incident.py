@@ -1,0 +1,105 @@
+"""Acts whose fate is not known, operators that are killed, people who abort."""
+
+from datetime import timedelta
+
+import pytest
+
+from core.builders import PROBE, START, UNDO, post, runbook, scale, sql, usual, view
+from core.simulator import Crashed, World, unfinished
+from incident_operator.api.incident import Phase
+from incident_operator.core import machine, reasons
+from incident_operator.core.decisions import Stop
+from incident_operator.core.outcomes import Unknown
+
+HOUR = timedelta(hours=1)
+TWO = {"mitigate": [scale("grow"), sql("serve", undo=UNDO)]}
+
+
+def test_an_unkeyed_effect_that_was_interrupted_is_never_repeated_by_itself():
+    world = World(usual(remediate=[post("replay")])).go().approve()
+    world.crash_at = world.moments + 4
+    with pytest.raises(Crashed):
+        world.go()
+    world.crash_at = None
+    assert world.done == ["serve", "replay"]
+    world.go(24 * HOUR)
+    assert world.done == ["serve", "replay"]
+    assert world.status.message.startswith(
+        "http replay may or may not have run (begun at 2025-10-21T00:30:00Z, the operator stopped before its outcome "
+        "was known); it is never repeated by itself. Look whether it happened, then tell: kubectl annotate"
+    )
+    world.tell("done").go()
+    assert world.states()["replay"] == "Succeeded"
+
+
+@pytest.mark.parametrize(("happened", "done"), [(True, ["serve", "replay"]), (False, ["serve", "replay", "replay"])])
+def test_a_probe_tells_whether_an_interrupted_effect_happened(happened, done):
+    world = World(usual(remediate=[post("replay", probe=PROBE)]), probed=happened).go().approve()
+    world.crash_at = world.moments + 4
+    world.go_through_crashes()
+    assert world.done == done
+    assert world.status.approvals[-1].state.value == "Consumed"
+
+
+def test_the_probe_of_a_step_says_nothing_about_its_undo():
+    undo = {"http": {"connection": "api", "method": "DELETE", "path": "/block"}}
+    world = World(runbook(mitigate=[post("block", probe=PROBE, undo=undo)])).go().resolve()
+    world.crash_at = world.moments + 4
+    world.go_through_crashes()
+    assert world.done == ["block", "undo-block"]
+    assert world.status.reason == reasons.STEP_UNKNOWN
+
+
+def test_an_effect_that_stays_unclear_is_a_persons_to_tell():
+    world = World(usual())
+    world.script["serve"] = [unfinished(5) for _ in range(100)]
+    world.go(HOUR)
+    assert world.status.reason == reasons.STEP_UNKNOWN
+    assert world.now - START == HOUR
+    assert "still unclear after 1m" in world.status.message
+
+
+def test_a_read_that_stays_unclear_has_failed():
+    world = World(usual())
+    world.script["look"] = [unfinished(5) for _ in range(100)]
+    world.go(HOUR)
+    assert world.states()["look"] == "Failed"
+
+
+def test_the_progress_of_an_act_costs_no_write_for_half_a_minute_and_one_after():
+    world = World(usual())
+    world.script["rebuild"] = [unfinished(5) for _ in range(100)]
+    world.go().approve().go()
+    writes = world.writes
+    world.go(timedelta(seconds=25))
+    assert world.writes == writes
+    world.go(timedelta(minutes=5))
+    assert world.writes == writes + 1
+    assert "(Job rebuild: running)" in world.status.message
+
+
+def test_abort_is_final_and_names_what_stays():
+    world = World(usual()).go().abort().go()
+    assert world.status.phase is Phase.FAILED
+    assert world.status.message == (
+        "Aborted by alice@dawsos.com; nothing more is done. Still in place, not undone: serve."
+    )
+    seen = view(usual(), world.stored, world.now)
+    assert machine.decide(seen) == Stop()
+
+
+def test_abort_never_calls_an_unknown_effect_one_that_did_not_happen():
+    world = World(usual(remediate=[post("replay")]))
+    world.script["replay"] = [Unknown("connection lost")]
+    world.go().approve().go().abort().go()
+    assert world.states()["replay"] == "Unknown"
+    assert "May or may not have happened: replay." in world.status.message
+
+
+@pytest.mark.parametrize("moment", range(1, 19))
+def test_killed_at_any_moment_each_effect_still_happens_once(moment):
+    world = World(usual(), crash_at=moment).go_through_crashes()
+    world.approve().go_through_crashes().resolve().go_through_crashes()
+    assert world.crash_at is None, "it was killed"
+    assert world.done == ["serve", "rebuild", "undo-serve"]
+    assert world.status.phase is Phase.RESOLVED

@@ -1,0 +1,52 @@
+"""Incidents that cannot begin, or lose their Runbook."""
+
+from datetime import timedelta
+
+import pytest
+
+from core.builders import UNDO, alert, incident, scale, sql, usual
+from core.simulator import World
+from incident_operator.api.incident import Phase
+from incident_operator.core import reasons
+from incident_operator.core.view import Blocked
+
+HOUR = timedelta(hours=1)
+TWO = {"mitigate": [scale("grow"), sql("serve", undo=UNDO)]}
+
+
+@pytest.mark.parametrize(
+    "blocked",
+    [Blocked(reasons.NO_RUNBOOK, "No runbook matches."), Blocked(reasons.RUNBOOK_NOT_READY, "It is not ready.")],
+)
+def test_without_a_runbook_a_person_is_called_and_nothing_is_done(blocked):
+    world = World(blocked).go(24 * HOUR)
+    assert (world.status.phase, world.status.reason) == (Phase.NEEDS_HUMAN, blocked.reason)
+    assert world.writes == 1
+    assert world.copy().resolve().go().status.message == "The alert resolved by itself; nothing was done."
+    assert world.copy().abort().go().status.phase is Phase.FAILED
+    world.compiled = usual()
+    world.go()
+    assert world.status.phase is Phase.AWAITING_APPROVAL
+
+
+def test_a_runbook_lost_under_way_closes_nothing_and_is_taken_up_again_when_it_is_back():
+    world = World(usual()).go()
+    world.compiled = Blocked(reasons.RUNBOOK_NOT_FOUND, "The Runbook was deleted.")
+    world.resolve().go()
+    assert world.status.phase is Phase.NEEDS_HUMAN
+    assert world.status.pending_approval is None
+    world.compiled = usual()
+    world.go()
+    assert world.status.phase is Phase.RESOLVED
+    assert world.done == ["serve", "undo-serve"]
+
+
+def test_an_invalid_parameter_calls_a_person_until_the_runbook_is_mended():
+    strict = usual(parameters=[{"name": "date", "type": "date", "from": "alert.labels.pack_date"}])
+    world = World(strict, incident(alert(pack_date="2025-13-41"))).go(HOUR)
+    assert world.status.message.startswith('label pack_date="2025-13-41" is not a date (YYYY-MM-DD); nothing was done.')
+    assert world.status.reason == reasons.PARAMETER_INVALID
+    assert world.status.runbook_revision == ""
+    world.compiled = usual()
+    world.go()
+    assert world.status.phase is Phase.AWAITING_APPROVAL

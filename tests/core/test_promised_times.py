@@ -1,0 +1,68 @@
+"""Promised times: met, missed or open."""
+
+from datetime import timedelta
+
+import pytest
+
+from core.builders import START, UNDO, incident, read, sql, usual
+from core.simulator import World, failed
+from incident_operator.api.incident import Times
+from incident_operator.api.runbook import Objectives
+from incident_operator.core import objectives
+
+PROMISED = Objectives(acknowledge="5m", mitigate="15m", resolve="2h")
+
+
+def after(minutes):
+    return START + timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize(
+    ("times", "now", "closed", "states"),
+    [
+        (Times(detected=START), 1, False, ["Pending", "Pending", "Pending"]),
+        (Times(detected=START), 5, False, ["Missed", "Pending", "Pending"]),
+        (Times(detected=START), 120, False, ["Missed", "Missed", "Missed"]),
+        (Times(detected=START, acknowledged=after(5)), 200, False, ["Met", "Missed", "Missed"]),
+        (Times(detected=START, mitigated=after(16)), 20, False, ["Missed", "Missed", "Pending"]),
+        (Times(detected=START, resolved=after(4)), 4, True, ["Met", "Met", "Met"]),
+        (Times(detected=START, resolved=after(121)), 121, True, ["Missed", "Missed", "Missed"]),
+        (Times(detected=START, acknowledged=after(1)), 3, True, ["Met", "Missed", "Missed"]),
+        (Times(), 3, False, []),
+    ],
+)
+def test_a_promise_is_met_missed_or_open(times, now, closed, states):
+    found = objectives.evaluate(PROMISED, times, after(now), closed=closed)
+    assert [objective.state.value for objective in found] == states
+
+
+def test_only_what_was_promised_is_told():
+    found = objectives.evaluate(Objectives(resolve="1h"), Times(detected=START), START)
+    assert [(objective.name, objective.deadline) for objective in found] == [("resolve", after(60))]
+    assert objectives.next_deadline(found) == after(60)
+    assert objectives.next_deadline([]) is None
+
+
+@pytest.mark.parametrize(
+    ("mitigate", "outcomes", "mitigated"),
+    [
+        ([sql("serve", undo=UNDO)], {}, True),
+        ([sql("serve", undo=UNDO), read("served")], {}, True),
+        ([read("served")], {}, False),
+        ([], {}, False),
+        ([sql("serve", undo=UNDO, when="false")], {}, False),
+        ([sql("a", undo=UNDO), sql("b", undo=UNDO)], {"b": [failed()]}, False),
+        ([sql("a", undo=UNDO), read("served")], {"served": [failed()]}, False),
+    ],
+)
+def test_users_are_better_off_once_all_mitigations_are_in_place(mitigate, outcomes, mitigated):
+    world = World(usual(mitigate=mitigate), script=outcomes).go()
+    assert (world.status.times.mitigated is not None) is mitigated
+
+
+def test_an_incident_that_waits_for_a_person_notes_a_missed_promise():
+    world = World(usual(objectives={"acknowledge": "5m"}), incident()).go()
+    assert objectives.next_deadline(world.status.objectives) == after(5)
+    world.now = after(5)
+    world.visit()
+    assert world.status.objectives[0].state.value == "Missed"

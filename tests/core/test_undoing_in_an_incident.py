@@ -1,0 +1,76 @@
+"""What is taken back, when, in which order, and what becomes of an undo that fails."""
+
+from datetime import timedelta
+
+import pytest
+
+from core.builders import UNDO, scale, sql, usual
+from core.simulator import World, failed
+from incident_operator.api.incident import Phase
+from incident_operator.core import reasons
+
+HOUR = timedelta(hours=1)
+TWO = {"mitigate": [scale("grow"), sql("serve", undo=UNDO)]}
+
+
+def test_a_failed_mitigation_takes_back_what_was_done_the_newest_first():
+    world = World(usual(mitigate=[scale("grow"), sql("serve", undo=UNDO), sql("last", undo=UNDO)]))
+    world.script["last"] = [failed()]
+    world.go()
+    assert world.done == ["grow", "serve", "undo-serve", "undo-grow"]
+    assert world.status.phase is Phase.NEEDS_HUMAN
+    assert "Undone: grow, serve." in world.status.message
+
+
+def test_a_mitigation_that_failed_after_its_effect_is_undone_and_still_stops():
+    world = World(usual(**TWO))
+    world.script["serve"] = [failed("expected 1 row", effected=True)]
+    world.go()
+    assert world.done == ["grow", "serve", "undo-serve", "undo-grow"]
+    assert world.states()["serve"] == "Failed"
+    assert world.status.phase is Phase.NEEDS_HUMAN
+    world.retry().go()
+    assert world.done[4:] == ["grow", "serve"]
+    assert world.status.phase is Phase.AWAITING_APPROVAL
+
+
+def test_failed_verification_takes_back_only_what_says_so():
+    mitigate = [scale("grow", undoOn=["Failed"]), sql("serve", undo=UNDO)]
+    world = World(usual(mitigate=mitigate))
+    world.script["check"] = [failed()]
+    world.go().approve().go()
+    assert world.done == ["grow", "serve", "rebuild", "undo-grow"]
+    assert world.status.reason == reasons.VERIFICATION_FAILED
+    assert "Undone: grow. Still in place: serve." in world.status.message
+    world.resolve().go()
+    assert world.status.phase is Phase.NEEDS_HUMAN
+    world.retry().go()
+    assert world.done[4:] == ["undo-serve"]
+    assert world.status.phase is Phase.RESOLVED
+
+
+def test_restore_takes_back_in_reverse_order_after_its_own_steps():
+    world = World(usual(**TWO, restore=[sql("replay")])).go().approve().go().resolve().go()
+    assert world.done == ["grow", "serve", "rebuild", "replay", "undo-serve", "undo-grow"]
+
+
+def test_an_undo_that_fails_calls_a_person_who_may_put_it_right_by_hand():
+    world = World(usual(**TWO))
+    world.script["undo-serve"] = [failed("7 replicas now, not 5; left alone")]
+    world.go().approve().go().resolve().go()
+    assert world.status.reason == reasons.RESTORE_FAILED
+    assert world.status.message.startswith("The undo of serve failed: 7 replicas now, not 5; left alone.")
+    assert world.states()["serve"] == "UndoFailed"
+    world.tell("done").go()
+    assert world.done == ["grow", "serve", "rebuild", "undo-grow"]
+    assert world.status.phase is Phase.RESOLVED
+
+
+@pytest.mark.parametrize("answer", ["retry", "not-done"])
+def test_an_undo_that_failed_is_tried_again_alone(answer):
+    world = World(usual(**TWO))
+    world.script["undo-serve"] = [failed()]
+    world.go().approve().go().resolve().go()
+    (world.retry() if answer == "retry" else world.tell(answer)).go()
+    assert world.done == ["grow", "serve", "rebuild", "undo-serve", "undo-grow"]
+    assert world.status.phase is Phase.RESOLVED

@@ -1,0 +1,107 @@
+"""Phase, message and columns: what is wrong, who must act, until when; stable, and worth a write only when it is news."""
+
+from datetime import timedelta
+
+import pytest
+
+from core.builders import START, UNDO, alert, incident, job, read, sql, usual, view
+from core.simulator import World, failed, unfinished
+from incident_operator.api.incident import CLOSED_PHASES
+from incident_operator.core import messages, presentation
+from incident_operator.core.outcomes import Unknown
+
+RESOLVE = "$(kubectl auth whoami -o jsonpath='{.status.userInfo.username}')"
+POLL = {"until": {"every": "10s", "for": "2m"}, "expect": "result.rows.size() > 0"}
+
+
+@pytest.mark.parametrize(
+    ("happens", "phase", "step", "waiting_for", "message"),
+    [
+        (lambda w: w, "AwaitingApproval", "rebuild", "approval until 01:00",
+         "Approve or reject by 01:00 UTC: Builds the pack again (1 step). Since 00:30: Users have prices again."),
+        (lambda w: _approved_with(w, unfinished()), "Remediating", "rebuild", "rebuild until 00:40",
+         "Running rebuild: Builds the pack again, at the latest until 00:40."),
+        (lambda w: w.approve(), "Verifying", "-", "the alert to resolve until 01:30",
+         "Verified. Waits for the alert to resolve until 01:30 UTC, then calls a person. Still in place: serve."),
+        (lambda w: w.approve().go().resolve(), "Resolved", "-", "-",
+         "Resolved in 0s. Done: serve, rebuild, undo-serve. Approved by alice@dawsos.com."),
+        (lambda w: w.abort(), "Failed", "-", "-",
+         "Aborted by alice@dawsos.com; nothing more is done. Still in place, not undone: serve."),
+        (lambda w: w.reject(), "NeedsHuman", "rebuild", "a person: Rejected",
+         ("rebuild was rejected by alice@dawsos.com and not done. Still in place: serve. Ask again: "
+         f'kubectl annotate --overwrite -n prod incident pack-failed-5f2c1-1 incidents.dev/retry="rebuild/0.0 {RESOLVE}"')),
+        (lambda w: _approved_with(w, Unknown("lost at commit")), "NeedsHuman", "rebuild",
+         "a person: did it happen?",
+         ("job rebuild may or may not have run: lost at commit; it is never repeated by itself. Look whether it happened, "
+         "then tell: kubectl annotate --overwrite -n prod incident pack-failed-5f2c1-1 "
+         f'incidents.dev/resolve="rebuild/1=done {RESOLVE}" (or rebuild/1=not-done)')),
+    ],
+)  # fmt: skip
+def test_what_people_see(happens, phase, step, waiting_for, message):
+    world = World(usual()).go()
+    happens(world)
+    told = world.go().status
+    assert (told.phase.value, told.step, told.waiting_for) == (phase, step, waiting_for)
+    assert told.message == message
+
+
+def test_reads_that_are_polled_say_until_when():
+    world = World(usual(verify=[read("check", description="Users get prices.", **POLL)]), script={}).go()
+    world.approve().go()
+    assert world.status.message == "Running check: Users get prices, at the latest until 00:32."
+    assert world.status.waiting_for == "check until 00:32"
+
+
+def test_an_undo_is_told_as_one():
+    world = World(usual())
+    world.script["undo-serve"] = [unfinished()]
+    world.go().resolve().go()
+    assert world.status.message == "Undoing serve, at the latest until 00:30."
+
+
+def test_who_rejected_is_not_told_as_having_approved():
+    world = World(usual(remediate=[job("rebuild", approval={"onReject": "skip"})])).go()
+    world.reject("bob@dawsos.com").go().resolve().go()
+    assert world.status.message == "Resolved in 0s. Done: serve, undo-serve."
+
+
+@pytest.mark.parametrize("minutes", [1, 9, 29])
+def test_a_message_does_not_change_with_the_time_alone(minutes):
+    world = World(usual()).go()
+    writes, message = world.writes, world.status.message
+    world.now += timedelta(minutes=minutes)
+    world.visit()
+    assert (world.writes, world.status.message) == (writes, message)
+
+
+def test_polls_of_a_read_are_not_worth_a_write():
+    world = World(usual(verify=[read("check", **POLL)])).go().approve().go()
+    writes = world.writes
+    world.go(timedelta(minutes=1))
+    assert world.writes == writes
+    assert world.now == START + timedelta(minutes=1)
+
+
+def test_alerts_are_counted():
+    seen = view(usual(), incident(alert(1), alert(2, resolved=True)))
+    assert presentation.present(seen).alerts == "1 firing/1 resolved"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0, "0s"), (59, "59s"), (130, "2m10s"), (3600, "1h"), (90061, "25h1m1s"), (-5, "0s")]
+)
+def test_durations_are_told_as_people_say_them(seconds, told):
+    assert messages.elapsed(START, START + timedelta(seconds=seconds)) == told
+
+
+def test_every_stop_has_a_command_to_paste_that_is_also_a_field():
+    script = {"serve": [failed("x" * 3000)]}
+    world = World(usual(mitigate=[sql("serve", undo=UNDO)]), script=script).go()
+    assert world.status.phase not in CLOSED_PHASES
+    assert world.status.pending_answer.answer_with[0] in world.status.message
+    assert len(world.status.message) <= 2048
+
+
+def _approved_with(world, outcome):
+    world.script["rebuild"] = [outcome]
+    world.approve()

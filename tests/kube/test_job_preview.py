@@ -1,0 +1,53 @@
+"""What `job` says it would run, before a person approves it."""
+
+import pytest
+
+from incident_operator.actions.job import Job
+from incident_operator.actions.protocol import PreviewError
+from incident_operator.clients.cluster import Cluster
+from kube.calls import NOW, call
+from kube.fake_apiserver import FakeApiserver
+from kube.manifests import deployment
+from kube.test_job import CALL, JOBS, SPEC, USER
+
+
+@pytest.fixture
+def job(cluster: Cluster) -> Job:
+    return Job(cluster, lambda: NOW)
+
+
+@pytest.fixture
+def web(api: FakeApiserver) -> FakeApiserver:
+    api.put(deployment())
+    return api
+
+
+async def test_a_preview_says_what_would_run_and_does_nothing(web, job):
+    preview = await job.preview(CALL)
+    assert preview.do == "create a Job in prod from deployment/web"
+    assert preview.details["command"] == ["python3", "-m", "jobs.build_pack"]
+    assert preview.details["image"] == "incident-operator.dev/pause:1"
+    assert preview.in_trial == "accepted"
+    assert web.objects(JOBS) == []
+
+
+async def test_a_preview_is_the_same_for_another_attempt_and_after_a_restart(web, job):
+    before = await job.preview(CALL)
+    restarted = deployment()
+    restarted["spec"]["template"]["metadata"]["annotations"] = {"kubectl.kubernetes.io/restartedAt": "now"}
+    web.put(restarted)
+    assert await job.preview(call(SPEC, step="rebuild", attempt=2)) == before
+    await job.run(CALL)
+    assert await job.preview(CALL) == before
+
+
+async def test_a_preview_differs_once_the_workload_does(web, job):
+    before = await job.preview(CALL)
+    web.put(deployment(serviceAccountName="other"))
+    assert await job.preview(CALL) != before
+
+
+async def test_what_may_not_run_cannot_be_previewed(web, job):
+    web.forbid(USER, "create", "jobs.batch")
+    with pytest.raises(PreviewError, match="cannot create resource"):
+        await job.preview(CALL)
