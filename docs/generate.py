@@ -3,6 +3,7 @@
 The file is committed and never edited by hand; `--check` writes nothing and fails where it is stale.
 """
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import click
 import pydantic
 
-from incident_operator.api import connection, incident, runbook
+from incident_operator.api import connection, incident, meta, runbook
 
 FILE = Path(__file__).with_name("fields.md")
 KINDS: tuple[tuple[str, tuple[type[pydantic.BaseModel], ...]], ...] = (
@@ -35,8 +36,13 @@ _BOUNDS = {
     "maxProperties": "at most {}",
     "minimum": "≥ {}",
     "maximum": "≤ {}",
-    "pattern": "matches `{}`",
 }
+_PATTERNS = {
+    meta.DURATION_PATTERN: "a duration such as `90s` or `1h30m`",
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": "a DNS label",
+    r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": "an object name",
+}
+"""What the patterns that many fields share mean, in words."""
 Schema = dict[str, Any]
 
 
@@ -63,7 +69,7 @@ def _section(name: str, schema: Schema) -> str:
     lines += [f"- {rule}" for rule in rules]
     lines += [""] if rules else []
     if "properties" in schema:
-        lines += ["| field | type | default | |", "|---|---|---|---|", *_rows(schema), ""]
+        lines += ["| field | type | default | meaning |", "|---|---|---|---|", *_rows(schema), ""]
     return "\n".join(lines)
 
 
@@ -71,7 +77,7 @@ def _rows(schema: Schema) -> Iterator[str]:
     required = schema.get("required", [])
     for name, field in schema["properties"].items():
         default = _default(field) if name not in required else ""
-        meaning = " ".join(field.get("description", "").split())
+        meaning = " ".join(field.get("description", "").split()).rstrip(".")
         remarks = "; ".join(filter(None, [meaning, *_bounds(field)]))
         cells = [f"`{name}`", _type(field), default, remarks]
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
@@ -79,7 +85,7 @@ def _rows(schema: Schema) -> Iterator[str]:
 
 def _default(field: Schema) -> str:
     value = field.get("default")
-    return f"`{value}`" if value not in (None, "", [], {}) else "optional"
+    return f"`{json.dumps(value).strip(chr(34))}`" if value not in (None, "", [], {}) else "optional"
 
 
 def _type(field: Schema) -> str:
@@ -99,9 +105,10 @@ def _type(field: Schema) -> str:
 
 
 def _bounds(field: Schema) -> Iterator[str]:
-    parts = [field, *field.get("anyOf", [])]
-    for part in parts:
+    for part in (field, *field.get("anyOf", [])):
         yield from (said.format(part[key]) for key, said in _BOUNDS.items() if key in part)
+        if "pattern" in part:
+            yield _PATTERNS.get(part["pattern"], f"matches `{part['pattern']}`")
 
 
 def main() -> int:

@@ -32,7 +32,7 @@ def apply_runbook_for_outside(cluster: Cluster) -> None:
     names = ("rbac", "connections", "runbook")
     documents = manifests.documents(*(f"incidents/{name}.yaml" for name in names), "incidents/people.yaml")
     cluster.apply([_reachable(cluster, each) for each in documents])
-    cluster.apply([_impersonation()])
+    cluster.apply([impersonation(manifests.NAMESPACE)])
 
 
 def server_trust(cluster: Cluster) -> ssl.SSLContext:
@@ -57,11 +57,12 @@ def _reachable(cluster: Cluster, document: dict[str, Any]) -> dict[str, Any]:
     return replaced
 
 
-def _impersonation() -> dict[str, Any]:
+def impersonation(namespace: str) -> dict[str, Any]:
+    """The RoleBinding by which a namespace lets the operator act as its service accounts, as the chart makes it."""
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
-        "metadata": {"name": "incident-operator-impersonator", "namespace": manifests.NAMESPACE},
+        "metadata": {"name": "incident-operator-impersonator", "namespace": namespace},
         "roleRef": {
             "apiGroup": "rbac.authorization.k8s.io",
             "kind": "ClusterRole",

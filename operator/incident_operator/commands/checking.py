@@ -8,7 +8,7 @@ import pydantic
 import yaml
 
 from incident_operator.api.connection import Connection, ConnectionType
-from incident_operator.api.runbook import Runbook
+from incident_operator.api.runbook import Runbook, RunbookSpec
 from incident_operator.core import compiler
 from incident_operator.core.compiled import Compiled
 
@@ -40,10 +40,12 @@ def _problems(file: Path, documents: list[dict[str, Any]]) -> Iterator[str]:
 
 def _of_runbook(document: dict[str, Any], connections: dict[str, ConnectionType] | None) -> Iterator[str]:
     try:
+        # stricter than the operator, which has to live with fields of a newer version: a typo is told here
+        RunbookSpec.model_validate(document.get("spec"), extra="forbid")
         runbook = Runbook.model_validate(document)
     except pydantic.ValidationError as error:
         for each in error.errors(include_url=False, include_input=False):
-            yield f"{_path(each['loc'])}: {each['msg']}"
+            yield f"spec.{_path(each['loc'])}: {each['msg']}"
         return
     compiled = compiler.compile_runbook(runbook, connections)
     if not isinstance(compiled, Compiled):

@@ -7,7 +7,7 @@ import structlog
 
 from incident_operator.actions.protocol import Call
 from incident_operator.api.incident import Incident
-from incident_operator.core import approval, judge, reasons, render, status
+from incident_operator.core import approval, judge, lookups, reasons, render, status
 from incident_operator.core.decisions import Begin, Run
 from incident_operator.core.effects import Effect
 from incident_operator.core.outcomes import Failed, Outcome, Unknown
@@ -65,7 +65,7 @@ class Carrier:
             # it may have happened, so this is no failure
             outcome: Outcome = Unknown(f"it cannot be looked up: {call.field}: {call.message}")
         else:
-            outcome = await self.acts.run(call, _effect(view, run))
+            outcome = lookups.of_resumed(await self.acts.run(call, _effect(view, run)))
         return self._settled(progress, view, run, outcome)
 
     async def probe(self, progress: Progress, view: View, run: Run) -> Progress:

@@ -5,6 +5,8 @@ import hashlib
 import json
 from collections import OrderedDict
 
+import structlog
+
 from incident_operator.api.annotations import LAST_EDITOR, RUNBOOK_LABEL
 from incident_operator.api.meta import API_VERSION
 from incident_operator.api.runbook import Runbook
@@ -15,11 +17,14 @@ _KEPT = 256
 """Revisions remembered; they never change, so a remembered one needs no request."""
 
 
-def name(runbook: Runbook) -> str:
-    """Return the revision's name, `<runbook>-<hash>`: the same spec by the same editor has the same name."""
-    editor = runbook.metadata.annotations.get(LAST_EDITOR, "")
-    content = json.dumps([runbook.metadata.uid, editor, runbook.spec.to_json()], sort_keys=True)
-    return f"{runbook.metadata.name[:52]}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+def name(kept: Json) -> str:
+    """Return the revision's name for its data, `<runbook>-<hash>`: whoever plants another content cannot keep the name."""
+    meta = kept["metadata"]
+    content = json.dumps([meta["uid"], meta["annotations"], kept["spec"]], sort_keys=True)
+    return f"{meta['name'][:45]}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+
+
+_log = structlog.get_logger()
 
 
 class Revisions:
@@ -31,11 +36,14 @@ class Revisions:
 
     async def keep(self, runbook: Runbook) -> str:
         """Make sure that this version of the Runbook is kept, and return its name."""
-        revision = name(runbook)
+        data = _data(runbook)
+        revision = name(data)
         if (runbook.metadata.namespace, revision) in self._known:
             return revision
         with contextlib.suppress(kube.AlreadyExists):
-            await self._kube.create(paths.controllerrevisions(runbook.metadata.namespace), _manifest(runbook, revision))
+            await self._kube.create(
+                paths.controllerrevisions(runbook.metadata.namespace), _manifest(runbook, revision, data)
+            )
         self._remember(runbook.metadata.namespace, revision, runbook)
         return revision
 
@@ -48,6 +56,11 @@ class Revisions:
             found = await self._kube.get(paths.controllerrevisions(namespace, revision))
         except kube.NotFound:
             return None
+        if name(found["data"]) != revision:
+            _log.error(
+                "A ControllerRevision is not what its name says; it is not used", namespace=namespace, name=revision
+            )
+            return None
         runbook = Runbook.model_validate(found["data"])
         self._remember(namespace, revision, runbook)
         return runbook
@@ -58,15 +71,15 @@ class Revisions:
             self._known.popitem(last=False)
 
 
-def _manifest(runbook: Runbook, revision: str) -> Json:
+def _data(runbook: Runbook) -> Json:
     meta = runbook.metadata
-    kept = {
-        "name": meta.name,
-        "namespace": meta.namespace,
-        "uid": meta.uid,
-        "generation": meta.generation,
-        "annotations": {LAST_EDITOR: meta.annotations.get(LAST_EDITOR, "")},
-    }
+    editor = {LAST_EDITOR: meta.annotations.get(LAST_EDITOR, "")}
+    kept = {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid, "annotations": editor}
+    return {"metadata": kept, "spec": runbook.spec.to_json()}
+
+
+def _manifest(runbook: Runbook, revision: str, data: Json) -> Json:
+    meta = runbook.metadata
     owner = {"apiVersion": API_VERSION, "kind": "Runbook", "name": meta.name, "uid": meta.uid}
     labels = {"app.kubernetes.io/managed-by": "incident-operator", RUNBOOK_LABEL: meta.name[:63]}
     return {
@@ -74,5 +87,5 @@ def _manifest(runbook: Runbook, revision: str) -> Json:
         "kind": "ControllerRevision",
         "metadata": {"name": revision, "namespace": meta.namespace, "labels": labels, "ownerReferences": [owner]},
         "revision": meta.generation,
-        "data": {"metadata": kept, "spec": runbook.spec.to_json()},
+        "data": data,
     }

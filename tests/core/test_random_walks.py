@@ -1,0 +1,59 @@
+"""Long, random lives of an Incident: deeper than the exploration goes, and with several things going wrong at once."""
+
+from datetime import timedelta
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core import exploration
+from core.exploration import BAD, Node
+from core.runbooks_to_explore import RUNBOOKS
+from core.simulator import Crashed, World
+
+RECORDS = ("look", "serve", "grow", "block", "rebuild", "replay", "drain", "check", "users", "undo-serve", "undo-grow")
+EVENTS = st.sampled_from(
+    ("approve", "reject", "retry", "done", "not-done", "resolve", "fire", "minute", "hour", "drift")
+)
+TROUBLE = st.dictionaries(st.sampled_from(RECORDS), st.sampled_from([outcome for _, outcome in BAD]), max_size=3)
+STEPS = st.lists(st.tuples(EVENTS, TROUBLE, st.none() | st.integers(1, 8)), max_size=12)
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(sorted(RUNBOOKS)), STEPS)
+def test_whatever_happens_no_rule_is_broken_and_people_can_bring_it_to_an_end(name, steps):
+    world = World(RUNBOOKS[name])
+    for event, trouble, crash in steps:
+        world.script = {record: [outcome] for record, outcome in trouble.items()}
+        world.crash_at = None if crash is None else world.moments + crash
+        _happens(world, event)
+        _visit(world)
+    world.script, world.crash_at = {}, None
+    keys = [effect.key for effect in world.effects]
+    assert len(keys) == len(set(keys))
+    exploration.assert_can_be_brought_to_an_end(Node(world, None, tuple(event for event, _, _ in steps)))
+
+
+def _visit(world: World) -> None:
+    try:
+        world.visit()
+    except Crashed:
+        world.crash_at = None
+        world.visit()
+
+
+def _happens(world: World, event: str) -> None:
+    match event:
+        case "approve" | "reject" if world.status.pending_approval is not None:
+            getattr(world, event)()
+        case "retry" if world.status.pending_answer is not None:
+            world.retry()
+        case "done" | "not-done" if world.status.pending_answer is not None:
+            world.tell(event)
+        case "resolve" | "fire":
+            getattr(world, event)()
+        case "minute" | "hour":
+            world.now += timedelta(**{f"{event}s": 1})
+        case "drift":
+            world.does["rebuild"] = f"another build, planned at {world.now}"
+        case _:
+            pass

@@ -1,0 +1,112 @@
+"""The quickstart: ten lines of Runbook scale a Deployment up, and back once the alert resolves."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from demonstration import cluster as clusters
+
+from e2e import ground
+from e2e.apiserver_proxy import ApiserverProxy
+from e2e.conftest import REPOSITORY
+from e2e.operator_process import OperatorProcess, alert, kubeconfig
+from e2e.witnesses import AuditLog
+
+pytestmark = pytest.mark.cluster
+NAMESPACE = "quickstart"
+EXAMPLE = REPOSITORY / "examples" / "quickstart"
+
+
+@pytest.fixture(scope="module")
+def web(cluster: clusters.Cluster, installed: str) -> clusters.Cluster:
+    """The Deployment, the Runbook and its account, as they ship; two replicas run."""
+    clusters.build_image("quickstart-web:dev", "examples/quickstart/Dockerfile")
+    files = ("web.yaml", "rbac.yaml", "runbook.yaml")
+    cluster.apply([each for file in files for each in yaml.safe_load_all((EXAMPLE / file).read_text()) if each])
+    cluster.apply([ground.impersonation(NAMESPACE)])
+    cluster.kubectl("scale", "deployment/web", "--replicas=2", "-n", NAMESPACE)
+    cluster.roll_out(NAMESPACE, "web")
+    return cluster
+
+
+@pytest.fixture
+async def operator(
+    installed: str, proxy: ApiserverProxy, web: clusters.Cluster, tmp_path: Path
+) -> AsyncIterator[OperatorProcess]:
+    """The operator for `quickstart`."""
+    web.kubectl("delete", "incidents", "--all", "-n", NAMESPACE)
+    process = OperatorProcess(kubeconfig(tmp_path / "kubeconfig", proxy.url, installed), tmp_path, NAMESPACE)
+    await process.start()
+    yield process
+    await process.kill()
+
+
+def replicas(web: clusters.Cluster) -> int:
+    return int((web.get("deployment", "web", "-n", NAMESPACE) or {})["spec"]["replicas"])
+
+
+def phase(web: clusters.Cluster) -> str:
+    items = (web.get("incidents", "-n", NAMESPACE) or {})["items"]
+    return items[0]["status"]["phase"] if len(items) == 1 else f"{len(items)} incidents"
+
+
+async def until(look: object, wanted: object) -> None:
+    async with asyncio.timeout(60):
+        while (found := await asyncio.to_thread(look)) != wanted:  # type: ignore[arg-type]
+            await asyncio.sleep(0.2)
+    assert found == wanted
+
+
+async def test_a_latency_alert_scales_up_and_its_end_scales_back(
+    operator: OperatorProcess, web: clusters.Cluster
+) -> None:
+    audit, began = AuditLog(web), datetime.now(UTC)
+    labels = {"alertname": "HighLatency", "namespace": NAMESPACE, "severity": "warning"}
+    assert (await operator.post(alert(began, **labels)))[0] == 200
+    await until(lambda: phase(web), "Verifying")
+    assert replicas(web) == 5
+    assert (await operator.post(alert(began, "resolved", **labels)))[0] == 200
+    await until(lambda: phase(web), "Resolved")
+    assert replicas(web) == 2
+    effects, waits = 2, 1
+    assert len(audit.writes("incidents/status")) == effects + 1 + waits
+
+
+async def test_a_repeated_alert_costs_no_write_and_a_second_one_joins(
+    operator: OperatorProcess, web: clusters.Cluster
+) -> None:
+    began = datetime.now(UTC)
+    labels = {"alertname": "HighLatency", "namespace": NAMESPACE, "severity": "warning"}
+    first = alert(began, **labels)
+    await operator.post(first)
+    await until(lambda: phase(web), "Verifying")
+    audit = AuditLog(web)
+    for _ in range(5):
+        await operator.post(first)
+    assert audit.writes("incidents") == []
+    await operator.post(alert(began, **labels, pod="web-2"))
+    items = (web.get("incidents", "-n", NAMESPACE) or {})["items"]
+    assert [len(item["spec"]["alerts"]) for item in items] == [2]
+    await operator.post(alert(began, "resolved", **labels))
+    assert phase(web) == "Verifying", "the second alert still fires"
+    await operator.post(alert(began, "resolved", **labels, pod="web-2"))
+    await until(lambda: phase(web), "Resolved")
+
+
+async def test_somebody_elses_scaling_is_not_overwritten_by_the_undo(
+    operator: OperatorProcess, web: clusters.Cluster
+) -> None:
+    began = datetime.now(UTC)
+    labels = {"alertname": "HighLatency", "namespace": NAMESPACE, "severity": "warning"}
+    await operator.post(alert(began, **labels))
+    await until(lambda: phase(web), "Verifying")
+    web.kubectl("scale", "deployment/web", "--replicas=3", "-n", NAMESPACE)
+    await operator.post(alert(began, "resolved", **labels))
+    await until(lambda: phase(web), "NeedsHuman")
+    assert replicas(web) == 3
+    message = (web.get("incidents", "-n", NAMESPACE) or {})["items"][0]["status"]["message"]
+    assert "3 replicas now" in message
+    web.kubectl("scale", "deployment/web", "--replicas=2", "-n", NAMESPACE)
