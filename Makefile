@@ -29,11 +29,11 @@ demo: .venv/.synced ## See the main job on a real cluster: alert to resolved Inc
 
 .PHONY: test
 test: .venv/.synced cluster ## Run every test, those on a real cluster included
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadgroup
 
 .PHONY: unit
 unit: .venv/.synced ## Run the tests that need no cluster
-	@$(BIN)/pytest -m 'not cluster'
+	@$(BIN)/pytest -n 2 -m 'not cluster'
 
 .PHONY: lint
 lint: .venv/.synced ## Check style, types, layers and generated files

@@ -103,7 +103,7 @@ def _names(kind: Kind) -> Json:
         "plural": kind.plural,
         "singular": kind.name.lower(),
         "shortNames": [kind.short_name],
-        "categories": ["incidents"],
+        "categories": ["incident-operator"],
     }
 
 

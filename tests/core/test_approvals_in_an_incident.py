@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from core.builders import UNDO, job, post, runbook, scale, sql, usual
+from core.builders import UNDO, by_hand, job, post, runbook, scale, sql, usual
 from core.simulator import World, failed, unfinished
 from incident_operator.api.annotations import Verb
 from incident_operator.api.incident import Phase
@@ -46,7 +46,7 @@ def test_an_approval_that_nobody_gives_is_asked_for_three_times_then_a_person_is
     assert (world.pending.asked, world.pending.plan_hash == first) == (2, False)
     world.go(HOUR)
     assert (world.status.phase, world.status.reason) == (Phase.NEEDS_HUMAN, reasons.APPROVAL_EXPIRED)
-    assert world.status.waiting_for == "a person: ApprovalExpired"
+    assert world.status.waiting_for == "a person: nobody approved"
     world.retry().go()
     assert world.pending.asked == 1
 
@@ -209,3 +209,34 @@ def test_approvals_that_cannot_be_trusted_stop_destructive_steps():
     world.policy_problem = ""
     world.retry().go()
     assert world.done == ["serve", "rebuild"]
+
+
+def test_a_rejected_step_stops_even_where_its_failure_would_not():
+    world = World(usual(remediate=[job("rebuild", onFailure="continue")])).go().reject().go()
+    assert world.status.reason == reasons.REJECTED
+
+
+def test_an_incident_opened_by_hand_waits_for_the_approval_of_its_restore_step():
+    world = World(usual(restore=[sql("replay", approval={})]), by_hand()).go().approve().go()
+    assert world.pending.steps == ["replay"]
+    world.approve().go()
+    assert world.done == ["serve", "rebuild", "replay", "undo-serve"]
+    assert world.status.phase is Phase.RESOLVED
+
+
+@pytest.mark.parametrize(
+    ("second", "plans"),
+    [
+        (sql("publish"), [["rebuild", "publish"]]),
+        (sql("publish", approval={"alone": True}), [["rebuild"], ["publish"]]),
+        (sql("publish", when="steps.rebuild.state == 'Succeeded'"), [["rebuild"], ["publish"]]),
+        (read("look-again"), [["rebuild"], ["last"]]),
+    ],
+)
+def test_one_plan_covers_what_follows_and_can_be_rendered_now(second, plans):
+    last = [] if second["name"] == "publish" else [sql("last")]
+    world = World(usual(remediate=[job("rebuild"), second, *last]))
+    for steps in plans:
+        assert world.go().pending.steps == steps
+        world.approve()
+    assert world.go().status.phase is Phase.VERIFYING

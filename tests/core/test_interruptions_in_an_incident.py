@@ -41,6 +41,15 @@ def test_a_probe_tells_whether_an_interrupted_effect_happened(happened, done):
     assert world.status.approvals[-1].state.value == "Consumed"
 
 
+def test_what_a_person_said_of_one_attempt_says_nothing_about_the_next():
+    world = World(usual(remediate=[post("replay")]))
+    world.script["replay"] = [Unknown("connection lost"), Unknown("connection lost again")]
+    world.go().approve().go().tell("not-done").go().approve().go(HOUR)
+    assert world.status.reason == reasons.STEP_UNKNOWN
+    assert "connection lost again" in world.status.message
+    assert world.token == "replay/2"
+
+
 def test_the_probe_of_a_step_says_nothing_about_its_undo():
     undo = {"http": {"connection": "api", "method": "DELETE", "path": "/block"}}
     world = World(runbook(mitigate=[post("block", probe=PROBE, undo=undo)])).go().resolve()

@@ -41,6 +41,16 @@ def test_a_runbook_lost_under_way_closes_nothing_and_is_taken_up_again_when_it_i
     assert world.done == ["serve", "undo-serve"]
 
 
+def test_a_runbook_lost_under_way_and_back_asks_anew_what_it_had_asked():
+    world = World(usual()).go()
+    world.compiled = Blocked(reasons.RUNBOOK_NOT_FOUND, "The Runbook was deleted.")
+    world.go()
+    assert world.status.waiting_for == "a person: the runbook is missing"
+    world.compiled = usual()
+    world.go().approve().go()
+    assert world.done == ["serve", "rebuild"]
+
+
 def test_an_invalid_parameter_calls_a_person_until_the_runbook_is_mended():
     strict = usual(parameters=[{"name": "date", "type": "date", "from": "alert.labels.pack_date"}])
     world = World(strict, incident(alert(pack_date="2025-13-41"))).go(HOUR)

@@ -55,7 +55,7 @@ def test_all_kinds_answer_to_their_short_names_and_the_category(namespace: str, 
     for short in ("inc", "rb", "conn"):
         assert live.kubectl("get", "-n", namespace, short).returncode == 0
     assert f"incident.incidents.dev/{name}" in _get(namespace, "incidents,rb", "-o", "name")
-    assert f"incident.incidents.dev/{name}" in live.kubectl("get", "incidents", "-A", "-o", "name").stdout
+    assert f"incident.incidents.dev/{name}" in live.kubectl("get", "incident-operator", "-A", "-o", "name").stdout
 
 
 def test_incidents_are_found_by_phase_severity_and_runbook(namespace: str, name: str) -> None:

@@ -221,7 +221,9 @@ async def test_a_lost_reply_is_a_failed_read_a_pending_keyed_call_and_an_unknown
     assert "the request was sent, so it may have been carried out" in unkeyed.message
 
 
-@pytest.mark.parametrize("url", [f"http://127.0.0.1:{_unused_port()}", "http://no-such-host.invalid"])
+@pytest.mark.parametrize(
+    "url", [f"http://127.0.0.1:{_unused_port()}", "http://no-such-host.invalid"], ids=["refused", "no such host"]
+)
 async def test_a_request_that_was_never_sent_certainly_had_no_effect(url):
     unkeyed = await action(url).run(call(UNKEYED))
     keyed = await action(url).run(call(KEYED))

@@ -125,7 +125,7 @@ async def test_what_could_not_be_stored_is_to_be_sent_again_before_what_can_neve
 
 async def test_a_body_that_is_too_long_is_refused(door: Open):
     status, answer = await door.post(io.BytesIO(b" " * (4 * 1024 * 1024 + 1)))
-    assert (status, answer["message"]) == (413, "the body is longer than 1048576 bytes")
+    assert (status, answer["message"]) == (413, "the body is longer than 4194304 bytes")
 
 
 async def test_a_body_that_grows_too_long_on_the_way_is_refused(world: World, tokens):

@@ -26,14 +26,19 @@ def tell_times(console: Console, incident: Incident, *, set_up: float, night: fl
 
 def tell_next(console: Console, cast: Cast, name: str) -> None:
     """Commands to go on with, while everything is left running."""
+    psql = "psql --host=/tmp --username=postgres --dbname=dawsos --command"
     lines = (
         'eval "$(python3 hack/cluster env)"',
         "kubectl get inc -A",
         f"kubectl describe incident {name} {PROD}",
         f"kubectl get runbooks,connections {PROD}",
-        f"kubectl set env deployment/providers BROKEN=fmp {PROD}      # and tomorrow night?",
-        f"KUBECONFIG={cast.alice.kubeconfig} kubectl auth whoami",
-        "make cluster-down                                          # stop it; `make cluster-reset` forgets it too",
+        "",
+        "# trouble again, and with it a second Incident: all packs lose their mark",
+        f"kubectl exec deployment/database {PROD} -- {psql} 'UPDATE pricing_pack SET is_fresh = FALSE'",  # noqa: S608 (nothing is interpolated but names)
+        f"kubectl get inc {PROD} --watch",
+        f"export KUBECONFIG={cast.alice.kubeconfig}      # be alice; `kubectl describe inc` tells her how to approve",
+        "",
+        "make cluster-down      # stop it all; `make cluster-reset` forgets it too",
     )
     console.print("\nLeft running. To try next:")
     for line in lines:
@@ -52,6 +57,6 @@ def tell_failure(console: Console, failure: shell.Failure) -> None:
         console.print(f"  {line}", style="cyan", soft_wrap=True, markup=False)
 
 
-def _between(times: dict[str, str], start: str, end: str) -> float:
+def _between(times: dict[str, str], start: str, end: str) -> int:
     first, last = (datetime.fromisoformat(times[name]) for name in (start, end))
-    return (last - first).total_seconds()
+    return round((last - first).total_seconds())

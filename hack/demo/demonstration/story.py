@@ -7,7 +7,7 @@ from demonstration.preparation import RUNBOOK_NAME
 from demonstration.teller import PROD, Teller
 from demonstration.terminal import Story
 
-STEPS = '{range .status.steps[?(@.stage=="%s")]}{.name}{"\\t"}{.state}{"\\t"}{.summary}{"\\n"}{end}'
+STEPS = '{range .status.steps[?(@.stage=="%s")]}{.name}{"\\t"}{.summary}{"\\n\\t"}{.outputs}{"\\n"}{end}'
 
 
 def tell(story: Story, cast: Cast) -> Incident:

@@ -81,8 +81,8 @@ def set_up(console: Console, steps: int) -> Iterator[SetUp]:
 
 
 def duration(seconds: float) -> str:
-    """A length of time as people read it: `8.2s`, `1m05s`."""
+    """A length of time as people read it: `8.2s`, `1m05s`; whole seconds where they are given so: `8s`."""
     if seconds < 60:
-        return f"{seconds:.1f}s"
+        return f"{seconds}s" if isinstance(seconds, int) else f"{seconds:.1f}s"
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes}m{rest:02d}s"

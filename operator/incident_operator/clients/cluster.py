@@ -112,6 +112,8 @@ class Cluster:
     async def __aenter__(self) -> Self:
         self._connector = kube.connector(self._access)
         self._operator = self._api_client(self._connector)
+        # the library asks its hook for a new token only where there is one already
+        await self._renew(self._operator.configuration)
         self._discovery = Discovery(self._operator)
         return self
 

@@ -21,6 +21,13 @@ _HUMAN_WAITS = {
     reasons.PARAMETER_INVALID: "a person: a label is not valid",
     reasons.APPROVAL_POLICY_MISSING: "a person: approvals cannot be trusted",
     reasons.STEP_UNKNOWN: "a person: did it happen?",
+    reasons.STEP_FAILED: "a person: a step failed",
+    reasons.CONDITION_UNKNOWN: "a person: an answer is unknown",
+    reasons.PLAN_FAILED: "a person: the plan cannot be made",
+    reasons.REJECTED: "a person: the plan was rejected",
+    reasons.APPROVAL_EXPIRED: "a person: nobody approved",
+    reasons.VERIFICATION_FAILED: "a person: it is not verified",
+    reasons.RESTORE_FAILED: "a person: restoring failed",
     reasons.ALERT_STILL_FIRING: "a person: the alert still fires",
 }
 

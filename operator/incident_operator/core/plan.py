@@ -15,6 +15,7 @@ from incident_operator.core import storable
 
 MAX_PLAN_BYTES = 32 * 1024
 _SHOWN = 200
+_ACT_LIMIT = 16_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,13 @@ def plan_hash(entries: Sequence[PlanEntry], binding: Binding) -> str:
         "nonce": binding.nonce,
     }
     return hashlib.sha256(rfc8785.dumps(content)).hexdigest()
+
+
+def shown(act: str) -> str:
+    """Return an act as a plan can hold it: one that is too long is cut, with the digest of the whole."""
+    if len(act) <= _ACT_LIMIT:
+        return act
+    return f"{act[:_ACT_LIMIT]}… cut; sha256:{hashlib.sha256(act.encode()).hexdigest()}"
 
 
 def size(entries: Sequence[PlanEntry]) -> int:

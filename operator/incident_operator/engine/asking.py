@@ -119,7 +119,7 @@ def _entry(view: View, run: Run, call: Call, preview: Preview) -> PlanEntry:
     return PlanEntry(
         step=run.step,
         attempt=run.attempt,
-        do=preview.do,
+        do=plan.shown(preview.do),
         details=storable.canonical({**common, "actsAs": call.service_account, **preview.details}),
         in_trial=None if preview.in_trial is None else storable.text(preview.in_trial, 512),
     )
