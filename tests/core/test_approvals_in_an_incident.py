@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from core.builders import UNDO, by_hand, job, post, runbook, scale, sql, usual
+from core.builders import UNDO, by_hand, job, post, read, runbook, scale, sql, usual
 from core.simulator import World, failed, unfinished
 from incident_operator.api.annotations import Verb
 from incident_operator.api.incident import Phase
@@ -229,7 +229,7 @@ def test_an_incident_opened_by_hand_waits_for_the_approval_of_its_restore_step()
     [
         (sql("publish"), [["rebuild", "publish"]]),
         (sql("publish", approval={"alone": True}), [["rebuild"], ["publish"]]),
-        (sql("publish", when="steps.rebuild.state == 'Succeeded'"), [["rebuild"], ["publish"]]),
+        (sql("publish", when="steps.rebuild.state != 'Failed'"), [["rebuild"], ["publish"]]),
         (read("look-again"), [["rebuild"], ["last"]]),
     ],
 )

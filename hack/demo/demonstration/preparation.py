@@ -27,9 +27,7 @@ def prepare(console: Console, now: datetime) -> Cast:
             platform.remove(admin)
             platform.create_namespace(admin)
             token = chart.install(admin)
-        with set_up.step(
-            "platform in namespace prod: database, scheduler, api, providers, Prometheus, Alertmanager"
-        ) as tell:
+        with set_up.step("platform in namespace prod, with Prometheus and Alertmanager") as tell:
             platform.deploy(admin, token, now)
         with set_up.step("alice, bob and mallory; runbook RB-01, applied by bob") as tell:
             return _people_and_runbook(admin, tell)

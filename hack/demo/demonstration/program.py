@@ -43,8 +43,8 @@ def _run(console: Console, *, keep: bool) -> None:
 
 
 def _clean_up(console: Console, cast: Cast, *, stop_cluster: bool) -> None:
+    console.print("Cleaning up; `make demo KEEP=1` would leave it running, to look around in.", soft_wrap=True)
     platform.remove(cast.admin.cluster)
     chart.uninstall(cast.admin.cluster)
     if stop_cluster:
         cluster.down()
-    console.print("Cleaned up. `make demo KEEP=1` leaves it running, to look around in.", soft_wrap=True)

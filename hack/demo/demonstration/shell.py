@@ -36,7 +36,7 @@ def attempt(
 
 
 def stream(argv: Sequence[str], tell: Callable[[str], None], *, environment: Mapping[str, str] | None = None) -> None:
-    """Run a program that may take long and has to succeed; every line it writes is told at once."""
+    """Run a program that may take long, bounds itself and has to succeed; every line it writes is told at once."""
     last: deque[str] = deque(maxlen=12)
     with subprocess.Popen(
         list(argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
