@@ -7,9 +7,9 @@ from typing import Any
 from incident_operator.api.incident import Alert, AlertStatus, Incident
 from incident_operator.api.meta import ObjectMeta
 from incident_operator.api.runbook import Runbook
-from incident_operator.core import compiler
-from incident_operator.core.compiled import Compiled
-from incident_operator.core.view import Blocked, Pinned, View
+from incident_operator.core.machine.view import Blocked, Pinned, View
+from incident_operator.core.runbooks import compiler
+from incident_operator.core.runbooks.compiled import Compiled
 
 START = datetime(2025, 10, 21, 0, 30, 0, tzinfo=UTC)
 Json = dict[str, Any]

@@ -12,10 +12,11 @@ from typing import Any
 
 from core.simulator import World, failed, unfinished
 from incident_operator.api.incident import CLOSED_PHASES, Phase, StepState
-from incident_operator.core import approval, status
-from incident_operator.core.compiled import Compiled
+from incident_operator.core import approval
 from incident_operator.core.effects import Effect
+from incident_operator.core.machine import status
 from incident_operator.core.outcomes import Outcome, Unknown
+from incident_operator.core.runbooks.compiled import Compiled
 
 Event = tuple[str, Callable[[World], object]]
 BAD: tuple[tuple[str, Outcome], ...] = (

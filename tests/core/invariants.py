@@ -13,10 +13,12 @@ from incident_operator.api.incident import (
     UndoState,
 )
 from incident_operator.api.runbook import Stage
-from incident_operator.core import approval, asking, bounds, status
-from incident_operator.core.decisions import Begin, Decision, Resume, Wait
+from incident_operator.core import approval
 from incident_operator.core.effects import Effect
-from incident_operator.core.view import View, is_undo
+from incident_operator.core.machine import asking, status
+from incident_operator.core.machine.decisions import Begin, Decision, Resume, Wait
+from incident_operator.core.machine.view import View, is_undo
+from incident_operator.core.telling import bounds
 
 REQUIRED_CONDITIONS = {"Diagnosed", "Mitigated", "Approved", "Remediated", "Verified", "Succeeded"}
 ABNORMAL_CONDITIONS = {"Stalled", "AlertsTruncated"}

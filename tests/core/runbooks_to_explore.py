@@ -1,7 +1,7 @@
 """Small Runbooks that between them use every rule of the state machine."""
 
 from core.builders import PROBE, UNDO, job, post, read, runbook, scale, sql, usual
-from incident_operator.core.compiled import Compiled
+from incident_operator.core.runbooks.compiled import Compiled
 
 RUNBOOKS: dict[str, Compiled] = {
     "one step in each stage": usual(),

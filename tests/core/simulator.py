@@ -24,13 +24,15 @@ from incident_operator.api.incident import (
     PlanEntry,
     StepState,
 )
-from incident_operator.core import approval, decisions, judge, limits, machine, plan, presentation, reasons, status
-from incident_operator.core.compiled import Compiled
-from incident_operator.core.decisions import Run
+from incident_operator.core import approval, plan, reasons
 from incident_operator.core.effects import Effect
+from incident_operator.core.machine import decisions, judge, limits, machine, status
+from incident_operator.core.machine.decisions import Run
+from incident_operator.core.machine.retrying import retry_question
+from incident_operator.core.machine.view import Blocked, View
 from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded
-from incident_operator.core.retrying import retry_question
-from incident_operator.core.view import Blocked, View
+from incident_operator.core.runbooks.compiled import Compiled
+from incident_operator.core.telling import presentation
 
 OK = Succeeded({"json": {"done": True}, "status": 200, "rows": [], "before": 2, "after": 5}, "ok")
 MAX_TURNS = 300

@@ -6,10 +6,11 @@ import pytest
 
 from core.builders import START, usual, view
 from core.simulator import World, failed
-from incident_operator.core import conditions, presentation, reasons, verdicts
-from incident_operator.core.conditions import condition
+from incident_operator.core import reasons
+from incident_operator.core.machine.view import Blocked
 from incident_operator.core.outcomes import Unknown
-from incident_operator.core.view import Blocked
+from incident_operator.core.telling import conditions, presentation, verdicts
+from incident_operator.core.telling.conditions import condition
 
 
 def told(world):

@@ -7,8 +7,9 @@ import pytest
 from core.builders import PROBE, START, UNDO, post, runbook, scale, sql, usual, view
 from core.simulator import Crashed, World, unfinished
 from incident_operator.api.incident import Phase
-from incident_operator.core import machine, reasons
-from incident_operator.core.decisions import Stop
+from incident_operator.core import reasons
+from incident_operator.core.machine import machine
+from incident_operator.core.machine.decisions import Stop
 from incident_operator.core.outcomes import Unknown
 
 HOUR = timedelta(hours=1)

@@ -8,8 +8,9 @@ from core.builders import PROBE, START, incident, job, post, read, runbook, scal
 from core.simulator import OK
 from incident_operator.api.incident import StepRecord, StepState, UndoState
 from incident_operator.api.runbook import Stage
-from incident_operator.core import judge, limits, machine, reasons, status
-from incident_operator.core.decisions import Run
+from incident_operator.core import reasons
+from incident_operator.core.machine import judge, limits, machine, status
+from incident_operator.core.machine.decisions import Run
 from incident_operator.core.outcomes import Failed, Pending, Succeeded, Unknown
 
 GONE = Failed("NotFound", "no such row")

@@ -8,7 +8,7 @@ from core.builders import UNDO, alert, incident, scale, sql, usual
 from core.simulator import World
 from incident_operator.api.incident import Phase
 from incident_operator.core import reasons
-from incident_operator.core.view import Blocked
+from incident_operator.core.machine.view import Blocked
 
 HOUR = timedelta(hours=1)
 TWO = {"mitigate": [scale("grow"), sql("serve", undo=UNDO)]}

@@ -8,7 +8,7 @@ from core.builders import START, UNDO, incident, read, sql, usual
 from core.simulator import World, failed
 from incident_operator.api.incident import Times
 from incident_operator.api.runbook import Objectives
-from incident_operator.core import objectives
+from incident_operator.core.telling import objectives
 
 PROMISED = Objectives(acknowledge="5m", mitigate="15m", resolve="2h")
 

@@ -9,7 +9,8 @@ from core.builders import START, incident
 from incident_operator.api.annotations import Verb
 from incident_operator.api.incident import ApprovalState, HandledAnswer, PendingApproval, PlanEntry, StepRecord
 from incident_operator.api.runbook import Stage
-from incident_operator.core import approval, bounds, plan
+from incident_operator.core import approval, plan
+from incident_operator.core.telling import bounds
 
 HASH = "7f3a9cde" * 8
 

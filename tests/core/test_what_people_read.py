@@ -7,8 +7,8 @@ import pytest
 from core.builders import START, UNDO, alert, incident, job, read, sql, usual, view
 from core.simulator import World, failed, unfinished
 from incident_operator.api.incident import CLOSED_PHASES
-from incident_operator.core import messages, presentation
 from incident_operator.core.outcomes import Unknown
+from incident_operator.core.telling import messages, presentation
 
 RESOLVE = "$(kubectl auth whoami -o jsonpath='{.status.userInfo.username}')"
 POLL = {"until": {"every": "10s", "for": "2m"}, "expect": "result.rows.size() > 0"}

@@ -8,7 +8,7 @@ import shipped
 import yaml
 
 from incident_operator.api.runbook import Runbook
-from incident_operator.core import matching
+from incident_operator.core.alerts import matching
 
 UNIT_TEST = """
 rule_files: [rules.yml]

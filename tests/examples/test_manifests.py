@@ -7,7 +7,7 @@ import shipped
 
 from incident_operator.api.connection import Connection
 from incident_operator.api.runbook import Runbook
-from incident_operator.core import compiler
+from incident_operator.core.runbooks import compiler
 
 MODELS = {"Runbook": Runbook, "Connection": Connection}
 

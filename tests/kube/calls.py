@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from incident_operator.actions.protocol import Call, UndoOf
 from incident_operator.api.runbook import Stage
-from incident_operator.core import keys
+from incident_operator.core.machine import keys
 
 NOW = datetime(2025, 10, 21, 0, 1, tzinfo=UTC)
 INCIDENT_UID = "11111111-1111-4111-8111-111111111111"

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from incident_operator.core import occurrences
-from incident_operator.core.occurrences import Occurrence
+from incident_operator.core.alerts import occurrences
+from incident_operator.core.alerts.occurrences import Occurrence
 from incident_operator.receiver import payload
 
 STARTED = "2025-10-21T00:10:12.5Z"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incident_operator.core import grouping, occurrences
+from incident_operator.core.alerts import grouping, occurrences
 from receiver import messages
 
 LABEL_VALUE = re.compile(r"[a-z0-9A-Z]([-a-z0-9A-Z_.]{0,61}[a-z0-9A-Z])?")

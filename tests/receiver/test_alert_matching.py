@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incident_operator.core import matching
-from incident_operator.core.matching import Matcher, MatcherError, Operator
+from incident_operator.core.alerts import matching
+from incident_operator.core.alerts.matching import Matcher, MatcherError, Operator
 
 
 @pytest.mark.parametrize(

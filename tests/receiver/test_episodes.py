@@ -2,8 +2,8 @@
 
 import pytest
 
-from incident_operator.core import episodes
-from incident_operator.core.episodes import Episode, Open, Plan, TakeIn
+from incident_operator.core.alerts import episodes
+from incident_operator.core.alerts.episodes import Episode, Open, Plan, TakeIn
 from receiver import messages
 
 GROUP = "d1"

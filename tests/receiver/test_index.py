@@ -5,8 +5,8 @@ import tracemalloc
 
 import pytest
 
-from incident_operator.core import grouping
-from incident_operator.core.grouping import Series
+from incident_operator.core.alerts import grouping
+from incident_operator.core.alerts.grouping import Series
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.runbooks import Candidate, RunbookIndex
 from receiver import messages

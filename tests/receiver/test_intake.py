@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from incident_operator.clients import paths
-from incident_operator.core import grouping
+from incident_operator.core.alerts import grouping
 from incident_operator.receiver.intake import NotStoredError
 from kube.fake_faults import Fault
 from receiver import messages

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from incident_operator.api.incident import Alert, AlertStatus, IncidentSpec
 from incident_operator.api.meta import Severity
-from incident_operator.core import grouping, incident_spec, occurrences
-from incident_operator.core.occurrences import Occurrence
+from incident_operator.core.alerts import grouping, incident_spec, occurrences
+from incident_operator.core.alerts.occurrences import Occurrence
 from receiver import messages
 
 GROUP = grouping.of("prod", "pack", [], {})

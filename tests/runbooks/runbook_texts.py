@@ -9,9 +9,9 @@ import yaml
 
 from incident_operator.api.connection import ConnectionType
 from incident_operator.api.runbook import Runbook
-from incident_operator.core import compiler
-from incident_operator.core.compiler import Compiled, Problem
-from incident_operator.core.expr import Facts, StepFact
+from incident_operator.core.expressions.expr import Facts, StepFact
+from incident_operator.core.runbooks import compiler
+from incident_operator.core.runbooks.compiler import Compiled, Problem
 
 NOW = datetime(2025, 10, 21, 0, 33, 0, tzinfo=UTC)
 CONNECTIONS = {

@@ -6,10 +6,11 @@ import pytest
 import yaml
 
 from incident_operator.api.runbook import Runbook, Stage
-from incident_operator.core import compiler, evaluation, parameters, render
-from incident_operator.core.compiler import Compiled
 from incident_operator.core.effects import Effect
-from incident_operator.core.expr import StepFact
+from incident_operator.core.expressions import evaluation, render
+from incident_operator.core.expressions.expr import StepFact
+from incident_operator.core.runbooks import compiler, parameters
+from incident_operator.core.runbooks.compiler import Compiled
 from runbooks.runbook_texts import CONNECTIONS, NOW, changed, compile_spec, facts, spec
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("runbook*.yaml"))

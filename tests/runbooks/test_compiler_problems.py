@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from incident_operator.api.runbook import Runbook
-from incident_operator.core.compiler import MAX_PROBLEMS, Problem, compile_runbook
+from incident_operator.core.runbooks.compiler import MAX_PROBLEMS, Problem, compile_runbook
 from runbooks.runbook_texts import changed, compile_spec, spec
 
 READ = {"name": "look", "sqlQuery": {"connection": "dawsos-read", "statement": "SELECT 1"}}

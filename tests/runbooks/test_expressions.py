@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incident_operator.core import evaluation, expr
-from incident_operator.core.expr import CompileError, Program, Scope, StepFact, Unknown
+from incident_operator.core.expressions import evaluation, expr
+from incident_operator.core.expressions.expr import CompileError, Program, Scope, StepFact, Unknown
 from runbooks.runbook_texts import NOW, facts
 
 JSON = st.recursive(
@@ -281,7 +281,7 @@ MEMORY_BOMB = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (640 * 1024**2, 640 * 1024**2))
 from runbooks.runbook_texts import NOW, facts
-from incident_operator.core import evaluation, expr
+from incident_operator.core.expressions import evaluation, expr
 source = "['aaaaaaaaaa']" + ".map(x, x+x+x+x+x+x+x+x+x+x)" * 12 + ".size()"
 print(evaluation.value(expr.compile_value(source, expr.Scope.STEP), facts(), NOW).why)
 """

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from incident_operator.api.runbook import Parameter
-from incident_operator.core import parameters
-from incident_operator.core.compiler_parameters import compile_parameter
-from incident_operator.core.parameters import CompiledParameter, ParameterError
+from incident_operator.core.runbooks import parameters
+from incident_operator.core.runbooks.compiler_parameters import compile_parameter
+from incident_operator.core.runbooks.parameters import CompiledParameter, ParameterError
 from runbooks.runbook_texts import NOW
 
 HOSTILE = [

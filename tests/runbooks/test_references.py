@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incident_operator.core import expr_references
+from incident_operator.core.expressions import expr_references
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from incident_operator.api import actions
 from incident_operator.api.actions import ActionHolder
-from incident_operator.core import render
-from incident_operator.core.expr import StepFact
-from incident_operator.core.render import RenderError
+from incident_operator.core.expressions import render
+from incident_operator.core.expressions.expr import StepFact
+from incident_operator.core.expressions.render import RenderError
 from runbooks.runbook_texts import NOW, facts
 
 HOSTILE = [

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incident_operator.core import statements
+from incident_operator.core.runbooks import statements
 
 
 @pytest.mark.parametrize(

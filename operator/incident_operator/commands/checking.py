@@ -9,8 +9,8 @@ import yaml
 
 from incident_operator.api.connection import Connection, ConnectionType
 from incident_operator.api.runbook import Runbook, RunbookSpec
-from incident_operator.core import compiler
-from incident_operator.core.compiled import Compiled
+from incident_operator.core.runbooks import compiler
+from incident_operator.core.runbooks.compiled import Compiled
 
 
 def check(file: Path) -> list[str]:

@@ -11,12 +11,14 @@ from incident_operator.actions.protocol import Action, Call, Preview, PreviewErr
 from incident_operator.api.annotations import INCIDENT_LABEL, RUNBOOK_LABEL, STEP_LABEL
 from incident_operator.api.incident import Incident, StepRecord
 from incident_operator.clients.redaction import Redactor
-from incident_operator.core import facts, limits, reasons, render, status
-from incident_operator.core.compiled import CompiledStep
-from incident_operator.core.decisions import Run
+from incident_operator.core import reasons
 from incident_operator.core.effects import Effect
+from incident_operator.core.expressions import facts, render
+from incident_operator.core.machine import limits, status
+from incident_operator.core.machine.decisions import Run
+from incident_operator.core.machine.view import View
 from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
-from incident_operator.core.view import View
+from incident_operator.core.runbooks.compiled import CompiledStep
 
 _SLACK = 15.0
 """Seconds that an action may take beyond its own bound before the engine gives up waiting for it."""

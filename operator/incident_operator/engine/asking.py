@@ -16,10 +16,12 @@ from incident_operator.api.incident import (
     StepState,
 )
 from incident_operator.api.runbook import Stage
-from incident_operator.core import approval, limits, plan, reasons, render, status, storable
-from incident_operator.core.decisions import Begin, Run
-from incident_operator.core.retrying import retry_question
-from incident_operator.core.view import Pinned, View
+from incident_operator.core import approval, plan, reasons, storable
+from incident_operator.core.expressions import render
+from incident_operator.core.machine import limits, status
+from incident_operator.core.machine.decisions import Begin, Run
+from incident_operator.core.machine.retrying import retry_question
+from incident_operator.core.machine.view import Pinned, View
 from incident_operator.engine.acts import Acts
 
 _SHOWN_HASH = 12

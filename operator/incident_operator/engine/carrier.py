@@ -7,11 +7,13 @@ import structlog
 
 from incident_operator.actions.protocol import Call
 from incident_operator.api.incident import Incident
-from incident_operator.core import approval, judge, lookups, reasons, render, status
-from incident_operator.core.decisions import Begin, Run
+from incident_operator.core import approval, reasons
 from incident_operator.core.effects import Effect
+from incident_operator.core.expressions import render
+from incident_operator.core.machine import judge, lookups, status
+from incident_operator.core.machine.decisions import Begin, Run
+from incident_operator.core.machine.view import View
 from incident_operator.core.outcomes import Failed, Outcome, Unknown
-from incident_operator.core.view import View
 from incident_operator.engine import evidence
 from incident_operator.engine.acts import Acts
 from incident_operator.engine.asking import Question

@@ -11,8 +11,9 @@ from incident_operator.api.meta import Condition
 from incident_operator.api.runbook import Runbook, RunbookStatus
 from incident_operator.clients import kube, paths, probes
 from incident_operator.clients.connections import Connections, EndpointError
-from incident_operator.core import conditions, uses
-from incident_operator.core.compiled import Compiled
+from incident_operator.core.runbooks import uses
+from incident_operator.core.runbooks.compiled import Compiled
+from incident_operator.core.telling import conditions
 from incident_operator.engine.keys import Key
 from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks

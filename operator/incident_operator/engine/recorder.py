@@ -7,8 +7,8 @@ import structlog
 from incident_operator.api.incident import CLOSED_PHASES, Incident
 from incident_operator.clients import kube
 from incident_operator.clients.state import Gone, State
-from incident_operator.core import presentation, report
-from incident_operator.core.view import Pinned, View
+from incident_operator.core.machine.view import Pinned, View
+from incident_operator.core.telling import presentation, report
 from incident_operator.engine import events, evidence
 from incident_operator.engine.background import Background
 from incident_operator.engine.echoes import Echoes

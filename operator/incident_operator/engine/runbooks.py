@@ -7,9 +7,10 @@ from incident_operator.api.connection import Connection, ConnectionType
 from incident_operator.api.incident import Incident
 from incident_operator.api.runbook import Runbook
 from incident_operator.clients import kube, paths
-from incident_operator.core import compiler, reasons
-from incident_operator.core.compiled import Compiled
-from incident_operator.core.view import Blocked, Pinned
+from incident_operator.core import reasons
+from incident_operator.core.machine.view import Blocked, Pinned
+from incident_operator.core.runbooks import compiler
+from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.engine.revisions import Revisions
 
 _KEPT = 256

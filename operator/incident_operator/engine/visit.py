@@ -7,8 +7,9 @@ from typing import assert_never
 
 from incident_operator.api.incident import CLOSED_PHASES, Incident
 from incident_operator.clients.state import Gone, State, Superseded
-from incident_operator.core import decisions, machine, objectives
-from incident_operator.core.view import View
+from incident_operator.core.machine import decisions, machine
+from incident_operator.core.machine.view import View
+from incident_operator.core.telling import objectives
 from incident_operator.engine.asking import Question
 from incident_operator.engine.carrier import Carrier
 from incident_operator.engine.keys import Key

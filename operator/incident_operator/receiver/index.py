@@ -10,9 +10,9 @@ from typing import Any
 
 from incident_operator.api.annotations import GROUP_LABEL
 from incident_operator.api.incident import CLOSED_PHASES, AlertStatus
-from incident_operator.core import grouping, occurrences
-from incident_operator.core.episodes import Episode
-from incident_operator.core.grouping import Series
+from incident_operator.core.alerts import grouping, occurrences
+from incident_operator.core.alerts.episodes import Episode
+from incident_operator.core.alerts.grouping import Series
 
 _Key = tuple[str, str]
 

@@ -8,10 +8,10 @@ from weakref import WeakValueDictionary
 import structlog
 
 from incident_operator.clients.api_errors import ApiError
-from incident_operator.core import episodes
-from incident_operator.core.episodes import Open, Plan, Step, TakeIn
-from incident_operator.core.grouping import Series
-from incident_operator.core.occurrences import Occurrence
+from incident_operator.core.alerts import episodes
+from incident_operator.core.alerts.episodes import Open, Plan, Step, TakeIn
+from incident_operator.core.alerts.grouping import Series
+from incident_operator.core.alerts.occurrences import Occurrence
 from incident_operator.receiver import routing
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.metrics import ReceiverMetrics

@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from incident_operator.api.incident import AlertStatus
-from incident_operator.core import incident_spec, occurrences, texts
-from incident_operator.core.occurrences import Occurrence
+from incident_operator.core import texts
+from incident_operator.core.alerts import incident_spec, occurrences
+from incident_operator.core.alerts.occurrences import Occurrence
 from incident_operator.core.outcomes import Json
 from incident_operator.receiver import json_text
 from incident_operator.receiver.refusals import MalformedError, Refusal

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from incident_operator.api.meta import Severity
-from incident_operator.core import grouping, occurrences
-from incident_operator.core.grouping import Group, Series
-from incident_operator.core.occurrences import Occurrence
+from incident_operator.core.alerts import grouping, occurrences
+from incident_operator.core.alerts.grouping import Group, Series
+from incident_operator.core.alerts.occurrences import Occurrence
 from incident_operator.receiver.runbooks import Candidate
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import structlog
 
 from incident_operator.api.meta import Severity
-from incident_operator.core import matching
-from incident_operator.core.matching import Matcher, MatcherError
+from incident_operator.core.alerts import matching
+from incident_operator.core.alerts.matching import Matcher, MatcherError
 
 _log = structlog.get_logger()
 

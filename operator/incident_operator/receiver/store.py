@@ -12,9 +12,9 @@ from incident_operator.api.meta import API_VERSION, Severity
 from incident_operator.clients import paths
 from incident_operator.clients.api_errors import AlreadyExists, Conflict, NotFound
 from incident_operator.clients.kube import Kube
-from incident_operator.core import incident_spec
-from incident_operator.core.grouping import Group, Series
-from incident_operator.core.occurrences import Occurrence
+from incident_operator.core.alerts import incident_spec
+from incident_operator.core.alerts.grouping import Group, Series
+from incident_operator.core.alerts.occurrences import Occurrence
 from incident_operator.core.outcomes import Json
 from incident_operator.receiver import index
 from incident_operator.receiver.index import IncidentIndex

@@ -1,0 +1,159 @@
+"""Builds an Incident's spec from alerts and merges news into it; bounded, however many alerts a group holds.
+
+Labels that all alerts share stand once in `commonLabels`, and an alert's own `labels` are what differs: the two together
+are exactly its labels. Alerts beyond `DETAILED_BYTES` keep only id, start and status; beyond `LISTED_ALERTS` they are counted.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import reduce
+from typing import Any
+
+import orjson
+
+from incident_operator.api.incident import Alert, AlertStatus, IncidentSpec
+from incident_operator.api.meta import NameRef, Severity
+from incident_operator.core import texts
+from incident_operator.core.alerts import occurrences
+from incident_operator.core.alerts.grouping import Group
+from incident_operator.core.alerts.occurrences import Occurrence
+
+DETAILED_BYTES = 80 * 1024
+LISTED_ALERTS = 1000
+"""About 115 bytes each without details: with them and the labels a spec stays under 200 KiB, an Incident under 256."""
+_SUMMARY = 512
+_ANNOTATION = 1024
+_ANNOTATIONS = 32
+_URL = 2048
+
+
+def opened(group: Group, severity: Severity, news: Sequence[Occurrence], truncated: int) -> IncidentSpec:
+    """Return the spec of a new Incident for these firing alerts."""
+    runbook = NameRef(name=group.runbook) if group.runbook else None
+    empty = IncidentSpec(runbook_ref=runbook, severity=severity, group=dict(group.values))
+    return merged(empty, news, truncated)
+
+
+def merged(spec: IncidentSpec, news: Sequence[Occurrence], truncated: int) -> IncidentSpec:
+    """Return the spec with the news in it; equal to `spec` where there is nothing new.
+
+    A firing alert is added unless it is known. A resolved one resolves every listed alert of the same labels that began
+    before its end: Alertmanager may move `startsAt` when a second Prometheus reports the same alert. Nothing fires again.
+    """
+    fresh = _fresh(spec, news)
+    listed = fresh[: max(0, LISTED_ALERTS - len(spec.alerts))]
+    common = _common(spec, listed)
+    alerts = [
+        *(_with_labels(alert, spec.common_labels, common) for alert in _resolved(spec.alerts, news)),
+        *(_alert(occurrence, common) for occurrence in listed),
+    ]
+    return spec.model_copy(
+        update={
+            "common_labels": common,
+            "alerts": _bounded(common, alerts),
+            "alerts_omitted": max(spec.alerts_omitted, len(fresh) - len(listed)),
+            "truncated_alerts": max(spec.truncated_alerts, truncated),
+        }
+    )
+
+
+def labels_of(spec: IncidentSpec, alert: Alert) -> dict[str, str]:
+    """Return all labels of a listed alert (of one without details: those that all alerts share)."""
+    return {**spec.common_labels, **alert.labels}
+
+
+def to_json(spec: IncidentSpec) -> dict[str, Any]:
+    """Return the spec as it is stored: alerts without their empty fields."""
+    return {**spec.to_json(), "alerts": [_lean(alert) for alert in spec.alerts]}
+
+
+def stored_size(value: Any) -> int:
+    """Return at most how many bytes a JSON value takes in etcd, where the apiserver writes `<`, `>`, `&` as six."""
+    written = orjson.dumps(value)
+    return len(written) + 5 * sum(written.count(sign) for sign in (b"<", b">", b"&"))
+
+
+def _fresh(spec: IncidentSpec, news: Iterable[Occurrence]) -> list[Occurrence]:
+    known = {alert.id for alert in spec.alerts}
+    return [occurrence for occurrence in news if occurrence.firing and occurrence.id not in known]
+
+
+def _resolved(alerts: Iterable[Alert], news: Iterable[Occurrence]) -> list[Alert]:
+    enders: defaultdict[str, list[Occurrence]] = defaultdict(list)
+    for occurrence in news:
+        if not occurrence.firing:
+            enders[occurrences.fingerprint_of(occurrence.id)].append(occurrence)
+    return [_ended(alert, enders.get(occurrences.fingerprint_of(alert.id), ())) for alert in alerts]
+
+
+def _ended(alert: Alert, enders: Iterable[Occurrence]) -> Alert:
+    ender = next((each for each in enders if _ends(each, alert)), None)
+    if ender is None or alert.status is AlertStatus.RESOLVED:
+        return alert
+    end = _whole_second(ender.ends_at) if ender.ends_at else None
+    return alert.model_copy(update={"status": AlertStatus.RESOLVED, "ends_at": end})
+
+
+def _ends(resolved: Occurrence, alert: Alert) -> bool:
+    return resolved.id == alert.id or resolved.ends_at is None or resolved.ends_at >= alert.starts_at
+
+
+def _common(spec: IncidentSpec, fresh: Sequence[Occurrence]) -> dict[str, str]:
+    if not fresh:
+        return spec.common_labels
+    start = spec.common_labels if spec.alerts else fresh[0].labels
+    return reduce(_shared, (occurrence.labels for occurrence in fresh), dict(start))
+
+
+def _shared(common: dict[str, str], labels: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in common.items() if labels.get(name) == value}
+
+
+def _with_labels(alert: Alert, before: Mapping[str, str], after: Mapping[str, str]) -> Alert:
+    if len(before) == len(after):
+        return alert
+    no_longer_common = {name: value for name, value in before.items() if name not in after}
+    return alert.model_copy(update={"labels": {**no_longer_common, **alert.labels}})
+
+
+def _alert(occurrence: Occurrence, common: Mapping[str, str]) -> Alert:
+    annotations = {name: texts.cleaned(text) for name, text in (occurrence.annotations or {}).items()}
+    others = sorted(name for name in annotations if name != "summary")[:_ANNOTATIONS]
+    return Alert(
+        id=occurrence.id,
+        starts_at=_whole_second(occurrence.starts_at),
+        labels={name: value for name, value in occurrence.labels.items() if name not in common},
+        summary=texts.cut(annotations.get("summary", ""), _SUMMARY),
+        annotations={texts.cleaned(name): texts.cut(annotations[name], _ANNOTATION) for name in others},
+        generator_url=_url(occurrence.generator_url),
+    )
+
+
+def _url(url: str) -> str:
+    return url if len(url) <= _URL and not texts.not_text(url) else ""
+
+
+def _whole_second(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(microsecond=0)
+
+
+def _bounded(common: Mapping[str, str], alerts: Iterable[Alert]) -> list[Alert]:
+    used = stored_size(common)
+    kept = []
+    for alert in alerts:
+        size = stored_size(_lean(alert))
+        if used + size <= DETAILED_BYTES:
+            used += size
+            kept.append(alert)
+        else:
+            kept.append(_compact(alert))
+    return kept
+
+
+def _compact(alert: Alert) -> Alert:
+    return Alert(id=alert.id, starts_at=alert.starts_at, status=alert.status)
+
+
+def _lean(alert: Alert) -> dict[str, Any]:
+    return {key: value for key, value in alert.to_json().items() if value not in ({}, "")}

@@ -1,0 +1,116 @@
+"""Expressions of steps, answered from facts: conditions, values and outputs, or who it is that owes the answer.
+
+What is compiled and how is in `expr`; where an answer leads is the state machine's.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from incident_operator.core.expressions import expr
+from incident_operator.core.expressions.expr import Facts, Json, Program, StepFact, Unknown
+from incident_operator.core.expressions.expr_references import Reference
+
+MAX_OUTPUT_BYTES = 4096
+"""What the outputs of one step may take together, as JSON."""
+
+_SHOWN = 80
+_NOT_RUN = StepFact("Pending")
+_HAPPENED = {
+    "Pending": "has not run",
+    "Running": "has not finished",
+    "Failed": "failed",
+    "Skipped": "was skipped",
+    "AwaitingApproval": "waits for approval",
+    "Rejected": "was rejected",
+    "Unknown": "may or may not have run",
+    "Undone": "was undone",
+    "UndoFailed": "could not be undone",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a step's `outputs` gave."""
+
+    values: Mapping[str, Json]
+    problems: Mapping[str, str]
+    """Output name → why it has no value."""
+
+
+def value(program: Program, facts: Facts, now: datetime, result: Json = None) -> Json | Unknown:
+    """Return what an expression gives; `result` counts only where the expression may name it."""
+    steps = {name: facts.steps.get(name, _NOT_RUN) for name in _named_steps(program)}
+    variables = {
+        "incident": facts.incident,
+        "params": facts.params,
+        "steps": {name: {"state": fact.state, "outputs": fact.outputs or {}} for name, fact in steps.items()},
+        "result": result or {},
+    }
+    named = {reference.root for reference in program.references}  # an Incident is large, so only what is asked for
+    found = expr.evaluate(program, {name: variables[name] for name in program.scope.variables if name in named}, now)
+    return _explained(program, steps, found) if isinstance(found, Unknown) else found
+
+
+def condition(program: Program, facts: Facts, now: datetime, result: Json = None) -> bool | Unknown:
+    """Return whether a condition holds; anything but true and false is unknown."""
+    found = value(program, facts, now, result)
+    if isinstance(found, bool | Unknown):
+        return found
+    return Unknown(f"it gives {_brief(json.dumps(found))}, neither true nor false, in: {_brief(program.source)}")
+
+
+def outputs(programs: Mapping[str, Program], facts: Facts, now: datetime, result: Json) -> Outputs:
+    """Return the outputs that have a value, in order, as far as they fit; the rest is told as problems."""
+    values: dict[str, Json] = {}
+    problems: dict[str, str] = {}
+    for name, program in programs.items():
+        found = value(program, facts, now, result)
+        if isinstance(found, Unknown):
+            problems[name] = found.why
+        elif _size({**values, name: found}) > MAX_OUTPUT_BYTES:
+            problems[name] = f"{_size(found)} bytes do not fit: a step's outputs may take {MAX_OUTPUT_BYTES} together"
+        else:
+            values[name] = found
+    return Outputs(values, problems)
+
+
+def _explained(program: Program, steps: Mapping[str, StepFact], unknown: Unknown) -> Unknown:
+    """Name the steps whose missing output is why, and the place in the expression otherwise."""
+    owing = [
+        reference for reference in _step_references(program) if _is_owed(reference, steps[reference.path[0]], unknown)
+    ]
+    if not owing:
+        return Unknown(f"{unknown.why}, in: {_brief(program.source)}", unknown.missing)
+    told = dict.fromkeys(_why_absent(reference, steps[reference.path[0]]) for reference in owing)
+    return Unknown(" and ".join(told), unknown.missing)
+
+
+def _named_steps(program: Program) -> set[str]:
+    return {reference.path[0] for reference in _step_references(program)}
+
+
+def _step_references(program: Program) -> list[Reference]:
+    return [reference for reference in program.references if reference.root == "steps" and reference.path]
+
+
+def _is_owed(reference: Reference, fact: StepFact, unknown: Unknown) -> bool:
+    if len(reference.path) < 3 or reference.path[1] != "outputs":
+        return False
+    return reference.path[2] == unknown.missing and unknown.missing not in (fact.outputs or {})
+
+
+def _why_absent(reference: Reference, fact: StepFact) -> str:
+    happened = _HAPPENED.get(fact.state, fact.state)
+    if fact.state == "Succeeded":
+        happened = f"gave no {reference.path[2]}"
+    return f"{reference.path[0]} {happened} ({fact.note})" if fact.note else f"{reference.path[0]} {happened}"
+
+
+def _size(found: Json) -> int:
+    return len(json.dumps(found, ensure_ascii=False).encode())
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

@@ -1,0 +1,42 @@
+"""What expressions may know: the Incident, its parameters, and what steps found out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from incident_operator.api.incident import Alert, Incident, StepRecord
+from incident_operator.api.meta import rfc3339
+from incident_operator.core.expressions.expr import Facts, StepFact
+
+
+def facts(incident: Incident) -> Facts:
+    """Return the variables that every step expression sees."""
+    return Facts(
+        incident={
+            "name": incident.metadata.name,
+            "severity": incident.spec.severity.value,
+            "resolved": incident.spec.resolved,
+            "alerts": [_alert(incident, alert) for alert in incident.spec.alerts],
+        },
+        params=incident.status.parameters,
+        steps={record.name: _fact(record) for record in incident.status.steps},
+    )
+
+
+def alert_variable(incident: Incident) -> Mapping[str, Any]:
+    """Return `alert` as parameters see it: the first alert, with the labels that all share."""
+    if not incident.spec.alerts:
+        return {"labels": dict(incident.spec.common_labels), "annotations": {}, "startsAt": "", "status": "firing"}
+    return _alert(incident, min(incident.spec.alerts, key=lambda alert: (alert.starts_at, alert.id)))
+
+
+def _alert(incident: Incident, alert: Alert) -> dict[str, Any]:
+    return {
+        "labels": {**incident.spec.common_labels, **alert.labels},
+        "annotations": dict(alert.annotations),
+        "startsAt": rfc3339(alert.starts_at),
+        "status": alert.status.value,
+    }
+
+
+def _fact(record: StepRecord) -> StepFact:
+    return StepFact(state=record.state.value, outputs=record.outputs, note=record.summary)

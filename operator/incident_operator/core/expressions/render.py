@@ -1,0 +1,196 @@
+"""Actions with `${…}` in their fields: prepared once, rendered from facts. Data enters as values and is never read again.
+
+`$${` stands for `${`. A field that is exactly one `${…}` keeps the value's type where its field takes any value.
+Which field takes what is in `render_fields`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pydantic
+
+from incident_operator.api.meta import Model
+from incident_operator.core.expressions import evaluation, expr, expr_references, problems, render_fields
+from incident_operator.core.expressions.expr import CompileError, Facts, Program, Scope, Unknown
+from incident_operator.core.expressions.problems import Problem
+from incident_operator.core.expressions.render_fields import Path, Take
+
+_OPEN = "${"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A field with interpolations."""
+
+    field: str
+    """Its path, e.g. `spec.mitigate[0].sqlExecute.params.id`."""
+    take: Take
+    parts: tuple[str | Program, ...]
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """The expressions in it."""
+        return tuple(part for part in self.parts if isinstance(part, Program))
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """An action as written, its expressions compiled."""
+
+    at: str
+    """Its path, e.g. `spec.mitigate[0].sqlExecute`."""
+    model: type[Model]
+    tree: Any
+    """The action as JSON, with a `Slot` or a `Problem` in place of every text that holds `${`."""
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The fields with interpolations, in order."""
+        return tuple(leaf for leaf in _leaves(self.tree) if isinstance(leaf, Slot))
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with it; a template with problems is not to be rendered."""
+        return tuple(leaf for leaf in _leaves(self.tree) if isinstance(leaf, Problem))
+
+
+@dataclass(frozen=True, slots=True)
+class RenderError:
+    """An action cannot be rendered from these facts."""
+
+    field: str
+    message: str
+
+
+class _CannotRender(Exception):
+    """Carries the error out of the walk."""
+
+    def __init__(self, error: RenderError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+def prepare(action: str, spec: Model, at: str = "") -> Template:
+    """Compile every `${…}` of an action; `at` is the path of its holder, e.g. `spec.mitigate[0]`, for problems."""
+    prefix = f"{at}.{action}" if at else action
+    return Template(prefix, type(spec), _prepared(action, spec.model_dump(by_alias=True), (), prefix))
+
+
+def render(template: Template, facts: Facts, now: datetime) -> Model | RenderError:
+    """Return the action with every value in its place, validated again. Never raises for what the facts hold."""
+    try:
+        return template.model.model_validate(_filled(template.tree, facts, now))
+    except _CannotRender as stopped:
+        return stopped.error
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        return RenderError(_shown(template.at, first["loc"]), first["msg"])
+
+
+def _prepared(action: str, node: Any, path: Path, prefix: str) -> Any:
+    match node:
+        case str() if _OPEN in node:
+            return _leaf(node, render_fields.take_of(action, path), _shown(prefix, path))
+        case dict():
+            return {
+                key: _key_problem(key, _shown(prefix, path)) or _prepared(action, item, (*path, key), prefix)
+                for key, item in node.items()
+            }
+        case list():
+            return [_prepared(action, item, (*path, index), prefix) for index, item in enumerate(node)]
+        case _:
+            return node
+
+
+def _key_problem(key: object, field: str) -> Problem | None:
+    if isinstance(key, str) and _OPEN in key:
+        return Problem(field, f"the key {key!r} holds ${{…}}; only values may")
+    return None
+
+
+def _leaf(text: str, take: Take, field: str) -> Slot | Problem | str:
+    if take is Take.LITERAL:
+        return Problem(field, "is taken as it is written, so it cannot hold ${…}; bring the value in by a parameter")
+    found: list[str | Program] = []
+    for part in _parts(text):
+        if isinstance(part, CompileError):
+            return problems.of_expression(field, part)
+        found.append(part)
+    if not any(isinstance(part, Program) for part in found):
+        return "".join(str(part) for part in found)
+    if take is Take.COUNT and len(found) > 1:
+        return Problem(field, "has to be one ${…} without text around it")
+    return Slot(field, take, tuple(found))
+
+
+def _parts(text: str) -> Iterator[str | Program | CompileError]:
+    """Split a text into literal pieces and compiled expressions, in order."""
+    position = 0
+    while (opened := text.find(_OPEN, position)) >= 0:
+        if text[position:opened].endswith("$"):
+            yield text[position : opened - 1] + _OPEN
+            position = opened + len(_OPEN)
+            continue
+        if opened > position:
+            yield text[position:opened]
+        closed = expr_references.closing_brace(text, opened + len(_OPEN))
+        if closed is None:
+            yield expr.error_at(text, opened, "${ is never closed by }; write $${ for the text ${")
+            return
+        yield expr.compile_value(text[opened + len(_OPEN) : closed].strip(), Scope.STEP)
+        position = closed + 1
+    if position < len(text):
+        yield text[position:]
+
+
+def _filled(node: Any, facts: Facts, now: datetime) -> Any:
+    match node:
+        case Slot():
+            return _slot_value(node, facts, now)
+        case dict():
+            return {key: _filled(item, facts, now) for key, item in node.items()}
+        case list():
+            return [_filled(item, facts, now) for item in node]
+        case _:
+            return node
+
+
+def _slot_value(slot: Slot, facts: Facts, now: datetime) -> Any:
+    values = [_part_value(slot, part, facts, now) for part in slot.parts]
+    try:
+        if len(values) == 1 and slot.take in {Take.NATIVE, Take.COUNT}:
+            return render_fields.checked(slot.take, values[0])
+        pieces = [
+            part if isinstance(part, str) else render_fields.piece(slot.take, found)
+            for part, found in zip(slot.parts, values, strict=True)
+        ]
+        return render_fields.checked(slot.take, "".join(pieces))
+    except render_fields.RefusedError as error:
+        raise _CannotRender(RenderError(slot.field, str(error))) from error
+
+
+def _part_value(slot: Slot, part: str | Program, facts: Facts, now: datetime) -> Any:
+    if isinstance(part, str):
+        return part
+    found = evaluation.value(part, facts, now)
+    if isinstance(found, Unknown):
+        raise _CannotRender(RenderError(slot.field, found.why))
+    return found
+
+
+def _leaves(node: Any) -> Iterator[Any]:
+    match node:
+        case dict():
+            for item in node.values():
+                yield from _leaves(item)
+        case list():
+            for item in node:
+                yield from _leaves(item)
+        case _:
+            yield node
+
+
+def _shown(prefix: str, path: Path) -> str:
+    return prefix + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)

@@ -1,0 +1,166 @@
+"""What people say by annotation: abort, retry, resolve, approve, reject; and what becomes of a question nobody answers."""
+
+from datetime import timedelta
+
+from incident_operator.api.annotations import Verb
+from incident_operator.api.incident import (
+    AnswerVerb,
+    ApprovalState,
+    IncidentStatus,
+    PendingAnswer,
+    PendingApproval,
+    Phase,
+    StepRecord,
+    StepState,
+    UndoState,
+)
+from incident_operator.api.runbook import Stage
+from incident_operator.core import approval, reasons, storable
+from incident_operator.core.effects import Effect
+from incident_operator.core.machine import keys, limits, status
+from incident_operator.core.machine.decisions import Decision, Transition, Wait
+from incident_operator.core.machine.retrying import DONE, NOT_DONE, reset_for_retry, retry_question
+from incident_operator.core.machine.view import View, is_undo
+
+ABORT_TOKEN = "now"  # noqa: S105
+SLACK = timedelta(minutes=5)
+"""How long an approval outlives the running time of its own steps."""
+
+
+def aborted(view: View) -> Decision | None:
+    """Abort is final: nothing begins any more, and what stays changed is named."""
+    found = approval.answer(view.incident.metadata.annotations, Verb.ABORT)
+    if found is None or found.token != ABORT_TOKEN:
+        return None
+    current = approval.withdraw(view.status, f"aborted by {found.by}", view.now)
+    current = approval.end_active(current, ApprovalState.VOIDED, f"aborted by {found.by}")
+    current = status.handled(current, Verb.ABORT.value, found.token, found.by, view.now)
+    # an effect whose fate nobody knows is never told as one that did not happen
+    unclear = [record.name for record in current.steps if _is_unclear(record)]
+    unbegun = [r.name for r in current.steps if r.state not in status.FINISHED and r.name not in unclear]
+    current = status.skip(current, unbegun, reasons.ABORTED, f"aborted by {found.by}")
+    current = status.mark(current, unclear, StepState.UNKNOWN, reasons.ABORTED)
+    message = f"Aborted by {found.by}; nothing more is done. {_left_changed(current)}"
+    return Transition(status.halt(current, reasons.ABORTED, message, phase=Phase.FAILED))
+
+
+def resolved_by_person(view: View) -> Decision | None:
+    """A person says whether an unknown effect happened; the Incident goes on from there."""
+    question = _question(view, AnswerVerb.RESOLVE)
+    found = approval.answer(view.incident.metadata.annotations, Verb.RESOLVE)
+    if question is None or found is None:
+        return None
+    token, _, said = found.token.rpartition("=")
+    if token != question.token or said not in {DONE, NOT_DONE}:
+        return None
+    current = status.handled(status.go_on(view.status), Verb.RESOLVE.value, found.token, found.by, view.now)
+    return Transition(_believe(view, current, question.step, said == DONE, found.by))
+
+
+def retried(view: View) -> Decision | None:
+    """A person asks for another try; the diagnosis is read afresh for it."""
+    question = _question(view, AnswerVerb.RETRY)
+    found = approval.answer(view.incident.metadata.annotations, Verb.RETRY)
+    if question is None or found is None or found.token != question.token:
+        return None
+    current = status.handled(status.go_on(view.status), Verb.RETRY.value, found.token, found.by, view.now)
+    return Transition(reset_for_retry(current, question.step))
+
+
+def rejected(view: View) -> Decision | None:
+    """A rejected plan is not carried out; whether the rest goes on is the step's `onReject`."""
+    pending = view.status.pending_approval
+    found = approval.answer(view.incident.metadata.annotations, Verb.REJECT)
+    if pending is None or found is None or not approval.answers_plan(found, pending):
+        return None
+    current = status.acknowledged(approval.reject(view.status, found.by, view.now), view.now)
+    summary = storable.text(f"rejected by {found.by}", status.SUMMARY_LIMIT)
+    for name in pending.steps:
+        current = status.update(current, name, state=StepState.REJECTED, reason=reasons.REJECTED, summary=summary)
+    skipped = [name for name in pending.steps if _on_reject(view, name) == "skip"]
+    return Transition(status.skip(current, skipped, reasons.REJECTED, f"rejected by {found.by}"))
+
+
+def expired(view: View) -> Decision | None:
+    """A question that nobody answers is asked again with fresh facts, and after some times a person is called."""
+    pending = view.status.pending_approval
+    if pending is None or view.now < pending.expires_at:
+        return None
+    current = status.mark(approval.expire(view.status, view.now), pending.steps, StepState.PENDING)
+    if approval.times_expired(current, pending.steps[0]) < approval.MAX_ASKS:
+        return Transition(current)
+    question = retry_question(view, current, pending.steps[0])
+    message = f"Nobody approved {', '.join(pending.steps)} in time, asked {approval.MAX_ASKS} times."
+    remedy = f"Ask again: {question.answer_with[0]}"
+    return Transition(status.halt(current, reasons.APPROVAL_EXPIRED, message, question, remedy=remedy))
+
+
+def approved(view: View) -> Decision | None:
+    """An approval of the pending plan makes it active; without one there is nothing to do but wait."""
+    pending = view.status.pending_approval
+    if pending is None:
+        return None
+    found = approval.answer(view.incident.metadata.annotations, Verb.APPROVE)
+    if found is None or not approval.answers_plan(found, pending) or found.by in pending.excluded:
+        return Wait(pending.expires_at)
+    current = approval.consume(view.status, found.by, _valid_for(view, pending), view.now)
+    current = status.mark(current, pending.steps, StepState.PENDING)
+    return Transition(status.acknowledged(current, view.now))
+
+
+def abort_command(view: View) -> str:
+    """Return the line that closes the Incident for good."""
+    meta = view.incident.metadata
+    return approval.command(meta.namespace, meta.name, Verb.ABORT, ABORT_TOKEN)
+
+
+def _question(view: View, verb: AnswerVerb) -> PendingAnswer | None:
+    question = view.status.pending_answer
+    return question if question is not None and verb in question.verbs else None
+
+
+def _believe(view: View, current: IncidentStatus, name: str, happened: bool, by: str) -> IncidentStatus:
+    record = status.find(current, name)
+    if record is None:
+        return current
+    undo = is_undo(record)
+    if not happened:
+        return reset_for_retry(current, name) if undo else status.reset(current, [name])
+    if undo:
+        step = name.removeprefix(keys.UNDO_PREFIX)
+        current = status.undo_told(current, step, StepState.UNDONE, UndoState.DONE)
+    temporary = record.stage is Stage.MITIGATE and view.step(record).undo is not None
+    return status.update(
+        current,
+        name,
+        state=StepState.SUCCEEDED,
+        reason="",
+        summary=storable.text(f"done, says {by}", status.SUMMARY_LIMIT),
+        undo=UndoState.PENDING if temporary else None,
+        finished_at=view.now,
+    )
+
+
+def _on_reject(view: View, name: str) -> str:
+    policy = view.compiled.steps[name].step.approval
+    return policy.on_reject if policy is not None else "stop"
+
+
+def _valid_for(view: View, pending: PendingApproval) -> timedelta:
+    steps = [view.compiled.steps[name] for name in pending.steps]
+    return sum((limits.longest(step) for step in steps), SLACK)
+
+
+def _left_changed(current: IncidentStatus) -> str:
+    left = [record.name for record in current.steps if record.undo in {UndoState.PENDING, UndoState.FAILED}]
+    unclear = [record.name for record in current.steps if record.state is StepState.UNKNOWN]
+    told = [
+        f"Still in place, not undone: {', '.join(left)}." if left else "",
+        f"May or may not have happened: {', '.join(unclear)}." if unclear else "",
+    ]
+    return " ".join(filter(None, told)) or "Nothing temporary is left in place."
+
+
+def _is_unclear(record: StepRecord) -> bool:
+    running = record.state is StepState.RUNNING and record.effect != Effect.READ
+    return running or record.state is StepState.UNKNOWN

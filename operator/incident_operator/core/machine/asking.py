@@ -1,0 +1,65 @@
+"""When a step needs a person's approval, and which steps one question covers."""
+
+from incident_operator.api.incident import ApprovalState, IncidentStatus, StepRecord, StepState
+from incident_operator.api.runbook import Stage
+from incident_operator.core import approval
+from incident_operator.core.effects import Effect
+from incident_operator.core.expressions import evaluation, facts
+from incident_operator.core.machine.decisions import Ask, Decision, Run, Transition
+from incident_operator.core.machine.view import View, is_undo, next_run
+from incident_operator.core.runbooks import dependencies
+from incident_operator.core.runbooks.compiled import CompiledStep
+
+
+def needs_approval(view: View, step: CompiledStep) -> bool:
+    """Every effect of remediate, whatever carries `approval`, and protective acts that the settings do not allow."""
+    if step.effect is Effect.READ:
+        return False
+    if step.stage is Stage.REMEDIATE or step.step.approval is not None:
+        return True
+    return step.step.protective and step.action not in view.unasked
+
+
+def ask(view: View, first: StepRecord) -> Decision:
+    """Ask for the first step and for as many that follow it as may share its plan."""
+    return Ask(tuple(_covered(view, first)))
+
+
+def approval_used_up(view: View) -> Decision | None:
+    """An approval ends with its steps, and with the first of them that fails: what follows is asked for anew."""
+    left = approval.used(view.status)
+    return None if left is view.status else Transition(left)
+
+
+def outlived(current: IncidentStatus) -> IncidentStatus:
+    """End an approval that was given too long ago."""
+    return approval.end_active(current, ApprovalState.VOIDED, "the approval was given too long ago")
+
+
+def _covered(view: View, first: StepRecord) -> list[Run]:
+    runs = [next_run(view, first)]
+    if _alone(view.step(first)):
+        return runs
+    covered = {first.name}
+    for record in _after(view, first):
+        step = view.step(record)
+        if record.state is not StepState.PENDING or _alone(step) or not needs_approval(view, step):
+            break
+        if dependencies.of(step) & covered:
+            break
+        wanted = True if step.when is None else evaluation.condition(step.when, facts.facts(view.incident), view.now)
+        if wanted is not True:
+            break
+        runs.append(next_run(view, record))
+        covered.add(record.name)
+    return runs
+
+
+def _after(view: View, first: StepRecord) -> list[StepRecord]:
+    records = [record for record in view.records(first.stage) if not is_undo(record)]
+    names = [record.name for record in records]
+    return records[names.index(first.name) + 1 :]
+
+
+def _alone(step: CompiledStep) -> bool:
+    return step.step.approval is not None and step.step.approval.alone

@@ -1,0 +1,77 @@
+"""Alerts that go away, or come back, while the Incident is under way."""
+
+from collections.abc import Iterator
+
+from incident_operator.api.incident import ApprovalState, IncidentStatus, Phase, StepRecord, StepState
+from incident_operator.api.runbook import Stage
+from incident_operator.core import approval, reasons
+from incident_operator.core.machine import status
+from incident_operator.core.machine.decisions import Decision, Transition, Wait
+from incident_operator.core.machine.view import View
+
+_LEFT_OUT = "the alert resolved before this began"
+_FIRES_AGAIN = "the alert fires again"
+_ACTING = frozenset({Stage.MITIGATE, Stage.REMEDIATE})
+_SETTLED_BY_RESOLVING = frozenset({Stage.DIAGNOSE, Stage.MITIGATE, Stage.REMEDIATE})
+"""Stages whose stop needs nobody any more once the alert is gone. What stopped later still does."""
+
+
+def alert_went_away(view: View) -> Decision | None:
+    """When all alerts have resolved, no act is begun before verification; what waits for an answer is withdrawn."""
+    if not view.incident.spec.resolved or _needs_a_person_still(view):
+        return None
+    unbegun = [record.name for record in _unbegun(view)]
+    if not unbegun and view.status.phase is not Phase.NEEDS_HUMAN:
+        return None
+    return Transition(_leave_out(view, unbegun))
+
+
+def alert_came_back(view: View) -> Decision | None:
+    """When an alert fires again before the end, what was left out is wanted again, and restoring is not asked for."""
+    spec = view.incident.spec
+    if spec.resolved or not spec.alerts:
+        return None
+    left_out = [
+        r.name for r in view.status.steps if r.state is StepState.SKIPPED and r.reason == reasons.ALERT_RESOLVED
+    ]
+    asked = _asked_to_restore(view)
+    if not left_out and not asked:
+        return None
+    current = approval.withdraw(view.status, _FIRES_AGAIN, view.now) if asked else view.status
+    return Transition(status.reset(current, [*left_out, *asked]))
+
+
+def halted(view: View) -> Decision | None:
+    """An Incident that needs a human waits for one."""
+    return Wait(None) if view.status.phase is Phase.NEEDS_HUMAN else None
+
+
+def _needs_a_person_still(view: View) -> bool:
+    question = view.status.pending_answer
+    if view.status.phase is not Phase.NEEDS_HUMAN or question is None:
+        return False
+    if view.status.reason == reasons.ALERT_STILL_FIRING:
+        return False
+    asked = status.find(view.status, question.step)
+    return asked is None or asked.state is StepState.UNKNOWN or asked.stage not in _SETTLED_BY_RESOLVING
+
+
+def _unbegun(view: View) -> Iterator[StepRecord]:
+    waiting = {StepState.PENDING, StepState.AWAITING_APPROVAL}
+    return (record for record in view.status.steps if record.stage in _ACTING and record.state in waiting)
+
+
+def _asked_to_restore(view: View) -> list[str]:
+    pending = view.status.pending_approval
+    return [name for name in pending.steps if _restores(view, name)] if pending is not None else []
+
+
+def _restores(view: View, name: str) -> bool:
+    return view.compiled.steps[name].stage is Stage.RESTORE
+
+
+def _leave_out(view: View, names: list[str]) -> IncidentStatus:
+    current = approval.withdraw(view.status, _LEFT_OUT, view.now)
+    current = approval.end_active(current, ApprovalState.VOIDED, _LEFT_OUT)
+    current = status.go_on(current) if current.phase is Phase.NEEDS_HUMAN else current
+    return status.skip(current, names, reasons.ALERT_RESOLVED, _LEFT_OUT)

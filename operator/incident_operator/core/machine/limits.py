@@ -1,0 +1,42 @@
+"""How long and how often: a step's time and attempts, with their defaults."""
+
+from datetime import timedelta
+
+from incident_operator.api.meta import delta
+from incident_operator.core.runbooks.compiled import CompiledStep
+
+_DEFAULT_TIMEOUT = timedelta(seconds=30)
+_JOB_TIMEOUT = timedelta(minutes=10)
+_JOB = "job"
+GRACE = timedelta(minutes=1)
+"""How long an effect may stay unclear beyond its timeout before a person is asked."""
+ALL_OUTPUTS = 48 * 1024
+"""Bytes that the outputs of all steps may take together in the status."""
+APPROVAL_EXPIRES = timedelta(minutes=30)
+
+
+def timeout(step: CompiledStep, action: str | None = None) -> timedelta:
+    """Return how long one attempt may take; an undo takes its own action's default."""
+    if step.step.timeout is not None:
+        return delta(step.step.timeout)
+    return _JOB_TIMEOUT if (action or step.action) == _JOB else _DEFAULT_TIMEOUT
+
+
+def attempts(step: CompiledStep) -> int:
+    """Return how often a step may be begun without a person asking for it."""
+    return step.step.retry.attempts if step.step.retry is not None else 1
+
+
+def backoff(step: CompiledStep) -> timedelta:
+    """Return the pause before the next attempt."""
+    return delta(step.step.retry.backoff) if step.step.retry is not None else timedelta()
+
+
+def longest(step: CompiledStep) -> timedelta:
+    """Return how long a step can take with all its attempts."""
+    return (timeout(step) + backoff(step)) * attempts(step)
+
+
+def approval_expires(step: CompiledStep) -> timedelta:
+    """Return how long a question about this step stays open."""
+    return delta(step.step.approval.expires_after) if step.step.approval is not None else APPROVAL_EXPIRES

@@ -1,0 +1,180 @@
+"""How an Incident advances through its Runbook's stages, one rung per stage."""
+
+from incident_operator.api.incident import IncidentStatus, PlanEntry, StepRecord, StepState
+from incident_operator.api.runbook import OnFailure, Stage
+from incident_operator.core import approval, reasons, storable
+from incident_operator.core.effects import Effect
+from incident_operator.core.expressions import evaluation, expr, facts
+from incident_operator.core.machine import asking, status, undoing
+from incident_operator.core.machine.decisions import Begin, Decision, Read, Transition, Wait
+from incident_operator.core.machine.retrying import retry_question
+from incident_operator.core.machine.view import View, is_undo, next_run
+from incident_operator.core.runbooks import dependencies
+from incident_operator.core.runbooks.compiled import CompiledStep
+
+_PASSED = frozenset({StepState.SUCCEEDED, StepState.SKIPPED, StepState.UNDONE, StepState.UNDO_FAILED})
+_DEFAULT_ON_FAILURE = {
+    Stage.DIAGNOSE: OnFailure.CONTINUE,
+    Stage.MITIGATE: OnFailure.STOP,
+    Stage.REMEDIATE: OnFailure.STOP,
+    Stage.VERIFY: OnFailure.STOP,
+    Stage.RESTORE: OnFailure.STOP,
+}
+
+_MADE_GOOD_LATER = frozenset({Stage.VERIFY, Stage.RESTORE})
+"""Stages that have to come out well although the alert is gone."""
+_STOPPED_BECAUSE = {Stage.VERIFY: reasons.VERIFICATION_FAILED, Stage.RESTORE: reasons.RESTORE_FAILED}
+
+
+def diagnose(view: View) -> Decision | None:
+    """All reads of the diagnosis run together; one that fails leaves its answer unknown."""
+    return _read_stage(view, Stage.DIAGNOSE)
+
+
+def mitigate(view: View) -> Decision | None:
+    """Reversible acts, in order; a failure undoes what was done and calls a human."""
+    return _one_by_one(view, Stage.MITIGATE)
+
+
+def remediate(view: View) -> Decision | None:
+    """What may be destructive, in order, each covered by an approval."""
+    return _one_by_one(view, Stage.REMEDIATE)
+
+
+def verify(view: View) -> Decision | None:
+    """Reads, polled until they are true or their time is over."""
+    return _read_stage(view, Stage.VERIFY)
+
+
+def restore(view: View) -> Decision | None:
+    """The stage's own steps, in order; the undos come after them."""
+    return _one_by_one(view, Stage.RESTORE)
+
+
+def _read_stage(view: View, stage: Stage) -> Decision | None:
+    decision = _read_together(view, stage)
+    if decision is not None:
+        return decision
+    failed = (record for record in view.records(stage) if record.state is StepState.FAILED)
+    stops = next((record for record in failed if not _goes_on(view, record)), None)
+    return None if stops is None else _stop(view, stops)
+
+
+def _one_by_one(view: View, stage: Stage) -> Decision | None:
+    for record in view.records(stage):
+        if not is_undo(record) and (decision := _step(view, record)) is not None:
+            return decision
+    return None
+
+
+def _step(view: View, record: StepRecord) -> Decision | None:
+    if record.state in _PASSED:
+        return None
+    if record.state in {StepState.FAILED, StepState.REJECTED}:
+        return None if _goes_on(view, record) else _stop(view, record)
+    if record.not_before is not None and view.now < record.not_before:
+        return Wait(record.not_before)
+    step = view.step(record)
+    wanted = _wanted(view, step)
+    if wanted is False:
+        return Transition(status.not_needed(view.status, record.name, step.step.when or ""))
+    if isinstance(wanted, expr.Unknown):
+        return Transition(_condition_unknown(view, record, wanted))
+    run = next_run(view, record)
+    if step.effect is Effect.READ:
+        return Read((run,))
+    if not asking.needs_approval(view, step):
+        return Begin(run)
+    used = approval.active(view.status)
+    if used is None or (entry := approval.entry_for(used, record.name)) is None:
+        return asking.ask(view, record)
+    if used.expires_at is not None and view.now >= used.expires_at:
+        return Transition(asking.outlived(view.status))
+    return Begin(run, approved=entry, trial_binds=_is_first(used.plan, entry))
+
+
+def _is_first(plan: list[PlanEntry], entry: PlanEntry) -> bool:
+    return plan[0].step == entry.step
+
+
+def _read_together(view: View, stage: Stage) -> Decision | None:
+    due, next_look = [], []
+    for record in view.records(stage):
+        if record.state not in {StepState.PENDING, StepState.RUNNING}:
+            continue
+        if record.not_before is not None and view.now < record.not_before:
+            next_look.append(record.not_before)
+            continue
+        step = view.step(record)
+        if _waits_for_sibling(view, step, stage):
+            continue
+        wanted = _wanted(view, step)
+        if wanted is False:
+            return Transition(status.not_needed(view.status, record.name, step.step.when or ""))
+        if isinstance(wanted, expr.Unknown):
+            return Transition(_answer_unknown(view, record, wanted))
+        due.append(next_run(view, record))
+    if due:
+        return Read(tuple(due))
+    return Wait(min(next_look)) if next_look else None
+
+
+def _waits_for_sibling(view: View, step: CompiledStep, stage: Stage) -> bool:
+    unfinished = {r.name for r in view.records(stage) if r.state not in status.FINISHED}
+    return bool(dependencies.of(step) & unfinished)
+
+
+def _wanted(view: View, step: CompiledStep) -> bool | expr.Unknown:
+    if step.when is None:
+        return True
+    return evaluation.condition(step.when, facts.facts(view.incident), view.now)
+
+
+def _answer_unknown(view: View, record: StepRecord, why: expr.Unknown) -> IncidentStatus:
+    summary = f"cannot tell whether it is needed: {why.why}"
+    return status.update(
+        view.status,
+        record.name,
+        state=StepState.FAILED,
+        reason=reasons.CONDITION_UNKNOWN,
+        summary=storable.text(summary, status.SUMMARY_LIMIT),
+        outputs=None,
+    )
+
+
+def _condition_unknown(view: View, record: StepRecord, why: expr.Unknown) -> IncidentStatus:
+    question = retry_question(view, view.status, record.name)
+    message = f"Cannot tell whether {record.name} is needed: {why.why}; it was not run."
+    reason = reasons.RESTORE_FAILED if record.stage is Stage.RESTORE else reasons.CONDITION_UNKNOWN
+    return status.halt(view.status, reason, message, question, remedy=f"Retry: {question.answer_with[0]}")
+
+
+def _goes_on(view: View, record: StepRecord) -> bool:
+    if record.stage not in _MADE_GOOD_LATER and view.incident.spec.resolved:
+        return True
+    if record.state is StepState.REJECTED:
+        return False
+    wanted = view.step(record).step.on_failure or _DEFAULT_ON_FAILURE[record.stage]
+    return wanted is OnFailure.CONTINUE
+
+
+def _stop(view: View, record: StepRecord) -> Decision:
+    if record.state is StepState.REJECTED:
+        return Transition(_halt_rejected(view, record))
+    unwinding = undoing.after_failure(view, record.stage)
+    if unwinding is not None:
+        return unwinding
+    question = retry_question(view, view.status, record.name)
+    reason = _STOPPED_BECAUSE.get(record.stage, reasons.STEP_FAILED)
+    undone = undoing.told(view.status)
+    why = record.summary.rstrip(".") or record.reason
+    message = f"{record.stage.value.capitalize()} step {record.name} failed: {why}.{undone}"
+    remedy = f"Retry: {question.answer_with[0]}"
+    return Transition(status.halt(view.status, reason, message, question, remedy=remedy))
+
+
+def _halt_rejected(view: View, record: StepRecord) -> IncidentStatus:
+    question = retry_question(view, view.status, record.name)
+    message = f"{record.name} was {record.summary} and not done.{undoing.told(view.status)}"
+    remedy = f"Ask again: {question.answer_with[0]}"
+    return status.halt(view.status, reasons.REJECTED, message, question, remedy=remedy)

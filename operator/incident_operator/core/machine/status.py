@@ -1,0 +1,228 @@
+"""How the status changes: one small pure function for each thing that can happen to a step or an Incident."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from incident_operator.api.incident import (
+    AnswerVerb,
+    HandledAnswer,
+    IncidentStatus,
+    PendingAnswer,
+    Phase,
+    StepRecord,
+    StepState,
+    UndoState,
+)
+from incident_operator.api.runbook import Stage
+from incident_operator.core import reasons, storable
+from incident_operator.core.machine.decisions import Run
+
+SUMMARY_LIMIT = 512
+MESSAGE_LIMIT = 2048
+_ANSWERS_KEPT = 50
+FINISHED = frozenset(
+    {
+        StepState.SUCCEEDED,
+        StepState.SKIPPED,
+        StepState.UNDONE,
+        StepState.FAILED,
+        StepState.REJECTED,
+        StepState.UNDO_FAILED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an outcome means for the step, after `expect` and `outputs` were evaluated."""
+
+    state: StepState
+    summary: str
+    reason: str = ""
+    outputs: Mapping[str, Any] | None = None
+    captured: Mapping[str, Any] | None = None
+    evidence: str | None = None
+    effected: bool = False
+    """Whether the world was changed, so that an undo is due some day."""
+    again_at: datetime | None = None
+    """When to look or try again; the step stays unfinished."""
+
+
+def find(status: IncidentStatus, name: str) -> StepRecord | None:
+    """Return the record of a step or an undo."""
+    return next((record for record in status.steps if record.name == name), None)
+
+
+def replace(status: IncidentStatus, *changed: StepRecord) -> IncidentStatus:
+    """Return the status with these records in place of their namesakes."""
+    by_name = {record.name: record for record in changed}
+    return status.model_copy(update={"steps": [by_name.get(record.name, record) for record in status.steps]})
+
+
+def update(status: IncidentStatus, name: str, **changes: Any) -> IncidentStatus:
+    """Return the status with some fields of one record changed."""
+    return status.model_copy(
+        update={"steps": [r.model_copy(update=changes) if r.name == name else r for r in status.steps]}
+    )
+
+
+def begin(status: IncidentStatus, run: Run, now: datetime) -> IncidentStatus:
+    """Write down the intent of an effect, or that a read is being polled."""
+    return update(
+        status,
+        run.record,
+        state=StepState.RUNNING,
+        attempt=run.attempt,
+        key=run.key,
+        started_at=_whole(now),
+        finished_at=None,
+        polled_at=None,
+        not_before=None,
+        reason="",
+        summary="",
+    )
+
+
+def settle(status: IncidentStatus, run: Run, verdict: Verdict, *, undoable: bool, now: datetime) -> IncidentStatus:
+    """Write down what became of an attempt."""
+    record = find(status, run.record)
+    if record is None:
+        return status
+    finished = verdict.state not in {StepState.RUNNING, StepState.PENDING}
+    changes: dict[str, Any] = {
+        "state": verdict.state,
+        "attempt": run.attempt,
+        "key": run.key,
+        "started_at": record.started_at or _whole(now),
+        "finished_at": _whole(now) if finished else None,
+        "polled_at": None if finished else _whole(now),
+        "not_before": verdict.again_at,
+        "reason": verdict.reason,
+        "summary": storable.text(verdict.summary, SUMMARY_LIMIT),
+        # an answer of an earlier attempt must not outlive a failure: what is not known is unknown
+        "outputs": storable.cleaned(verdict.outputs) if finished else record.outputs,
+        "captured": storable.cleaned(verdict.captured) if verdict.effected else record.captured,
+        "evidence": verdict.evidence or record.evidence,
+    }
+    if undoable and verdict.effected and not run.undo and run.stage is Stage.MITIGATE:
+        changes["undo"] = UndoState.PENDING
+    changed = update(status, run.record, **changes)
+    return _settle_undone(changed, run, verdict) if run.undo else changed
+
+
+def _settle_undone(status: IncidentStatus, run: Run, verdict: Verdict) -> IncidentStatus:
+    match verdict.state:
+        case StepState.SUCCEEDED:
+            return undo_told(status, run.step, StepState.UNDONE, UndoState.DONE)
+        case StepState.FAILED:
+            return undo_told(status, run.step, StepState.UNDO_FAILED, UndoState.FAILED)
+        case _:
+            return status
+
+
+def undo_told(status: IncidentStatus, step: str, state: StepState, undo: UndoState) -> IncidentStatus:
+    """Write down how the undo of a step ended; a step that had failed stays failed, so that its stage stays stopped."""
+    original = find(status, step)
+    if original is None:
+        return status
+    failed = original.state is StepState.FAILED
+    return update(status, step, state=StepState.FAILED if failed else state, undo=undo)
+
+
+def skip(status: IncidentStatus, names: Iterable[str], reason: str, summary: str) -> IncidentStatus:
+    """Leave steps out, and say why."""
+    changed = status
+    for name in names:
+        told = storable.text(summary, SUMMARY_LIMIT)
+        changed = update(changed, name, state=StepState.SKIPPED, reason=reason, summary=told, not_before=None)
+    return changed
+
+
+def not_needed(status: IncidentStatus, name: str, condition: str) -> IncidentStatus:
+    """Leave a step out because its own `when` is false; what an earlier attempt found out is void."""
+    return update(skip(status, [name], reasons.CONDITION_FALSE, f"not needed: {condition}"), name, outputs=None)
+
+
+def mark(status: IncidentStatus, names: Iterable[str], state: StepState, reason: str = "") -> IncidentStatus:
+    """Set the state of several steps."""
+    changed = status
+    for name in names:
+        changed = update(changed, name, state=state, reason=reason)
+    return changed
+
+
+def reset(status: IncidentStatus, names: Iterable[str]) -> IncidentStatus:
+    """Put steps back to Pending; their attempts stay counted, so that a new attempt has a new key."""
+    wanted = set(names)
+    steps = [_put_back(record) if record.name in wanted else record for record in status.steps]
+    return status.model_copy(update={"steps": steps})
+
+
+def _put_back(record: StepRecord) -> StepRecord:
+    changes: dict[str, Any] = {"state": StepState.PENDING, "reason": "", "summary": ""}
+    changes |= dict.fromkeys(("started_at", "finished_at", "polled_at", "not_before"))
+    if record.undo is UndoState.DONE:
+        changes["undo"] = None
+    return record.model_copy(update=changes)
+
+
+def halt(
+    status: IncidentStatus,
+    reason: str,
+    message: str,
+    question: PendingAnswer | None = None,
+    *,
+    remedy: str = "",
+    phase: Phase = Phase.NEEDS_HUMAN,
+) -> IncidentStatus:
+    """Stop for a human (or for good), with the reason and what they can do; a long message never costs the remedy."""
+    told = storable.text(message, MESSAGE_LIMIT - len(remedy) - 1)
+    update = {"phase": phase, "reason": reason, "message": f"{told} {remedy}".strip(), "pending_answer": question}
+    return status.model_copy(update=update)
+
+
+def go_on(status: IncidentStatus) -> IncidentStatus:
+    """Leave NeedsHuman; the phase follows from the steps again."""
+    return status.model_copy(update={"phase": Phase.PENDING, "reason": "", "message": "", "pending_answer": None})
+
+
+def handled(status: IncidentStatus, verb: str, token: str, by: str, now: datetime) -> IncidentStatus:
+    """Remember an answer that was acted on, and that somebody is there."""
+    entry = HandledAnswer(verb=verb, token=token, by=by, at=now)
+    return acknowledged(status.model_copy(update={"answers": [*status.answers, entry][-_ANSWERS_KEPT:]}), now)
+
+
+def acknowledged(status: IncidentStatus, now: datetime) -> IncidentStatus:
+    """Note the first time a person answered."""
+    if status.times.acknowledged is not None:
+        return status
+    return status.model_copy(update={"times": status.times.model_copy(update={"acknowledged": _whole(now)})})
+
+
+def mitigated(status: IncidentStatus, now: datetime) -> IncidentStatus:
+    """Note the moment from which users were better off."""
+    if status.times.mitigated is not None:
+        return status
+    return status.model_copy(update={"times": status.times.model_copy(update={"mitigated": _whole(now)})})
+
+
+def question(record: StepRecord, asked: str, verbs: Sequence[AnswerVerb], commands: Sequence[str]) -> PendingAnswer:
+    """Build the question about a step; `asked` is the token that an answer has to name."""
+    return PendingAnswer(token=asked, verbs=list(verbs), step=record.name, answer_with=list(commands))
+
+
+def token(record: StepRecord) -> str:
+    """Return the token of a question about the record's present attempt."""
+    return f"{record.name}/{record.attempt}"
+
+
+def later(now: datetime, seconds: float) -> datetime:
+    """Return a moment in the future, never rounded into the past."""
+    moment = now + timedelta(seconds=seconds)
+    return _whole(moment + timedelta(microseconds=999_999))
+
+
+def _whole(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)

@@ -1,0 +1,51 @@
+"""Effects between intent and outcome: look again under the same key, or admit that nobody can tell."""
+
+from incident_operator.api.incident import IncidentStatus, StepRecord, StepState
+from incident_operator.api.meta import rfc3339
+from incident_operator.core import reasons
+from incident_operator.core.effects import Effect
+from incident_operator.core.machine import retrying, status
+from incident_operator.core.machine.decisions import Decision, Probe, Resume, Transition, Wait
+from incident_operator.core.machine.view import View, is_undo, next_run
+
+
+def effect_under_way(view: View) -> Decision | None:
+    """An effect whose intent is stored is finished, one way or the other, before anything else happens."""
+    for record in view.status.steps:
+        if record.state is StepState.RUNNING and record.effect != Effect.READ:
+            return _look(view, record)
+    return None
+
+
+def effect_unknown(view: View) -> Decision | None:
+    """An effect that may or may not have happened stops the Incident until a person has said."""
+    if view.status.pending_answer is not None:
+        return None
+    unknown = next((record for record in view.status.steps if record.state is StepState.UNKNOWN), None)
+    return None if unknown is None else Transition(_halt_unknown(view, unknown))
+
+
+def _look(view: View, record: StepRecord) -> Decision:
+    if record.not_before is not None and view.now < record.not_before:
+        return Wait(record.not_before)
+    run = next_run(view, record)
+    if Effect(record.effect).replayable:
+        return Resume(run)
+    if view.step(record).probe is not None and not is_undo(record):
+        return Probe(run)
+    since = rfc3339(record.started_at) if record.started_at else "an unknown time"
+    summary = f"may or may not have run (begun at {since}, the operator stopped before its outcome was known)"
+    changed = status.update(
+        view.status, record.name, state=StepState.UNKNOWN, reason=reasons.INTERRUPTED, summary=summary
+    )
+    return Transition(changed)
+
+
+def _halt_unknown(view: View, record: StepRecord) -> IncidentStatus:
+    question = retrying.unknown_question(view, record)
+    message = (
+        f"{record.action} {record.name} {record.summary}; it is never repeated by itself. "
+        "Look whether it happened, then tell:"
+    )
+    remedy = f"{question.answer_with[0]} (or {question.token}={retrying.NOT_DONE})"
+    return status.halt(view.status, reasons.STEP_UNKNOWN, message, question, remedy=remedy)

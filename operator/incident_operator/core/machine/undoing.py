@@ -1,0 +1,77 @@
+"""Which effects are taken back, when, and in which order: the newest first."""
+
+from collections.abc import Callable
+
+from incident_operator.api.incident import IncidentStatus, StepRecord, UndoState
+from incident_operator.api.runbook import Stage, UndoOn
+from incident_operator.core import reasons, texts
+from incident_operator.core.machine import keys, status
+from incident_operator.core.machine.decisions import Begin, Decision, Transition, Wait
+from incident_operator.core.machine.retrying import undo_question
+from incident_operator.core.machine.view import View, next_run
+
+_TOLD_LIMIT = 400
+
+
+def after_failure(view: View, stage: Stage) -> Decision | None:
+    """Unwind before calling a human: all mitigations when one failed, those that say so when verification failed."""
+    match stage:
+        case Stage.MITIGATE:
+            return _undo_next(view, lambda _: True)
+        case Stage.VERIFY:
+            return _undo_next(view, lambda on: UndoOn.FAILED in on)
+        case _:
+            return None
+
+
+def when_resolved(view: View) -> Decision | None:
+    """Take back what was temporary, now that the trouble is over."""
+    return _undo_next(view, lambda on: UndoOn.RESOLVED in on)
+
+
+def told(current: IncidentStatus) -> str:
+    """Say which mitigations were undone and which stay in place, for the message of a stop."""
+    undone = [record.name for record in current.steps if record.undo is UndoState.DONE]
+    kept = [record.name for record in current.steps if record.undo is UndoState.PENDING]
+    parts = [f" Undone: {', '.join(undone)}." if undone else "", f" Still in place: {', '.join(kept)}." if kept else ""]
+    return texts.cut("".join(parts), _TOLD_LIMIT)
+
+
+def _undo_next(view: View, applies: Callable[[list[UndoOn]], bool]) -> Decision | None:
+    for record in reversed(list(view.records(Stage.MITIGATE))):
+        if record.undo is UndoState.PENDING and applies(view.step(record).step.undo_on):
+            return _undo(view, record)
+        if record.undo is UndoState.FAILED:
+            return _failed(view, record)
+    return None
+
+
+def _undo(view: View, record: StepRecord) -> Decision:
+    undo = status.find(view.status, keys.undo_name(record.name))
+    if undo is None:
+        return Transition(_listed(view, record))
+    if undo.state in status.FINISHED:
+        return Transition(status.reset(view.status, [undo.name]))
+    if undo.not_before is not None and view.now < undo.not_before:
+        return Wait(undo.not_before)
+    return Begin(next_run(view, undo))
+
+
+def _listed(view: View, record: StepRecord) -> IncidentStatus:
+    undo = view.step(record).undo
+    if undo is None:
+        return status.update(view.status, record.name, undo=None)
+    entry = StepRecord(
+        name=keys.undo_name(record.name), stage=Stage.RESTORE, action=undo.action, effect=undo.effect.value
+    )
+    return view.status.model_copy(update={"steps": [*view.status.steps, entry]})
+
+
+def _failed(view: View, record: StepRecord) -> Decision:
+    undo = status.find(view.status, keys.undo_name(record.name))
+    why = undo.summary if undo is not None else "it could not be rendered"
+    question = undo_question(view, view.status, keys.undo_name(record.name))
+    again, by_hand = question.answer_with
+    message = f"The undo of {record.name} failed: {why.rstrip('.')}. What {record.name} changed is still in place."
+    remedy = f"Retry: {again} Or put it right by hand, and tell: {by_hand}"
+    return Transition(status.halt(view.status, reasons.RESTORE_FAILED, message, question, remedy=remedy))

@@ -1,0 +1,82 @@
+"""What the machine sees when it decides: the Incident, its Runbook or why there is none, and the time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from incident_operator.api.incident import Incident, IncidentStatus, StepRecord, StepState
+from incident_operator.api.runbook import Stage
+from incident_operator.core.machine import keys
+from incident_operator.core.machine.decisions import Run
+from incident_operator.core.runbooks.compiled import Compiled, CompiledStep
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """There is no usable Runbook; the Incident waits in NeedsHuman until there is one."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """The Runbook in force for an Incident, and the revision that holds it."""
+
+    compiled: Compiled
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that a decision depends on."""
+
+    incident: Incident
+    runbook: Pinned | Blocked
+    now: datetime
+    unasked: frozenset[str] = frozenset()
+    """Actions that protective steps may run without asking, by the operator's settings for this namespace."""
+
+    @property
+    def status(self) -> IncidentStatus:
+        """The status as far as it is known, stored or not."""
+        return self.incident.status
+
+    @property
+    def compiled(self) -> Compiled:
+        """The Runbook, for rungs that come after the one that handles its absence."""
+        if isinstance(self.runbook, Blocked):
+            raise TypeError("no runbook is in force")
+        return self.runbook.compiled
+
+    def step(self, record: StepRecord) -> CompiledStep:
+        """Return the Runbook's step that a record, or the undo it stands for, belongs to."""
+        return self.compiled.steps[record.name.removeprefix(keys.UNDO_PREFIX)]
+
+    def records(self, stage: Stage) -> Iterator[StepRecord]:
+        """Yield the records of a stage in order; undos come after the stage's own steps."""
+        return (record for record in self.status.steps if record.stage is stage)
+
+    def with_status(self, status: IncidentStatus) -> "View":
+        """Return the same view with another status."""
+        return replace(self, incident=self.incident.model_copy(update={"status": status}))
+
+
+def is_undo(record: StepRecord) -> bool:
+    """Tell whether a record stands for an undo."""
+    return record.name.startswith(keys.UNDO_PREFIX)
+
+
+def next_run(view: View, record: StepRecord) -> Run:
+    """Return the attempt to make now: a new one, or the one that is under way."""
+    under_way = record.state is StepState.RUNNING and record.key is not None
+    attempt = record.attempt if under_way else record.attempt + 1
+    key = keys.step_key(view.incident.metadata.uid, record.stage, record.name, attempt)
+    return Run(
+        record=record.name,
+        step=record.name.removeprefix(keys.UNDO_PREFIX),
+        stage=record.stage,
+        attempt=attempt,
+        key=key,
+        undo=is_undo(record),
+    )

@@ -1,0 +1,145 @@
+"""A Runbook ready to run: every expression compiled, every action prepared. Plain data; it is made in `compiler`."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from incident_operator.api.meta import Model
+from incident_operator.api.runbook import RunbookSpec, Stage, Step
+from incident_operator.core.alerts.matching import Matcher
+from incident_operator.core.effects import Effect
+from incident_operator.core.expressions.expr import Program
+from incident_operator.core.expressions.render import Template
+from incident_operator.core.runbooks.parameters import CompiledParameter
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledAction:
+    """One action of a step."""
+
+    key: str
+    """As written, e.g. `sqlExecute`."""
+    spec: Model
+    """As written, not rendered."""
+    effect: Effect
+    template: Template
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledUndo:
+    """What takes a step's effect back."""
+
+    act: CompiledAction
+    natural: bool
+    """True where the step's own action puts back what it captured; `act` is then the step's."""
+
+    @property
+    def action(self) -> str:
+        """The action's key."""
+        return self.act.key
+
+    @property
+    def effect(self) -> Effect:
+        """The action's effect class."""
+        return self.act.effect
+
+    @property
+    def render(self) -> Template:
+        """The template for `render.render`."""
+        return self.act.template
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledProbe:
+    """The read that tells whether an interrupted effect happened."""
+
+    act: CompiledAction
+    expect: Program
+
+    @property
+    def action(self) -> str:
+        """The action's key."""
+        return self.act.key
+
+    @property
+    def render(self) -> Template:
+        """The template for `render.render`."""
+        return self.act.template
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledStep:
+    """A step, everything in it compiled."""
+
+    step: Step
+    stage: Stage
+    path: str
+    """Where it stands, e.g. `spec.mitigate[0]`."""
+    act: CompiledAction
+    when: Program | None
+    expect: Program | None
+    outputs: Mapping[str, Program]
+    undo: CompiledUndo | None
+    probe: CompiledProbe | None
+
+    @property
+    def action(self) -> str:
+        """The action's key."""
+        return self.act.key
+
+    @property
+    def effect(self) -> Effect:
+        """The action's effect class."""
+        return self.act.effect
+
+    @property
+    def render(self) -> Template:
+        """The template for `render.render`."""
+        return self.act.template
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A Runbook without a defect, as far as its text can tell."""
+
+    spec: RunbookSpec
+    parameters: tuple[CompiledParameter, ...]
+    matchers: tuple[Matcher, ...]
+    steps: Mapping[str, CompiledStep]
+    """By name, in the order in which stages and steps run."""
+
+    def stage(self, stage: Stage) -> tuple[CompiledStep, ...]:
+        """Return the steps of one stage, in order."""
+        return tuple(step for step in self.steps.values() if step.stage is stage)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An expression and where it stands."""
+
+    path: str
+    program: Program
+
+
+def step_expressions(step: CompiledStep) -> Iterator[Placed]:
+    """Yield the expressions that see what earlier steps found out."""
+    if step.when is not None:
+        yield Placed(f"{step.path}.when", step.when)
+    if step.expect is not None:
+        yield Placed(f"{step.path}.expect", step.expect)
+    for name, program in step.outputs.items():
+        yield Placed(f"{step.path}.outputs.{name}", program)
+    yield from _of_template(step.act.template)
+    if step.probe is not None:
+        yield Placed(f"{step.path}.probe.expect", step.probe.expect)
+        yield from _of_template(step.probe.render)
+
+
+def undo_expressions(step: CompiledStep) -> Iterator[Placed]:
+    """Yield the expressions of a declared undo, which also see what the step itself found out."""
+    if step.undo is not None and not step.undo.natural:
+        yield from _of_template(step.undo.render)
+
+
+def _of_template(template: Template) -> Iterator[Placed]:
+    for slot in template.slots:
+        yield from (Placed(slot.field, program) for program in slot.programs)

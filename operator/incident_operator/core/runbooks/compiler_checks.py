@@ -1,0 +1,41 @@
+"""The checks that a Runbook passes, in the order in which they are told. Each is a function with a name that says it."""
+
+from collections.abc import Callable, Iterator
+
+from incident_operator.core.expressions.problems import Problem
+from incident_operator.core.runbooks import (
+    compiler_actions,
+    compiler_references,
+    compiler_stages,
+    compiler_statements,
+    compiler_timing,
+)
+from incident_operator.core.runbooks.compiler_draft import Draft
+
+Check = Callable[[Draft], Iterator[Problem]]
+
+CHECKS: tuple[Check, ...] = (
+    compiler_stages.names_are_unique,
+    compiler_stages.effects_fit_their_stage,
+    compiler_stages.mitigations_can_be_taken_back,
+    compiler_stages.undos_take_something_back,
+    compiler_stages.protection_is_for_mitigations,
+    compiler_stages.probes_are_reads,
+    compiler_stages.approvals_are_for_acts,
+    compiler_timing.polls_can_end,
+    compiler_timing.durations_are_some_time,
+    compiler_references.names_exist,
+    compiler_actions.connections_exist,
+    compiler_actions.targets_are_named,
+    compiler_actions.patterns_compile,
+    compiler_actions.requests_stay_below,
+    compiler_actions.replicas_are_counts,
+    compiler_statements.statements_are_single,
+    compiler_statements.placeholders_are_bound,
+    compiler_statements.the_marker_is_free,
+)
+
+
+def run(draft: Draft) -> list[Problem]:
+    """Return what all checks find."""
+    return [problem for check in CHECKS for problem in check(draft)]

@@ -1,0 +1,78 @@
+"""Compiles a parameter, and says what keeps it from ever having a value."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import re2
+
+from incident_operator.api.runbook import Parameter, ParameterType
+from incident_operator.core.expressions import expr, patterns, problems
+from incident_operator.core.expressions.expr import CompileError, Program, Scope
+from incident_operator.core.expressions.problems import Problem
+from incident_operator.core.runbooks import parameters
+from incident_operator.core.runbooks.parameters import CompiledParameter
+
+_ALERT_FIELDS = frozenset({"labels", "annotations", "startsAt", "status"})
+_ONLY_FOR: dict[str, ParameterType] = {
+    "pattern": ParameterType.STRING,
+    "enum": ParameterType.STRING,
+    "min": ParameterType.INT,
+    "max": ParameterType.INT,
+}
+
+
+def compile_parameter(parameter: Parameter, path: str) -> CompiledParameter | tuple[Problem, ...]:
+    """Return the parameter ready to be resolved, or everything that is wrong with it."""
+    program, pattern = _program(parameter, path), _pattern(parameter, path)
+    found = [part for part in (program, pattern) if isinstance(part, Problem)]
+    found += _misfits(parameter, path)
+    if isinstance(program, Problem) or isinstance(pattern, Problem) or found:
+        return tuple(found)
+    compiled = CompiledParameter(parameter, program, pattern)
+    return tuple(_bad_default(compiled, path)) or compiled
+
+
+def _program(parameter: Parameter, path: str) -> Program | Problem | None:
+    if parameter.from_ is None:
+        return None
+    program = expr.compile_value(parameter.from_, Scope.PARAMETER)
+    if isinstance(program, CompileError):
+        return problems.of_expression(f"{path}.from", program)
+    return _unknown_field(program, f"{path}.from") or program
+
+
+def _unknown_field(program: Program, path: str) -> Problem | None:
+    for reference in program.references:
+        if reference.root == "alert" and reference.path and reference.path[0] not in _ALERT_FIELDS:
+            message = f"an alert has no {reference.path[0]}; it has {', '.join(sorted(_ALERT_FIELDS))}"
+            return problems.of_expression(path, expr.error_at(program.source, reference.offset, message))
+    return None
+
+
+def _pattern(parameter: Parameter, path: str) -> Any:
+    """Return the compiled RE2, None where there is none, or the problem."""
+    if parameter.pattern is None:
+        return None
+    try:
+        return patterns.compiled(parameter.pattern)
+    except (re2.error, UnicodeEncodeError) as error:
+        return Problem(f"{path}.pattern", f"not a regular expression (RE2): {patterns.complaint(error)}")
+
+
+def _misfits(parameter: Parameter, path: str) -> Iterator[Problem]:
+    if parameter.from_ is None and parameter.default is None:
+        yield Problem(path, f"needs from, e.g. alert.labels.{parameter.name}, or a default")
+    for field, wanted in _ONLY_FOR.items():
+        if getattr(parameter, field) is not None and parameter.type is not wanted:
+            yield Problem(f"{path}.{field}", f"is for type {wanted.value} only; this one is {parameter.type.value}")
+    if parameter.min is not None and parameter.max is not None and parameter.min > parameter.max:
+        yield Problem(f"{path}.min", f"{parameter.min} is above max {parameter.max}")
+
+
+def _bad_default(compiled: CompiledParameter, path: str) -> Iterator[Problem]:
+    default = compiled.parameter.default
+    if default is None:
+        return
+    value = parameters.read(compiled, default)
+    if isinstance(value, parameters.Refusal):
+        yield Problem(f"{path}.default", f"{default!r} {value.why}")

@@ -1,0 +1,133 @@
+"""Checks of names in expressions: steps, outputs, parameters, fields of `incident` and `result`."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from incident_operator.core.expressions import expr, problems
+from incident_operator.core.expressions.expr_references import Reference
+from incident_operator.core.expressions.problems import Problem
+from incident_operator.core.runbooks import compiled
+from incident_operator.core.runbooks.compiled import CompiledStep, Placed
+from incident_operator.core.runbooks.compiler_draft import Draft, PlacedStep
+
+_INCIDENT = frozenset({"name", "severity", "resolved", "alerts"})
+_STEP = frozenset({"state", "outputs"})
+_RESULT: Mapping[str, frozenset[str]] = {
+    "logs": frozenset({"pods", "lines", "matches", "truncated"}),
+    "get": frozenset({"object", "items", "truncated"}),
+    "promql": frozenset({"value", "series", "truncated"}),
+    "http": frozenset({"status", "headers", "body", "json", "truncated"}),
+    "sqlQuery": frozenset({"rows", "truncated"}),
+    "sqlExecute": frozenset({"rowsChanged", "before", "returning", "truncated"}),
+    "scale": frozenset({"before", "after"}),
+    "job": frozenset({"succeeded", "exitCode", "log", "pod"}),
+}
+"""What each action's `result` holds: the docstrings in `api/actions.py`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What an expression may name where it stands."""
+
+    params: frozenset[str]
+    steps: Mapping[str, PlacedStep]
+    """The steps whose answers there are by then."""
+    all_steps: Mapping[str, PlacedStep]
+    action: str
+    """The action whose `result` it sees."""
+
+
+def names_exist(draft: Draft) -> Iterator[Problem]:
+    """Require that every name in an expression is there when it is evaluated; a wrong one would only show at night."""
+    params = frozenset(parameter.name for parameter in draft.spec.parameters)
+    every = {placed.step.name: placed for placed in draft.steps}
+    for step in draft.compiled:
+        before = _earlier(draft, step)
+        for placed in compiled.step_expressions(step):
+            yield from _wrong_names(placed, _Seen(params, before, every, _result_of(step, placed)))
+        with_own = {**before, step.step.name: every[step.step.name]}
+        for placed in compiled.undo_expressions(step):
+            yield from _wrong_names(placed, _Seen(params, with_own, every, step.action))
+
+
+def _earlier(draft: Draft, step: CompiledStep) -> dict[str, PlacedStep]:
+    """Return the steps that come before this one; reads that run together wait for those that they name."""
+    paths = [placed.path for placed in draft.steps]
+    return {placed.step.name: placed for placed in draft.steps[: paths.index(step.path)]}
+
+
+def _result_of(step: CompiledStep, placed: Placed) -> str:
+    if step.probe is not None and placed.path.startswith(f"{step.path}.probe."):
+        return step.probe.action
+    return step.action
+
+
+def _wrong_names(placed: Placed, seen: _Seen) -> Iterator[Problem]:
+    for reference in placed.program.references:
+        message = _wrong_name(placed.program.source, reference, seen)
+        if message:
+            error = expr.error_at(placed.program.source, reference.offset, message)
+            yield problems.of_expression(placed.path, error)
+
+
+def _wrong_name(source: str, reference: Reference, seen: _Seen) -> str:
+    match reference.root:
+        case "steps":
+            return _wrong_step(source, reference, seen)
+        case "params":
+            return _wrong_member(reference, seen.params, "a parameter", "params.date")
+        case "incident":
+            return _wrong_member(reference, _INCIDENT, "a field of incident", "incident.severity")
+        case "result":
+            return (
+                _unknown(reference.path[0], _RESULT[seen.action], f"the result of {seen.action}")
+                if reference.path
+                else ""
+            )
+        case _:
+            return ""
+
+
+def _wrong_member(reference: Reference, known: frozenset[str], what: str, example: str) -> str:
+    if not reference.path:
+        return f"{reference.root} needs the name of {what} after it, such as {example}"
+    return _unknown(reference.path[0], known, reference.root)
+
+
+def _unknown(name: str, known: Iterable[str], where: str) -> str:
+    if name in known:
+        return ""
+    near = difflib.get_close_matches(name, known, n=1)
+    told = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(known)) or 'none'}"
+    return f"{where} has no {name}; {told}"
+
+
+def _wrong_step(source: str, reference: Reference, seen: _Seen) -> str:
+    if not reference.path:
+        return 'steps needs a name that can be read off, such as steps.packs or steps["pause-alerts"]'
+    name = reference.path[0]
+    if name in seen.steps:
+        return _wrong_field(reference, seen.steps[name])
+    if name in seen.all_steps:
+        return f"{name} does not come before this step, so it has no answers yet"
+    hyphenated = _hyphenated(source, reference, seen)
+    if hyphenated:
+        return f'a name with a hyphen is written steps["{hyphenated}"]'
+    return _unknown(name, seen.steps, "steps")
+
+
+def _hyphenated(source: str, reference: Reference, seen: _Seen) -> str | None:
+    written = source[reference.offset :].partition(".")[2]
+    return next((name for name in seen.all_steps if "-" in name and written.startswith(name)), None)
+
+
+def _wrong_field(reference: Reference, placed: PlacedStep) -> str:
+    name, *fields = reference.path
+    if not fields:
+        return ""
+    if fields[0] not in _STEP:
+        return _unknown(fields[0], _STEP, f"step {name}")
+    if fields[0] == "outputs" and len(fields) > 1:
+        return _unknown(fields[1], placed.step.outputs, f"outputs of {name}")
+    return ""

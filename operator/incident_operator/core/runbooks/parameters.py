@@ -1,0 +1,193 @@
+"""Parameters: the only way from an alert's label, which anybody may have written, to a step.
+
+A value is refused unless the whole of it is what its type says; nothing is repaired, cut or unquoted.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from incident_operator.api.meta import DURATION_PATTERN
+from incident_operator.api.runbook import Parameter, ParameterType
+from incident_operator.core.expressions import expr
+from incident_operator.core.expressions.expr import Program, Unknown
+from incident_operator.core.expressions.expr_values import REPLACEMENT
+
+Value = str | int
+MAX_TEXT = 253
+"""Characters of a text, whatever its pattern allows."""
+
+_SHOWN = 80
+_INT = re.compile(r"-?[0-9]{1,18}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_DURATION = re.compile(DURATION_PATTERN.removeprefix("^").removesuffix("$"))
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledParameter:
+    """A parameter, its expression and pattern compiled."""
+
+    parameter: Parameter
+    program: Program | None
+    """None where the parameter has only a default."""
+    pattern: Any = None
+    """The compiled RE2."""
+
+    @property
+    def label(self) -> str | None:
+        """The alert's label that it is read from, where it is exactly one."""
+        references = self.program.references if self.program else ()
+        if len(references) == 1 and len(references[0].path) == 2 and references[0].path[0] == "labels":
+            return references[0].path[1]
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterError:
+    """Why nothing can be done for this alert."""
+
+    name: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a text is no value of a parameter."""
+
+    why: str
+    """Completes `label x="…" …`."""
+
+
+def resolve(
+    parameters: Sequence[CompiledParameter], alert: Mapping[str, Any], now: datetime
+) -> dict[str, Value] | ParameterError:
+    """Return every parameter's value: int for `int`, text for the rest. The first that does not fit is the error."""
+    values: dict[str, Value] = {}
+    for compiled in parameters:
+        found = _value(compiled, alert, now)
+        if isinstance(found, ParameterError):
+            return found
+        values[compiled.parameter.name] = found
+    return values
+
+
+def read(compiled: CompiledParameter, text: str) -> Value | Refusal:
+    """Return the value that a text stands for in the parameter's type, or why it stands for none."""
+    refusal = _unprintable(text)
+    return refusal if refusal is not None else _READERS[compiled.parameter.type](compiled, text)
+
+
+def _value(compiled: CompiledParameter, alert: Mapping[str, Any], now: datetime) -> Value | ParameterError:
+    found = _found(compiled, alert, now)
+    if isinstance(found, Unknown):
+        return _error(compiled, f"{_origin(compiled)} cannot be read: {found.why}")
+    if found in (None, ""):
+        return _absent(compiled)
+    if isinstance(found, bool) or not isinstance(found, str | int):
+        return _error(compiled, f"{_origin(compiled)} is neither text nor a whole number")
+    text = str(found)
+    value = read(compiled, text)
+    if isinstance(value, Refusal):
+        return _error(compiled, f"{_origin(compiled)}={_brief(text)} {value.why}")
+    return value
+
+
+def _found(compiled: CompiledParameter, alert: Mapping[str, Any], now: datetime) -> Any | Unknown:
+    """Return what the expression gives; None where the alert has no such label."""
+    if compiled.program is None:
+        return None
+    found = expr.evaluate(compiled.program, {"alert": alert}, now)
+    absent = isinstance(found, Unknown) and found.missing is not None
+    return None if absent else found
+
+
+def _absent(compiled: CompiledParameter) -> Value | ParameterError:
+    default = compiled.parameter.default
+    if default is None:
+        return _error(compiled, f"{_origin(compiled)} is missing")
+    value = read(compiled, default)
+    if isinstance(value, Refusal):
+        return _error(compiled, f"the default {_brief(default)} of parameter {compiled.parameter.name} {value.why}")
+    return value
+
+
+def _error(compiled: CompiledParameter, what: str) -> ParameterError:
+    remedy = "Fix the alert's label" if compiled.label else "Fix the alert or the Runbook's parameter"
+    return ParameterError(compiled.parameter.name, f"{what}; nothing was done. {remedy}.")
+
+
+def _origin(compiled: CompiledParameter) -> str:
+    return f"label {compiled.label}" if compiled.label else f"parameter {compiled.parameter.name}"
+
+
+def _unprintable(text: str) -> Refusal | None:
+    if len(text) > MAX_TEXT:
+        return Refusal(f"is too long: {len(text)} characters, {MAX_TEXT} at most")
+    bad = next((character for character in text if _is_unprintable(character)), None)
+    return None if bad is None else Refusal(f"holds a character that cannot be seen (U+{ord(bad):04X})")
+
+
+def _is_unprintable(character: str) -> bool:
+    return character == REPLACEMENT or unicodedata.category(character) in _INVISIBLE
+
+
+def _string(compiled: CompiledParameter, text: str) -> Value | Refusal:
+    parameter = compiled.parameter
+    if parameter.enum is not None and text not in parameter.enum:
+        return Refusal(f"is none of {_brief(', '.join(parameter.enum))[1:-1]}")
+    if compiled.pattern is not None and compiled.pattern.fullmatch(text) is None:
+        return Refusal(f"does not match {parameter.pattern}")
+    return text
+
+
+def _int(compiled: CompiledParameter, text: str) -> Value | Refusal:
+    if _INT.fullmatch(text) is None:
+        return Refusal("is not a whole number (at most 18 digits)")
+    number, low, high = int(text), compiled.parameter.min, compiled.parameter.max
+    if low is not None and number < low:
+        return Refusal(f"is below the minimum {low}")
+    if high is not None and number > high:
+        return Refusal(f"is above the maximum {high}")
+    return number
+
+
+def _date(_: CompiledParameter, text: str) -> Value | Refusal:
+    refusal = Refusal("is not a date (YYYY-MM-DD)")
+    if _DATE.fullmatch(text) is None:
+        return refusal
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        return refusal
+
+
+def _name(_: CompiledParameter, text: str) -> Value | Refusal:
+    if _NAME.fullmatch(text) is None:
+        return Refusal("is not a Kubernetes name (lowercase letters, digits, - and .)")
+    return text
+
+
+def _duration(_: CompiledParameter, text: str) -> Value | Refusal:
+    if len(text) > 32 or _DURATION.fullmatch(text) is None:
+        return Refusal("is not a duration (such as 90s or 1h30m)")
+    return text
+
+
+def _brief(text: str) -> str:
+    """Quote hostile text for people: escapes for all that is not plain ASCII, cut where it is long."""
+    return json.dumps(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+
+
+_READERS: dict[ParameterType, Callable[[CompiledParameter, str], Value | Refusal]] = {
+    ParameterType.STRING: _string,
+    ParameterType.INT: _int,
+    ParameterType.DATE: _date,
+    ParameterType.K8S_NAME: _name,
+    ParameterType.DURATION: _duration,
+}
