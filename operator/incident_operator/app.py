@@ -86,7 +86,8 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         revisions, echoes, tally = Revisions(client), Echoes(), Tally()
         runbooks = Runbooks(client, revisions)
         acts = Acts(tools.actions, redactor, clock)
-        question = Question(acts, Policies(client, identity), lambda: secrets.token_hex(16))
+        policies = Policies(client, identity)
+        question = Question(acts, policies, lambda: secrets.token_hex(16))
         state = State(client, f"{settings.instance[:40]}-{secrets.token_hex(4)}")
         registry = CollectorRegistry()
         metrics, background = EngineMetrics(registry), Background()
@@ -102,6 +103,8 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         inbox = Inbox(incidents, checks, IncidentIndex(), RunbookIndex(), tally, echoes)
         await stack.enter_async_context(_receiver(settings, client, inbox, registry))
         await stack.enter_async_context(_health(settings, inbox, registry))
+        if missing := await policies.problem():
+            _log.error("Approvals cannot be trusted", problem=missing)
         _log.info("Started", identity=identity, server=access.server, namespaces=settings.namespaces or "all")
         yield Parts(inbox, access, client, ending)
 

@@ -93,7 +93,7 @@ class ApiserverProxy:
         async with self._session.request(
             request.method,
             f"{self._server}{request.raw_path}",
-            data=body,
+            data=body or None,
             headers=headers,
             timeout=aiohttp.ClientTimeout(),
         ) as answer:

@@ -15,6 +15,7 @@ from demonstration import people, platform  # noqa: E402
 
 from e2e import ground, witnesses  # noqa: E402
 from e2e.apiserver_proxy import ApiserverProxy  # noqa: E402
+from e2e.idle import Idle  # noqa: E402
 from e2e.operator_process import OperatorProcess, kubeconfig  # noqa: E402
 from incident_operator.clients import access as accesses  # noqa: E402
 
@@ -29,6 +30,26 @@ def cluster() -> clusters.Cluster:
 def installed(cluster: clusters.Cluster) -> str:
     """CRDs, policies and RBAC exactly as the chart ships them, without a running Pod; the service account's token."""
     return ground.install_chart_without_pods(cluster)
+
+
+@pytest.fixture(scope="session")
+def audit_of_all(cluster: clusters.Cluster, installed: str) -> witnesses.AuditLog:
+    """The audit log from before the first operator of these tests."""
+    return witnesses.AuditLog(cluster)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def idle(
+    cluster: clusters.Cluster,
+    installed: str,
+    audit_of_all: witnesses.AuditLog,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Idle]:
+    """An operator with nothing to do, from the first test on: by the last one it has been idle for long."""
+    made = Idle(cluster, installed, tmp_path_factory.mktemp("idle"))
+    made.start()
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="session")

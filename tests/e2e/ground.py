@@ -4,6 +4,7 @@ import base64
 import copy
 import json
 import ssl
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -35,13 +36,27 @@ def apply_runbook_for_outside(cluster: Cluster) -> None:
     cluster.apply([impersonation(manifests.NAMESPACE)])
 
 
+def server(cluster: Cluster) -> str:
+    """The apiserver's URL."""
+    return str(_cluster_entry(cluster)["server"])
+
+
+def authority(cluster: Cluster) -> str:
+    """The cluster's certificate authority, base64 as a kubeconfig holds it."""
+    entry = _cluster_entry(cluster)
+    if "certificate-authority" in entry:
+        return base64.b64encode(Path(entry["certificate-authority"]).read_bytes()).decode()
+    return str(entry["certificate-authority-data"])
+
+
 def server_trust(cluster: Cluster) -> ssl.SSLContext:
     """Trust the cluster's authority, with no client certificate: whoever forwards brings the caller's own token."""
-    config = yaml.safe_load(cluster.kubeconfig.read_text())
-    content = config["clusters"][0]["cluster"]
-    if "certificate-authority" in content:
-        return ssl.create_default_context(cafile=str(content["certificate-authority"]))
-    return ssl.create_default_context(cadata=base64.b64decode(content["certificate-authority-data"]).decode())
+    return ssl.create_default_context(cadata=base64.b64decode(authority(cluster)).decode())
+
+
+def _cluster_entry(cluster: Cluster) -> dict[str, Any]:
+    entry: dict[str, Any] = yaml.safe_load(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]
+    return entry
 
 
 def _reachable(cluster: Cluster, document: dict[str, Any]) -> dict[str, Any]:

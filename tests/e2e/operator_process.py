@@ -31,18 +31,7 @@ class OperatorProcess:
     async def start(self) -> None:
         """Start it, and wait until it says that it is ready."""
         self.port, self.health_port = free_port(), free_port()
-        token = self.folder / "token"
-        token.write_text(TOKEN)
-        environment = {
-            "PATH": os.environ["PATH"],
-            "INCIDENT_OPERATOR_TOKEN_FILES": str(token),
-            "INCIDENT_OPERATOR_NAMESPACES": self.namespaces,
-            "INCIDENT_OPERATOR_WEBHOOK_ADDRESS": "127.0.0.1",
-            "INCIDENT_OPERATOR_WEBHOOK_PORT": str(self.port),
-            "INCIDENT_OPERATOR_HEALTH_ADDRESS": "127.0.0.1",
-            "INCIDENT_OPERATOR_HEALTH_PORT": str(self.health_port),
-            "INCIDENT_OPERATOR_LOG_FORMAT": "json",
-        }
+        environment = environment_of(self.folder, self.namespaces, self.port, self.health_port)
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "incident_operator", "run", "--kubeconfig", str(self.kubeconfig),
@@ -98,6 +87,22 @@ class OperatorProcess:
                 return answer.status == 200
         except aiohttp.ClientError:
             return False
+
+
+def environment_of(folder: Path, namespaces: str, port: int, health_port: int) -> dict[str, str]:
+    """The settings of an operator that listens on loopback."""
+    token = folder / "token"
+    token.write_text(TOKEN)
+    return {
+        "PATH": os.environ["PATH"],
+        "INCIDENT_OPERATOR_TOKEN_FILES": str(token),
+        "INCIDENT_OPERATOR_NAMESPACES": namespaces,
+        "INCIDENT_OPERATOR_WEBHOOK_ADDRESS": "127.0.0.1",
+        "INCIDENT_OPERATOR_WEBHOOK_PORT": str(port),
+        "INCIDENT_OPERATOR_HEALTH_ADDRESS": "127.0.0.1",
+        "INCIDENT_OPERATOR_HEALTH_PORT": str(health_port),
+        "INCIDENT_OPERATOR_LOG_FORMAT": "json",
+    }
 
 
 def alert(starts_at: datetime | None = None, status: str = "firing", /, **labels: str) -> dict[str, Any]:

@@ -45,7 +45,10 @@ class Night:
     def build_by_hand(self) -> None:
         """Somebody built tonight's pack and gave it to users."""
         columns = f"('{self.pack}', '{self.today}', TRUE, 'by hand')"
-        self.sql(f"INSERT INTO pricing_pack (id, date, is_fresh, hash) VALUES {columns}")
+        self.sql(
+            "UPDATE pricing_pack SET is_fresh = FALSE;"
+            f"INSERT INTO pricing_pack (id, date, is_fresh, hash) VALUES {columns}"
+        )
 
     def fresh(self) -> list[str]:
         """Which packs users are served from."""

@@ -57,6 +57,30 @@ STAGES = [
         "restore is where things are taken back; its own steps are not undone",
     ),
     (
+        "remediate.0",
+        {**SCALE, "undo": {"scale": SCALE["scale"]}},
+        "spec.remediate[0].undo",
+        "a remediation stays; what is to be taken back belongs into mitigate",
+    ),
+    (
+        "remediate.0",
+        {**POST, "http": {**POST["http"], "json": {"pod": "${incident.alerts[0].labels.pod}"}}},
+        "spec.remediate[0].http.json.pod",
+        "incident.alerts holds what anybody may have written; bring the value in by a typed parameter",
+    ),
+    (
+        "diagnose.0.outputs",
+        {"pod": "incident.alerts[0].labels.pod"},
+        "spec.diagnose[0].outputs.pod",
+        "incident.alerts holds what anybody may have written; bring the value in by a typed parameter",
+    ),
+    (
+        "remediate.0",
+        {**POST, "http": {**POST["http"], "json": {"at": "${string(now())}"}}},
+        "spec.remediate[0].http.json.at",
+        "changes by itself, so after a restart the act would be another one than was begun",
+    ),
+    (
         "remediate.0.protective",
         True,
         "spec.remediate[0].protective",

@@ -63,6 +63,8 @@ def _undo_problems(placed: PlacedStep) -> Iterator[Problem]:
         yield Problem(path, "the step only reads, so there is nothing to undo")
     elif placed.stage is Stage.RESTORE:
         yield Problem(path, "restore is where things are taken back; its own steps are not undone")
+    if placed.stage is Stage.REMEDIATE:
+        yield Problem(path, "a remediation stays; what is to be taken back belongs into mitigate")
 
 
 def protection_is_for_mitigations(draft: Draft) -> Iterator[Problem]:

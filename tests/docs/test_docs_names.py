@@ -1,0 +1,143 @@
+"""Every name in the documentation names something, and every name that a reader needs is in it."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from docs import pages
+from incident_operator.api import actions
+from incident_operator.api.runbook import ParameterType, Stage
+from incident_operator.core import effects, reasons
+from incident_operator.core.runbooks import compiler_references
+from incident_operator.engine.metrics import EngineMetrics
+from incident_operator.receiver.metrics import ReceiverMetrics
+from incident_operator.settings import PREFIX, Settings
+
+_PATH = re.compile(r"\b(?:docs|examples|hack|charts|crds|operator|tests)/[\w./-]*\w")
+_MODULE = re.compile(
+    r"(?:(?:core|engine|receiver|clients|actions|commands)/[\w/]+|handlers|inbox|app|cli|settings)\.(?:py|sql)"
+)
+_MAKE = re.compile(r"\bmake ([a-z.][\w./-]*)")
+_TARGET = re.compile(r"^([\w./-]+):", re.MULTILINE)
+_READ = re.compile(r'known(?:\.get\(|, )"([A-Z_]+)"')
+
+
+@pytest.mark.parametrize("page", pages.FILES, ids=pages.name)
+def test_a_link_leads_somewhere(page):
+    for link in pages.links(page):
+        if link.startswith("https://"):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), link
+        assert not anchor or anchor in pages.anchors(target), link
+
+
+@pytest.mark.parametrize("page", pages.FILES, ids=pages.name)
+def test_a_file_that_is_named_exists(page):
+    for path in {found for code in pages.code(page) for found in _PATH.findall(code)}:
+        assert (pages.ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("page", pages.FILES, ids=pages.name)
+def test_a_module_that_is_named_exists(page):
+    for path in {found for code in pages.code(page) for found in _MODULE.findall(code)}:
+        assert (pages.PACKAGE / path).exists() or any(pages.ROOT.rglob(f"hack/**/{path}")), path
+
+
+@pytest.mark.parametrize("page", pages.FILES, ids=pages.name)
+def test_a_make_target_that_is_named_exists(page):
+    targets = set(_TARGET.findall(pages.text("Makefile")))
+    for code in pages.code(page):
+        assert set(_MAKE.findall(code)) <= targets, code
+
+
+def test_every_make_target_that_help_lists_is_in_the_readme():
+    listed = set(re.findall(r"^([a-z-]+):.*## ", pages.text("Makefile"), re.MULTILINE))
+    named = {found for code in pages.code(pages.ROOT / "README.md") for found in _MAKE.findall(code)}
+    assert listed - named == set()
+
+
+def test_every_setting_is_in_the_table_with_its_default_and_nothing_else_is():
+    read = set(_READ.findall((pages.PACKAGE / "settings.py").read_text()))
+    rows = re.findall(rf"^\| `{PREFIX}([A-Z_]+)` \| `?([^|`]*)`? ", pages.text("docs/settings.md"), re.MULTILINE)
+    assert {name for name, _ in rows} == read
+    default = Settings()
+    for name, told in rows:
+        value = getattr(default, name.lower())
+        expected = {"NAMESPACES": "all", "INSTANCE": "host name"}.get(name, str(value or "none"))
+        assert told.strip() == (expected if value or name in {"NAMESPACES", "INSTANCE"} else "none"), name
+
+
+def leaves(values, path=""):
+    for key, value in values.items():
+        if isinstance(value, dict) and value and key not in {"resources", "podSecurityContext"}:
+            yield from leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}"
+
+
+def test_every_value_of_the_chart_is_in_settings_and_nothing_else_is():
+    values = set(leaves(yaml.safe_load(pages.text("charts/incident-operator/values.yaml"))))
+    table = pages.text("docs/settings.md")
+    environment = re.findall(rf"^\| `{PREFIX}\w+` \|[^|]*\| `([\w.]+)`", table, re.MULTILINE)
+    other = pages.section("docs/settings.md", "## Other values of the chart")
+    named = [
+        *environment,
+        *(name for row in re.findall(r"^\| (`.*?) \|", other, re.MULTILINE) for name in row.split(", ")),
+    ]
+    assert {name.strip("`") for name in named} == values
+
+
+def test_every_reason_is_explained_and_no_other():
+    known = {value for name, value in vars(reasons).items() if name.isupper()}
+    sections = pages.text("docs/troubleshooting.md").partition("## A Runbook or")[0]
+    assert sorted(pages.first_cells(sections)) == sorted(known)
+
+
+def test_every_metric_is_listed_and_no_other():
+    registry = CollectorRegistry()
+    EngineMetrics(registry)
+    ReceiverMetrics(registry)
+    served = {f"{each.name}_total" if each.type == "counter" else each.name for each in registry.collect()}
+    assert set(pages.first_cells(pages.section("docs/operating.md", "## Metrics"))) == served
+
+
+def test_every_action_is_listed_with_all_that_its_result_holds():
+    table = pages.section("docs/runbook.md", "## Actions")
+    rows = {row[0]: row[1] for row in re.findall(r"^\| `(\w+)` \|[^|]*\| ([^|]*) \|", table, re.MULTILINE)}
+    assert set(rows) == set(actions.ACTION_KEYS)
+    for action, fields in compiler_references._RESULT.items():
+        assert fields <= set(re.findall(r"`(\w+)`", rows[action])), action
+
+
+def test_every_stage_type_and_effect_is_listed():
+    reference = pages.text("docs/runbook.md")
+    assert pages.first_cells(pages.section("docs/runbook.md", "## Stages")) == list(Stage)
+    assert pages.first_cells(pages.section("docs/runbook.md", "## Parameters")) == list(ParameterType)
+    told = pages.first_cells(pages.section("docs/how-it-works.md", "## After a crash"))
+    assert set(told) == set(effects.Effect) - {effects.Effect.HUMAN}
+    assert all(effect in reference for effect in told)
+
+
+def test_the_page_of_all_fields_is_not_stale():
+    checked = subprocess.run(
+        [sys.executable, str(pages.DOCS / "generate.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize("page", [*pages.FILES, *sorted(pages.TUTORIAL.iterdir())], ids=pages.name)
+def test_a_line_is_no_longer_than_the_code_s(page: Path):
+    lines = [
+        line
+        for line in page.read_text().splitlines()
+        if not line.startswith("|") and "kubectl create role " not in line
+    ]
+    if page.name != "fields.md":
+        assert max(len(line) for line in lines) <= 150

@@ -1,0 +1,60 @@
+"""A second operator that has nothing to do: one Incident that waits for a person, in a namespace of its own."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from demonstration.cluster import Cluster
+
+from e2e.ground import authority, server
+from e2e.operator_process import environment_of, free_port, kubeconfig
+from e2e.witnesses import AuditLog, until
+
+NAMESPACE = "idle"
+
+
+class Idle:
+    """The operator, and what it writes after it has settled."""
+
+    def __init__(self, cluster: Cluster, token: str, folder: Path) -> None:
+        self._cluster = cluster
+        self._config = kubeconfig(folder / "kubeconfig", server(cluster), token, authority(cluster))
+        self._folder = folder
+
+    def start(self) -> None:
+        """Give it its Incident, wait until that waits for a person, and begin to listen."""
+        named = {"name": "waits", "namespace": NAMESPACE}
+        self._cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}])
+        incident = {"apiVersion": "incidents.dev/v1alpha1", "kind": "Incident", "metadata": named}
+        self._cluster.apply([{**incident, "spec": {"runbookRef": {"name": "none"}}}])
+        environment = environment_of(self._folder, NAMESPACE, free_port(), free_port())
+        words = [sys.executable, "-m", "incident_operator", "run", "--kubeconfig", str(self._config)]
+        with (self._folder / "operator.log").open("ab") as log:
+            self._process = subprocess.Popen(words, env=environment, stdout=log, stderr=log)
+        until(self._settled, 60, lambda: "the Incident in NeedsHuman")
+        time.sleep(1.0)  # the Event of that phase change
+        self._audit, self._began = AuditLog(self._cluster), time.monotonic()
+
+    def stop(self) -> None:
+        """End it, and remove its namespace."""
+        self._process.terminate()
+        self._process.wait(timeout=40)
+        self._cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+    def seconds(self) -> float:
+        """How long it has been idle."""
+        return time.monotonic() - self._began
+
+    def is_alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    def writes(self) -> list[dict[str, Any]]:
+        """What it changed while it was idle."""
+        return [entry for entry in self._audit.writes() if entry.get("objectRef", {}).get("namespace") == NAMESPACE]
+
+    def _settled(self) -> bool | None:
+        found = self._cluster.get("incident", "waits", "-n", NAMESPACE) or {}
+        return True if found.get("status", {}).get("phase") == "NeedsHuman" else None
