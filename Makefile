@@ -23,6 +23,9 @@ $(UV):
 	@$(UV) sync --quiet --locked --python $(PYTHON)
 	@touch $@
 
+.PHONY: setup
+setup: .venv/.synced ## Set up .venv with everything that the other targets need
+
 .PHONY: demo
 demo: .venv/.synced ## See the main job on a real cluster: alert to resolved Incident (KEEP=1 leaves it running)
 	@$(BIN)/python hack/demo $(if $(KEEP),--keep)
@@ -40,12 +43,15 @@ lint: .venv/.synced ## Check style, types, layers and generated files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@MYPYPATH=hack/cluster $(BIN)/mypy -p devcluster
+	@MYPYPATH=hack/demo $(BIN)/mypy -p demonstration
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m incident_operator.crdgen --check
 
 .PHONY: generate
-generate: .venv/.synced ## Write crds/ and the chart's copies from the models and policies
+generate: .venv/.synced ## Write crds/, the chart's copies and docs/fields.md from the models and policies
 	@$(BIN)/python -m incident_operator.crdgen
+	@$(BIN)/python docs/generate.py
 
 .PHONY: format
 format: .venv/.synced ## Format the code

@@ -53,8 +53,6 @@ def _may_hold_labels(reference: expr_references.Reference) -> bool:
 
 def _changes_by_itself(program: Program) -> bool:
     listed = list(expr_references.tokens(program.source))
-    calls_now = any(
-        token.text == "now" and following.text == "(" for token, following in itertools.pairwise(listed)
-    )
+    calls_now = any(token.text == "now" and following.text == "(" for token, following in itertools.pairwise(listed))
     asks = any(ref.root == "incident" and ref.path[:1] == ("resolved",) for ref in program.references)
     return calls_now or asks
