@@ -4,6 +4,10 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+import structlog
+
+_log = structlog.get_logger()
+
 
 class Background:
     """Holds tasks until they are done."""
@@ -12,10 +16,10 @@ class Background:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Start work that handles its own errors."""
+        """Start work; an error that it does not handle itself is logged."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
 
     async def drain(self, seconds: float = 2.0) -> None:
         """Wait for what is under way, in bounded time; what is left then is dropped."""
@@ -24,3 +28,9 @@ class Background:
         _, late = await asyncio.wait(self._tasks, timeout=seconds)
         for task in late:
             task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("Work in the background failed", exc_info=error)

@@ -7,6 +7,8 @@ from datetime import datetime
 
 from incident_operator.engine.keys import Key
 
+_SLACK = 64
+"""Moments no longer wanted that the heap may hold beyond twice the wanted ones before it is cleared of them."""
 _LONGEST_SLEEP = 60.0
 """Seconds, so that a clock that jumps cannot put everything to sleep."""
 
@@ -32,7 +34,14 @@ class Deadlines:
             return
         self._at[key] = at
         heapq.heappush(self._heap, (at, key))
+        self._drop_unwanted()
         self._changed.set()
+
+    def bring_forward(self, key: Key, at: datetime) -> None:
+        """Wake the key at that moment, unless an earlier one was told before."""
+        known = self._at.get(key)
+        if known is None or at < known:
+            self.set(key, at)
 
     async def run(self) -> None:
         """Wake keys as their moments come, until cancelled."""
@@ -44,6 +53,11 @@ class Deadlines:
                     await self._changed.wait()
             except TimeoutError:
                 continue
+
+    def _drop_unwanted(self) -> None:
+        if len(self._heap) > 2 * len(self._at) + _SLACK:
+            self._heap = [(at, key) for key, at in self._at.items()]
+            heapq.heapify(self._heap)
 
     def _wake_due(self) -> None:
         now = self.ticked_at = self._clock()

@@ -34,13 +34,14 @@ class Driver:
         self._failures: dict[Key, int] = {}
 
     def add(self, key: Key, severity: str = "") -> None:
-        """Have a key visited as soon as a worker is free; P0 before P1 and so on."""
-        self._ranks[key] = _RANKS.get(severity, len(_RANKS))
+        """Have a key visited as soon as a worker is free; P0 before P1 and so on, as last told."""
+        if severity:
+            self._ranks[key] = _RANKS.get(severity, len(_RANKS))
         self._wake(key)
 
     def add_later(self, key: Key, seconds: float) -> None:
         """Have a key visited after a pause, unless something wakes it earlier."""
-        self._deadlines.set(key, self._clock() + timedelta(seconds=seconds))
+        self._deadlines.bring_forward(key, self._clock() + timedelta(seconds=seconds))
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a key that is gone."""
@@ -72,8 +73,15 @@ class Driver:
         self._pool.add(key, self._ranks.get(key, len(_RANKS)))
 
     async def _work(self, key: Key) -> None:
+        # it is looked at now; a moment that is told from here on was told by something that this visit may not see
+        self._deadlines.set(key, None)
         try:
             again = await self._visit(key)
+        except asyncio.CancelledError:
+            if _ends():
+                raise
+            _log.exception(f"{self._what} visit was cancelled from within", namespace=key.namespace, name=key.name)
+            self._back_off(key)
         except kube.ApiError as error:
             _log.warning(f"{self._what} visit failed", namespace=key.namespace, name=key.name, error=str(error))
             self._back_off(key)
@@ -82,9 +90,16 @@ class Driver:
             self._back_off(key)
         else:
             self._failures.pop(key, None)
-            self._deadlines.set(key, again)
+            if again is not None:
+                self._deadlines.bring_forward(key, again)
 
     def _back_off(self, key: Key) -> None:
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         self.add_later(key, min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(failures, 10)))
+
+
+def _ends() -> bool:
+    """Tell whether this worker itself was told to end; else a library's own cancellation leaked out of a visit."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

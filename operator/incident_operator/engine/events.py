@@ -11,6 +11,7 @@ from incident_operator.core.outcomes import Json
 
 _WARNING = frozenset({Phase.NEEDS_HUMAN, Phase.FAILED})
 _NOTE_LIMIT = 1024
+"""Bytes, not characters: the apiserver refuses a longer note."""
 _log = structlog.get_logger()
 
 
@@ -42,6 +43,10 @@ def _event(incident: Incident, instance: str, now: datetime) -> Json:
         "action": "PhaseChange",
         "reason": status.phase.value,
         "type": "Warning" if status.phase in _WARNING else "Normal",
-        "note": status.message[:_NOTE_LIMIT] or status.phase.value,
+        "note": _cut(status.message) or status.phase.value,
         "regarding": regarding,
     }
+
+
+def _cut(message: str) -> str:
+    return message.encode()[:_NOTE_LIMIT].decode(errors="ignore")

@@ -27,7 +27,10 @@ class Policies:
         Raises `kube.Unavailable` where the apiserver does not answer.
         """
         for guard in policies.guards(self.operator):
-            found = policy_in_place.weakened(await self._get(guard.path), guard.manifest)
+            try:
+                found = policy_in_place.weakened(await self._get(guard.path), guard.manifest)
+            except kube.Forbidden as error:
+                found = f"the admission policies cannot be read ({error})"
             if found:
                 return f"{found}: {_HOW_TO_MEND}"
         if incident is not None and not await self._refuses_forgery(incident, plan_hash):

@@ -38,7 +38,8 @@ class Recorder:
             return progress
         await evidence.store(self.client, view.incident, "evidence", progress.unstored.texts)
         stored = await self.state.store(progress.stored, shown)
-        self.echoes.expect(Key(stored.metadata.namespace, stored.metadata.name), stored.metadata.resource_version)
+        if _only_status_differs(progress.stored, stored):
+            self.echoes.expect(Key(stored.metadata.namespace, stored.metadata.name), stored.metadata.resource_version)
         if stored.status.phase is not progress.stored.status.phase:
             self._tell(stored, view)
         return Progress(stored, stored)
@@ -70,3 +71,12 @@ class Recorder:
         )
         self.metrics.phases.labels(phase).inc()
         self.background.start(events.phase_changed(self.client, stored, self.instance, view.now))
+
+
+def _only_status_differs(before: Incident, after: Incident) -> bool:
+    """Tell whether a version shows our write alone; one found after a lost reply may show somebody else's too."""
+    return (
+        before.spec == after.spec
+        and before.metadata.annotations == after.metadata.annotations
+        and before.metadata.deletion_timestamp == after.metadata.deletion_timestamp
+    )

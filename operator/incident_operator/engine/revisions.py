@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 from collections import OrderedDict
+from typing import Any
 
 import structlog
 
@@ -56,7 +57,7 @@ class Revisions:
             found = await self._kube.get(paths.controllerrevisions(namespace, revision))
         except kube.NotFound:
             return None
-        if name(found["data"]) != revision:
+        if not _is_genuine(found.get("data"), revision):
             _log.error(
                 "A ControllerRevision is not what its name says; it is not used", namespace=namespace, name=revision
             )
@@ -69,6 +70,13 @@ class Revisions:
         self._known[namespace, revision] = runbook
         if len(self._known) > _KEPT:
             self._known.popitem(last=False)
+
+
+def _is_genuine(data: Any, revision: str) -> bool:
+    try:
+        return name(data) == revision
+    except (KeyError, TypeError):
+        return False
 
 
 def _data(runbook: Runbook) -> Json:

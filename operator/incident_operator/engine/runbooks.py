@@ -76,7 +76,7 @@ class Runbooks:
         runbook = await self._revisions.read(namespace, revision)
         if runbook is None:
             return Blocked(
-                reasons.RUNBOOK_NOT_FOUND, f"The Runbook was deleted while this Incident followed it ({revision})."
+                reasons.RUNBOOK_NOT_FOUND, f"ControllerRevision {revision}, the Runbook that this Incident follows, was deleted or altered."
             )
         compiled = compiler.compile_runbook(runbook, None)
         if not isinstance(compiled, Compiled):

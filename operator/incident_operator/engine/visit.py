@@ -94,4 +94,6 @@ class Visits:
 
 def _next_look(stored: Incident, until: datetime | None, now: datetime) -> datetime:
     promised = objectives.next_deadline(stored.status.objectives)
+    if promised is not None and promised <= now:
+        promised = None  # nobody judges it while no Runbook is in force: to wait for it would never end
     return min(filter(None, (until, promised, now + LOOK_AGAIN)))

@@ -1,0 +1,268 @@
+"""Whatever can come between an alert and its end, on a real cluster: people, time, edits, failures, hostile labels."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from demonstration import cluster as clusters
+from demonstration import people
+
+from e2e import detours
+from e2e.detours import SCALED, Scene, approve_with, job, plan_hash, retry_with, scale, states
+from e2e.operator_process import alert
+
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
+GREETING = "print('hello')"
+WHOAMI = "$(kubectl auth whoami -o jsonpath='{.status.userInfo.username}')"
+
+
+@pytest.fixture(scope="module")
+def namespace(cluster: clusters.Cluster, installed: str) -> Iterator[str]:
+    with detours.namespace(cluster, "detours") as name:
+        yield name
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def scene(
+    cluster: clusters.Cluster, installed: str, namespace: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Scene]:
+    folder = tmp_path_factory.mktemp("detours")
+    async with detours.operated(cluster, installed, folder, namespace) as running:
+        yield running
+
+
+@pytest.fixture
+def idle(scene: Scene) -> Scene:
+    """Nothing is scaled up yet."""
+    scene.set_replicas(0)
+    return scene
+
+
+async def test_a_question_that_nobody_answers_is_asked_afresh_and_after_three_times_needs_a_human(
+    scene: Scene, cast: people.Cast
+) -> None:
+    await scene.has_runbook("expiring", remediate=[job(GREETING, approval={"expiresAfter": "3s"})])
+    await scene.fires("expiring")
+    first = await scene.waits_in("AwaitingApproval", "expiring")
+    scene.change_template("changed-while-it-was-asked")
+    stopped = await scene.waits_in("NeedsHuman", "expiring")
+    asked = stopped["status"]["approvals"]
+    assert [record["state"] for record in asked] == ["Expired"] * 3
+    assert len({record["planHash"] for record in asked}) == 3
+    assert asked[0]["plan"] == first["status"]["pendingApproval"]["plan"] != asked[2]["plan"], "facts are read again"
+    assert stopped["status"]["reason"] == "ApprovalExpired"
+    await scene.answers(cast.alice, retry_with(stopped))
+    again = await scene.waits_in("AwaitingApproval", "expiring")
+    assert plan_hash(again) not in {record["planHash"] for record in asked}
+    assert scene.jobs(again) == []
+
+
+async def test_a_rejected_plan_stops_and_a_retry_asks_again_and_completes(scene: Scene, cast: people.Cast) -> None:
+    await scene.has_runbook("rejected", remediate=[job(GREETING)])
+    fired = await scene.fires("rejected")
+    asked = await scene.waits_in("AwaitingApproval", "rejected")
+    await scene.answers(cast.alice, asked["status"]["pendingApproval"]["rejectWith"])
+    stopped = await scene.waits_in("NeedsHuman", "rejected")
+    assert (stopped["status"]["reason"], states(stopped)["run"]) == ("Rejected", "Rejected")
+    assert "alice@dawsos.com" in stopped["status"]["message"]
+    assert scene.jobs(stopped) == []
+    await scene.answers(cast.alice, retry_with(stopped))
+    await scene.answers(cast.alice, approve_with(await scene.waits_in("AwaitingApproval", "rejected")))
+    await scene.resolves(fired)
+    ended = await scene.waits_in("Resolved", "rejected")
+    assert [record["state"] for record in ended["status"]["approvals"]] == ["Rejected", "Consumed"]
+    assert len(scene.jobs(ended)) == 1
+
+
+async def test_a_rejected_step_that_may_be_skipped_lets_the_rest_go_on(idle: Scene, cast: people.Cast) -> None:
+    optional = {"alone": True, "onReject": "skip"}
+    await idle.has_runbook("skipped", remediate=[job(GREETING, approval=optional), scale()])
+    await idle.fires("skipped")
+    asked = await idle.waits_in("AwaitingApproval", "skipped")
+    await idle.answers(cast.alice, asked["status"]["pendingApproval"]["rejectWith"])
+    other = await idle.waits_in("AwaitingApproval", "skipped", asked=plan_hash(asked))
+    assert other["status"]["pendingApproval"]["steps"] == ["scale-up"]
+    await idle.answers(cast.alice, approve_with(other))
+    ended = await idle.waits_in("Verifying", "skipped")
+    assert states(ended) == {"run": "Skipped", "scale-up": "Succeeded"}
+    assert (idle.jobs(ended), idle.deployment(SCALED)["replicas"]) == ([], 1)
+
+
+async def test_a_plan_that_drifts_after_the_question_is_not_carried_out_but_asked_again_with_the_difference(
+    scene: Scene, cast: people.Cast
+) -> None:
+    scene.change_template("as-asked")
+    await scene.has_runbook("drifting", remediate=[job(GREETING)])
+    fired = await scene.fires("drifting")
+    asked = await scene.waits_in("AwaitingApproval", "drifting")
+    scene.change_template("as-never-approved")
+    await scene.answers(cast.alice, approve_with(asked))
+    again = await scene.waits_in("AwaitingApproval", "drifting", asked=plan_hash(asked))
+    assert scene.jobs(again) == []
+    (voided,) = again["status"]["approvals"]
+    assert (voided["state"], voided["by"]) == ("Voided", "alice@dawsos.com")
+    before, after = (each["plan"][0]["details"]["podSpec"] for each in (voided, again["status"]["pendingApproval"]))
+    told = again["status"]["pendingApproval"]["changed"]
+    assert before in told, told
+    assert after in told, told
+    await scene.answers(cast.alice, approve_with(again))
+    await scene.resolves(fired)
+    ended = await scene.waits_in("Resolved", "drifting")
+    (made,) = scene.jobs(ended)
+    assert {"name": "COLOUR", "value": "as-never-approved"} in _container(made)["env"]
+
+
+async def test_a_job_that_fails_tells_its_exit_code_and_last_line_and_is_not_repeated(
+    scene: Scene, cast: people.Cast
+) -> None:
+    program = "print('started'); print('polygon does not answer'); raise SystemExit(3)"
+    await scene.has_runbook("failing", remediate=[job(program, retry={"attempts": 3, "backoff": "1s"}), scale()])
+    fired = await scene.fires("failing")
+    await scene.answers(cast.alice, approve_with(await scene.waits_in("AwaitingApproval", "failing")))
+    stopped = await scene.waits_in("NeedsHuman", "failing")
+    step = stopped["status"]["steps"][0]
+    for text in (stopped["status"]["message"], step["summary"]):
+        assert "exit code 3" in text
+        assert "polygon does not answer" in text
+    assert (step["state"], step["reason"], step["attempt"]) == ("Failed", "JobFailed", 1)
+    await scene.fire(fired)
+    await asyncio.sleep(2)  # longer than the backoff of a retry that must not come
+    assert scene.newest("failing")["status"] == stopped["status"]
+    assert len(scene.jobs(stopped)) == 1
+
+
+async def test_an_abort_stops_everything_and_names_what_is_still_in_place(idle: Scene, cast: people.Cast) -> None:
+    await idle.has_runbook("aborted", mitigate=[scale()], remediate=[job(GREETING)])
+    fired = await idle.fires("aborted")
+    asked = await idle.waits_in("AwaitingApproval", "aborted")
+    line = f'kubectl annotate -n {idle.namespace} incident {asked["metadata"]["name"]} incidents.dev/abort="now {WHOAMI}"'
+    await idle.answers(cast.alice, line)
+    ended = await idle.waits_in("Failed", "aborted")
+    assert ended["status"]["reason"] == "Aborted"
+    assert "alice@dawsos.com" in ended["status"]["message"]
+    assert "not undone: scale-up" in ended["status"]["message"]
+    assert states(ended) == {"scale-up": "Succeeded", "run": "Skipped"}
+    await asyncio.to_thread(cast.alice.is_refused, approve_with(asked))
+    await idle.resolves(fired)
+    assert idle.newest("aborted")["status"] == ended["status"]
+    assert (idle.jobs(ended), idle.deployment(SCALED)["replicas"]) == ([], 1)
+
+
+async def test_an_edited_runbook_changes_the_next_incident_but_not_the_one_under_way(
+    scene: Scene, cast: people.Cast
+) -> None:
+    await scene.has_runbook("edited", remediate=[job("print('as it was')")])
+    fired = await scene.fires("edited")
+    asked = await scene.waits_in("AwaitingApproval", "edited")
+    await scene.has_runbook("edited", remediate=[job("print('as it is now')")])
+    await scene.answers(cast.alice, approve_with(asked))
+    await scene.resolves(fired)
+    ended = await scene.waits_in("Resolved", "edited")
+    assert [_container(each)["command"][-1] for each in scene.jobs(ended)] == ["print('as it was')"]
+    await scene.fires("edited")
+    following = await scene.waits_in("AwaitingApproval", "edited")
+    assert following["status"]["pendingApproval"]["plan"][0]["details"]["command"][-1] == "print('as it is now')"
+    assert following["status"]["runbookRevision"] != ended["status"]["runbookRevision"]
+
+
+async def test_a_runbook_that_is_not_ready_calls_a_human_and_mending_it_lets_the_incident_go_on(idle: Scene) -> None:
+    await idle.has_runbook("broken", ready=False, mitigate=[scale(when="params.nosuch == 'x'")])
+    fired = await idle.fires("broken")
+    stopped = await idle.waits_in("NeedsHuman", "broken")
+    assert stopped["status"]["reason"] == "RunbookNotReady"
+    assert "nosuch" in stopped["status"]["message"]
+    assert idle.deployment(SCALED)["replicas"] == 0
+    await idle.has_runbook("broken", mitigate=[scale()])
+    await idle.waits_in("Verifying", "broken")
+    assert idle.deployment(SCALED)["replicas"] == 1
+    await idle.resolves(fired)
+    await idle.waits_in("Resolved", "broken")
+    assert idle.deployment(SCALED)["replicas"] == 0
+
+
+async def test_an_incident_opened_by_hand_runs_its_runbook_and_its_opener_may_not_approve(
+    scene: Scene, cast: people.Cast
+) -> None:
+    colour = {"name": "colour", "type": "string", "from": "alert.labels.colour", "default": "blue"}
+    await scene.has_runbook("by-hand", parameters=[colour], remediate=[job(GREETING, "${params.colour}")])
+    opened = {"apiVersion": "incidents.dev/v1alpha1", "kind": "Incident", "metadata": {"name": "by-hand-1"}}
+    spec = json.dumps({**opened, "spec": {"runbookRef": {"name": "by-hand"}}})
+    cast.bob.cluster.kubectl("create", "-n", scene.namespace, "-f", "-", stdin=spec)
+
+    def phase(wanted: str) -> dict[str, Any] | None:
+        found = scene.cluster.get("incident", "by-hand-1", "-n", scene.namespace) or {}
+        return found if found.get("status", {}).get("phase") == wanted else None
+
+    asked = await scene.until(lambda: phase("AwaitingApproval"), "a question")
+    assert asked["status"]["pendingApproval"]["excluded"].count("bob@dawsos.com") == 1
+    refusal = await asyncio.to_thread(cast.bob.is_refused, approve_with(asked))
+    assert "bob@dawsos.com" in refusal
+    await scene.answers(cast.alice, approve_with(asked))
+    ended = await scene.until(lambda: phase("Resolved"), "an end")
+    (made,) = scene.jobs(ended)
+    assert _container(made)["command"][-1] == "blue"
+
+
+HOSTILE = {
+    "command": "$(touch /tmp/owned)",
+    "variable": "$(CANARY)",
+    "expression": "${params.other}",
+    "quotes": "'\"`\\",
+    "sql": "'; DROP TABLE pricing_pack; --",
+    "flag": "--force",
+    "accents": "naïve Ω 漢字 🙂",
+}
+UNSEEN = {"newline": "a\nb", "right-to-left": "a\u202eb", "long": "x" * 10_000}
+TYPES = ("int", "date", "k8sName", "duration")
+
+
+async def test_hostile_text_is_refused_by_every_type_that_it_does_not_fit_and_nothing_is_done(idle: Scene) -> None:
+    refused = [(kind, case) for kind in TYPES for case in {**HOSTILE, **UNSEEN}] + [("string", case) for case in UNSEEN]
+    names = {kind: f"hostile-{kind.lower()}" for kind in (*TYPES, "string")}
+    for kind, name in names.items():
+        parameter = {"name": "value", "type": kind, "from": "alert.labels.value"}
+        await idle.has_runbook(name, groupBy=["case"], parameters=[parameter], mitigate=[scale()])
+    texts, began, generation = {**HOSTILE, **UNSEEN}, datetime.now(UTC), _generation(idle)
+    posted = [alert(began, alertname=names[kind], case=case, value=texts[case]) for kind, case in refused]
+    await idle.fire(*posted)
+
+    def all_stopped() -> list[dict[str, Any]] | None:
+        found = [each for name in names.values() for each in idle.incidents(name)]
+        stopped = [each for each in found if each.get("status", {}).get("reason") == "ParameterInvalid"]
+        return stopped if len(stopped) == len(refused) else None
+
+    for incident in await idle.until(all_stopped, f"{len(refused)} refusals"):
+        assert incident["status"]["phase"] == "NeedsHuman"
+        assert "label value=" in incident["status"]["message"]
+        assert "nothing was done" in incident["status"]["message"]
+        assert len(incident["status"]["message"]) < 512
+        assert incident["status"].get("steps", []) == []
+    assert (idle.deployment(SCALED)["replicas"], _generation(idle)) == (0, generation)
+
+
+async def test_hostile_text_that_a_string_allows_reaches_a_program_unchanged(scene: Scene, cast: people.Cast) -> None:
+    scene.cluster.kubectl("set", "env", f"deployment/{detours.TEMPLATE}", "CANARY=leaked", "-n", scene.namespace)
+    parameters = [{"name": case, "type": "string", "from": f"alert.labels.{case}"} for case in HOSTILE]
+    step = job("import json, sys; print(json.dumps(sys.argv[1:]))", *(f"${{params.{case}}}" for case in HOSTILE))
+    await scene.has_runbook("hostile-argv", parameters=parameters, remediate=[step])
+    fired = await scene.fires("hostile-argv", **HOSTILE)
+    await scene.answers(cast.alice, approve_with(await scene.waits_in("AwaitingApproval", "hostile-argv")))
+    await scene.resolves(fired)
+    ended = await scene.waits_in("Resolved", "hostile-argv")
+    (made,) = scene.jobs(ended)
+    said = scene.cluster.kubectl("logs", f"job/{made['metadata']['name']}", "-n", scene.namespace)
+    assert json.loads(said) == list(HOSTILE.values())
+
+
+def _container(made: dict[str, Any]) -> dict[str, Any]:
+    return dict(made["spec"]["template"]["spec"]["containers"][0])
+
+
+def _generation(scene: Scene) -> int:
+    found = scene.cluster.get("deployment", SCALED, "-n", scene.namespace) or {}
+    return int(found["metadata"]["generation"])
+
