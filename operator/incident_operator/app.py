@@ -2,10 +2,12 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import kopf
 import structlog
@@ -83,24 +85,19 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         client = await stack.enter_async_context(kube.Kube(access))
         identity = await _whoami(client)
         tools = await stack.enter_async_context(action_registry.tools(access, client, redactor, clock))
-        revisions, echoes, tally = Revisions(client), Echoes(), Tally()
-        runbooks = Runbooks(client, revisions)
+        registry, background, ending = CollectorRegistry(), Background(), asyncio.Event()
+        stack.push_async_callback(background.drain)
+        metrics, echoes, revisions, tally = EngineMetrics(registry), Echoes(), Revisions(client), Tally()
+        runbooks, policies = Runbooks(client, revisions), Policies(client, identity)
         acts = Acts(tools.actions, redactor, clock)
-        policies = Policies(client, identity)
         question = Question(acts, policies, lambda: secrets.token_hex(16))
         state = State(client, f"{settings.instance[:40]}-{secrets.token_hex(4)}")
-        registry = CollectorRegistry()
-        metrics, background = EngineMetrics(registry), Background()
-        stack.push_async_callback(background.drain)
         recorder = Recorder(state, client, echoes, metrics, background, settings.instance)
         carrier = Carrier(acts, question, recorder, metrics)
-        ending = asyncio.Event()
         visits = Visits(state, runbooks, question, carrier, recorder, clock, settings.unasked, ending.is_set)
         readiness = Readiness(client, runbooks, revisions, tools.connections, tools.probes, tally, clock)
-        incidents = Driver(visits.visit, clock)
-        checks = Driver(_checking(readiness), clock, workers=2, what="Runbook")
-        metrics.watch_depth(lambda: incidents.depth)
-        inbox = Inbox(incidents, checks, IncidentIndex(), RunbookIndex(), tally, echoes)
+        inbox = _inbox(visits, readiness, tally, echoes)
+        metrics.watch_depth(lambda: inbox.incidents.depth)
         await stack.enter_async_context(_receiver(settings, client, inbox, registry))
         await stack.enter_async_context(_health(settings, inbox, registry))
         if missing := await policies.problem():
@@ -109,10 +106,19 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         yield Parts(inbox, access, client, ending)
 
 
-def _checking(readiness: Readiness) -> Callable[[Key], Awaitable[datetime]]:
-    async def check(key: Key) -> datetime:
-        await readiness.check(key)
-        return clock() + _RECHECK_EVERY
+def _inbox(visits: Visits, readiness: Readiness, tally: Tally, echoes: Echoes) -> Inbox:
+    index = RunbookIndex()
+    checks = Driver(_checking(readiness, index), clock, workers=2, what="Runbook")
+    return Inbox(Driver(visits.visit, clock), checks, IncidentIndex(), index, tally, echoes)
+
+
+def _checking(readiness: Readiness, index: RunbookIndex) -> Callable[[Key], Awaitable[datetime | None]]:
+    async def check(key: Key) -> datetime | None:
+        if await readiness.check(key):
+            return clock() + _RECHECK_EVERY
+        # its deletion may have happened while nobody watched
+        index.forget({"metadata": {"namespace": key.namespace, "name": key.name}})
+        return None
 
     return check
 
@@ -158,13 +164,27 @@ async def _health(settings: Settings, inbox: Inbox, registry: CollectorRegistry)
 
 async def _list_all(parts: Parts, namespaces: tuple[str, ...]) -> None:
     """Read everything once before alerts are judged; later changes come as events."""
-    for namespace in namespaces or (None,):
-        async for runbook in parts.client.list(paths.runbooks(namespace)):
-            parts.inbox.runbook(runbook)
-        async for incident in parts.client.list(paths.incidents(namespace)):
-            parts.inbox.incident(incident)
+    try:
+        for namespace in namespaces or (None,):
+            async for runbook in parts.client.list(paths.runbooks(namespace)):
+                _take(parts.inbox.runbook, runbook)
+            async for incident in parts.client.list(paths.incidents(namespace)):
+                _take(parts.inbox.incident, incident)
+    except kube.NotFound as error:
+        told = "the cluster does not serve Incidents and Runbooks; install their definitions: kubectl apply -f crds/"
+        raise kube.NotFound(error.status, error.reason, told) from error
     parts.inbox.runbook_index.mark_ready()
     parts.inbox.incident_index.mark_ready()
+
+
+def _take(note: Callable[[Mapping[str, Any]], None], body: Mapping[str, Any]) -> None:
+    """Note an object; one that cannot be read must not keep the operator from serving the others."""
+    try:
+        note(body)
+    except (ValueError, KeyError, TypeError) as error:
+        meta = body["metadata"]
+        told = " ".join(str(error).split())[:500]
+        _log.error("Cannot be read, and is left alone", namespace=meta["namespace"], name=meta["name"], error=told)
 
 
 async def _until_told(parts: Parts, settings: Settings) -> None:
@@ -200,12 +220,16 @@ async def _watch(parts: Parts, settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def _finish_acts(parts: Parts) -> None:
-    """Let acts under way end and be recorded; what takes longer is taken up by the next process."""
+    """Let acts under way end and be recorded; what takes longer, or a second signal, leaves them to the next process."""
     parts.ending.set()
     _log.info("Stopping: what is under way is finished first", seconds=_FINISH_SECONDS)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_FINISH_SECONDS):
-            await parts.inbox.incidents.idle()
+    hurried = asyncio.Event()
+    for told in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(told, hurried.set)
+    waiting = [asyncio.create_task(parts.inbox.incidents.idle()), asyncio.create_task(hurried.wait())]
+    await asyncio.wait(waiting, timeout=_FINISH_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
 
 
 def _raise_failure(results: list[BaseException | None]) -> None:

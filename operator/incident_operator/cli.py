@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import click
 
+from incident_operator import logs
 from incident_operator import settings as settings_module
 from incident_operator.clients import access as accesses
 from incident_operator.clients import kube
@@ -53,23 +54,26 @@ def check(files: tuple[Path, ...]) -> None:
         click.echo(problem, err=True)
     if problems:
         sys.exit(1)
+    if not any(checking.holds_runbook(file) for file in files):
+        _fail("no Runbook in what was given: looked for documents of kind Runbook")
     click.echo(f"{len(files)} file{'s' if len(files) > 1 else ''} checked: no problem found")
 
 
 @main.command()
-@click.argument("name")
+@click.argument("name", callback=lambda _context, _parameter, given: given.removeprefix("incident/"))
 @click.option("-n", "--namespace", help="Namespace of the Incident; the context's own unless given.")
 @click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False))
 @click.option("--context")
 def report(name: str, namespace: str | None, kubeconfig: str | None, context: str | None) -> None:
     """Print the report of Incident NAME as Markdown: the stored one, or where it stands now."""
+    logs.configure("auto", str)
     try:
         chosen = kubeconfig or settings_module.from_environment().kubeconfig
         click.echo(asyncio.run(reporting.report(name, namespace, chosen, context)))
-    except _EXPECTED as error:
+    except (*_EXPECTED, ValueError) as error:
         _fail(error)
 
 
-def _fail(error: Exception) -> NoReturn:
+def _fail(error: Exception | str) -> NoReturn:
     click.echo(f"Error: {error}", err=True)
     sys.exit(1)

@@ -30,7 +30,7 @@ def register(registry: kopf.OperatorRegistry, inbox: Inbox, access: Access) -> N
 
     @kopf.on.event(GROUP, VERSION, "connections", registry=registry)
     async def connection(event: kopf.RawEvent, **_: Any) -> None:
-        inbox.connection(event["object"])
+        (inbox.connection_gone if event["type"] == _DELETED else inbox.connection)(event["object"])
 
 
 def settings() -> kopf.OperatorSettings:
@@ -50,9 +50,13 @@ def _session(access: Access) -> kopf.AiohttpSession:
     async def authorize(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         if (token := await access.token()) is not None:
             request.headers["Authorization"] = token
+        request.server_hostname = access.server_name
         return await handler(request)
 
     session = aiohttp.ClientSession(
-        connector=kube.connector(access), middlewares=(authorize,), cookie_jar=aiohttp.DummyCookieJar()
+        connector=kube.connector(access),
+        middlewares=(authorize,),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        proxy=access.proxy,
     )
     return kopf.AiohttpSession(server=access.server, aiohttp_session=session, default_namespace=access.namespace)

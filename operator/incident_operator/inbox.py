@@ -1,7 +1,7 @@
 """Where watch events arrive: notes what changed in the indexes, and wakes what has to look."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from incident_operator.api.incident import CLOSED_PHASES, Incident
@@ -27,6 +27,10 @@ class Inbox:
     runbook_index: RunbookIndex
     tally: Tally
     echoes: Echoes
+    _checked: set[Key] = field(default_factory=set)
+    """Runbooks that this process has had checked."""
+    _connections: dict[Key, int] = field(default_factory=dict)
+    """The generation of each Connection as last seen."""
 
     def incident(self, body: Json) -> None:
         """Note an Incident, and have it visited unless the event only shows our own write."""
@@ -48,22 +52,41 @@ class Inbox:
         self.echoes.forget(_key(body))
 
     def runbook(self, body: Json) -> None:
-        """Note a Runbook, have it checked, and look again at Incidents that may have waited for it."""
+        """Note a Runbook; one that is new, here or there, is checked, and Incidents that may have waited look again."""
         self.runbook_index.note(body)
-        if body.get("status", {}).get("observedGeneration") != body["metadata"]["generation"]:
-            self.runbooks.add(_key(body))
-            self._wake_users(_key(body))
+        key = _key(body)
+        current = body.get("status", {}).get("observedGeneration") == body["metadata"]["generation"]
+        if current and key in self._checked:
+            return
+        self._checked.add(key)
+        self.runbooks.add(key)
+        if not current:
+            self._wake_users(key)
 
     def runbook_gone(self, body: Json) -> None:
         """Forget a deleted Runbook."""
         self.runbook_index.forget(body)
+        self._checked.discard(_key(body))
         self.runbooks.forget(_key(body))
 
     def connection(self, body: Json) -> None:
-        """Have the Runbooks of the Connection's namespace checked again."""
-        for key in self.runbook_index.names():
-            if key[0] == body["metadata"]["namespace"]:
-                self.runbooks.add_later(Key(*key), 1.0)
+        """Look again at what may use a Connection; its status is our own writing and changes nothing."""
+        key, generation = _key(body), body["metadata"]["generation"]
+        if self._connections.get(key) == generation:
+            return
+        self._connections[key] = generation
+        self._look_again(key.namespace)
+
+    def connection_gone(self, body: Json) -> None:
+        """Look again at what may have used a deleted Connection."""
+        self._connections.pop(_key(body), None)
+        self._look_again(_key(body).namespace)
+
+    def _look_again(self, namespace: str) -> None:
+        for key in self._checked:
+            if key.namespace == namespace:
+                self.runbooks.add_later(key, 1.0)
+                self._wake_users(key)
 
     def _recount(self, runbook: Key | None) -> None:
         if runbook is not None:

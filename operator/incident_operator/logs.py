@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -42,6 +42,18 @@ def configure(log_format: str, clean: Clean) -> None:
 
 def _masking(clean: Clean) -> Callable[[Any, str, Any], Any]:
     def mask(_logger: Any, _method: str, entry: dict[str, Any]) -> dict[str, Any]:
-        return {key: clean(value) if isinstance(value, str) else value for key, value in entry.items()}
+        return {key: value if key.startswith("_") else _masked(value, clean) for key, value in entry.items()}
 
     return mask
+
+
+def _masked(value: Any, clean: Clean) -> Any:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case Mapping():
+            return {clean(str(key)): _masked(item, clean) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_masked(item, clean) for item in value]
+        case _:
+            return clean(str(value))

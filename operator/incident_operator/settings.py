@@ -1,12 +1,14 @@
 """What the operator may be told; the only reader of the environment."""
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 PREFIX = "INCIDENT_OPERATOR_"
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class SettingError(Exception):
@@ -44,6 +46,14 @@ _DEFAULT = Settings()
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings. Raises `SettingError`."""
+    chosen = _read(environment)
+    _check_namespaces(chosen)
+    if (chosen.tls_cert is None) != (chosen.tls_key is None):
+        raise SettingError(f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY: set both or none")
+    return chosen
+
+
+def _read(environment: Mapping[str, str]) -> Settings:
     known = {key.removeprefix(PREFIX): value for key, value in environment.items() if key.startswith(PREFIX) and value}
     return Settings(
         namespaces=_words(known.get("NAMESPACES", "")),
@@ -62,6 +72,19 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     )
 
 
+def _check_namespaces(chosen: Settings) -> None:
+    unmatched = chosen.unmatched_namespace
+    named = (("NAMESPACES", chosen.namespaces), ("UNMATCHED_NAMESPACE", (unmatched,) if unmatched else ()))
+    for variable, names in named:
+        wrong = [name for name in names if not _NAMESPACE.fullmatch(name)]
+        if wrong:
+            raise SettingError(f"{PREFIX}{variable}: {wrong[0]!r} is no name of a namespace; patterns are not taken")
+    if unmatched and chosen.namespaces and unmatched not in chosen.namespaces:
+        raise SettingError(
+            f"{PREFIX}UNMATCHED_NAMESPACE={unmatched!r} is not one of {PREFIX}NAMESPACES: nobody would see its Incidents"
+        )
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
@@ -72,7 +95,7 @@ def _path(text: str | None) -> Path | None:
 
 def _port(known: Mapping[str, str], name: str, default: int) -> int:
     text = known.get(name, str(default))
-    if not text.isdigit() or not 0 <= int(text) <= 65535:
+    if not text.isdecimal() or not 0 <= int(text) <= 65535:
         raise SettingError(f"{PREFIX}{name}={text!r}: a port is a number from 0 to 65535")
     return int(text)
 

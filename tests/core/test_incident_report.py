@@ -26,6 +26,7 @@ GOLDEN = """\
 batch-job · pricing
 
 Resolved in 9m. Done: serve-last-good, grow, rebuild, mark-fresh, undo-grow, undo-serve-last-good. Approved by alice@dawsos.com.
+Users were better off after 0s (objective 15m: met).
 
 ## What happened
 

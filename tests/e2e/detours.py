@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,14 +14,27 @@ import yaml
 from demonstration import cluster as clusters
 from demonstration import people
 
-from e2e import ground, witnesses
+from e2e import ground
 from e2e.operator_process import OperatorProcess, alert, kubeconfig
+from incident_operator.clients import access as accesses
+from incident_operator.clients import paths
+from incident_operator.clients.kube import Kube
 
 T = TypeVar("T")
 ACCOUNT = "rb-detours"
 TEMPLATE, SCALED = "web", "worker"
 """The Deployment whose Pod template Jobs copy, and the one that is scaled; neither runs Pods to begin with."""
-RETRY_SECONDS = 40.0
+HOSTILE = {
+    "command": "$(touch /tmp/owned)",
+    "variable": "$(CANARY)",
+    "expression": "${params.other}",
+    "quotes": "'\"`\\",
+    "sql": "'; DROP TABLE pricing_pack; --",
+    "flag": "--force",
+    "accents": "naïve Ω 漢字 🙂",
+}
+"""Label values that are fine as text, and meant to be more than that."""
+_LOOKS, _PAUSE = 400, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,81 +44,107 @@ class Scene:
     cluster: clusters.Cluster
     namespace: str
     operator: OperatorProcess
+    kube: Kube
 
     async def has_runbook(self, name: str, *, ready: bool = True, **spec: Any) -> None:
         """Apply a Runbook for alerts of its own name, and wait until the operator has judged it."""
         await asyncio.to_thread(self.cluster.apply, [runbook(self.namespace, name, spec)])
-        await self.until(lambda: True if self._judged(name) == str(ready) else None, f"Runbook {name} Ready={ready}")
+        await self.until(lambda: self._is_judged(name, ready), f"Runbook {name} Ready={ready}")
 
     async def fires(self, name: str, **labels: str) -> dict[str, Any]:
         """Let the Runbook's alert fire; returns it."""
-        return (await self.fire(alert(datetime.now(UTC), alertname=name, **labels)))[0]
+        fired = alert(datetime.now(UTC), alertname=name, **labels)
+        await self.fire(fired)
+        return fired
 
-    async def fire(self, *alerts: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    async def fire(self, *alerts: dict[str, Any]) -> None:
         """Post alerts, all of which have to be taken in."""
         code, answer = await self.operator.post(*alerts)
         assert code == 200, answer
-        return alerts
 
     async def resolves(self, fired: Mapping[str, Any]) -> None:
         """Let an alert resolve."""
         await self.fire({**fired, "status": "resolved", "endsAt": datetime.now(UTC).isoformat()})
 
+    async def is_approved(self, by: people.Person, name: str) -> dict[str, Any]:
+        """Let a person approve what the Runbook's newest Incident asks for; returns it as it was when it asked."""
+        asked = await self.waits_in("AwaitingApproval", name)
+        await self.answers(by, approve_with(asked))
+        return asked
+
+    async def ends(self, name: str, fired: Mapping[str, Any]) -> dict[str, Any]:
+        """Wait until all is done, let the alert resolve, and return the closed Incident."""
+        await self.waits_in("Verifying", name)
+        await self.resolves(fired)
+        return await self.waits_in("Resolved", name)
+
     async def waits_in(self, phase: str, name: str, *, asked: str = "") -> dict[str, Any]:
         """Wait until the Runbook's newest Incident is in a phase (and asks for something else than plan `asked`)."""
 
-        def there() -> dict[str, Any] | None:
-            found = self.newest(name)
-            status = found.get("status", {})
+        async def there() -> dict[str, Any] | None:
+            status = (found := await self.newest(name)).get("status", {})
             pending = status.get("pendingApproval", {}).get("planHash", "")
             return found if status.get("phase") == phase and (not asked or pending != asked) else None
 
-        return await self.until(there, f"{name} {phase}", lambda: json.dumps(self.newest(name).get("status"), indent=1))
+        try:
+            return await self.until(there, f"{name} {phase}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{json.dumps(await self.newest(name), indent=1)}") from None
 
     async def answers(self, person: people.Person, command: str) -> None:
         """Let a person paste a line."""
         await asyncio.to_thread(person.runs, command)
 
-    async def until(self, look: Callable[[], T | None], what: str, told: Callable[[], str] = str) -> T:
-        """Wait without holding up what else runs in this process."""
-        return await asyncio.to_thread(witnesses.until, look, RETRY_SECONDS, lambda: f"{what}\n{told()}")
+    async def until(self, look: Callable[[], Awaitable[T | None]], what: str) -> T:
+        """Look until there is something, in bounded time."""
+        for _ in range(_LOOKS):
+            if (found := await look()) is not None:
+                return found
+            await asyncio.sleep(_PAUSE)
+        raise AssertionError(f"not within {_LOOKS * _PAUSE:.0f}s: {what}")
 
-    def newest(self, name: str) -> dict[str, Any]:
+    async def newest(self, name: str) -> dict[str, Any]:
         """The Runbook's newest Incident; empty where there is none."""
-        found = self.incidents(name)
+        found = await self.incidents(name)
         return max(found, key=lambda each: int(each["metadata"]["name"].rpartition("-")[2])) if found else {}
 
-    def incidents(self, name: str) -> list[dict[str, Any]]:
+    async def incidents(self, name: str) -> list[dict[str, Any]]:
         """Every Incident of a Runbook that an alert opened."""
-        return self.listed("incidents", f"incidents.dev/runbook={name}")
+        return await self.listed(paths.incidents(self.namespace), f"incidents.dev/runbook={name}")
 
-    def jobs(self, incident: Mapping[str, Any]) -> list[dict[str, Any]]:
+    async def jobs(self, incident: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The Jobs that were made for an Incident."""
-        return self.listed("jobs", f"incidents.dev/incident={incident['metadata']['name']}")
+        path = paths.of("/apis/batch/v1", self.namespace, "jobs")
+        return await self.listed(path, f"incidents.dev/incident={incident['metadata']['name']}")
 
-    def listed(self, resource: str, selector: str = "") -> list[dict[str, Any]]:
-        """Objects of the namespace."""
-        words = ("-l", selector) if selector else ()
-        return list((self.cluster.get(resource, "-n", self.namespace, *words) or {}).get("items", []))
+    async def listed(self, path: str, selector: str = "") -> list[dict[str, Any]]:
+        """Objects, as the apiserver gives them to its administrator."""
+        found = await self.kube.get(path, params={"labelSelector": selector} if selector else None)
+        return list(found["items"])
 
-    def deployment(self, name: str) -> dict[str, Any]:
-        """A Deployment's spec."""
-        return dict((self.cluster.get("deployment", name, "-n", self.namespace) or {})["spec"])
+    async def scaled(self) -> dict[str, Any]:
+        """The Deployment that Runbooks scale."""
+        return dict(await self.kube.get(paths.of("/apis/apps/v1", self.namespace, "deployments", SCALED)))
+
+    async def replicas(self) -> int:
+        """How many Pods it is meant to have."""
+        return int((await self.scaled())["spec"]["replicas"])
 
     def set_replicas(self, number: int) -> None:
         """Scale by hand what Runbooks scale."""
         self.cluster.kubectl("scale", f"deployment/{SCALED}", f"--replicas={number}", "-n", self.namespace)
 
-    def change_template(self, value: str) -> None:
+    def change_template(self, name: str, value: str) -> None:
         """Change the Pod template that Jobs copy."""
-        self.cluster.kubectl("set", "env", f"deployment/{TEMPLATE}", f"COLOUR={value}", "-n", self.namespace)
+        self.cluster.kubectl("set", "env", f"deployment/{TEMPLATE}", f"{name}={value}", "-n", self.namespace)
 
-    def _judged(self, name: str) -> str:
-        found = self.cluster.get("runbook", name, "-n", self.namespace) or {}
+    async def _is_judged(self, name: str, ready: bool) -> bool | None:
+        found = await self.kube.get(paths.runbooks(self.namespace, name))
         status = found.get("status", {})
         if status.get("observedGeneration") != found["metadata"]["generation"]:
-            return ""
-        return next((str(each["status"]) for each in status["conditions"] if each["type"] == "Ready"), "")
+            return None
+        said = {each["type"]: each["status"] for each in status["conditions"]}
+        return True if said.get("Ready") == str(ready) else None
 
 
 @contextmanager
@@ -125,11 +164,12 @@ async def operated(cluster: clusters.Cluster, token: str, folder: Path, name: st
     config = yaml.safe_load(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]
     authority = config.get("certificate-authority-data") or _encoded(Path(config["certificate-authority"]))
     process = OperatorProcess(kubeconfig(folder / "kubeconfig", config["server"], token, authority), folder, name)
-    await process.start()
-    try:
-        yield Scene(cluster, name, process)
-    finally:
-        await process.kill()
+    async with Kube(await accesses.load(str(cluster.kubeconfig))) as kube:
+        await process.start()
+        try:
+            yield Scene(cluster, name, process, kube)
+        finally:
+            await process.kill()
 
 
 def runbook(where: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,7 +185,7 @@ def job(program: str, *arguments: str, **step: Any) -> dict[str, Any]:
     return {"name": "run", "job": spec, "timeout": "1m", **step}
 
 
-def scale(replicas: int = 1, **step: Any) -> dict[str, Any]:
+def scale(replicas: int | str = 1, **step: Any) -> dict[str, Any]:
     """A step that scales."""
     return {"name": "scale-up", "scale": {"target": f"deployment/{SCALED}", "replicas": replicas}, **step}
 

@@ -5,10 +5,11 @@ from incident_operator.api.runbook import RunbookSpec
 from incident_operator.clients import access as accesses
 from incident_operator.clients import kube, paths
 from incident_operator.core.telling import report as reports
+from incident_operator.engine.revisions import Revisions
 
 
 async def report(name: str, namespace: str | None, kubeconfig: str | None, context: str | None) -> str:
-    """Return the report as Markdown. Raises `AccessError` or `ApiError`."""
+    """Return the report as Markdown. Raises `AccessError` or `ApiError`, and `ValueError` for what is no name."""
     access = await accesses.load(kubeconfig, context)
     where = namespace or access.namespace
     async with kube.Kube(access) as client:
@@ -31,7 +32,7 @@ async def _runbook(client: kube.Kube, incident: Incident) -> RunbookSpec | None:
     if not revision:
         return None
     try:
-        found = await client.get(paths.controllerrevisions(incident.metadata.namespace, revision))
-    except (kube.NotFound, kube.Forbidden):
+        found = await Revisions(client).read(incident.metadata.namespace, revision)
+    except kube.Forbidden:
         return None
-    return RunbookSpec.model_validate(found["data"]["spec"])
+    return found.spec if found is not None else None

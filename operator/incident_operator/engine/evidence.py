@@ -11,6 +11,7 @@ from incident_operator.api.annotations import INCIDENT_LABEL
 from incident_operator.api.incident import Incident
 from incident_operator.api.meta import API_VERSION
 from incident_operator.clients import kube, paths
+from incident_operator.core import storable
 from incident_operator.core.outcomes import Failed, Json, Outcome, Succeeded
 
 MAX_TEXT = 64 * 1024
@@ -50,7 +51,7 @@ def exhibit(outcome: Outcome) -> Exhibit | None:
     """Return an outcome's result as evidence; the digest is over the whole text, also where it is cut."""
     if not isinstance(outcome, Succeeded | Failed) or not outcome.result:
         return None
-    text = json.dumps(outcome.result, indent=2, sort_keys=True, ensure_ascii=False, default=str)
+    text = json.dumps(storable.cleaned(outcome.result), indent=2, sort_keys=True, ensure_ascii=False, default=str)
     digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
     if len(text) > MAX_TEXT:
         text = f"{text[:MAX_TEXT]}\n… cut; {len(text)} characters in all"

@@ -1,19 +1,20 @@
 """Whether a Runbook can be used: compiled, pinned, its Connections probed as its own account; told in `Ready`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
 
 from incident_operator.api.connection import Connection
 from incident_operator.api.meta import Condition
-from incident_operator.api.runbook import Runbook, RunbookStatus
+from incident_operator.api.runbook import Runbook, RunbookSpec, RunbookStatus
 from incident_operator.clients import kube, paths, probes
 from incident_operator.clients.connections import Connections, EndpointError
 from incident_operator.core.runbooks import uses
 from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.core.telling import conditions
+from incident_operator.engine.findings import Findings
 from incident_operator.engine.keys import Key
 from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks
@@ -35,12 +36,17 @@ class Readiness:
     probes: probes.Probes
     tally: Tally
     clock: Callable[[], datetime]
+    findings: Findings = field(default_factory=Findings)
 
-    async def check(self, key: Key) -> None:
-        """Check one Runbook, its Connections included. Raises `kube.Unavailable`."""
+    async def check(self, key: Key) -> bool:
+        """Check one Runbook, its Connections included; False where there is none. Raises `kube.ApiError`."""
         runbook = await self.runbooks.read(key.namespace, key.name)
         if runbook is None:
-            return
+            return False
+        await self._judge(runbook)
+        return True
+
+    async def _judge(self, runbook: Runbook) -> None:
         compiled = await self.runbooks.compile(runbook)
         if isinstance(compiled, Compiled):
             revision = await self.revisions.keep(runbook)
@@ -56,7 +62,9 @@ class Readiness:
         failures = []
         for name in sorted(uses.connections_of(runbook.spec)):
             why = await self._probe(runbook, name)
-            await self._tell_connection(runbook.metadata.namespace, name, why)
+            connection = Key(runbook.metadata.namespace, name)
+            self.findings.note(connection, runbook.spec.service_account_name, why)
+            await self._tell_connection(connection)
             if why:
                 failures.append(f"Connection {name}: {why}")
         return failures
@@ -90,24 +98,26 @@ class Readiness:
         )
         await self.client.merge_patch(paths.runbooks(key.namespace, key.name, "status"), {"status": wanted.to_json()})
 
-    async def _tell_connection(self, namespace: str, name: str, why: str) -> None:
+    async def _tell_connection(self, key: Key) -> None:
+        users = await self._users(key)
         try:
-            found = Connection.model_validate(await self.client.get(paths.connections(namespace, name)))
+            found = Connection.model_validate(await self.client.get(paths.connections(*key)))
         except kube.NotFound:
+            self.findings.forget(key)
             return
-        ready = _condition([why] if why else [], "ProbeFailed", self._now())
+        failures = self.findings.failures(key, {user.service_account_name for user in users})
+        ready = _condition(failures, "ProbeFailed", self._now())
         wanted = found.status.model_copy(
-            update={
-                "used_by": await self._used_by(namespace, name),
-                "conditions": conditions.mark(found.status.conditions, ready),
-            }
+            update={"used_by": len(users), "conditions": conditions.mark(found.status.conditions, ready)}
         )
         if wanted.to_json() != found.status.to_json():
-            await self.client.merge_patch(paths.connections(namespace, name, "status"), {"status": wanted.to_json()})
+            await self.client.merge_patch(paths.connections(*key, "status"), {"status": wanted.to_json()})
 
-    async def _used_by(self, namespace: str, connection: str) -> int:
-        listed = self.client.list(paths.runbooks(namespace))
-        return len([1 async for item in listed if connection in uses.connections_of(Runbook.model_validate(item).spec)])
+    async def _users(self, connection: Key) -> list[RunbookSpec]:
+        """Return the Runbooks that name a Connection."""
+        listed = self.client.list(paths.runbooks(connection.namespace))
+        specs = [Runbook.model_validate(item).spec async for item in listed]
+        return [spec for spec in specs if connection.name in uses.connections_of(spec)]
 
 
 def _condition(failures: list[str], reason: str, now: datetime) -> Condition:

@@ -16,6 +16,7 @@ from incident_operator.core.outcomes import Json
 
 _KEPT = 256
 """Revisions remembered; they never change, so a remembered one needs no request."""
+_log = structlog.get_logger()
 
 
 def name(kept: Json) -> str:
@@ -23,9 +24,6 @@ def name(kept: Json) -> str:
     meta = kept["metadata"]
     content = json.dumps([meta["uid"], meta["annotations"], kept["spec"]], sort_keys=True)
     return f"{meta['name'][:45]}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
-
-
-_log = structlog.get_logger()
 
 
 class Revisions:

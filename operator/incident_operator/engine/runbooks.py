@@ -76,7 +76,8 @@ class Runbooks:
         runbook = await self._revisions.read(namespace, revision)
         if runbook is None:
             return Blocked(
-                reasons.RUNBOOK_NOT_FOUND, f"ControllerRevision {revision}, the Runbook that this Incident follows, was deleted or altered."
+                reasons.RUNBOOK_NOT_FOUND,
+                f"ControllerRevision {revision}, the Runbook that this Incident follows, was deleted or altered.",
             )
         compiled = compiler.compile_runbook(runbook, None)
         if not isinstance(compiled, Compiled):

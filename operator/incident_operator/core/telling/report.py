@@ -44,7 +44,20 @@ def _head(incident: Incident, runbook: RunbookSpec | None) -> str:
     told = [f"# {plain(title)} · {incident.spec.severity.value}{day}", ""]
     if runbook is not None and (runbook.review.classification or runbook.review.tags):
         told += [plain(" · ".join(filter(None, [runbook.review.classification, *runbook.review.tags]))), ""]
-    return "\n".join([*told, plain(incident.status.message), ""])
+    return "\n".join([*told, plain(incident.status.message), *_relief(incident), ""])
+
+
+def _relief(incident: Incident) -> Iterator[str]:
+    """Say when users were better off, which they care about before anything else."""
+    after = incident.status.mitigated_after
+    promised = next((one for one in incident.status.objectives if one.name == "mitigate"), None)
+    if after:
+        kept = (
+            f" (objective {elapsed(incident.status.times.detected, promised.deadline)}: {promised.state.value.lower()})"
+            if promised
+            else ""
+        )
+        yield f"Users were better off after {after}{kept}."
 
 
 def _section(title: str, lines: Iterator[str]) -> str:
@@ -76,7 +89,7 @@ def _timeline(incident: Incident) -> Iterator[str]:
     yield "| time | what | evidence |"
     yield "|---|---|---|"
     moments = [*_alert_moments(incident), *_step_moments(incident), *_approval_moments(incident)]
-    for at, what, evidence in sorted(moments):
+    for at, what, evidence in sorted(moments, key=lambda moment: moment[0]):
         yield f"| {rfc3339(at)} | {_cell(what)} | {evidence} |"
 
 

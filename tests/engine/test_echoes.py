@@ -1,0 +1,67 @@
+"""Which events wake nobody: those that show our own write and nothing else."""
+
+from engine.world import INCIDENT, World
+from incident_operator.clients import paths
+from incident_operator.core.machine.view import View
+from incident_operator.engine.echoes import Echoes
+from incident_operator.engine.keys import Key
+from incident_operator.engine.progress import Progress
+from incident_operator.engine.visit import Visits
+from kube.fake_faults import Fault
+
+A = Key("prod", "a")
+
+
+def test_only_the_newest_version_that_we_stored_is_an_echo() -> None:
+    echoes = Echoes()
+    echoes.expect(A, "7")
+    echoes.expect(A, "9")
+    assert [echoes.is_echo(A, version) for version in ("7", "9", "10")] == [False, True, False]
+    assert not echoes.is_echo(Key("prod", "b"), "9")
+
+
+def test_a_key_that_is_gone_has_no_echo() -> None:
+    echoes = Echoes()
+    echoes.expect(A, "7")
+    echoes.forget(A)
+    assert not echoes.is_echo(A, "7")
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    echoes = Echoes()
+    for number in range(20_001):
+        echoes.expect(Key("prod", str(number)), "1")
+    assert not echoes.is_echo(Key("prod", "0"), "1")
+    assert echoes.is_echo(Key("prod", "20000"), "1")
+
+
+async def test_a_version_that_holds_a_persons_change_too_is_no_echo(pack: World) -> None:
+    visits = pack.engine()
+
+    def note() -> None:
+        body = pack.api.object(paths.incidents(*INCIDENT))
+        body["metadata"]["annotations"] = {"note": "by hand"}
+        pack.api.put(body)
+
+    # our write is applied but its reply is lost; a person writes before we find it by its mark
+    pack.api.inject(Fault.REPLY_LOST, method="PATCH", path="/status")
+    once = iter([lambda: None, note])
+    for _ in range(2):
+        pack.api.interleave(lambda: next(once)(), method="PATCH", path="/status")
+    stored = (await visits.recorder.publish(*(await first_write(visits)))).stored
+    assert stored.metadata.annotations == {"note": "by hand"}
+    assert not visits.recorder.echoes.is_echo(INCIDENT, stored.metadata.resource_version)
+
+
+async def test_a_version_that_holds_our_write_alone_is_an_echo(pack: World) -> None:
+    visits = pack.engine()
+    pack.api.inject(Fault.REPLY_LOST, method="PATCH", path="/status")
+    stored = (await visits.recorder.publish(*(await first_write(visits)))).stored
+    assert visits.recorder.echoes.is_echo(INCIDENT, stored.metadata.resource_version)
+
+
+async def first_write(visits: Visits) -> tuple[Progress, View]:
+    incident = await visits.state.read(*INCIDENT)
+    view = await visits._view(incident)
+    told = view.with_status(incident.status.model_copy(update={"runbook_revision": "pack-1"}))
+    return Progress(incident, told.incident), told

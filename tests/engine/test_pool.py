@@ -1,0 +1,98 @@
+"""The pool: severest first, never the same key twice at once, nothing forgotten."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+from incident_operator.engine.keys import Key
+from incident_operator.engine.pool import Pool
+
+A, B, C = Key("prod", "a"), Key("prod", "b"), Key("prod", "c")
+
+
+@asynccontextmanager
+async def running(work: Callable[[Key], Awaitable[None]], size: int) -> AsyncIterator[Pool]:
+    pool = Pool(work, size)
+    task = asyncio.create_task(pool.run())
+    try:
+        yield pool
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+class Held:
+    """Work that lasts until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun: list[Key] = []
+        self.at_once = 0
+        self.most_at_once = 0
+        self.go = asyncio.Semaphore(0)
+
+    async def __call__(self, key: Key) -> None:
+        self.begun.append(key)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await self.go.acquire()
+        self.at_once -= 1
+
+
+async def test_the_severest_is_worked_on_first_and_equals_in_order_of_arrival() -> None:
+    work = Held()
+    async with running(work, 1) as pool:
+        for key, rank in ((A, 3), (B, 0), (C, 3)):
+            pool.add(key, rank)
+        for _ in range(3):
+            work.go.release()
+            await settle()
+    assert work.begun == [B, A, C]
+
+
+async def test_a_key_is_never_worked_on_twice_at_once() -> None:
+    work = Held()
+    async with running(work, 4) as pool:
+        for _ in range(5):
+            pool.add(A, 1)
+            await settle()
+        assert (work.begun, work.most_at_once) == ([A], 1)
+
+
+async def test_a_key_that_is_added_while_it_is_worked_on_is_worked_on_once_more() -> None:
+    work = Held()
+    async with running(work, 4) as pool:
+        pool.add(A, 1)
+        await settle()
+        pool.add(A, 1)
+        pool.add(A, 0)
+        for _ in range(3):
+            work.go.release()
+            await settle()
+    assert work.begun == [A, A]
+
+
+async def test_no_more_are_worked_on_at_once_than_there_are_workers() -> None:
+    work = Held()
+    async with running(work, 2) as pool:
+        for key in (A, B, C):
+            pool.add(key, 1)
+        await settle()
+        assert (work.at_once, pool.depth) == (2, 1)
+
+
+async def test_it_is_idle_only_when_nothing_is_in_the_middle_of_something() -> None:
+    work = Held()
+    async with running(work, 2) as pool:
+        pool.add(A, 1)
+        await settle()
+        idle = asyncio.create_task(pool.idle())
+        await settle()
+        assert not idle.done()
+        work.go.release()
+        await idle

@@ -1,0 +1,59 @@
+"""Pinned Runbooks: what is kept is found again, and what somebody else planted under its name is not used."""
+
+from typing import Any
+
+import pytest
+
+from engine.world import World
+from incident_operator.api.runbook import Runbook
+from incident_operator.clients import paths
+from incident_operator.engine.revisions import Revisions
+
+
+async def kept(world: World) -> tuple[Runbook, str]:
+    runbook = Runbook.model_validate(world.api.object(paths.runbooks("prod", "pack")))
+    return runbook, await Revisions(world.client).keep(runbook)
+
+
+async def test_a_kept_runbook_is_read_again_by_the_next_process(pack: World) -> None:
+    runbook, revision = await kept(pack)
+    found = await Revisions(pack.client).read("prod", revision)
+    assert found is not None
+    assert found.spec == runbook.spec
+
+
+async def test_keeping_the_same_version_again_is_one_object_and_asks_once(pack: World) -> None:
+    runbook, revision = await kept(pack)
+    revisions = Revisions(pack.client)
+    assert {await revisions.keep(runbook) for _ in range(3)} == {revision}
+    assert len(pack.api.objects(paths.controllerrevisions("prod"))) == 1
+    assert len(pack.api.writes) == 2  # the one that kept it, and the new process's own that met it there
+
+
+async def test_another_spec_is_another_revision(pack: World) -> None:
+    runbook, revision = await kept(pack)
+    edited = runbook.model_copy(update={"spec": runbook.spec.model_copy(update={"title": "other"})})
+    assert await Revisions(pack.client).keep(edited) != revision
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        lambda data: {**data, "spec": {**data["spec"], "serviceAccountName": "admin"}},
+        lambda data: {**data, "metadata": {**data["metadata"], "annotations": {}}},
+        lambda _: {"spec": {}},
+        lambda _: None,
+        lambda _: "text",
+    ],
+    ids=["another account", "another editor", "no metadata", "nothing", "text"],
+)
+async def test_a_planted_revision_is_not_used(pack: World, plant: Any) -> None:
+    _, revision = await kept(pack)
+    path = paths.controllerrevisions("prod", revision)
+    stored = pack.api.object(path)
+    pack.api.put({**stored, "data": plant(stored["data"])})
+    assert await Revisions(pack.client).read("prod", revision) is None
+
+
+async def test_a_revision_that_is_gone_is_told_as_none(pack: World) -> None:
+    assert await Revisions(pack.client).read("prod", "pack-0000") is None

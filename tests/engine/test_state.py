@@ -1,0 +1,81 @@
+"""Storing a status: over exactly the version that was read, and never twice blindly."""
+
+import pytest
+
+from engine.world import INCIDENT, World
+from incident_operator.api.incident import Incident, IncidentStatus, Phase
+from incident_operator.clients import kube, paths
+from incident_operator.clients.state import Gone, State, Superseded
+from kube.fake_faults import Fault
+
+WANTED = IncidentStatus(phase=Phase.DIAGNOSING, message="reading")
+
+
+async def ready(world: World, pauses: tuple[float, ...] = (0.0, 0.0)) -> tuple[State, Incident]:
+    state = State(world.client, "me", pauses=pauses)
+    return state, await state.read(*INCIDENT)
+
+
+async def test_a_lost_reply_is_found_by_its_mark_and_written_once(pack: World) -> None:
+    state, incident = await ready(pack)
+    pack.api.inject(Fault.REPLY_LOST, method="PATCH", path="/status")
+    stored = await state.store(incident, WANTED)
+    assert (stored.status.message, stored.status.written_by) == ("reading", "me/1")
+    assert stored.metadata.resource_version == pack.incident().metadata.resource_version
+
+
+@pytest.mark.parametrize("fault", [Fault.DROPPED, Fault.SERVICE_UNAVAILABLE, Fault.TOO_MANY_REQUESTS])
+async def test_a_write_that_never_arrived_is_sent_again(pack: World, fault: Fault) -> None:
+    state, incident = await ready(pack)
+    pack.api.inject(fault, method="PATCH", path="/status", times=2)
+    assert (await state.store(incident, WANTED)).status.message == "reading"
+
+
+async def test_a_foreign_write_in_between_is_superseded_and_stays(pack: World) -> None:
+    state, incident = await ready(pack)
+    other = State(pack.client, "other")
+    await other.store(incident, IncidentStatus(message="other"))
+    with pytest.raises(Superseded):
+        await state.store(incident, WANTED)
+    assert pack.incident().status.message == "other"
+
+
+async def test_a_foreign_write_after_a_lost_request_is_superseded(pack: World) -> None:
+    state, incident = await ready(pack)
+    pack.api.inject(Fault.DROPPED, method="PATCH", path="/status")
+    pack.api.interleave(lambda: pack.api.put(foreign(pack)), method="PATCH", path="/status")
+    with pytest.raises(Superseded):
+        await state.store(incident, WANTED)
+
+
+async def test_an_apiserver_that_stays_away_is_told_after_the_last_try(pack: World) -> None:
+    state, incident = await ready(pack)
+    pack.api.inject(Fault.SERVICE_UNAVAILABLE, method="PATCH", path="/status", times=9)
+    with pytest.raises(kube.Unavailable):
+        await state.store(incident, WANTED)
+    assert len(pack.api.writes) == 3
+
+
+async def test_a_deleted_incident_is_gone(pack: World) -> None:
+    state, incident = await ready(pack)
+    pack.api.remove(paths.incidents(*INCIDENT))
+    with pytest.raises(Gone):
+        await state.store(incident, WANTED)
+
+
+async def test_another_incident_of_the_same_name_is_never_written(pack: World) -> None:
+    state, incident = await ready(pack)
+    body = pack.api.object(paths.incidents(*INCIDENT))
+    pack.api.remove(paths.incidents(*INCIDENT))
+    await pack.client.create(
+        paths.incidents("prod"), {**body, "metadata": {"name": INCIDENT.name, "namespace": "prod"}}
+    )
+    with pytest.raises(Superseded):
+        await state.store(incident, WANTED)
+    assert pack.incident().status.message == ""
+
+
+def foreign(world: World) -> dict[str, object]:
+    body = world.api.object(paths.incidents(*INCIDENT))
+    body["metadata"].setdefault("annotations", {})["note"] = "by hand"
+    return body
