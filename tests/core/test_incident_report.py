@@ -40,11 +40,11 @@ It ended as Resolved at 2025-10-21T00:39:00Z.
 |---|---|---|
 | 2025-10-21T00:29:00Z | PackFailed fires: No fresh pack |  |
 | 2025-10-21T00:30:00Z | diagnose look Succeeded: ok |  |
-| 2025-10-21T00:30:00Z | mitigate grow Undone: 2 → 5 replicas |  |
 | 2025-10-21T00:30:00Z | mitigate serve-last-good Undone: 1 row changed |  |
+| 2025-10-21T00:30:00Z | mitigate grow Undone: 2 → 5 replicas |  |
 | 2025-10-21T00:34:00Z | alice@dawsos.com approved rebuild, mark-fresh | plan {plan} |
-| 2025-10-21T00:34:00Z | remediate mark-fresh Succeeded: ok |  |
 | 2025-10-21T00:34:00Z | remediate rebuild Succeeded: Job finished |  |
+| 2025-10-21T00:34:00Z | remediate mark-fresh Succeeded: ok |  |
 | 2025-10-21T00:34:00Z | verify execute Succeeded: ok |  |
 | 2025-10-21T00:39:00Z | restore undo-grow Succeeded: ok |  |
 | 2025-10-21T00:39:00Z | restore undo-serve-last-good Succeeded: ok |  |

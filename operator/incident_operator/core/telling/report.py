@@ -88,7 +88,7 @@ def _where_it_stands(incident: Incident) -> str:
 def _timeline(incident: Incident) -> Iterator[str]:
     yield "| time | what | evidence |"
     yield "|---|---|---|"
-    moments = [*_alert_moments(incident), *_step_moments(incident), *_approval_moments(incident)]
+    moments = [*_alert_moments(incident), *_approval_moments(incident), *_step_moments(incident)]
     for at, what, evidence in sorted(moments, key=lambda moment: moment[0]):
         yield f"| {rfc3339(at)} | {_cell(what)} | {evidence} |"
 
