@@ -241,5 +241,9 @@ def _raise_failure(results: list[BaseException | None]) -> None:
 async def _whoami(client: kube.Kube) -> str:
     """Return our own user name, as the admission policies see it."""
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-    answer = await client.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
+    try:
+        answer = await client.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
+    except kube.NotFound as error:
+        told = "the apiserver knows no SelfSubjectReview; Kubernetes 1.30 or newer is needed"
+        raise kube.NotFound(error.status, error.reason, told) from error
     return str(answer["status"]["userInfo"]["username"])

@@ -38,8 +38,6 @@ def pause(driver: Driver, key: Key) -> float | None:
     return (at - NOW).total_seconds() if at else None
 
 
-
-
 @pytest.mark.parametrize(
     "error",
     [kube.Unavailable(503, "Down", "later", sent=False), ValueError("a defect"), asyncio.CancelledError()],

@@ -5,6 +5,8 @@ from incident_operator.actions.protocol import Call
 from incident_operator.api.incident import Phase
 from incident_operator.clients import paths
 from incident_operator.core.outcomes import Failed, Outcome, Succeeded
+from incident_operator.engine import events
+from incident_operator.engine.visit import LOOK_AGAIN
 
 
 async def to_approval(world: World) -> None:
@@ -163,3 +165,32 @@ async def test_each_phase_change_is_told_by_one_event(pack: World) -> None:
     await pack.background.drain()
     told = [event["reason"] for event in pack.api.objects(paths.events("prod"))]
     assert told == ["Mitigating", "AwaitingApproval", "Remediating", "Verifying", "Restoring", "Resolved"]
+
+
+async def test_a_missed_promise_of_a_blocked_incident_is_not_waited_for_without_end(pack: World) -> None:
+    await to_approval(pack)
+    body = pack.api.object(paths.incidents(*INCIDENT))
+    missed = [{"name": "resolve", "deadline": "2025-10-21T00:31:00Z", "state": "Pending"}]
+    pack.api.put({**body, "status": {**body["status"], "objectives": missed}})
+    for revision in pack.api.objects(paths.controllerrevisions("prod")):
+        pack.api.remove(paths.controllerrevisions("prod", revision["metadata"]["name"]))
+    pack.later(minutes=5)
+    again = await pack.engine().visit(INCIDENT)
+    assert pack.incident().status.reason == "RunbookNotFound"
+    assert again == pack.now + LOOK_AGAIN
+
+
+async def test_a_result_that_no_database_can_hold_stops_nothing(pack: World) -> None:
+    pack.targets.answers["queries"] = lambda _: Succeeded({"rows": ["\ud800\x00" * 300]}, "1 row")
+    await to_approval(pack)
+    assert pack.incident().status.phase is Phase.AWAITING_APPROVAL
+    evidence = pack.api.object(paths.configmaps("prod", f"{INCIDENT.name}-evidence"))["data"]
+    assert "\ufffd" in evidence["queries.json"]
+
+
+async def test_a_note_of_an_event_is_cut_by_bytes(pack: World) -> None:
+    incident = pack.incident()
+    told = incident.model_copy(update={"status": incident.status.model_copy(update={"message": "→" * 900})})
+    await events.phase_changed(pack.client, told, "test", pack.now)
+    note = pack.api.objects(paths.events("prod"))[-1]["note"]
+    assert note == "→" * 341

@@ -1,0 +1,118 @@
+"""A Runbook's and a Connection's Ready condition: told once, the same for everybody, and without needless writes."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from engine.world import World
+from incident_operator.api.connection import Connection
+from incident_operator.clients import kube, paths, probes
+from incident_operator.clients.connections import Connections, Endpoint, EndpointError
+from incident_operator.engine.keys import Key
+from incident_operator.engine.readiness import Readiness
+from incident_operator.engine.revisions import Revisions
+from incident_operator.engine.runbooks import Runbooks
+from incident_operator.engine.tally import Tally
+
+PACK, OTHER = Key("prod", "pack"), Key("prod", "other")
+
+
+class Endpoints(Connections):
+    """Lets every account in, but for those that the test names."""
+
+    def __init__(self, client: kube.Kube) -> None:
+        self.client = client
+        self.refused: dict[str, str] = {}
+
+    async def endpoint(self, namespace: str, name: str, service_account: str) -> Endpoint:
+        if service_account in self.refused:
+            raise EndpointError("SecretUnreadable", self.refused[service_account])
+        found = await self.client.get(paths.connections(namespace, name))
+        return Endpoint(Connection.model_validate(found), {}, "1")
+
+
+class Answering(probes.Probes):
+    """Every endpoint answers."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def probe(self, endpoint: Endpoint) -> probes.ProbeError | None:
+        return None
+
+
+class Checks:
+    """Readiness as a process that has just started has it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.endpoints = Endpoints(world.client)
+        revisions = Revisions(world.client)
+        runbooks = Runbooks(world.client, revisions)
+        now = datetime(2025, 10, 21, tzinfo=UTC)
+        self.readiness = Readiness(world.client, runbooks, revisions, self.endpoints, Answering(), Tally(), lambda: now)
+
+    async def check(self, *keys: Key) -> None:
+        for key in keys:
+            await self.readiness.check(key)
+
+    def ready(self, path: str) -> Mapping[str, Any]:
+        return next(one for one in self.world.api.object(path)["status"]["conditions"] if one["type"] == "Ready")
+
+
+@pytest.fixture
+def checks(pack: World) -> Checks:
+    spec = {**pack.api.object(paths.runbooks("prod", "pack"))["spec"], "serviceAccountName": "poor"}
+    pack.api.put(
+        {
+            **pack.api.object(paths.runbooks("prod", "pack")),
+            "metadata": {"name": "other", "namespace": "prod"},
+            "spec": spec,
+        }
+    )
+    return Checks(pack)
+
+
+async def test_a_good_runbook_is_ready_and_checking_it_again_writes_nothing(checks: Checks) -> None:
+    await checks.check(PACK)
+    before = len(checks.world.api.writes)
+    await checks.check(PACK)
+    assert checks.ready(paths.runbooks(*PACK))["status"] == "True"
+    assert len(checks.world.api.writes) == before
+
+
+async def test_a_connection_that_one_of_two_accounts_may_not_use_does_not_flip(checks: Checks) -> None:
+    checks.endpoints.refused["poor"] = "poor may not get secret"
+    await checks.check(PACK, OTHER)
+    before = len(checks.world.api.writes)
+    await checks.check(PACK, OTHER, PACK)
+    ready = checks.ready(paths.connections("prod", "read"))
+    assert (ready["status"], ready["message"]) == ("False", "poor may not get secret")
+    assert checks.ready(paths.runbooks(*PACK))["status"] == "True"
+    assert len(checks.world.api.writes) == before
+
+
+async def test_an_account_that_no_longer_uses_a_connection_no_longer_speaks_of_it(checks: Checks) -> None:
+    checks.endpoints.refused["poor"] = "poor may not get secret"
+    await checks.check(OTHER)
+    checks.world.api.remove(paths.runbooks(*OTHER))
+    await checks.check(PACK)
+    assert checks.ready(paths.connections("prod", "read"))["status"] == "True"
+
+
+async def test_a_missing_connection_makes_it_not_ready_until_it_appears(checks: Checks) -> None:
+    path = paths.connections("prod", "write")
+    stored = checks.world.api.object(path)
+    checks.world.api.remove(path)
+    await checks.check(PACK)
+    assert checks.ready(paths.runbooks(*PACK))["reason"] == "Invalid"
+    checks.world.api.put(stored)
+    await checks.check(PACK)
+    status = checks.world.api.object(paths.runbooks(*PACK))["status"]
+    assert (checks.ready(paths.runbooks(*PACK))["status"], status["message"]) == ("True", "")
+
+
+async def test_a_runbook_that_is_gone_is_told(checks: Checks) -> None:
+    assert not await checks.readiness.check(Key("prod", "gone"))

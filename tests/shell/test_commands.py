@@ -1,0 +1,162 @@
+"""`check`, `report` and `run` behave as a command line should: one line on stderr, and an exit code that says it."""
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from incident_operator import cli
+from kube.fake_apiserver import FakeApiserver
+from shell.conftest import written
+
+RUNBOOK = """
+apiVersion: incidents.dev/v1alpha1
+kind: Runbook
+metadata: {name: pack, namespace: prod}
+spec:
+  title: Pack failed
+  serviceAccountName: rb
+  match: ['alertname="PackFailed"']
+  diagnose:
+  - {name: packs, sqlQuery: {connection: read, statement: "SELECT 1"}}
+"""
+CONNECTION = """
+apiVersion: incidents.dev/v1alpha1
+kind: Connection
+metadata: {name: read}
+spec: {type: nope}
+"""
+
+
+async def command(*arguments: str, **environment: str) -> Result:
+    """Run the command line in a thread of its own, as it starts a loop of its own."""
+    named = {f"INCIDENT_OPERATOR_{name}": value for name, value in environment.items()}
+    runner = CliRunner(env={"KUBECONFIG": None, **named})
+    return await asyncio.to_thread(runner.invoke, cli.main, arguments)
+
+
+def failed_with(result: Result, told: str) -> None:
+    assert (result.exit_code, result.stdout) == (1, "")
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert told in last
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (RUNBOOK.replace("title", "titel"), "spec.titel: Extra inputs are not permitted"),
+        (RUNBOOK.replace("{name: pack, namespace: prod}", "[]"), "Runbook ?: metadata: Input should be"),
+        ("kind: Runbook", "Runbook ?: spec.title: Field required"),
+        (
+            RUNBOOK + "---" + CONNECTION,
+            "Connection read: spec.type: Input should be 'postgres', 'http' or 'prometheus'",
+        ),
+        ("a: [", "no YAML"),
+        ("- 1", "not a Kubernetes object"),
+    ],
+)
+async def test_check_tells_each_problem_with_its_place_and_exits_1(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "runbook.yaml"
+    file.write_text(text)
+    result = await command("check", str(file))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert told in result.stderr
+    assert all(line.startswith(f"{file}: ") for line in result.stderr.splitlines())
+
+
+async def test_check_of_a_good_runbook_says_so_and_exits_0(tmp_path: Path) -> None:
+    file = tmp_path / "runbook.yaml"
+    file.write_text(RUNBOOK)
+    result = await command("check", str(file))
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "1 file checked: no problem found\n", "")
+
+
+async def test_check_does_not_praise_what_holds_no_runbook(tmp_path: Path) -> None:
+    file = tmp_path / "runbook.yaml"
+    file.write_text(RUNBOOK.replace("kind: Runbook", "kind: Runbok"))
+    failed_with(await command("check", str(file)), "no Runbook in what was given")
+
+
+def incident(**status: Any) -> dict[str, Any]:
+    labels = {"alertname": "PackFailed"}
+    return {
+        "apiVersion": "incidents.dev/v1alpha1",
+        "kind": "Incident",
+        "metadata": {"name": "pack-1", "namespace": "prod"},
+        "spec": {"runbookRef": {"name": "pack"}, "severity": "P1", "commonLabels": labels, "alerts": []},
+        "status": status,
+    }
+
+
+@pytest.mark.parametrize("name", ["pack-1", "incident/pack-1"])
+async def test_report_of_an_open_incident_tells_where_it_stands(api: FakeApiserver, kubeconfig: str, name: str) -> None:
+    api.put(incident(phase="Diagnosing"))
+    result = await command("report", name, "--kubeconfig", kubeconfig)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("# ")
+
+
+async def test_report_of_a_closed_incident_is_the_stored_one(api: FakeApiserver, kubeconfig: str) -> None:
+    api.put(incident(phase="Resolved"))
+    stored = {"name": "pack-1-report", "namespace": "prod"}
+    api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": stored, "data": {"report.md": "# stored"}})
+    result = await command("report", "pack-1", "-n", "prod", "--kubeconfig", kubeconfig)
+    assert (result.exit_code, result.stdout) == (0, "# stored\n")
+
+
+async def test_report_survives_a_planted_revision(api: FakeApiserver, kubeconfig: str) -> None:
+    api.put(incident(phase="Diagnosing", runbookRevision="pack-0000"))
+    planted = {"name": "pack-0000", "namespace": "prod"}
+    api.put({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": planted, "data": {"spec": 1}})
+    result = await command("report", "pack-1", "--kubeconfig", kubeconfig)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("# ")
+
+
+@pytest.mark.parametrize(("name", "told"), [("gone", '"gone" not found'), ("a/b", "a/b")])
+async def test_report_of_what_is_not_there_fails_with_one_line(kubeconfig: str, name: str, told: str) -> None:
+    failed_with(await command("report", name, "--kubeconfig", kubeconfig), told)
+
+
+async def test_report_with_a_context_that_does_not_exist_fails_with_one_line(kubeconfig: str) -> None:
+    failed_with(await command("report", "x", "--kubeconfig", kubeconfig, "--context", "nope"), "nope")
+
+
+async def test_run_without_its_definitions_says_how_to_install_them(kubeconfig: str, api: FakeApiserver) -> None:
+    api._kinds = [kind for kind in api._kinds if kind.group != "incidents.dev"]
+    result = await command("run", "--kubeconfig", kubeconfig, HEALTH_PORT="0", HEALTH_ADDRESS="127.0.0.1")
+    failed_with(result, "kubectl apply -f crds/")
+
+
+async def test_run_without_an_apiserver_fails_with_one_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        kubeconfig = written(tmp_path / "config", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        failed_with(await command("run", "--kubeconfig", str(kubeconfig)), "the apiserver cannot be reached")
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"TOKEN_FILES": "/nowhere/token"}, "no bearer token in /nowhere/token"),
+        ({"TLS_KEY": "/tls.key"}, "set both or none"),
+        ({"TOKEN_FILES": "TOKEN", "TLS_KEY": "/no.key", "TLS_CERT": "/no.crt"}, "cannot use /no.crt"),
+        ({"HEALTH_ADDRESS": "127.0.0.1", "HEALTH_PORT": "TAKEN"}, "address already in use"),
+    ],
+)
+async def test_run_with_a_wrong_setting_fails_with_one_line(
+    kubeconfig: str, tmp_path: Path, environment: dict[str, str], told: str
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("let-me-in")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        values = {"TOKEN": str(token), "TAKEN": str(taken.getsockname()[1])}
+        chosen = {name: values.get(value, value) for name, value in environment.items()}
+        failed_with(await command("run", "--kubeconfig", kubeconfig, **chosen), told)

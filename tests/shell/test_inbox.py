@@ -1,0 +1,135 @@
+"""What an event sets going, and what it leaves alone."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from incident_operator.engine.driver import Driver
+from incident_operator.engine.echoes import Echoes
+from incident_operator.engine.keys import Key
+from incident_operator.engine.tally import Tally
+from incident_operator.inbox import Inbox
+from incident_operator.receiver.index import IncidentIndex
+from incident_operator.receiver.runbooks import RunbookIndex
+
+PACK, INCIDENT = Key("prod", "pack"), Key("prod", "pack-5f2c1a2b3c4d-1")
+
+
+class Noted(Driver):
+    """Keeps what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Key]] = []
+
+    def add(self, key: Key, severity: str = "") -> None:
+        self.asked.append((severity or "now", key))
+
+    def add_later(self, key: Key, seconds: float) -> None:
+        self.asked.append(("later", key))
+
+    def forget(self, key: Key) -> None:
+        self.asked.append(("forgotten", key))
+
+    def taken(self) -> list[tuple[str, Key]]:
+        taken, self.asked = self.asked, []
+        return taken
+
+
+class Seen:
+    """An inbox and what it set going."""
+
+    def __init__(self) -> None:
+        self.incidents, self.runbooks = Noted(), Noted()
+        self.box = Inbox(self.incidents, self.runbooks, IncidentIndex(), RunbookIndex(), Tally(), Echoes())
+
+
+@pytest.fixture
+def seen() -> Seen:
+    return Seen()
+
+
+def incident(version: str = "5", **status: Any) -> dict[str, Any]:
+    spec = {"runbookRef": {"name": "pack"}, "severity": "P1"}
+    return {"metadata": meta(INCIDENT.name, version), "spec": spec, "status": status}
+
+
+def runbook(generation: int = 1, observed: int = 0) -> dict[str, Any]:
+    spec = {"title": "t", "serviceAccountName": "rb", "match": ['alertname="A"']}
+    return {"metadata": meta("pack", "3", generation), "spec": spec, "status": {"observedGeneration": observed}}
+
+
+def connection(generation: int = 1) -> dict[str, Any]:
+    return {"metadata": meta("read", "4", generation), "spec": {"type": "postgres"}}
+
+
+def meta(name: str, version: str, generation: int = 1) -> dict[str, Any]:
+    return {"namespace": "prod", "name": name, "resourceVersion": version, "uid": name, "generation": generation}
+
+
+def test_an_incident_is_visited_by_its_severity_unless_it_shows_our_own_write(seen: Seen) -> None:
+    seen.box.incident(incident("5"))
+    seen.box.echoes.expect(INCIDENT, "6")
+    seen.box.incident(incident("6"))
+    seen.box.incident(incident("7"))
+    assert seen.incidents.taken() == [("P1", INCIDENT), ("P1", INCIDENT)]
+
+
+def test_a_closed_incident_is_forgotten_and_counted_as_the_last_one(seen: Seen) -> None:
+    seen.box.incident(incident(phase="Pending"))
+    at = "2025-10-21T01:00:00Z"
+    seen.incidents.taken()
+    seen.box.incident(incident("6", phase="Resolved", times={"resolved": at}))
+    last = seen.box.tally.last(PACK)
+    assert seen.incidents.taken() == [("forgotten", INCIDENT)]
+    assert seen.box.tally.open(PACK) == 0
+    assert last is not None
+    assert last.at == datetime(2025, 10, 21, 1, tzinfo=UTC)
+
+
+def test_a_runbook_is_checked_at_first_sight_even_where_its_status_is_current(seen: Seen) -> None:
+    seen.box.runbook(runbook(observed=1))
+    seen.box.runbook(runbook(observed=1))
+    assert seen.runbooks.taken() == [("now", PACK)]
+
+
+def test_an_edited_runbook_is_checked_and_its_open_incidents_look_again(seen: Seen) -> None:
+    seen.box.runbook(runbook(observed=1))
+    seen.box.incident(incident())
+    seen.incidents.taken(), seen.runbooks.taken()
+    seen.box.runbook(runbook(generation=2, observed=1))
+    assert seen.runbooks.taken() == [("now", PACK)]
+    assert seen.incidents.taken() == [("now", INCIDENT)]
+
+
+def test_a_connection_that_appears_or_goes_has_runbooks_and_their_incidents_look_again(seen: Seen) -> None:
+    seen.box.runbook(runbook(observed=1))
+    seen.box.incident(incident())
+    for event in (seen.box.connection, seen.box.connection_gone, seen.box.connection):
+        seen.incidents.taken(), seen.runbooks.taken()
+        event(connection())
+        assert seen.runbooks.taken() == [("later", PACK)]
+        assert seen.incidents.taken() == [("now", INCIDENT)]
+
+
+def test_our_own_status_write_of_a_connection_sets_nothing_going(seen: Seen) -> None:
+    seen.box.runbook(runbook(observed=1))
+    seen.box.connection(connection())
+    seen.runbooks.taken()
+    seen.box.connection(connection())
+    assert seen.runbooks.taken() == []
+
+
+def test_a_deleted_incident_is_counted_no_more(seen: Seen) -> None:
+    seen.box.incident(incident())
+    assert seen.box.tally.open(PACK) == 1
+    seen.box.incident_gone(incident("9"))
+    assert seen.box.tally.open(PACK) == 0
+    assert ("later", PACK) in seen.runbooks.taken()
+
+
+def test_a_deleted_runbook_matches_nothing_and_is_checked_no_more(seen: Seen) -> None:
+    seen.box.runbook(runbook())
+    seen.box.runbook_gone(runbook())
+    assert seen.box.runbook_index.matching({"alertname": "A"}) == []
+    assert seen.runbooks.taken()[-1] == ("forgotten", PACK)

@@ -1,0 +1,42 @@
+"""The environment: what is wrong with it is told by the variable's name."""
+
+from pathlib import Path
+
+import pytest
+
+from incident_operator import settings
+
+
+def read(**variables: str) -> settings.Settings:
+    return settings.from_environment({f"INCIDENT_OPERATOR_{name}": value for name, value in variables.items()})
+
+
+def test_nothing_set_serves_all_namespaces_and_receives_no_alerts() -> None:
+    chosen = read()
+    assert (chosen.namespaces, chosen.token_files, chosen.webhook_port) == ((), (), 9095)
+
+
+def test_lists_are_separated_by_commas_and_blanks_do_not_count() -> None:
+    chosen = read(NAMESPACES="prod, staging,", TOKEN_FILES="/a,/b")
+    assert chosen.namespaces == ("prod", "staging")
+    assert chosen.token_files == (Path("/a"), Path("/b"))
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"WEBHOOK_PORT": "http"}, "INCIDENT_OPERATOR_WEBHOOK_PORT='http'"),
+        ({"WEBHOOK_PORT": "²"}, "INCIDENT_OPERATOR_WEBHOOK_PORT"),
+        ({"HEALTH_PORT": "65536"}, "INCIDENT_OPERATOR_HEALTH_PORT='65536'"),
+        ({"LOG_FORMAT": "xml"}, "one of auto, json, console"),
+        ({"TLS_CERT": "/tls.crt"}, "INCIDENT_OPERATOR_TLS_CERT and INCIDENT_OPERATOR_TLS_KEY: set both or none"),
+        ({"NAMESPACES": "prod,team-*"}, "'team-*' is no name of a namespace"),
+        ({"UNMATCHED_NAMESPACE": "On Call"}, "INCIDENT_OPERATOR_UNMATCHED_NAMESPACE: 'On Call'"),
+        ({"NAMESPACES": "prod", "UNMATCHED_NAMESPACE": "oncall"}, "nobody would see its Incidents"),
+    ],
+)
+def test_a_wrong_setting_is_told_by_its_name(variables: dict[str, str], named: str) -> None:
+    with pytest.raises(settings.SettingError) as caught:
+        read(**variables)
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
