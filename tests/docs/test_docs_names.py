@@ -136,10 +136,6 @@ def test_the_page_of_all_fields_is_not_stale():
 def test_a_line_is_no_longer_than_the_code_s(page: Path):
     # what a program printed stands there as it was
     text = re.sub(r"<!-- demo output -->.*<!-- /demo output -->", "", page.read_text(), flags=re.DOTALL)
-    lines = [
-        line
-        for line in text.splitlines()
-        if not line.startswith("|") and "kubectl create role " not in line
-    ]
+    lines = [line for line in text.splitlines() if not line.startswith("|") and "kubectl create role " not in line]
     if page.name != "fields.md":
         assert max(len(line) for line in lines) <= 150
