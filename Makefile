@@ -32,7 +32,17 @@ demo: .venv/.synced ## See the main job on a real cluster: alert to resolved Inc
 
 .PHONY: test
 test: .venv/.synced cluster ## Run every test, those on a real cluster included
-	@$(BIN)/pytest -n 2 --dist loadgroup
+	@PATH=.cluster/bin:$$PATH KUBECONFIG=$$($(PYTHON) hack/cluster kubeconfig) kubectl apply -f crds >/dev/null
+	@echo "Two groups of tests run side by side; each prints its results when it is done (about 5 minutes)"
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target test-alone test-beside
+
+.PHONY: test-alone test-beside
+test-alone:
+	@$(BIN)/pytest -q -m 'cluster and alone'
+
+test-beside:
+	@$(BIN)/pytest -q -n 2 -m 'not cluster'
+	@$(BIN)/pytest -q -m 'cluster and not alone'
 
 .PHONY: unit
 unit: .venv/.synced ## Run the tests that need no cluster

@@ -3,15 +3,8 @@
 from itertools import pairwise
 
 from incident_operator.api.annotations import Verb
-from incident_operator.api.incident import (
-    CLOSED_PHASES,
-    ApprovalState,
-    IncidentStatus,
-    Phase,
-    StepRecord,
-    StepState,
-    UndoState,
-)
+from incident_operator.api.approvals import ApprovalState
+from incident_operator.api.incident import CLOSED_PHASES, IncidentStatus, Phase, StepRecord, StepState, UndoState
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval
 from incident_operator.core.effects import Effect

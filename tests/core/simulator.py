@@ -14,16 +14,8 @@ from typing import Any
 from core import invariants
 from core.builders import START, incident, view
 from incident_operator.api.annotations import Verb
-from incident_operator.api.incident import (
-    CLOSED_PHASES,
-    AlertStatus,
-    ApprovalState,
-    Incident,
-    IncidentStatus,
-    PendingApproval,
-    PlanEntry,
-    StepState,
-)
+from incident_operator.api.approvals import ApprovalState, PendingApproval, PlanEntry
+from incident_operator.api.incident import CLOSED_PHASES, AlertStatus, Incident, IncidentStatus, StepState
 from incident_operator.core import approval, plan, reasons
 from incident_operator.core.effects import Effect
 from incident_operator.core.machine import decisions, judge, limits, machine, status

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.builders import START
-from incident_operator.api.incident import PlanEntry
+from incident_operator.api.approvals import PlanEntry
 from incident_operator.core import plan, storable
 
 BINDING = plan.Binding("uid", "revision", {"date": "2025-10-21", "rows": 3}, START, "nonce")

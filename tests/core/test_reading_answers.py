@@ -7,7 +7,8 @@ import pytest
 
 from core.builders import START, incident
 from incident_operator.api.annotations import Verb
-from incident_operator.api.incident import ApprovalState, HandledAnswer, PendingApproval, PlanEntry, StepRecord
+from incident_operator.api.approvals import ApprovalState, HandledAnswer, PendingApproval, PlanEntry
+from incident_operator.api.incident import StepRecord
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, plan
 from incident_operator.core.telling import bounds

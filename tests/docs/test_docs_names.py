@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from docs import pages
 from incident_operator.api import actions
-from incident_operator.api.runbook import ParameterType, Stage
+from incident_operator.api.parameters import ParameterType
+from incident_operator.api.runbook import Stage
 from incident_operator.core import effects, reasons
 from incident_operator.core.runbooks import compiler_references
 from incident_operator.engine.metrics import EngineMetrics

@@ -18,6 +18,7 @@ from incident_operator.api.meta import (
     Severity,
     Timestamp,
 )
+from incident_operator.api.parameters import Parameter
 
 
 class Stage(StrEnum):
@@ -132,55 +133,6 @@ class Step(ActionHolder):
     """In mitigate: contains harm and cannot be undone; asks unless the operator's settings allow it unasked."""
     outputs: Annotated[dict[str, Cel], Field(max_length=16)] = Field(default_factory=dict)
     """Small typed values for later steps: name → CEL over `result`."""
-
-
-class ParameterType(StrEnum):
-    """Types that a label may be read as; nothing else of an alert reaches a step."""
-
-    STRING = "string"
-    INT = "int"
-    DATE = "date"
-    K8S_NAME = "k8sName"
-    DURATION = "duration"
-
-
-def _only_for(kind: str, field: str) -> rules.Extra:
-    return rules.rule(f"!has(self.{field}) || self.type == '{kind}'", f"{field} is for parameters of type {kind}")
-
-
-class Parameter(Model):
-    """A typed, validated value taken from the alert: the only way from a label to a step."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules.validations(
-            rules.rule("has(self.from) || has(self.default)", "a parameter needs from, or default, or both"),
-            _only_for("string", "pattern"),
-            _only_for("string", "enum"),
-            _only_for("int", "min"),
-            _only_for("int", "max"),
-            rules.rule("!has(self.min) || !has(self.max) || self.min <= self.max", "min may not be above max"),
-            rules.rule(
-                "!has(self.enum) || !has(self.default) || self.default in self.enum", "default has to be one of enum"
-            ),
-        )
-    )
-
-    name: Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=63)]
-    type: ParameterType
-    from_: Annotated[Cel | None, Field(alias="from")] = None
-    """CEL over `alert` (labels, annotations, startsAt)."""
-    default: Annotated[str | None, Field(max_length=253)] = None
-    pattern: Annotated[str | None, Field(max_length=253)] = None
-    """RE2 that the whole of a string must match."""
-    enum: (
-        Annotated[
-            list[Annotated[str, Field(max_length=253)]],
-            Field(min_length=1, max_length=64, json_schema_extra=rules.unordered()),
-        ]
-        | None
-    ) = None
-    min: int | None = None
-    max: int | None = None
 
 
 class Objectives(Model):

@@ -8,14 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from incident_operator.api.annotations import Verb
-from incident_operator.api.incident import (
-    ApprovalRecord,
-    ApprovalState,
-    IncidentStatus,
-    PendingApproval,
-    PlanEntry,
-    StepState,
-)
+from incident_operator.api.approvals import ApprovalRecord, ApprovalState, PendingApproval, PlanEntry
+from incident_operator.api.incident import IncidentStatus, StepState
 from incident_operator.core import plan, storable
 
 MIN_PREFIX = 8

@@ -9,7 +9,7 @@ from typing import Any
 
 import rfc8785
 
-from incident_operator.api.incident import PlanEntry
+from incident_operator.api.approvals import PlanEntry
 from incident_operator.api.meta import rfc3339
 from incident_operator.core import storable
 

@@ -7,14 +7,8 @@ from typing import Protocol
 
 from incident_operator.actions.protocol import Call, Preview, PreviewError
 from incident_operator.api import annotations
-from incident_operator.api.incident import (
-    ApprovalState,
-    Incident,
-    IncidentStatus,
-    PendingApproval,
-    PlanEntry,
-    StepState,
-)
+from incident_operator.api.approvals import ApprovalState, PendingApproval, PlanEntry
+from incident_operator.api.incident import Incident, IncidentStatus, StepState
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, plan, reasons, storable
 from incident_operator.core.expressions import render

@@ -3,17 +3,8 @@
 from datetime import timedelta
 
 from incident_operator.api.annotations import Verb
-from incident_operator.api.incident import (
-    AnswerVerb,
-    ApprovalState,
-    IncidentStatus,
-    PendingAnswer,
-    PendingApproval,
-    Phase,
-    StepRecord,
-    StepState,
-    UndoState,
-)
+from incident_operator.api.approvals import AnswerVerb, ApprovalState, PendingAnswer, PendingApproval
+from incident_operator.api.incident import IncidentStatus, Phase, StepRecord, StepState, UndoState
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, reasons, storable
 from incident_operator.core.effects import Effect

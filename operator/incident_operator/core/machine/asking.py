@@ -1,6 +1,7 @@
 """When a step needs a person's approval, and which steps one question covers."""
 
-from incident_operator.api.incident import ApprovalState, IncidentStatus, StepRecord, StepState
+from incident_operator.api.approvals import ApprovalState
+from incident_operator.api.incident import IncidentStatus, StepRecord, StepState
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval
 from incident_operator.core.effects import Effect

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from incident_operator.api.incident import IncidentStatus, PlanEntry
+from incident_operator.api.approvals import PlanEntry
+from incident_operator.api.incident import IncidentStatus
 from incident_operator.api.runbook import Stage
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from incident_operator.api.incident import ApprovalState, IncidentStatus, Phase, StepRecord, StepState
+from incident_operator.api.approvals import ApprovalState
+from incident_operator.api.incident import IncidentStatus, Phase, StepRecord, StepState
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, reasons
 from incident_operator.core.machine import status

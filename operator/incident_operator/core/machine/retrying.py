@@ -3,7 +3,8 @@
 import itertools
 
 from incident_operator.api.annotations import Verb
-from incident_operator.api.incident import AnswerVerb, IncidentStatus, PendingAnswer, StepRecord, StepState, UndoState
+from incident_operator.api.approvals import AnswerVerb, PendingAnswer
+from incident_operator.api.incident import IncidentStatus, StepRecord, StepState, UndoState
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, reasons
 from incident_operator.core.effects import Effect

@@ -1,6 +1,7 @@
 """How an Incident advances through its Runbook's stages, one rung per stage."""
 
-from incident_operator.api.incident import IncidentStatus, PlanEntry, StepRecord, StepState
+from incident_operator.api.approvals import PlanEntry
+from incident_operator.api.incident import IncidentStatus, StepRecord, StepState
 from incident_operator.api.runbook import OnFailure, Stage
 from incident_operator.core import approval, reasons, storable
 from incident_operator.core.effects import Effect

@@ -5,16 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from incident_operator.api.incident import (
-    AnswerVerb,
-    HandledAnswer,
-    IncidentStatus,
-    PendingAnswer,
-    Phase,
-    StepRecord,
-    StepState,
-    UndoState,
-)
+from incident_operator.api.approvals import AnswerVerb, HandledAnswer, PendingAnswer
+from incident_operator.api.incident import IncidentStatus, Phase, StepRecord, StepState, UndoState
 from incident_operator.api.runbook import Stage
 from incident_operator.core import reasons, storable
 from incident_operator.core.machine.decisions import Run

@@ -5,7 +5,7 @@ from typing import Any
 
 import re2
 
-from incident_operator.api.runbook import Parameter, ParameterType
+from incident_operator.api.parameters import Parameter, ParameterType
 from incident_operator.core.expressions import expr, patterns, problems
 from incident_operator.core.expressions.expr import CompileError, Program, Scope
 from incident_operator.core.expressions.problems import Problem

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from typing import Any
 
 from incident_operator.api.meta import DURATION_PATTERN
-from incident_operator.api.runbook import Parameter, ParameterType
+from incident_operator.api.parameters import Parameter, ParameterType
 from incident_operator.core.expressions import expr
 from incident_operator.core.expressions.expr import Program, Unknown
 from incident_operator.core.expressions.expr_values import REPLACEMENT

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from incident_operator.api.incident import ApprovalState, IncidentStatus
+from incident_operator.api.approvals import ApprovalState
+from incident_operator.api.incident import IncidentStatus
 from incident_operator.core import texts
 
 MAX_BYTES = 192 * 1024

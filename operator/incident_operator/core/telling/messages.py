@@ -3,7 +3,8 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-from incident_operator.api.incident import CLOSED_PHASES, ApprovalState, Phase, StepRecord, StepState, UndoState
+from incident_operator.api.approvals import ApprovalState
+from incident_operator.api.incident import CLOSED_PHASES, Phase, StepRecord, StepState, UndoState
 from incident_operator.api.meta import delta
 from incident_operator.api.runbook import Stage
 from incident_operator.core import reasons

@@ -6,15 +6,8 @@ Everything comes from the Incident's own record; texts from outside are escaped,
 from collections.abc import Iterator
 from datetime import datetime
 
-from incident_operator.api.incident import (
-    CLOSED_PHASES,
-    ApprovalRecord,
-    Incident,
-    Objective,
-    ObjectiveState,
-    StepRecord,
-    StepState,
-)
+from incident_operator.api.approvals import ApprovalRecord
+from incident_operator.api.incident import CLOSED_PHASES, Incident, Objective, ObjectiveState, StepRecord, StepState
 from incident_operator.api.meta import rfc3339
 from incident_operator.api.runbook import RunbookSpec, Stage
 from incident_operator.core.effects import Effect

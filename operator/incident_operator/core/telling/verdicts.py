@@ -1,6 +1,7 @@
 """The conditions of an Incident: one verdict per stage, the approval, the whole, and what is abnormal."""
 
-from incident_operator.api.incident import ApprovalState, Phase, StepRecord, StepState
+from incident_operator.api.approvals import ApprovalState
+from incident_operator.api.incident import Phase, StepRecord, StepState
 from incident_operator.api.meta import Condition
 from incident_operator.api.runbook import Stage
 from incident_operator.core import reasons, storable

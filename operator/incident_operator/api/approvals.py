@@ -1,0 +1,90 @@
+"""Questions to people and their answers, as an Incident keeps them: plans, approvals, retries, what was said."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from incident_operator.api.meta import Model, Timestamp
+
+
+class PlanEntry(Model):
+    """One step of a plan, rendered: exactly what will be done."""
+
+    step: str
+    attempt: int
+    do: Annotated[str, Field(max_length=16384)]
+    """The act in one sentence or statement, e.g. `create Job prod/rebuild-3b9d from deployment/scheduler`."""
+    details: dict[str, Any] = Field(default_factory=dict)
+    """Command, bound parameters, target uids, limits, timeout, attempts allowed."""
+    in_trial: Annotated[str | None, Field(max_length=512)] = None
+    """What a rolled-back trial run did; binds for the plan's first step only."""
+
+
+class PendingApproval(Model):
+    """What waits for a person: the plan, who may not approve it, and the commands to answer with."""
+
+    plan_hash: Annotated[str, Field(max_length=64)]
+    expires_at: Timestamp
+    nonce: Annotated[str, Field(max_length=64)]
+    asked: int = 1
+    """How many times this plan's steps have been asked for."""
+    steps: Annotated[list[str], Field(max_length=50)]
+    plan: Annotated[list[PlanEntry], Field(max_length=50)]
+    excluded: Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=16)] = Field(default_factory=list)
+    excluded_because: Annotated[str, Field(max_length=512)] = ""
+    changed: Annotated[str, Field(max_length=4096)] = ""
+    """Why an earlier approval no longer holds: the difference between then and now."""
+    approve_with: Annotated[str, Field(max_length=1024)]
+    reject_with: Annotated[str, Field(max_length=1024)]
+
+
+class ApprovalState(StrEnum):
+    """What became of a request for approval."""
+
+    ACTIVE = "Active"
+    CONSUMED = "Consumed"
+    VOIDED = "Voided"
+    REJECTED = "Rejected"
+    EXPIRED = "Expired"
+
+
+class ApprovalRecord(Model):
+    """History: who answered which plan, when, and what became of it."""
+
+    plan_hash: Annotated[str, Field(max_length=64)]
+    state: ApprovalState
+    by: Annotated[str, Field(max_length=253)] = ""
+    at: Timestamp
+    steps: Annotated[list[str], Field(max_length=50)] = Field(default_factory=list)
+    plan: Annotated[list[PlanEntry], Field(max_length=50)] = Field(default_factory=list)
+    expires_at: Timestamp | None = None
+    reason: Annotated[str, Field(max_length=1024)] = ""
+
+
+class AnswerVerb(StrEnum):
+    """How a person can help an Incident on."""
+
+    RETRY = "retry"
+    RESOLVE = "resolve"
+
+
+class PendingAnswer(Model):
+    """A question other than an approval: try the step again, or tell whether it happened."""
+
+    token: Annotated[str, Field(max_length=128)]
+    """`<step>/<attempt>`: an answer counts once."""
+    verbs: Annotated[list[AnswerVerb], Field(max_length=2)]
+    step: Annotated[str, Field(max_length=68)]
+    answer_with: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=4)] = Field(
+        default_factory=list
+    )
+
+
+class HandledAnswer(Model):
+    """A person's answer that was acted on."""
+
+    verb: Annotated[str, Field(max_length=16)]
+    token: Annotated[str, Field(max_length=128)]
+    by: Annotated[str, Field(max_length=253)]
+    at: Timestamp
