@@ -161,13 +161,6 @@ class Times(Model):
     resolved: Timestamp | None = None
 
 
-class AlertCounts(Model):
-    """How many alerts are in which state."""
-
-    firing: int = 0
-    resolved: int = 0
-
-
 class IncidentStatus(Model):
     """Everything done about it. Written by the operator only, in `clients/state.py` only."""
 

@@ -46,8 +46,3 @@ def keyed_by(key: str) -> Extra:
 def unordered() -> Extra:
     """Return the extension of a list whose entries are unique and whose order means nothing."""
     return {"x-kubernetes-list-type": "set"}
-
-
-def free_form() -> Extra:
-    """Return the extension of an object that is stored as it is written."""
-    return {"x-kubernetes-preserve-unknown-fields": True}

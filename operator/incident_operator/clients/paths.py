@@ -69,26 +69,6 @@ def leases(namespace: str | None, name: str | None = None) -> str:
     return of("/apis/coordination.k8s.io/v1", namespace, "leases", name)
 
 
-def admission_policies(name: str | None = None) -> str:
-    """Return the path of ValidatingAdmissionPolicies."""
-    return of("/apis/admissionregistration.k8s.io/v1", None, "validatingadmissionpolicies", name)
-
-
-def admission_policy_bindings(name: str | None = None) -> str:
-    """Return the path of ValidatingAdmissionPolicyBindings."""
-    return of("/apis/admissionregistration.k8s.io/v1", None, "validatingadmissionpolicybindings", name)
-
-
-def mutating_policies(name: str | None = None) -> str:
-    """Return the path of MutatingAdmissionPolicies."""
-    return of("/apis/admissionregistration.k8s.io/v1", None, "mutatingadmissionpolicies", name)
-
-
-def self_subject_access_reviews() -> str:
-    """Return the path where a caller asks what it may do."""
-    return of("/apis/authorization.k8s.io/v1", None, "selfsubjectaccessreviews")
-
-
 def _segment(name: str) -> str:
     if name in {".", ".."} or "/" in name or "%" in name:
         raise ValueError(f"{name!r} cannot be the name of a Kubernetes object")
