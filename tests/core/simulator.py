@@ -18,7 +18,7 @@ from incident_operator.api.approvals import ApprovalState, PendingApproval, Plan
 from incident_operator.api.incident import CLOSED_PHASES, AlertStatus, Incident, IncidentStatus, StepState
 from incident_operator.core import approval, plan, reasons
 from incident_operator.core.effects import Effect
-from incident_operator.core.machine import decisions, judge, limits, machine, status
+from incident_operator.core.machine import decisions, judge, limits, machine, status, underway
 from incident_operator.core.machine.decisions import Run
 from incident_operator.core.machine.retrying import retry_question
 from incident_operator.core.machine.view import Blocked, View
@@ -84,6 +84,10 @@ class World:
             if isinstance(decision, decisions.Wait | decisions.Stop):
                 self.write(seen)
                 return decision.until if isinstance(decision, decisions.Wait) else None
+            if underway.to_be_recorded(self.stored.status, seen, decision):
+                self.write(seen)
+                working = self.stored.status
+                continue
             after = self.turn(seen, decision)
             invariants.check_facts(after)
             invariants.check_change(working, after)

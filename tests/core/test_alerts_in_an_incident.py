@@ -3,9 +3,12 @@
 from datetime import timedelta
 
 from core.builders import UNDO, read, runbook, scale, sql, usual
-from core.simulator import World
+from core.simulator import World, unfinished
+from incident_operator.api.approvals import ApprovalState
 from incident_operator.api.incident import Phase
 from incident_operator.core import reasons
+from incident_operator.core.machine import machine
+from incident_operator.core.machine.decisions import Transition
 
 HOUR = timedelta(hours=1)
 TWO = {"mitigate": [scale("grow"), sql("serve", undo=UNDO)]}
@@ -55,6 +58,39 @@ def test_restoring_is_not_asked_for_any_more_when_the_alert_fires_again():
     assert world.status.phase is Phase.RESTORING or world.status.phase is Phase.VERIFYING
     world.resolve().go().approve().go()
     assert world.status.phase is Phase.RESOLVED
+
+
+def test_leave_to_restore_does_not_outlive_the_return_of_the_alert():
+    world = World(usual(restore=[sql("replay", approval={})])).go().approve().go().resolve().go()
+    world.approve()
+    given = machine.decide(world.view(world.status))
+    assert isinstance(given, Transition)
+    world.write(world.view(given.status))
+    assert world.status.approvals[-1].state is ApprovalState.ACTIVE
+    world.fire().go()
+    assert world.status.approvals[-1].state is ApprovalState.VOIDED
+    world.resolve().go()
+    assert world.done == ["serve", "rebuild"]
+    assert world.pending.changed == "the alert fires again"
+    world.approve().go()
+    assert world.done == ["serve", "rebuild", "replay", "undo-serve"]
+
+
+def test_leave_to_restore_that_comes_with_the_return_of_the_alert_is_not_used():
+    world = World(usual(restore=[sql("replay", approval={})])).go().approve().go().resolve().go()
+    world.approve().fire().go()
+    world.resolve().go()
+    assert world.done == ["serve", "rebuild"]
+    assert world.status.phase is Phase.AWAITING_APPROVAL
+
+
+def test_the_rest_of_a_plan_to_restore_is_asked_for_again_when_the_alert_returns_in_the_middle():
+    world = World(usual(restore=[sql("drain", approval={}), sql("replay", approval={})]))
+    world.script["drain"] = [unfinished(), unfinished()]
+    world.go().approve().go().resolve().go().approve().go().fire().go(timedelta(minutes=1))
+    world.resolve().go()
+    assert world.done == ["serve", "rebuild", "drain"]
+    assert world.pending.steps == ["replay"]
 
 
 def test_an_alert_that_goes_on_firing_calls_a_person():

@@ -49,6 +49,8 @@ def verdict(step, outcome, *, after=0, attempt=1, undo=False):
         (job("act", **TWICE), Failed("JobFailed", "exit 1", effected=True), {}, "Failed", "JobFailed", True),
         (job("act"), Pending(5, "running"), {"after": 600}, "Running", "", False),
         (job("act"), Pending(5, "running"), {"after": 660}, "Unknown", reasons.TIMED_OUT, False),
+        (job("act"), Pending(5, "not so far", begun=False), {"after": 659}, "Running", "", False),
+        (job("act"), Pending(5, "not so far", begun=False), {"after": 660}, "Failed", reasons.TIMED_OUT, False),
         (read("look"), Pending(5, "asking"), {"after": 89}, "Running", "", False),
         (read("look"), Pending(5, "asking"), {"after": 90}, "Failed", reasons.TIMED_OUT, False),
         (post("act"), Unknown("connection lost"), {}, "Unknown", reasons.STEP_UNKNOWN, False),

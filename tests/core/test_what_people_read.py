@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from core.builders import START, UNDO, alert, incident, job, read, sql, usual, view
+from core.builders import START, UNDO, alert, incident, job, read, scale, sql, usual, view
 from core.simulator import World, failed, unfinished
-from incident_operator.api.incident import CLOSED_PHASES
+from incident_operator.api.incident import CLOSED_PHASES, Phase
 from incident_operator.core.outcomes import Unknown
 from incident_operator.core.telling import messages, presentation
 
@@ -57,6 +57,23 @@ def test_an_undo_is_told_as_one():
     world.script["undo-serve"] = [unfinished()]
     world.go().resolve().go()
     assert world.status.message == "Undoing serve, at the latest until 00:30."
+
+
+def test_who_waits_for_the_alert_does_not_tell_of_a_restore_as_next():
+    world = World(usual(restore=[sql("replay", approval={})])).go().approve().go()
+    assert world.status.message.startswith("Verified. Waits for the alert to resolve until 01:30 UTC")
+    assert (world.status.phase, world.status.step) == (Phase.VERIFYING, "-")
+    assert world.status.waiting_for == "the alert to resolve until 01:30"
+    world.resolve().go()
+    assert (world.status.phase, world.status.step) == (Phase.AWAITING_APPROVAL, "replay")
+
+
+def test_an_undo_that_is_tried_again_is_told_although_the_alert_fires():
+    world = World(usual(mitigate=[scale("grow", retry={"attempts": 2, "backoff": "1m"}, undoOn=["Failed"])]))
+    world.script |= {"check": [failed()], "undo-grow": [failed(retryable=True)]}
+    world.go().approve().go()
+    assert world.status.message.startswith("undo-grow failed (connection refused) and is tried again at 00:31:00 UTC")
+    assert world.status.phase is Phase.RESTORING
 
 
 def test_who_rejected_is_not_told_as_having_approved():

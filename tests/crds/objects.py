@@ -8,6 +8,7 @@ Json = dict[str, Any]
 
 HTTP: Json = {"connection": "api"}
 SQL: Json = {"connection": "db", "statement": "UPDATE t SET a = 1", "maxRows": 1}
+EXEC: Json = {"target": "deployment/scheduler", "command": ["true"]}
 JOB: Json = {"from": "deployment/scheduler", "command": ["true"]}
 SCALE: Json = {"target": "deployment/web", "replicas": 3}
 LOGS: Json = {"from": "deployment/web"}

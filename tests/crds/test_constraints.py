@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from crds.objects import (
+    EXEC,
     GET,
     HTTP,
     JOB,
@@ -64,6 +65,9 @@ ACTIONS = [
          step(job={**JOB, "template": {"spec": {}}}), "exactly one source (found from, template)"),
     Pair("a job comes from a workload", (step(job={"from": "daemonset/agent"}),), step(job={"from": "scheduler"}),
          "job.from: Invalid value"),
+    Pair("exec has a command", (step(exec=EXEC),), step(exec={**EXEC, "command": []}), "should have at least 1 items"),
+    Pair("exec has a target", (step(exec={**EXEC, "target": "pod/web-0"}),), step(exec={**EXEC, "target": "job/web"}),
+         "exec.target: Invalid value"),
     Pair("sqlExecute has a statement or statements", (step(sqlExecute=SQL), step(sqlExecute={
          "connection": "db", "maxRows": 1, "statements": [QUERY]})), step(sqlExecute={**SQL, "statements": [QUERY]}),
          "either statement or statements, not both and not neither"),

@@ -35,6 +35,40 @@ verify:
 """
 
 
+UNKEYED = """
+title: "Cache is stale"
+severity: P1
+serviceAccountName: rb
+match: ['alertname="PackFailed"']
+remediate:
+- name: flush
+  exec: {target: statefulset/cache, command: [flush]}
+- name: rebuild
+  job: {from: deployment/scheduler, command: [build]}
+verify:
+- name: works
+  http: {connection: api, method: POST, path: /execute, safe: true}
+"""
+PROBE = """
+  probe: {http: {connection: api, path: /flushed}, expect: result.status == 200}
+"""
+
+
+@pytest.fixture
+async def cache() -> AsyncIterator[World]:
+    """A firing alert, and a Runbook whose first act leaves no mark: an `exec`, then a Job, then a verification."""
+    async with world(UNKEYED) as made:
+        yield made
+
+
+@pytest.fixture
+async def probed_cache() -> AsyncIterator[World]:
+    """The same, with a probe that says whether the cache was flushed."""
+    flush, build = UNKEYED.split("- name: rebuild")
+    async with world(f"{flush.rstrip()}{PROBE}- name: rebuild{build}") as made:
+        yield made
+
+
 @pytest.fixture
 async def pack() -> AsyncIterator[World]:
     """A firing alert, and a Runbook of two reads, a mitigation, two remediations under one approval, a verification."""

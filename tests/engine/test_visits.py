@@ -4,7 +4,7 @@ from engine.world import INCIDENT, World
 from incident_operator.actions.protocol import Call
 from incident_operator.api.incident import Phase
 from incident_operator.clients import paths
-from incident_operator.core.outcomes import Failed, Outcome, Succeeded
+from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded
 from incident_operator.engine import events
 from incident_operator.engine.visit import LOOK_AGAIN
 
@@ -186,6 +186,50 @@ async def test_a_result_that_no_database_can_hold_stops_nothing(pack: World) -> 
     assert pack.incident().status.phase is Phase.AWAITING_APPROVAL
     evidence = pack.api.object(paths.configmaps("prod", f"{INCIDENT.name}-evidence"))["data"]
     assert "\ufffd" in evidence["queries.json"]
+
+
+async def test_an_act_that_certainly_never_began_has_failed_when_its_time_is_over(pack: World) -> None:
+    pack.targets.answers["serve"] = lambda _: Pending(5, "not done so far", begun=False)
+    await to_approval(pack)
+    assert pack.state("serve") == "Running"
+    pack.later(minutes=5)
+    await pack.engine().visit(INCIDENT)
+    assert (pack.incident().status.reason, pack.state("serve")) == ("StepFailed", "Failed")
+
+
+async def test_evidence_is_made_once_and_added_to_by_one_request_each(pack: World) -> None:
+    for step in ("queries", "rebuild"):
+        pack.targets.answers[step] = lambda _: Succeeded({"rows": ["x" * 300]}, "1 row")
+    engine = pack.engine()
+    await engine.visit(INCIDENT)
+    await pack.approve()
+    await engine.visit(INCIDENT)
+    sent = [one.method for one in pack.api.writes if "/configmaps" in one.path]
+    assert sent == ["POST", "PATCH"]
+    stored = pack.api.object(paths.configmaps("prod", f"{INCIDENT.name}-evidence"))["data"]
+    assert set(stored) == {"queries.json", "rebuild.json"}
+
+
+async def test_evidence_that_somebody_deleted_is_made_again(pack: World) -> None:
+    for step in ("queries", "rebuild"):
+        pack.targets.answers[step] = lambda _: Succeeded({"rows": ["x" * 300]}, "1 row")
+    engine = pack.engine()
+    await engine.visit(INCIDENT)
+    await pack.approve()
+    pack.api.remove(paths.configmaps("prod", f"{INCIDENT.name}-evidence"))
+    await engine.visit(INCIDENT)
+    stored = pack.api.object(paths.configmaps("prod", f"{INCIDENT.name}-evidence"))["data"]
+    assert set(stored) == {"rebuild.json"}
+
+
+async def test_evidence_of_another_process_is_added_to(pack: World) -> None:
+    for step in ("queries", "rebuild"):
+        pack.targets.answers[step] = lambda _: Succeeded({"rows": ["x" * 300]}, "1 row")
+    await to_approval(pack)
+    await pack.approve()
+    await pack.engine().visit(INCIDENT)
+    stored = pack.api.object(paths.configmaps("prod", f"{INCIDENT.name}-evidence"))["data"]
+    assert set(stored) == {"queries.json", "rebuild.json"}
 
 
 async def test_a_note_of_an_event_is_cut_by_bytes(pack: World) -> None:

@@ -30,7 +30,7 @@ from kube.fake_apiserver import FakeApiserver
 
 START = datetime(2025, 10, 21, 0, 30, tzinfo=UTC)
 INCIDENT = Key("prod", "pack-5f2c1-1")
-EFFECTS = frozenset({"sqlExecute", "job", "scale"})
+EFFECTS = frozenset({"sqlExecute", "job", "scale", "exec"})
 
 
 class Killed(BaseException):
@@ -46,6 +46,8 @@ class Targets:
     answers: dict[str, Callable[[Call], Outcome]] = field(default_factory=dict)
     """Step → what its next runs answer, instead of success."""
     previews: dict[str, str] = field(default_factory=dict)
+    preview_of: dict[str, Callable[[], object]] = field(default_factory=dict)
+    """Step → what happens while it is previewed."""
     calls: list[Call] = field(default_factory=list)
     kill_before: str = ""
     kill_after: str = ""
@@ -62,6 +64,7 @@ class Targets:
         return outcome
 
     async def preview(self, call: Call) -> Preview:
+        self.preview_of.get(call.step, list)()
         return Preview(self.previews.get(call.step, f"do {call.step}"), {"spec": call.spec.to_json()}, "1 row")
 
     def done(self) -> list[str]:
@@ -120,7 +123,7 @@ class World:
         """A process that has just started: it remembers nothing."""
         chosen = client or self.client
         revisions = Revisions(chosen)
-        actions = dict.fromkeys(("sqlQuery", "sqlExecute", "job", "http", "scale"), self.targets)
+        actions = dict.fromkeys(("sqlQuery", "sqlExecute", "job", "http", "scale", "exec"), self.targets)
         acts = Acts(actions, Redactor(), lambda: self.now)
         self._started = getattr(self, "_started", 0) + 1
         state, metrics = (

@@ -2,10 +2,13 @@
 
 import asyncio
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from crds import live
 from incident_operator.clients.cluster import Cluster
 from kube import widget_crd, worlds
 from kube.fake_apiserver import FakeApiserver
@@ -32,6 +35,14 @@ def widget_kind() -> Iterator[None]:
     asyncio.run(widget_crd.install())
     yield
     asyncio.run(widget_crd.remove())
+
+
+@pytest.fixture(scope="session")
+def image() -> None:
+    """Build and load what the Pods run."""
+    source = live.CLONE / "tests" / "kube" / "image"
+    build = ["build-image", "--tag", worlds.IMAGE, "--file", str(source / "Dockerfile"), "--context", str(source)]
+    subprocess.run([sys.executable, "hack/cluster", *build], cwd=live.CLONE, check=True, timeout=300)
 
 
 @pytest.fixture

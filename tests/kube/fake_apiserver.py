@@ -12,6 +12,7 @@ tests against both.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +20,7 @@ import orjson
 from aiohttp import web
 
 from incident_operator.clients import access
-from kube import fake_routes
+from kube import fake_exec, fake_routes
 from kube.fake_faults import Fault, Faults
 from kube.fake_routes import Request, Target
 from kube.fake_store import Kind, Object, RefusedError, Store, Where
@@ -116,11 +117,13 @@ class FakeApiserver:
     def _target(self, method: str, path: str) -> Target:
         return fake_routes.target(self._kinds, method, path)
 
-    async def _answer(self, http: web.Request) -> web.Response:
+    async def _answer(self, http: web.Request) -> web.StreamResponse:
         request = await _request(http)
         self.requests.append(request)
         try:
             fault = self._faults.strike(request)
+            if request.path.endswith("/exec") and fault in {None, Fault.CUT_SHORT, Fault.NO_END}:
+                return await fake_exec.serve(http, self._container(request), fault)
             answer = None if fault is Fault.DROPPED else self._serve(request)
         except RefusedError as refused:
             return _json(_status(refused), refused.status)
@@ -155,6 +158,13 @@ class FakeApiserver:
         cannot = f'User "{user}" cannot {at.verb} resource "{plural}" in API group "{at.where.kind.group}"'
         message = f'{at.where.kind.resource}{named} is forbidden: {cannot} in the namespace "{at.where.namespace}"'
         raise RefusedError(403, "Forbidden", message)
+
+    def _container(self, request: Request) -> Object:
+        """Return where a command is to run; both verbs are asked for, since which one it is depends on the version."""
+        at = self._target(request.method, request.path)
+        for verb in ("get", "create"):
+            self._authorize(replace(at, verb=verb), request.user)
+        return fake_exec.container_of(self._store.get(at.where), request.params["container"])
 
     def _log(self, where: Where, request: Request) -> str:
         pod = self._store.get(where)

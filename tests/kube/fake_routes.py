@@ -18,7 +18,7 @@ KINDS = (
     Kind("", "v1", "ConfigMap", "configmaps"),
     Kind("", "v1", "Secret", "secrets"),
     Kind("", "v1", "ServiceAccount", "serviceaccounts"),
-    Kind("", "v1", "Pod", "pods", subresources=frozenset({"status", "log"})),
+    Kind("", "v1", "Pod", "pods", subresources=frozenset({"status", "log", "exec"})),
     Kind("apps", "v1", "Deployment", "deployments", subresources=_SCALED),
     Kind("apps", "v1", "StatefulSet", "statefulsets", subresources=_SCALED),
     Kind("apps", "v1", "DaemonSet", "daemonsets", subresources=_STATUS),

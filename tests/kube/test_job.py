@@ -134,6 +134,15 @@ async def test_a_job_of_that_name_that_is_not_ours_is_left_alone(web, job):
     assert web.writes == []
 
 
+async def test_a_passing_conflict_is_no_failure_and_there_is_one_job_in_the_end(web, job):
+    web.inject(Fault.CONFLICT, method="POST", times=2)
+    for _ in range(2):
+        outcome = await job.run(CALL)
+        assert (type(outcome), outcome.begun) == (Pending, False)
+    assert isinstance(await job.run(CALL), Pending)
+    assert len(web.objects(JOBS)) == 1
+
+
 async def test_each_attempt_has_a_job_of_its_own(web, job):
     await job.run(CALL)
     await job.run(call(SPEC, step="rebuild", attempt=2))

@@ -1,8 +1,6 @@
 """`logs` and `job` on real Pods, with a service account that holds the documented rights and no other."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,11 +16,10 @@ from incident_operator.clients.cluster import Cluster
 from incident_operator.core import reasons
 from incident_operator.core.outcomes import Failed, Pending, Succeeded
 from kube import calls, worlds
-from kube.worlds import World
+from kube.worlds import IMAGE, World
 
 pytestmark = pytest.mark.cluster
 
-IMAGE = "kube-test:1"
 SERVING = "import time; print('build_pack: prices fetched', flush=True); time.sleep(3600)"
 RIGHTS = (
     {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]},
@@ -30,14 +27,6 @@ RIGHTS = (
     {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
     {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "create"]},
 )
-
-
-@pytest.fixture(scope="session")
-def image() -> None:
-    """Build and load what the Pods run."""
-    source = live.CLONE / "tests" / "kube" / "image"
-    build = ["build-image", "--tag", IMAGE, "--file", str(source / "Dockerfile"), "--context", str(source)]
-    subprocess.run([sys.executable, "hack/cluster", *build], cwd=live.CLONE, check=True, timeout=300)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,9 @@ from kube.fake_store import Kind, Object
 WIDGET = Kind("tests.incidents.dev", "v1", "Widget", "widgets", subresources=frozenset({"status"}))
 """A custom kind with a status subresource, like Incidents, but without their schema and policies."""
 
+IMAGE = "kube-test:1"
+"""What Pods run; the fixture `image` builds and loads it."""
+
 
 @dataclass(frozen=True, slots=True)
 class World:

@@ -112,6 +112,19 @@ def test_hostile_text_is_one_argument_that_kubernetes_does_not_expand(hostile):
     assert found.env == {"D": hostile.replace("$", "$$")}
 
 
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_hostile_text_is_one_argument_of_a_command(hostile):
+    found = rendered({"exec": {"target": "pod/x", "command": ["rm", "${params.x}"]}}, {"x": hostile})
+    assert found.command == ["rm", hostile]
+
+
+@pytest.mark.parametrize(("value", "told"), [(None, "the value is null"), ([1], "a list or object is no text")])
+def test_what_is_no_text_is_no_argument(value, told):
+    found = rendered({"exec": {"target": "pod/x", "command": ["rm", "${params.x}"]}}, {"x": value})
+    assert isinstance(found, RenderError)
+    assert (found.field, told in found.message) == ("spec.verify[0].exec.command[1]", True)
+
+
 def test_a_pod_template_takes_values_with_their_type_but_text_where_kubernetes_wants_text():
     container = {"args": ["${params.n}"], "env": [{"name": "N", "value": "${params.n}"}], "image": "shell:$(v)"}
     template = {
@@ -227,6 +240,7 @@ ACTIONS = st.sampled_from(
         {"scale": {"target": "deployment/x", "replicas": "${params.x}"}},
         {"job": {"from": "deployment/x", "command": ["${params.x}"], "env": {"E": "a${params.y}"}}},
         {"job": {"template": {"spec": {"containers": [{"command": ["${params.x}"]}]}}}},
+        {"exec": {"target": "pod/x", "command": ["echo", "${params.x}"]}},
     ]
 )
 

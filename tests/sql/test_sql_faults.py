@@ -97,6 +97,58 @@ async def test_a_lock_held_by_somebody_else_ends_the_step_without_effect(packs, 
     assert not fresh(packs)
 
 
+CONFLICTING = """
+CREATE SEQUENCE IF NOT EXISTS tries; GRANT USAGE ON SEQUENCE tries TO app_write;
+ALTER SEQUENCE tries RESTART;
+CREATE OR REPLACE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  IF nextval('tries') <= {times} THEN RAISE EXCEPTION 'not this time' USING ERRCODE = '{state}'; END IF;
+  RETURN NULL;
+END $$;
+DROP TRIGGER IF EXISTS conflict ON pricing_pack;
+CREATE CONSTRAINT TRIGGER conflict AFTER UPDATE ON pricing_pack DEFERRABLE INITIALLY {moment}
+FOR EACH ROW EXECUTE FUNCTION conflict();
+"""  # a sequence counts on when its transaction is rolled back
+
+
+@pytest.fixture
+def conflicting(packs: Database):
+    """Let the first so many updates meet another transaction in their way."""
+    yield lambda **how: packs.run(CONFLICTING.format(**{"times": 2, "state": "40001", "moment": "IMMEDIATE"} | how))
+    packs.run("DROP TRIGGER IF EXISTS conflict ON pricing_pack")
+
+
+@pytest.mark.parametrize("how", [{}, {"state": "40P01"}, {"moment": "DEFERRED"}], ids=str)
+async def test_a_transaction_that_met_another_one_is_run_again_and_done_once(packs, writer, conflicting, how):
+    conflicting(**how)
+    outcome = await writer.run(call(FRESHEN))
+    assert isinstance(outcome, Succeeded), outcome
+    assert "already applied" not in outcome.summary
+    assert fresh(packs)
+    assert packs.value("SELECT last_value FROM tries") == 3
+
+
+async def test_a_transaction_that_always_meets_another_one_is_tried_five_times_and_had_no_effect(
+    packs, writer, conflicting
+):
+    conflicting(times=99)
+    outcome = await writer.run(call(FRESHEN))
+    assert outcome == Failed("Conflict", "db: not this time")
+    assert packs.value("SELECT last_value FROM tries") == 5
+    assert packs.value("SELECT count(*) FROM incident_operator.incident_operator_effects") == 0
+
+
+async def test_conflicts_are_not_sat_out_longer_than_the_step_may_take(packs, writer, conflicting):
+    conflicting(times=99)
+    outcome = await writer.run(call(FRESHEN, timeout=0.6))
+    assert outcome == Failed("Conflict", "db: not this time")
+    assert packs.value("SELECT last_value FROM tries") < 5
+
+
+async def test_a_trial_that_met_another_transaction_is_run_again(packs, writer, conflicting):
+    conflicting()
+    assert (await writer.preview(call(FRESHEN))).in_trial == "1 row"
+
+
 async def test_a_marker_that_another_session_is_writing_is_waited_for_and_then_pending(packs, writer):
     with packs.owner() as holder, holder.transaction():
         holder.execute("INSERT INTO incident_operator.incident_operator_effects VALUES ('key-1', 'i', 's')")

@@ -32,9 +32,13 @@ def failed(error: api_errors.ApiError | Unusable, call: Call) -> Failed:
 
 def of_effect(error: api_errors.ApiError | Unusable, call: Call) -> Outcome:
     """Return the outcome of a write, or of the look for its mark: without an answer, it may be there all the same."""
-    if isinstance(error, api_errors.Unavailable):
-        return Pending(_LOOK_AGAIN, f"cannot tell whether it is done: {error.message}; looking again")
-    return failed(error, call)
+    match error:
+        case api_errors.Unavailable():
+            return Pending(_LOOK_AGAIN, f"cannot tell whether it is done: {error.message}; looking again")
+        case api_errors.Conflict():
+            return Pending(_LOOK_AGAIN, f"not done so far: {error.message}; trying again", begun=False)
+        case _:
+            return failed(error, call)
 
 
 def explain(error: api_errors.ApiError | Unusable, call: Call) -> str:

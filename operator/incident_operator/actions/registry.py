@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import datetime
 
+from incident_operator.actions.exec import Exec
 from incident_operator.actions.get import Get
 from incident_operator.actions.http import Http
 from incident_operator.actions.job import Job
@@ -17,6 +18,7 @@ from incident_operator.actions.sql_query import SqlQuery
 from incident_operator.clients.access import Access
 from incident_operator.clients.cluster import Cluster
 from incident_operator.clients.connections import Connections
+from incident_operator.clients.exec import Commands
 from incident_operator.clients.kube import Kube
 from incident_operator.clients.probes import Probes
 from incident_operator.clients.prometheus import Prometheus
@@ -50,5 +52,6 @@ async def tools(
                 "sqlExecute": SqlExecute(connections, sessions),
                 "scale": Scale(cluster),
                 "job": Job(cluster, clock),
+                "exec": Exec(cluster, Commands(access)),
             }
             yield Tools(actions, connections, Probes(sessions, prometheus))

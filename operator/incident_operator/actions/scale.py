@@ -16,10 +16,12 @@ from incident_operator.api import actions
 from incident_operator.clients import api_errors, paths
 from incident_operator.clients.cluster import Account, Cluster
 from incident_operator.core import reasons
-from incident_operator.core.outcomes import Failed, Json, Outcome, Succeeded
+from incident_operator.core.outcomes import Failed, Json, Outcome, Pending, Succeeded
 
 _ATTEMPTS = 5
 """A Deployment's status changes often while it rolls out, and each change makes an earlier read stale."""
+_PAUSE = 1.0
+"""Seconds before the next such series of attempts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,8 @@ class Scale:
                     return outcome
         except (api_errors.ApiError, Unusable) as error:
             return kube_failures.of_effect(error, call)
-        message = f"{_spec(call).target} changed {_ATTEMPTS} times while it was being scaled; not scaled"
-        return Failed(reasons.CONFLICT, message)
+        message = f"{_spec(call).target} changed {_ATTEMPTS} times while it was being scaled; trying again"
+        return Pending(_PAUSE, message, begun=False)
 
     async def preview(self, call: Call) -> Preview:
         """Say from what to what, after a dry run of the very patch as the Runbook's account."""

@@ -4,8 +4,9 @@ A marker row is inserted in the transaction of the change itself, so that the da
 whether it happened. `Failed` is said only where the transaction certainly did not commit.
 """
 
-from incident_operator.actions import endpoint_failures, sql_effects, sql_failures, sql_results, sql_work
+from incident_operator.actions import endpoint_failures, sql_conflicts, sql_effects, sql_failures, sql_results, sql_work
 from incident_operator.actions.protocol import Call, Preview, PreviewError
+from incident_operator.actions.sql_conflicts import RolledBack
 from incident_operator.actions.sql_effects import Applied
 from incident_operator.actions.sql_work import Work, WorkError
 from incident_operator.clients.connections import Connections, Endpoint, EndpointError
@@ -32,14 +33,20 @@ class SqlExecute:
         try:
             work = sql_work.of(call)
             endpoint = await self._endpoint(call, work)
-            async with self._sessions.open(endpoint, call.timeout, read_only=False) as session:
-                if await _claim(session, call, endpoint):
-                    return await _apply(session, call, work)
-                return await _recall(session, call)
+
+            async def attempt(seconds: float) -> Outcome:
+                async with self._sessions.open(endpoint, seconds, read_only=False) as session:
+                    if await _claim(session, call, endpoint):
+                        return await _apply(session, call, work)
+                    return await _recall(session, call)
+
+            return await sql_conflicts.through(attempt, call.timeout)
         except WorkError as error:
             return Failed(reasons.BAD_REQUEST, str(error), retryable=False)
         except EndpointError as error:
             return _unopened(error, work)
+        except RolledBack as error:
+            return sql_failures.failed(error, work.connection)
         except SqlError as error:
             return _unclaimed(error, work)
 
@@ -54,12 +61,16 @@ class SqlExecute:
 
     async def _trial(self, call: Call, work: Work) -> str:
         endpoint = await self._endpoint(call, work)
-        async with self._sessions.open(endpoint, call.timeout, read_only=False) as session:
-            # the marker goes in too: a missing table or grant shows before a person is asked
-            if not await _claim(session, call, endpoint):
-                return "already applied"
-            applied = await sql_work.carry_out(session, work)
-        return _trial_text(applied.rows_changed, work.max_rows)
+
+        async def attempt(seconds: float) -> str:
+            async with self._sessions.open(endpoint, seconds, read_only=False) as session:
+                # the marker goes in too: a missing table or grant shows before a person is asked
+                if not await _claim(session, call, endpoint):
+                    return "already applied"
+                applied = await sql_work.carry_out(session, work)
+            return _trial_text(applied.rows_changed, work.max_rows)
+
+        return await sql_conflicts.through(attempt, call.timeout)
 
     async def _endpoint(self, call: Call, work: Work) -> Endpoint:
         return await self._connections.endpoint(call.namespace, work.connection, call.service_account)
@@ -87,7 +98,7 @@ async def _apply(session: Session, call: Call, work: Work) -> Outcome:
             return _too_many(applied, work)
         await sql_effects.store(session, call.key, applied)
     except SqlError as error:
-        return sql_failures.failed(error, work.connection)
+        return _rolled_back(error, work)
     return await _commit(session, applied, work)
 
 
@@ -97,8 +108,15 @@ async def _commit(session: Session, applied: Applied, work: Work) -> Outcome:
     except SqlError as error:
         if session.lost:
             return Pending(LOOK_AGAIN_SECONDS, f"{work.connection}: connection lost at COMMIT; looking for the marker")
-        return sql_failures.failed(error, work.connection)
+        return _rolled_back(error, work)
     return _succeeded(applied)
+
+
+def _rolled_back(error: SqlError, work: Work) -> Failed:
+    """Return the failure. Raises `RolledBack` where the same again may work at once."""
+    if error.fault is Fault.CONFLICT:
+        raise RolledBack(error.fault, error.message) from None
+    return sql_failures.failed(error, work.connection)
 
 
 def _unopened(error: EndpointError, work: Work) -> Outcome:

@@ -19,12 +19,16 @@ ScalableRef = Annotated[
     str, Field(pattern=r"^(deployment|statefulset)/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=270)
 ]
 """A workload that has replicas, as kubectl writes it."""
+ExecTarget = Annotated[
+    str, Field(pattern=r"^(pod|deployment|statefulset|daemonset)/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=270)
+]
+"""A Pod, or a workload one of whose Pods is meant, as kubectl writes it."""
 Params = Annotated[dict[str, Any], Field(max_length=64)]
 Selector = Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(min_length=1, max_length=16)]
 """Labels that all must match; never empty, which would mean every object of the namespace."""
 
 ACTION_KEYS = {"logs": "logs", "get": "get", "promql": "promql", "http": "http", "sqlQuery": "sql_query",
-               "sqlExecute": "sql_execute", "scale": "scale", "job": "job"}  # fmt: skip
+               "sqlExecute": "sql_execute", "scale": "scale", "job": "job", "exec": "exec"}  # fmt: skip
 """Action keys as written in a Runbook, with the model's field."""
 
 
@@ -188,6 +192,22 @@ class Job(Model):
     env: Annotated[dict[str, Text], Field(max_length=64)] = Field(default_factory=dict)
 
 
+class Exec(Model):
+    """Runs a command in a running container (effect: unkeyed, at most once).
+
+    `result`: {exitCode, stdout, stderr, matches: [{group: text}], truncated}. Standard input is empty.
+    """
+
+    target: ExecTarget
+    """A Pod, or a workload: then its ready Pod that is oldest."""
+    container: DnsLabel | None = None
+    """The Pod's default container, or its first one, unless named."""
+    command: Annotated[list[Text], Field(min_length=1, max_length=64)]
+    """An argv list; never a shell string made from data. An element may be one `${…}`, but for the first."""
+    pattern: Annotated[str | None, Field(max_length=1024)] = None
+    """RE2 with named groups; every matching line of stdout gives an entry in `result.matches`."""
+
+
 EXACTLY_ONE_ACTION = rules.exactly_one("action", ACTION_KEYS)
 
 
@@ -204,6 +224,7 @@ class ActionHolder(Model):
     sql_execute: SqlExecute | None = None
     scale: Scale | None = None
     job: Job | None = None
+    exec: Exec | None = None
 
     @property
     def action(self) -> tuple[str, Model]:

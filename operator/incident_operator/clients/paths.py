@@ -45,7 +45,7 @@ def secrets(namespace: str | None, name: str | None = None) -> str:
 
 
 def pods(namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
-    """Return the path of Pods; `subresource` may be `log`."""
+    """Return the path of Pods; `subresource` may be `log` or `exec`."""
     return of(_CORE, namespace, "pods", name, subresource)
 
 

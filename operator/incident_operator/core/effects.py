@@ -31,6 +31,7 @@ _FIXED = {
     "sqlExecute": Effect.SQL_TX,
     "scale": Effect.K8S_PATCH,
     "job": Effect.K8S_CREATE,
+    "exec": Effect.UNKEYED,
 }
 
 NATURALLY_UNDOABLE = frozenset({"scale"})

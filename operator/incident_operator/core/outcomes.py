@@ -43,6 +43,8 @@ class Pending:
     """Seconds until the next look."""
     summary: str
     """One line for people, e.g. `Job rebuild-3b9d: running for 40s`."""
+    begun: bool = True
+    """False where it certainly has not happened so far: it has failed, and is not unknown, when its time is over."""
 
 
 @dataclass(frozen=True, slots=True)

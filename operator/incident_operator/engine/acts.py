@@ -140,7 +140,7 @@ def _clean(redactor: Redactor, outcome: Outcome) -> Outcome:
             return Succeeded(redactor.clean_json(result), redactor.clean(summary), captured)
         case Failed():
             return replace(outcome, message=redactor.clean(outcome.message), result=redactor.clean_json(outcome.result))
-        case Pending(after, summary):
-            return Pending(after, redactor.clean(summary))
+        case Pending():
+            return replace(outcome, summary=redactor.clean(outcome.summary))
         case Unknown(message):
             return Unknown(redactor.clean(message))

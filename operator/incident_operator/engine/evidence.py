@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ MAX_TEXT = 64 * 1024
 """Characters kept of one step's result."""
 _SMALL = 256
 """What fits into the summary needs no ConfigMap."""
+_REMEMBERED = 4096
+"""ConfigMaps whose existence is remembered; of another one it costs a request more to learn it."""
 _log = structlog.get_logger()
 
 
@@ -63,25 +66,48 @@ def configmap_name(incident: str, kind: str) -> str:
     return f"{incident}-{kind}"
 
 
-async def store(client: kube.Kube, incident: Incident, kind: str, data: Mapping[str, str]) -> bool:
-    """Put texts into the Incident's ConfigMap of that kind; False where it was refused, which stops nothing."""
-    if not data:
+class Shelf:
+    """Stores evidence, and remembers which ConfigMaps there are: each is made by one request, and added to by one."""
+
+    def __init__(self) -> None:
+        self._there: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    async def store(self, client: kube.Kube, incident: Incident, kind: str, data: Mapping[str, str]) -> bool:
+        """Put texts into the Incident's ConfigMap of that kind; False where it was refused, which stops nothing."""
+        if not data:
+            return True
+        meta = incident.metadata
+        name = configmap_name(meta.name, kind)
+        try:
+            await self._create_or_add(client, meta.namespace, name, _manifest(incident, name, data))
+        except kube.ApiError as error:
+            _log.warning("Evidence was not stored", namespace=meta.namespace, incident=meta.name, error=str(error))
+            return False
+        self._remember(meta.namespace, name)
         return True
-    meta = incident.metadata
-    name = configmap_name(meta.name, kind)
+
+    async def _create_or_add(self, client: kube.Kube, namespace: str, name: str, manifest: Json) -> None:
+        if (namespace, name) in self._there and await _added(client, namespace, name, manifest):
+            return
+        try:
+            await client.create(paths.configmaps(namespace), manifest)
+        except kube.AlreadyExists:
+            await _added(client, namespace, name, manifest)
+
+    def _remember(self, namespace: str, name: str) -> None:
+        self._there[namespace, name] = None
+        self._there.move_to_end((namespace, name))
+        while len(self._there) > _REMEMBERED:
+            self._there.popitem(last=False)
+
+
+async def _added(client: kube.Kube, namespace: str, name: str, manifest: Json) -> bool:
+    """Add to a ConfigMap; False where somebody has deleted it."""
     try:
-        await _create_or_add(client, meta.namespace, name, _manifest(incident, name, data))
-    except kube.ApiError as error:
-        _log.warning("Evidence was not stored", namespace=meta.namespace, incident=meta.name, error=str(error))
+        await client.merge_patch(paths.configmaps(namespace, name), {"data": manifest["data"]})
+    except kube.NotFound:
         return False
     return True
-
-
-async def _create_or_add(client: kube.Kube, namespace: str, name: str, manifest: Json) -> None:
-    try:
-        await client.create(paths.configmaps(namespace), manifest)
-    except kube.AlreadyExists:
-        await client.merge_patch(paths.configmaps(namespace, name), {"data": manifest["data"]})
 
 
 def _manifest(incident: Incident, name: str, data: Mapping[str, str]) -> Json:

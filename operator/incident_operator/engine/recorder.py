@@ -1,6 +1,6 @@
 """Records: the status with its precondition, the evidence before it, the Event and the report beside it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -9,9 +9,10 @@ from incident_operator.clients import kube
 from incident_operator.clients.state import Gone, State
 from incident_operator.core.machine.view import Pinned, View
 from incident_operator.core.telling import presentation, report
-from incident_operator.engine import events, evidence
+from incident_operator.engine import events
 from incident_operator.engine.background import Background
 from incident_operator.engine.echoes import Echoes
+from incident_operator.engine.evidence import Shelf
 from incident_operator.engine.keys import Key
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.progress import Progress
@@ -30,13 +31,14 @@ class Recorder:
     background: Background
     instance: str
     """Name of this process, for Events."""
+    shelf: Shelf = field(default_factory=Shelf)
 
     async def publish(self, progress: Progress, view: View) -> Progress:
         """Store the view's status, unless nothing that anybody would see has changed. Raises `Superseded`, `Gone`."""
         shown = presentation.present(view)
         if presentation.significant(shown) == presentation.significant(progress.stored.status):
             return progress
-        await evidence.store(self.client, view.incident, "evidence", progress.unstored.texts)
+        await self.shelf.store(self.client, view.incident, "evidence", progress.unstored.texts)
         stored = await self.state.store(progress.stored, shown)
         if _only_status_differs(progress.stored, stored):
             self.echoes.expect(Key(stored.metadata.namespace, stored.metadata.name), stored.metadata.resource_version)
@@ -50,7 +52,7 @@ class Recorder:
             return
         shown = view.with_status(presentation.present(view))
         text = report.markdown(shown.incident, shown.compiled.spec if isinstance(shown.runbook, Pinned) else None)
-        await evidence.store(self.client, view.incident, "report", {"report.md": text})
+        await self.shelf.store(self.client, view.incident, "report", {"report.md": text})
         await self.publish(progress, view)
 
     async def read_again(self, progress: Progress) -> Progress:

@@ -7,7 +7,7 @@ from typing import assert_never
 
 from incident_operator.api.incident import CLOSED_PHASES, Incident
 from incident_operator.clients.state import Gone, State, Superseded
-from incident_operator.core.machine import decisions, machine
+from incident_operator.core.machine import decisions, machine, underway
 from incident_operator.core.machine.view import View
 from incident_operator.core.telling import objectives
 from incident_operator.engine.asking import Question
@@ -63,6 +63,8 @@ class Visits:
                     case decisions.Stop():
                         await self.recorder.finish(progress, view)
                         return None
+                    case _ if underway.to_be_recorded(progress.stored.status, view, decision):
+                        progress = await self.recorder.publish(progress, view)
                     case _:
                         progress = await self._turn(progress, view, decision)
             except Superseded:

@@ -18,6 +18,8 @@ from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.expressions.render_fields import Path, Take
 
 _OPEN = "${"
+_WHOLE = frozenset({Take.COUNT, Take.ARGV})
+"""Fields that are one `${…}` or none: what a value is put into would be read by somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ def _leaf(text: str, take: Take, field: str) -> Slot | Problem | str:
         found.append(part)
     if not any(isinstance(part, Program) for part in found):
         return "".join(str(part) for part in found)
-    if take is Take.COUNT and len(found) > 1:
+    if take in _WHOLE and len(found) > 1:
         return Problem(field, "has to be one ${…} without text around it")
     return Slot(field, take, tuple(found))
 

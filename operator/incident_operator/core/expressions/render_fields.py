@@ -22,6 +22,7 @@ class Take(Enum):
     NATIVE = "any value with its type"
     TEXT = "text"
     ARGUMENT = "text that Kubernetes expands"
+    ARGV = "one whole argument"
     HEADER = "text on one line"
     URL_PATH = "percent-encoded path segments"
     LABEL = "a label value"
@@ -53,6 +54,7 @@ _TAKES: dict[str, tuple[tuple[tuple[str, ...], Take], ...]] = {
         (("before", "params", _REST), Take.NATIVE),
     ),
     "scale": ((("replicas",), Take.COUNT),),
+    "exec": ((("command", _ANY), Take.ARGV),),
     "job": (
         (("command", _ANY), Take.ARGUMENT),
         (("env", _ANY), Take.ARGUMENT),

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from incident_operator.api.incident import Phase
+from incident_operator.api.incident import Phase, StepRecord, StepState
 from incident_operator.api.meta import delta
 from incident_operator.api.runbook import Stage
 from incident_operator.core import reasons
@@ -10,7 +10,7 @@ from incident_operator.core.machine import answers, status, undoing
 from incident_operator.core.machine.decisions import Decision, Transition, Wait
 from incident_operator.core.machine.opening import detected_at
 from incident_operator.core.machine.retrying import retry_question
-from incident_operator.core.machine.view import View
+from incident_operator.core.machine.view import View, is_undo
 
 
 def alert_still_fires(view: View) -> Decision | None:
@@ -30,6 +30,17 @@ def alert_still_fires(view: View) -> Decision | None:
     again = f"Verify again: {question.answer_with[0]} Or c" if question is not None else "C"
     remedy = f"{again}lose this incident: {answers.abort_command(view)}"
     return Transition(status.halt(view.status, reasons.ALERT_STILL_FIRING, message, question, remedy=remedy))
+
+
+def waits_for_alert(view: View, record: StepRecord) -> bool:
+    """Tell whether a step is not next although it comes next: it restores, and an alert still fires.
+
+    An undo that is due again at some moment is one of a failure, which waits for no alert.
+    """
+    spec = view.incident.spec
+    if spec.resolved or not spec.alerts or record.stage is not Stage.RESTORE:
+        return False
+    return record.state is StepState.PENDING and not (is_undo(record) and record.not_before is not None)
 
 
 def resolve_deadline(view: View) -> datetime:

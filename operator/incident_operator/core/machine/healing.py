@@ -28,7 +28,7 @@ def alert_went_away(view: View) -> Decision | None:
 
 
 def alert_came_back(view: View) -> Decision | None:
-    """When an alert fires again before the end, what was left out is wanted again, and restoring is not asked for."""
+    """When an alert fires again before the end, what was left out is wanted again, and nobody's leave to restore holds."""
     spec = view.incident.spec
     if spec.resolved or not spec.alerts:
         return None
@@ -36,9 +36,11 @@ def alert_came_back(view: View) -> Decision | None:
         r.name for r in view.status.steps if r.state is StepState.SKIPPED and r.reason == reasons.ALERT_RESOLVED
     ]
     asked = _asked_to_restore(view)
-    if not left_out and not asked:
+    allowed = _allowed_to_restore(view)
+    if not left_out and not asked and not allowed:
         return None
     current = approval.withdraw(view.status, _FIRES_AGAIN, view.now) if asked else view.status
+    current = approval.end_active(current, ApprovalState.VOIDED, _FIRES_AGAIN) if allowed else current
     return Transition(status.reset(current, [*left_out, *asked]))
 
 
@@ -65,6 +67,12 @@ def _unbegun(view: View) -> Iterator[StepRecord]:
 def _asked_to_restore(view: View) -> list[str]:
     pending = view.status.pending_approval
     return [name for name in pending.steps if _restores(view, name)] if pending is not None else []
+
+
+def _allowed_to_restore(view: View) -> bool:
+    """Tell whether an approval is active that was given for a world without the alert."""
+    given = approval.active(view.status)
+    return given is not None and any(_restores(view, name) for name in given.steps)
 
 
 def _restores(view: View, name: str) -> bool:

@@ -112,7 +112,7 @@ def _pending(step: CompiledStep, record: StepRecord, run: Run, outcome: Pending,
     action = step.undo.action if run.undo and step.undo is not None else step.action
     began = record.started_at or now
     late = now >= began + limits.timeout(step, action) + limits.GRACE
-    if late and step.effect is Effect.READ:
+    if late and (step.effect is Effect.READ or not outcome.begun):
         return Verdict(StepState.FAILED, outcome.summary, reasons.TIMED_OUT)
     if late:
         told = f"may or may not have run: still unclear after {_minutes(now - began)}: {outcome.summary}"

@@ -1,11 +1,12 @@
 """Effects between intent and outcome: look again under the same key, or admit that nobody can tell."""
 
+from incident_operator.api.approvals import PlanEntry
 from incident_operator.api.incident import IncidentStatus, StepRecord, StepState
 from incident_operator.api.meta import rfc3339
 from incident_operator.core import reasons
 from incident_operator.core.effects import Effect
 from incident_operator.core.machine import retrying, status
-from incident_operator.core.machine.decisions import Decision, Probe, Resume, Transition, Wait
+from incident_operator.core.machine.decisions import Ask, Begin, Decision, Probe, Read, Resume, Transition, Wait
 from incident_operator.core.machine.view import View, is_undo, next_run
 
 
@@ -23,6 +24,24 @@ def effect_unknown(view: View) -> Decision | None:
         return None
     unknown = next((record for record in view.status.steps if record.state is StepState.UNKNOWN), None)
     return None if unknown is None else Transition(_halt_unknown(view, unknown))
+
+
+def to_be_recorded(stored: IncidentStatus, view: View, decision: Decision) -> bool:
+    """Tell whether the outcome of an unkeyed effect is in memory only, and something that takes time comes before a write.
+
+    Nothing in the world can tell that outcome again, so it does not wait there for what is read, or rendered, next.
+    """
+    match decision:
+        case Read() | Ask() | Probe() | Resume() | Begin(approved=PlanEntry()):
+            return any(_only_in_memory(record, status.find(stored, record.name)) for record in view.status.steps)
+        case _:
+            return False
+
+
+def _only_in_memory(record: StepRecord, stored: StepRecord | None) -> bool:
+    if stored is None or stored.effect != Effect.UNKEYED or stored.state is not StepState.RUNNING:
+        return False
+    return record.state is not StepState.RUNNING
 
 
 def _look(view: View, record: StepRecord) -> Decision:

@@ -1,5 +1,6 @@
 """Checks of what actions aim at: Connections, workloads, selectors, paths, patterns, numbers of replicas."""
 
+import re
 from collections.abc import Iterator, Mapping
 
 import re2
@@ -17,6 +18,9 @@ _CONNECTS: Mapping[str, ConnectionType] = {
     "sqlQuery": ConnectionType.POSTGRES,
     "sqlExecute": ConnectionType.POSTGRES,
 }
+
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"})
+_SCRIPT_FOLLOWS = re.compile(r"-[a-z]*c")
 
 
 def connections_exist(draft: Draft) -> Iterator[Problem]:
@@ -42,7 +46,7 @@ def targets_are_named(draft: Draft) -> Iterator[Problem]:
 def patterns_compile(draft: Draft) -> Iterator[Problem]:
     """Require that the pattern over log lines is an RE2."""
     for action in draft.actions:
-        if isinstance(action.spec, actions.Logs) and action.spec.pattern is not None:
+        if isinstance(action.spec, actions.Logs | actions.Exec) and action.spec.pattern is not None:
             try:
                 patterns.compiled(action.spec.pattern)
             except (re2.error, UnicodeEncodeError) as error:
@@ -67,6 +71,24 @@ def replicas_are_counts(draft: Draft) -> Iterator[Problem]:
     for action in draft.actions:
         if isinstance(action.spec, actions.Scale):
             yield from _replicas(action.path, action.spec)
+
+
+def commands_are_the_authors(draft: Draft) -> Iterator[Problem]:
+    """Require that data is an argument of a command, never the program or what a shell reads as one."""
+    for action in draft.actions:
+        if isinstance(action.spec, actions.Exec):
+            yield from _command(action.path, action.spec.command)
+
+
+def _command(path: str, command: list[str]) -> Iterator[Problem]:
+    if "${" in command[0]:
+        yield Problem(f"{path}.command[0]", "is the program, and that is not for data to say")
+    if command[0].rpartition("/")[2] not in _SHELLS:
+        return
+    script = next((at + 1 for at, argument in enumerate(command) if _SCRIPT_FOLLOWS.fullmatch(argument)), 0)
+    if script and "${" in "".join(command[script : script + 1]):
+        told = "is read as a program by the shell; write the script here, and give it the value as an argument after it"
+        yield Problem(f"{path}.command[{script}]", told)
 
 
 def _connection(action: PlacedAction, connections: Mapping[str, ConnectionType]) -> Iterator[Problem]:

@@ -33,6 +33,7 @@ CHECKS: tuple[Check, ...] = (
     compiler_actions.patterns_compile,
     compiler_actions.requests_stay_below,
     compiler_actions.replicas_are_counts,
+    compiler_actions.commands_are_the_authors,
     compiler_statements.statements_are_single,
     compiler_statements.placeholders_are_bound,
     compiler_statements.the_marker_is_free,

@@ -22,6 +22,7 @@ _RESULT: Mapping[str, frozenset[str]] = {
     "sqlExecute": frozenset({"rowsChanged", "before", "returning", "truncated"}),
     "scale": frozenset({"before", "after"}),
     "job": frozenset({"succeeded", "exitCode", "log", "pod"}),
+    "exec": frozenset({"exitCode", "stdout", "stderr", "matches", "truncated"}),
 }
 """What each action's `result` holds: the docstrings in `api/actions.py`."""
 

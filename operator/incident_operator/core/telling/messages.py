@@ -141,7 +141,8 @@ def _until_resolved(view: View) -> str:
 
 
 def _next_record(view: View) -> StepRecord | None:
-    return next((record for record in view.status.steps if record.state not in status.FINISHED), None)
+    unfinished = (record for record in view.status.steps if record.state not in status.FINISHED)
+    return next((record for record in unfinished if not closing.waits_for_alert(view, record)), None)
 
 
 def _next(record: StepRecord) -> str:

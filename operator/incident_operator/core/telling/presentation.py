@@ -13,7 +13,7 @@ from incident_operator.api.incident import (
 from incident_operator.api.runbook import Stage
 from incident_operator.core import storable
 from incident_operator.core.effects import Effect
-from incident_operator.core.machine import status
+from incident_operator.core.machine import closing, status
 from incident_operator.core.machine.view import Blocked, View, is_undo
 from incident_operator.core.telling import bounds, messages, objectives, verdicts
 
@@ -86,7 +86,7 @@ def current_record(view: View) -> StepRecord | None:
     if view.status.pending_answer is not None:
         return status.find(view.status, view.status.pending_answer.step)
     unfinished = (record for record in steps if record.state not in status.FINISHED)
-    return next(unfinished, None)
+    return next((record for record in unfinished if not closing.waits_for_alert(view, record)), None)
 
 
 def _phase(view: View) -> Phase:

@@ -1,0 +1,166 @@
+"""Runs one command in a container over a websocket: asked for once, never again, its output read up to a bound.
+
+A websocket begins with a GET, and aiohttp sends a GET again when its connection breaks; here that would run the command
+twice. So every command gets a connection of its own, and a break becomes an error that aiohttp does not repeat.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from incident_operator.clients import access as accesses
+from incident_operator.clients import api_errors, kube
+
+STREAM_BYTES = 64 * 1024
+"""Kept of each of stdout and stderr: the end."""
+CONNECT_SECONDS = 5.0
+_CLOSING_SECONDS = 1.0
+_ANSWER_BYTES = 64 * 1024
+_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+_STDOUT, _STDERR, _STATUS = 1, 2, 3
+"""Channels: the first byte of a message."""
+_NEVER_STARTED = ("unable to start container process", "container not found")
+"""How container runtimes and the kubelet word that there was nothing to run, or nothing to run it in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run, and where."""
+
+    path: str
+    """API path of the Pod's `exec`."""
+    container: str
+    argv: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A command that ran to its end."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    truncated: bool
+    """There was more output than is kept."""
+
+
+class Commands:
+    """Runs commands on one cluster, each on a connection of its own."""
+
+    def __init__(self, access: accesses.Access) -> None:
+        self._access = access
+
+    async def run(self, namespace: str, service_account: str, command: Command, seconds: float) -> Ended:
+        """Run a command as a service account and return how it ended. Raises `api_errors.ApiError`.
+
+        Only an `Unavailable` that was `sent` leaves open whether it ran, or runs still; any other never began.
+        """
+        headers = await self._headers(namespace, service_account)
+        url = URL(f"{self._access.server}{command.path}?{_query(command)}", encoded=True)
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self._session(seconds) as session,
+                self._open(session, url, headers) as stream,
+            ):
+                return await _to_the_end(stream)
+        except TimeoutError:
+            raise _unclear(f"no end within {seconds:g}s, it may still run") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise _unclear(f"the connection was lost: {error}") from error
+
+    async def _headers(self, namespace: str, service_account: str) -> Mapping[str, str]:
+        try:
+            token = await self._access.token()
+        except accesses.AccessError as error:
+            raise api_errors.Unavailable(0, "Unauthenticated", str(error), sent=False) from error
+        user = kube.service_account_user(namespace, service_account)
+        headers = {"User-Agent": kube.USER_AGENT, "Impersonate-User": user}
+        return {**headers, "Authorization": token} if token else headers
+
+    def _session(self, seconds: float) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._access.tls or True, force_close=True, limit=1),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            middlewares=[self._once],
+            timeout=aiohttp.ClientTimeout(total=None, connect=min(CONNECT_SECONDS, seconds / 2)),
+        )
+
+    def _open(self, session: aiohttp.ClientSession, url: URL, headers: Mapping[str, str]) -> Any:
+        return session.ws_connect(
+            url,
+            headers=headers,
+            protocols=_PROTOCOLS,
+            timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSING_SECONDS),
+            server_hostname=self._access.server_name,
+            proxy=self._access.proxy,
+        )
+
+    async def _once(self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        """Send the request, and turn whatever is no upgrade into an error that ends it: no repetition, no redirect."""
+        try:
+            response = await handler(request)
+            if response.status == 101:
+                return response
+            answer = await response.content.read(_ANSWER_BYTES)
+        except (aiohttp.ClientError, OSError) as error:
+            raise api_errors.unreachable(error) from error
+        if response.status == 401:
+            self._access.credentials.forget()
+        raise api_errors.of_answer(response.status, answer)
+
+
+class _Tail:
+    """The end of a stream."""
+
+    def __init__(self) -> None:
+        self.kept = b""
+        self.cut = False
+
+    def add(self, data: bytes) -> None:
+        self.cut = self.cut or len(self.kept) + len(data) > STREAM_BYTES
+        self.kept = (self.kept + data)[-STREAM_BYTES:]
+
+
+def _query(command: Command) -> str:
+    asked = [("container", command.container), ("stdout", "true"), ("stderr", "true")]
+    return urlencode([*asked, *(("command", argument) for argument in command.argv)])
+
+
+async def _to_the_end(stream: aiohttp.ClientWebSocketResponse) -> Ended:
+    if stream.protocol is None:
+        raise _unclear("the apiserver speaks none of the protocols " + ", ".join(_PROTOCOLS))
+    tails = {_STDOUT: _Tail(), _STDERR: _Tail(), _STATUS: _Tail()}
+    async for message in stream:
+        if message.type is aiohttp.WSMsgType.BINARY and message.data[:1] and message.data[0] in tails:
+            tails[message.data[0]].add(message.data[1:])
+    out, err = tails[_STDOUT], tails[_STDERR]
+    return Ended(_exit_code(tails[_STATUS].kept), out.kept, err.kept, out.cut or err.cut)
+
+
+def _exit_code(status: bytes) -> int:
+    """Return the exit code that the last word on a command holds. Raises `ApiError` where it holds none."""
+    try:
+        answer = orjson.loads(status)
+    except orjson.JSONDecodeError:
+        raise _unclear("the connection was lost before its end was told") from None
+    if answer.get("status") == "Success":
+        return 0
+    causes = (answer.get("details") or {}).get("causes") or []
+    code = next((cause["message"] for cause in causes if cause.get("reason") == "ExitCode"), None)
+    if code is not None:
+        return int(code)
+    message = " ".join(str(answer.get("message")).split())
+    if any(sign in message for sign in _NEVER_STARTED):
+        raise api_errors.Invalid(400, "BadRequest", message)
+    raise _unclear(message)
+
+
+def _unclear(why: str) -> api_errors.Unavailable:
+    return api_errors.Unavailable(0, "Unreachable", why, sent=True)
