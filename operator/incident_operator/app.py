@@ -17,6 +17,7 @@ from incident_operator import handlers, health, logs
 from incident_operator.actions import registry as action_registry
 from incident_operator.clients import access as accesses
 from incident_operator.clients import kube, paths
+from incident_operator.clients.reads import Reads
 from incident_operator.clients.redaction import Redactor
 from incident_operator.clients.state import State
 from incident_operator.engine.acts import Acts
@@ -25,6 +26,7 @@ from incident_operator.engine.background import Background
 from incident_operator.engine.carrier import Carrier
 from incident_operator.engine.driver import Driver
 from incident_operator.engine.echoes import Echoes
+from incident_operator.engine.expiry import Expiry
 from incident_operator.engine.keys import Key
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.policies import Policies
@@ -34,6 +36,7 @@ from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks
 from incident_operator.engine.tally import Tally
 from incident_operator.engine.visit import Visits
+from incident_operator.feed import IncidentFeed
 from incident_operator.inbox import Inbox
 from incident_operator.receiver import server
 from incident_operator.receiver.index import IncidentIndex
@@ -58,6 +61,8 @@ class Parts:
     """What runs, once it is built."""
 
     inbox: Inbox
+    feed: IncidentFeed
+    expiry: Expiry
     kubernetes: accesses.Access
     client: kube.Kube
     ending: asyncio.Event
@@ -97,13 +102,16 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         visits = Visits(state, runbooks, question, carrier, recorder, clock, settings.unasked, ending.is_set)
         readiness = Readiness(client, runbooks, revisions, tools.connections, tools.probes, tally, clock)
         inbox = _inbox(visits, readiness, tally, echoes)
+        reads = await stack.enter_async_context(Reads(access))
+        feed = IncidentFeed(client, reads, inbox, settings.namespaces, clock)
+        expiry = Expiry(client, reads, clock, settings.closed_ttl, settings.namespaces)
         metrics.watch_depth(lambda: inbox.incidents.depth)
         await stack.enter_async_context(_receiver(settings, client, inbox, registry))
         await stack.enter_async_context(_health(settings, inbox, registry))
         if missing := await policies.problem():
             _log.error("Approvals cannot be trusted", problem=missing)
         _log.info("Started", identity=identity, server=access.server, namespaces=settings.namespaces or "all")
-        yield Parts(inbox, access, client, ending)
+        yield Parts(inbox, feed, expiry, access, client, ending)
 
 
 def _inbox(visits: Visits, readiness: Readiness, tally: Tally, echoes: Echoes) -> Inbox:
@@ -140,7 +148,7 @@ async def _receiver(
         unmatched_namespace=settings.unmatched_namespace,
     )
     metrics = ReceiverMetrics(registry)
-    store = IncidentStore(client, inbox.incident_index, chosen.max_writes)
+    store = IncidentStore(client, inbox.incident_index, chosen.max_writes, inbox.incident)
     intake = Intake(
         store, inbox.incident_index, inbox.runbook_index, metrics, unmatched_namespace=chosen.unmatched_namespace
     )
@@ -168,8 +176,7 @@ async def _list_all(parts: Parts, namespaces: tuple[str, ...]) -> None:
         for namespace in namespaces or (None,):
             async for runbook in parts.client.list(paths.runbooks(namespace)):
                 _take(parts.inbox.runbook, runbook)
-            async for incident in parts.client.list(paths.incidents(namespace)):
-                _take(parts.inbox.incident, incident)
+        await parts.feed.start()
     except kube.NotFound as error:
         told = "the cluster does not serve Incidents and Runbooks; install their definitions: kubectl apply -f crds/"
         raise kube.NotFound(error.status, error.reason, told) from error
@@ -190,7 +197,8 @@ def _take(note: Callable[[Mapping[str, Any]], None], body: Mapping[str, Any]) ->
 async def _until_told(parts: Parts, settings: Settings) -> None:
     """Run the drivers and kopf; kopf ends on SIGTERM, and a driver that fails ends everything."""
     stop = asyncio.Event()
-    drivers = [asyncio.create_task(driver.run()) for driver in (parts.inbox.incidents, parts.inbox.runbooks)]
+    runs = (parts.inbox.incidents.run, parts.inbox.runbooks.run, parts.feed.run, parts.expiry.run)
+    drivers = [asyncio.create_task(run()) for run in runs]
     for task in drivers:
         task.add_done_callback(lambda _: stop.set())
     watching = asyncio.create_task(_watch(parts, settings, stop))

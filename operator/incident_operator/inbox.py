@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from incident_operator.api.incident import CLOSED_PHASES, Incident
+from incident_operator.api.incident import CLOSED_PHASES, Phase
+from incident_operator.api.meta import Severity, rfc3339
 from incident_operator.engine.driver import Driver
-from incident_operator.engine.echoes import Echoes
+from incident_operator.engine.echoes import Echoes, Ending
 from incident_operator.engine.keys import Key
 from incident_operator.engine.tally import Tally
 from incident_operator.receiver.index import IncidentIndex
@@ -33,23 +34,35 @@ class Inbox:
     """The generation of each Connection as last seen."""
 
     def incident(self, body: Json) -> None:
-        """Note an Incident, and have it visited unless the event only shows our own write."""
+        """Note an Incident, and have it visited unless a visit knows that state. ValueError where it cannot be read."""
+        key, version = _key(body), body["metadata"]["resourceVersion"]
+        closed = Phase((body.get("status") or {}).get("phase") or Phase.PENDING) in CLOSED_PHASES
+        severity = Severity((body.get("spec") or {}).get("severity") or Severity.P2)
+        known = self.echoes.is_echo(key, version)
+        if known and not closed and not self.tally.is_open(key):
+            return  # an answer that was overtaken: it closed in the meantime
         self.incident_index.note(body)
-        incident = Incident.model_validate(body)
-        key = _key(body)
-        self._recount(self.tally.note(incident))
-        if incident.status.phase in CLOSED_PHASES:
+        self._recount(self.tally.note(key, body))
+        if closed:
             self.incidents.forget(key)
-            return
-        if not self.echoes.is_echo(key, incident.metadata.resource_version):
-            self.incidents.add(key, incident.spec.severity.value)
+        elif not known:
+            self.incidents.add(key, severity.value, lambda: not self.echoes.is_echo(key, version))
+
+    def incident_closed(self, body: Json) -> bool:
+        """Note that an Incident left the open ones because this process closed it; False if it did not."""
+        ending = self.echoes.ending(_key(body), body["metadata"]["resourceVersion"])
+        if ending is None or "spec" not in body:
+            return False
+        self.incident(_ended(body, ending))
+        return True
 
     def incident_gone(self, body: Json) -> None:
         """Forget a deleted Incident."""
+        key = _key(body)
         self.incident_index.forget(body)
-        self._recount(self.tally.forget(Incident.model_validate(body)))
-        self.incidents.forget(_key(body))
-        self.echoes.forget(_key(body))
+        self._recount(self.tally.forget(key))
+        self.incidents.forget(key)
+        self.echoes.forget(key)
 
     def runbook(self, body: Json) -> None:
         """Note a Runbook; one that is new, here or there, is checked, and Incidents that may have waited look again."""
@@ -95,6 +108,11 @@ class Inbox:
     def _wake_users(self, runbook: Key) -> None:
         for name in self.tally.open_names(runbook):
             self.incidents.add(Key(runbook.namespace, name))
+
+
+def _ended(body: Json, ending: Ending) -> Json:
+    times = {"resolved": rfc3339(ending.at)} if ending.at else {}
+    return {**body, "status": {"phase": ending.phase.value, "times": times}}
 
 
 def _key(body: Json) -> Key:

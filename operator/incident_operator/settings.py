@@ -5,7 +5,10 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+
+from incident_operator.api.meta import DURATION_PATTERN, delta
 
 PREFIX = "INCIDENT_OPERATOR_"
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -33,6 +36,8 @@ class Settings:
     """UNMATCHED_NAMESPACE: where alerts that no Runbook matches become Incidents; unset only counts them."""
     unasked: frozenset[str] = frozenset()
     """UNASKED: actions that `protective` steps of mitigate may run without asking, comma-separated."""
+    closed_ttl: timedelta = timedelta(hours=720)
+    """CLOSED_TTL: how long closed Incidents are kept, e.g. `720h`; `0` for ever."""
     log_format: str = "auto"
     """LOG_FORMAT: `json`, `console`, or `auto` (console on a terminal)."""
     kubeconfig: str | None = None
@@ -66,6 +71,7 @@ def _read(environment: Mapping[str, str]) -> Settings:
         health_port=_port(known, "HEALTH_PORT", _DEFAULT.health_port),
         unmatched_namespace=known.get("UNMATCHED_NAMESPACE"),
         unasked=frozenset(_words(known.get("UNASKED", ""))),
+        closed_ttl=_duration(known, "CLOSED_TTL", _DEFAULT.closed_ttl),
         log_format=_one_of(known, "LOG_FORMAT", ("auto", "json", "console")),
         kubeconfig=environment.get("KUBECONFIG") or None,
         instance=known.get("INSTANCE") or socket.gethostname(),
@@ -98,6 +104,15 @@ def _port(known: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal() or not 0 <= int(text) <= 65535:
         raise SettingError(f"{PREFIX}{name}={text!r}: a port is a number from 0 to 65535")
     return int(text)
+
+
+def _duration(known: Mapping[str, str], name: str, default: timedelta) -> timedelta:
+    text = known.get(name)
+    if text is None:
+        return default
+    if text != "0" and not re.fullmatch(DURATION_PATTERN, text):
+        raise SettingError(f"{PREFIX}{name}={text!r}: a duration such as 720h or 90m, or 0")
+    return delta(text)
 
 
 def _one_of(known: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:

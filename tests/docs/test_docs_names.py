@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,10 @@ def test_every_make_target_that_help_lists_is_in_the_readme():
     assert listed - named == set()
 
 
+def written(value):
+    return f"{value // timedelta(hours=1)}h" if isinstance(value, timedelta) else str(value or "none")
+
+
 def test_every_setting_is_in_the_table_with_its_default_and_nothing_else_is():
     read = set(_READ.findall((pages.PACKAGE / "settings.py").read_text()))
     rows = re.findall(rf"^\| `{PREFIX}([A-Z_]+)` \| `?([^|`]*)`? ", pages.text("docs/settings.md"), re.MULTILINE)
@@ -71,7 +76,7 @@ def test_every_setting_is_in_the_table_with_its_default_and_nothing_else_is():
     default = Settings()
     for name, told in rows:
         value = getattr(default, name.lower())
-        expected = {"NAMESPACES": "all", "INSTANCE": "host name"}.get(name, str(value or "none"))
+        expected = {"NAMESPACES": "all", "INSTANCE": "host name"}.get(name, written(value))
         assert told.strip() == (expected if value or name in {"NAMESPACES", "INSTANCE"} else "none"), name
 
 

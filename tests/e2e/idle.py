@@ -1,4 +1,7 @@
-"""A second operator that has nothing to do: one Incident that waits for a person, in a namespace of its own."""
+"""A second operator that has nothing to do: one Incident that waits for a person, in a namespace of its own.
+
+Another was aborted there, and was deleted when its time to live was over: from then on there is nothing to delete either.
+"""
 
 import subprocess
 import sys
@@ -29,11 +32,17 @@ class Idle:
         self._cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}])
         incident = {"apiVersion": "incidents.dev/v1alpha1", "kind": "Incident", "metadata": named}
         self._cluster.apply([{**incident, "spec": {"runbookRef": {"name": "none"}}}])
+        over = {**incident, "metadata": {**named, "name": "over"}}
+        self._cluster.apply([{**over, "spec": {"runbookRef": {"name": "none"}}}])
         environment = environment_of(self._folder, NAMESPACE, free_port(), free_port())
+        environment["INCIDENT_OPERATOR_CLOSED_TTL"] = "5s"
         words = [sys.executable, "-m", "incident_operator", "run", "--kubeconfig", str(self._config)]
         with (self._folder / "operator.log").open("ab") as log:
             self._process = subprocess.Popen(words, env=environment, stdout=log, stderr=log)
-        until(self._settled, 60, lambda: "the Incident in NeedsHuman")
+        until(lambda: self._waits("waits") and self._waits("over"), 60, lambda: "the Incidents in NeedsHuman")
+        person = self._cluster.kubectl("auth", "whoami", "-o", "jsonpath={.status.userInfo.username}").strip()
+        self._cluster.kubectl("annotate", "incident", "over", "-n", NAMESPACE, f"incidents.dev/abort=now {person}")
+        until(self._is_deleted, 60, lambda: "the end of the aborted Incident's time to live")
         time.sleep(1.0)  # the Event of that phase change
         self._audit, self._began = AuditLog(self._cluster), time.monotonic()
 
@@ -55,6 +64,9 @@ class Idle:
         """What it changed while it was idle."""
         return [entry for entry in self._audit.writes() if entry.get("objectRef", {}).get("namespace") == NAMESPACE]
 
-    def _settled(self) -> bool | None:
-        found = self._cluster.get("incident", "waits", "-n", NAMESPACE) or {}
+    def _waits(self, name: str) -> bool | None:
+        found = self._cluster.get("incident", name, "-n", NAMESPACE) or {}
         return True if found.get("status", {}).get("phase") == "NeedsHuman" else None
+
+    def _is_deleted(self) -> bool | None:
+        return True if self._cluster.get("incident", "over", "-n", NAMESPACE) is None else None

@@ -1,6 +1,7 @@
 """Which events wake nobody: those that show our own write and nothing else."""
 
 from engine.world import INCIDENT, World
+from incident_operator.api.incident import Phase
 from incident_operator.clients import paths
 from incident_operator.core.machine.view import View
 from incident_operator.engine.echoes import Echoes
@@ -12,12 +13,32 @@ from kube.fake_faults import Fault
 A = Key("prod", "a")
 
 
-def test_only_the_newest_version_that_we_stored_is_an_echo() -> None:
+def test_what_is_not_newer_than_a_visit_knows_is_an_echo() -> None:
     echoes = Echoes()
-    echoes.expect(A, "7")
     echoes.expect(A, "9")
-    assert [echoes.is_echo(A, version) for version in ("7", "9", "10")] == [False, True, False]
+    echoes.expect(A, "7")
+    assert [echoes.is_echo(A, version) for version in ("7", "9", "10")] == [True, True, False]
     assert not echoes.is_echo(Key("prod", "b"), "9")
+
+
+async def test_what_a_visit_read_needs_no_other_visit(pack: World) -> None:
+    visits = pack.engine()
+    created = pack.incident().metadata.resource_version
+    await visits.visit(INCIDENT)
+    assert visits.recorder.echoes.is_echo(INCIDENT, created)
+    assert visits.recorder.echoes.is_echo(INCIDENT, pack.incident().metadata.resource_version)
+
+
+async def test_how_this_process_closed_an_incident_is_known_by_the_version_that_did(pack: World) -> None:
+    visits = pack.engine()
+    await pack.annotate("abort", "now alice@example.com")
+    await visits.visit(INCIDENT)
+    stored = pack.incident()
+    assert stored.status.phase is Phase.FAILED
+    ending = visits.recorder.echoes.ending(INCIDENT, stored.metadata.resource_version)
+    assert ending is not None
+    assert ending.phase is Phase.FAILED
+    assert visits.recorder.echoes.ending(INCIDENT, str(int(stored.metadata.resource_version) + 1)) is None
 
 
 def test_a_key_that_is_gone_has_no_echo() -> None:

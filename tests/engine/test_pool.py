@@ -96,3 +96,31 @@ async def test_it_is_idle_only_when_nothing_is_in_the_middle_of_something() -> N
         assert not idle.done()
         work.go.release()
         await idle
+
+
+async def test_work_that_was_done_meanwhile_is_not_repeated_unless_somebody_insists() -> None:
+    for insists, times in ((False, 1), (True, 2)):
+        work = Held()
+        async with running(work, 1) as pool:
+            pool.add(A, 1)
+            await settle()
+            pool.add(A, 1, lambda: True)
+            if insists:
+                pool.add(A, 1)
+            pool.add(A, 1, lambda: False)
+            for _ in range(3):
+                work.go.release()
+                await settle()
+        assert work.begun == [A] * times
+
+
+async def test_work_that_is_still_wanted_at_the_end_is_repeated() -> None:
+    work = Held()
+    async with running(work, 1) as pool:
+        pool.add(A, 1)
+        await settle()
+        pool.add(A, 1, lambda: True)
+        for _ in range(3):
+            work.go.release()
+            await settle()
+    assert work.begun == [A, A]

@@ -11,7 +11,7 @@ tests against both.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -24,6 +24,7 @@ from kube import fake_exec, fake_routes
 from kube.fake_faults import Fault, Faults
 from kube.fake_routes import Request, Target
 from kube.fake_store import Kind, Object, RefusedError, Store, Where
+from kube.fake_watch import Watches
 
 
 class FakeApiserver:
@@ -36,6 +37,8 @@ class FakeApiserver:
         """What containers wrote: (namespace, Pod, container) → text."""
         self._kinds = kinds
         self._store = Store()
+        self.watches = Watches(self._store)
+        """The watches that are open, and how they go wrong."""
         self._faults = Faults()
         self._forbidden: set[tuple[str, str, str]] = set()
         self._not_impersonated: set[str] = set()
@@ -124,9 +127,11 @@ class FakeApiserver:
             fault = self._faults.strike(request)
             if request.path.endswith("/exec") and fault in {None, Fault.CUT_SHORT, Fault.NO_END}:
                 return await fake_exec.serve(http, self._container(request), fault)
+            if "watch" in request.params and not fault:
+                return await self._watch(http, request)
             answer = None if fault is Fault.DROPPED else self._serve(request)
         except RefusedError as refused:
-            return _json(_status(refused), refused.status)
+            return _json(_status(refused), refused.status, self._faults.headers)
         if fault is Fault.SILENT:
             await asyncio.sleep(3600)
         if fault:
@@ -144,6 +149,12 @@ class FakeApiserver:
         if at.subresource == "log":
             return self._log(at.where, request)
         return fake_routes.serve(self._store, at, request)
+
+    async def _watch(self, http: web.Request, request: Request) -> web.StreamResponse:
+        at = self._target(request.method, request.path)
+        self._authorize(at, request.user)
+        fake_routes.check_selectable(at.where.kind, request.params)
+        return await self.watches.serve(http, at.where, request)
 
     def _authorize(self, at: Target, user: str) -> None:
         if user in self._not_impersonated:
@@ -211,5 +222,5 @@ def _status(refused: RefusedError) -> Object:
     return {**answer, "message": refused.message, "reason": refused.reason, "code": refused.status}
 
 
-def _json(body: object, status: int) -> web.Response:
-    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")
+def _json(body: object, status: int, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json", headers=headers)

@@ -18,6 +18,7 @@ class Fault(Enum):
     NO_END = "a stream ends without its last word"
     UNAUTHORIZED = 401
     CONFLICT = 409
+    GONE = 410
     TOO_MANY_REQUESTS = 429
     INTERNAL_ERROR = 500
     SERVICE_UNAVAILABLE = 503
@@ -39,6 +40,8 @@ class Faults:
 
     def __init__(self) -> None:
         self._injected: list[_Injected] = []
+        self.headers: dict[str, str] = {}
+        """What refusals carry, e.g. `Retry-After`."""
 
     def add(self, act: Fault | Callable[[], object], method: str, path: str, times: int) -> None:
         """Let the next `times` matching requests meet a fault, or a moment at which something else happens."""

@@ -12,6 +12,9 @@ from kube.fake_store import Kind, Object, RefusedError, Store, Where
 _STATUS = frozenset({"status"})
 _SCALED = frozenset({"status", "scale"})
 _OWN = ("incidents.dev", "v1alpha1")
+_ALWAYS_SELECTABLE = frozenset({"metadata.name", "metadata.namespace"})
+SELECTABLE = {"Incident": frozenset({"status.phase", "spec.severity"}), "Widget": frozenset({"status.phase"})}
+"""Kind → `selectableFields` of its definition."""
 
 KINDS = (
     Kind("", "v1", "Namespace", "namespaces", namespaced=False, subresources=_STATUS),
@@ -122,7 +125,7 @@ def serve(store: Store, at: Target, request: Request) -> Object:
         case "get":
             return store.get(at.where)
         case "list":
-            return _page(at.where.kind, list(store.list(at.where)), request.params)
+            return _page(at.where.kind, list(store.list(at.where)), request.params, store.version)
         case "create":
             return store.create(at.where, request.body, dry_run=dry_run)
         case "patch":
@@ -147,25 +150,38 @@ def _json_patched(document: Object, operations: Sequence[Mapping[str, Any]]) -> 
     return patched
 
 
-def _page(kind: Kind, items: Sequence[Object], params: Mapping[str, str]) -> Object:
-    kept = [item for item in items if _selected(item, params)]
+def _page(kind: Kind, items: Sequence[Object], params: Mapping[str, str], version: int) -> Object:
+    check_selectable(kind, params)
+    kept = [item for item in items if selected(item, params)]
     start = int(params.get("continue") or 0)
     end = start + int(params.get("limit") or len(kept) or 1)
-    meta = {"resourceVersion": "1", **({"continue": str(end)} if end < len(kept) else {})}
+    meta = {"resourceVersion": str(version), **({"continue": str(end)} if end < len(kept) else {})}
     bare = [
         {key: value for key, value in item.items() if key not in {"apiVersion", "kind"}} for item in kept[start:end]
     ]
     return {"apiVersion": kind.api_version, "kind": f"{kind.kind}List", "metadata": meta, "items": bare}
 
 
-def _selected(item: Object, params: Mapping[str, str]) -> bool:
+def check_selectable(kind: Kind, params: Mapping[str, str]) -> None:
+    """Refuse a field selector by a field that the kind does not offer for it."""
+    offered = _ALWAYS_SELECTABLE | SELECTABLE.get(kind.kind, frozenset())
+    for requirement in filter(None, params.get("fieldSelector", "").split(",")):
+        name = requirement.partition("=")[0].removesuffix("!")
+        if name not in offered:
+            raise RefusedError(400, "BadRequest", f"field label not supported: {name}")
+
+
+def selected(item: Object, params: Mapping[str, str]) -> bool:
+    """Return whether an object is among those that the selectors ask for."""
     labels = item["metadata"].get("labels") or {}
     fields = {"metadata.name": item["metadata"]["name"], "metadata.namespace": item["metadata"].get("namespace", "")}
+    fields["status.phase"] = (item.get("status") or {}).get("phase", "")
+    fields["spec.severity"] = (item.get("spec") or {}).get("severity", "")
     return _holds(params.get("labelSelector", ""), labels) and _holds(params.get("fieldSelector", ""), fields)
 
 
 def _holds(selector: str, values: Mapping[str, str]) -> bool:
-    """Only `key=value`, `key in (a,b)`, `key` and `!key`, joined by commas."""
+    """Only `key=value`, `key!=value`, `key in (a,b)`, `key` and `!key`, joined by commas."""
     return all(_meets(requirement, values) for requirement in re.split(r",(?![^(]*\))", selector) if requirement)
 
 
@@ -175,5 +191,8 @@ def _meets(requirement: str, values: Mapping[str, str]) -> bool:
     listed = re.fullmatch(r"(\S+) in \((.*)\)", requirement)
     if listed:
         return values.get(listed[1]) in listed[2].split(",")
+    if "!=" in requirement:
+        key, _, value = requirement.partition("!=")
+        return values.get(key) != value
     key, equals, value = requirement.partition("=")
     return key in values and (not equals or values[key] == value.removeprefix("="))

@@ -45,6 +45,16 @@ class Where:
     name: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a watch may tell of."""
+
+    version: int
+    where: Where
+    old: Object | None
+    new: Object | None
+
+
 class RefusedError(Exception):
     """An answer other than success: HTTP status, `Status.reason`, message."""
 
@@ -58,7 +68,10 @@ class Store:
 
     def __init__(self) -> None:
         self._objects: dict[Where, Object] = {}
-        self._version = 100
+        self.version = 100
+        """The resourceVersion of the newest change."""
+        self.changes: list[Change] = []
+        self.listeners: list[Callable[[Change], None]] = []
         self._born = 0
 
     def get(self, where: Where) -> Object:
@@ -104,8 +117,9 @@ class Store:
         if gone["metadata"].get("finalizers"):
             gone["metadata"].setdefault("deletionTimestamp", CREATED)
             return self._keep(where, gone)
-        self._version += 1
-        return self._objects.pop(where)
+        self.version += 1
+        self._changed(where, self._objects.pop(where), None)
+        return gone
 
     def _born_of(self, where: Where, body: Mapping[str, Any]) -> Object:
         made = copy.deepcopy(dict(body))
@@ -126,13 +140,22 @@ class Store:
         return made
 
     def _keep(self, where: Where, made: Object) -> Object:
-        self._version += 1
-        made["metadata"]["resourceVersion"] = str(self._version)
+        self.version += 1
+        made["metadata"]["resourceVersion"] = str(self.version)
+        old = self._objects.get(where)
         if made["metadata"].get("deletionTimestamp") and not made["metadata"].get("finalizers"):
             self._objects.pop(where, None)
+            self._changed(where, old, None)
             return made
         self._objects[where] = made
+        self._changed(where, old, made)
         return copy.deepcopy(made)
+
+    def _changed(self, where: Where, old: Object | None, new: Object | None) -> None:
+        change = Change(self.version, where, old, new)
+        self.changes.append(change)
+        for listener in self.listeners:
+            listener(change)
 
 
 def _guard(where: Where, old: Object, wanted: Object) -> None:

@@ -8,6 +8,7 @@ from incident_operator.clients import access, kube, paths
 
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _ANY = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+_STATUS = {**_ANY, "properties": {"phase": {"type": "string"}}}
 _CRD = {
     "apiVersion": "apiextensions.k8s.io/v1",
     "kind": "CustomResourceDefinition",
@@ -22,7 +23,8 @@ _CRD = {
                 "served": True,
                 "storage": True,
                 "subresources": {"status": {}},
-                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": _ANY, "status": _ANY}}},
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": _ANY, "status": _STATUS}}},
+                "selectableFields": [{"jsonPath": ".status.phase"}],
             }
         ],
     },

@@ -44,7 +44,13 @@ def episode(number: int, *, closed: bool = False, firing=(), resolved=(), group=
         pytest.param(
             [episode(1, firing=[A])], [A_MOVED_ENDED], Plan((TakeIn(1, (A_MOVED_ENDED,)),), unsure=True), id="the start was moved"
         ),
-        pytest.param([episode(7, closed=True, resolved=[A])], [B], Plan((Open(8, (B,)),)), id="the next number"),
+        pytest.param(
+            [episode(7, closed=True, resolved=[A]), episode(1, closed=True)], [B], Plan((Open(8, (B,)),)), id="next number"
+        ),
+        pytest.param(
+            [episode(7, closed=True, resolved=[A])], [B], Plan((Open(1, (B,)),)), id="the first number: it leads to the others"
+        ),
+        pytest.param([episode(7, firing=[A])], [B], Plan((TakeIn(7, (B,)),)), id="open, though the first is gone"),
         pytest.param(
             [episode(1, group="other", firing=[A])], [A], Plan((Open(2, (A,)),)), id="another group has the name"
         ),

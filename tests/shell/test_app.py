@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,10 +12,13 @@ from structlog.testing import capture_logs
 
 from incident_operator import app
 from incident_operator.clients import kube
+from incident_operator.clients.reads import Reads
 from incident_operator.engine.driver import Driver
 from incident_operator.engine.echoes import Echoes
+from incident_operator.engine.expiry import Expiry
 from incident_operator.engine.keys import Key
 from incident_operator.engine.tally import Tally
+from incident_operator.feed import IncidentFeed
 from incident_operator.inbox import Inbox
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.runbooks import RunbookIndex
@@ -33,8 +36,11 @@ async def nothing(_: Key) -> datetime | None:
 async def parts(api: FakeApiserver) -> AsyncIterator[app.Parts]:
     drivers = Driver(nothing, app.clock), Driver(nothing, app.clock)
     inbox = Inbox(*drivers, IncidentIndex(), RunbookIndex(), Tally(), Echoes())
-    async with kube.Kube(api.access()) as client:
-        yield app.Parts(inbox, api.access(), client, asyncio.Event())
+    async with kube.Kube(api.access()) as client, Reads(api.access()) as reads:
+        feed = IncidentFeed(client, reads, inbox, (), app.clock)
+        yield app.Parts(
+            inbox, feed, Expiry(client, reads, app.clock, timedelta()), api.access(), client, asyncio.Event()
+        )
 
 
 @pytest.fixture

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from incident_operator.api.incident import Incident
 from incident_operator.engine.driver import Driver
 from incident_operator.engine.echoes import Echoes
 from incident_operator.engine.keys import Key
+from incident_operator.engine.pool import Wanted
 from incident_operator.engine.tally import Tally
 from incident_operator.inbox import Inbox
 from incident_operator.receiver.index import IncidentIndex
@@ -22,7 +24,7 @@ class Noted(Driver):
     def __init__(self) -> None:
         self.asked: list[tuple[str, Key]] = []
 
-    def add(self, key: Key, severity: str = "") -> None:
+    def add(self, key: Key, severity: str = "", wanted: Wanted | None = None) -> None:
         self.asked.append((severity or "now", key))
 
     def add_later(self, key: Key, seconds: float) -> None:
@@ -75,6 +77,15 @@ def test_an_incident_is_visited_by_its_severity_unless_it_shows_our_own_write(se
     assert seen.incidents.taken() == [("P1", INCIDENT), ("P1", INCIDENT)]
 
 
+def test_an_event_that_a_visit_knows_already_wakes_nobody(seen: Seen) -> None:
+    seen.box.incident(incident("5"))
+    seen.box.echoes.expect(INCIDENT, "7")
+    seen.incidents.taken()
+    seen.box.incident(incident("6"))
+    seen.box.incident(incident("7"))
+    assert seen.incidents.taken() == []
+
+
 def test_a_closed_incident_is_forgotten_and_counted_as_the_last_one(seen: Seen) -> None:
     seen.box.incident(incident(phase="Pending"))
     at = "2025-10-21T01:00:00Z"
@@ -85,6 +96,43 @@ def test_a_closed_incident_is_forgotten_and_counted_as_the_last_one(seen: Seen) 
     assert seen.box.tally.open(PACK) == 0
     assert last is not None
     assert last.at == datetime(2025, 10, 21, 1, tzinfo=UTC)
+
+
+def closed_by_us(version: str) -> Incident:
+    return Incident.model_validate(incident(version, phase="Failed", times={"resolved": "2025-10-21T01:00:00Z"}))
+
+
+def test_an_incident_that_left_because_we_closed_it_counts_as_closed(seen: Seen) -> None:
+    seen.box.incident(incident("5"))
+    seen.box.echoes.closed(closed_by_us("9"))
+    assert seen.box.incident_closed(incident("9", phase="Verifying"))
+    last = seen.box.tally.last(PACK)
+    assert seen.box.tally.open(PACK) == 0
+    assert (last.phase, last.at) == ("Failed", datetime(2025, 10, 21, 1, tzinfo=UTC)) if last else False
+
+
+@pytest.mark.parametrize("body", [incident("10"), {"metadata": meta(INCIDENT.name, "9")}], ids=["later", "name only"])
+def test_an_incident_that_left_otherwise_is_not_taken_for_closed(seen: Seen, body: dict[str, Any]) -> None:
+    seen.box.incident(incident("5"))
+    seen.box.echoes.closed(closed_by_us("9"))
+    assert not seen.box.incident_closed(body)
+    assert seen.box.tally.open(PACK) == 1
+
+
+def test_an_answer_that_was_overtaken_does_not_open_again_what_is_closed(seen: Seen) -> None:
+    seen.box.incident(incident("5"))
+    seen.box.echoes.expect(INCIDENT, "9")
+    seen.box.incident(incident("9", phase="Resolved"))
+    seen.incidents.taken()
+    seen.box.incident(incident("5"))
+    assert seen.incidents.taken() == []
+    assert seen.box.tally.open(PACK) == 0
+
+
+def test_an_incident_that_cannot_be_read_is_refused_before_anything_is_noted(seen: Seen) -> None:
+    with pytest.raises(ValueError, match="Dreaming"):
+        seen.box.incident(incident(phase="Dreaming"))
+    assert seen.box.tally.open(PACK) == 0
 
 
 def test_a_runbook_is_checked_at_first_sight_even_where_its_status_is_current(seen: Seen) -> None:

@@ -1,5 +1,6 @@
 """The environment: what is wrong with it is told by the variable's name."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ def test_lists_are_separated_by_commas_and_blanks_do_not_count() -> None:
         ({"WEBHOOK_PORT": "http"}, "INCIDENT_OPERATOR_WEBHOOK_PORT='http'"),
         ({"WEBHOOK_PORT": "²"}, "INCIDENT_OPERATOR_WEBHOOK_PORT"),
         ({"HEALTH_PORT": "65536"}, "INCIDENT_OPERATOR_HEALTH_PORT='65536'"),
+        ({"CLOSED_TTL": "30 days"}, "INCIDENT_OPERATOR_CLOSED_TTL='30 days': a duration such as 720h"),
+        ({"CLOSED_TTL": "-1h"}, "or 0"),
         ({"LOG_FORMAT": "xml"}, "one of auto, json, console"),
         ({"TLS_CERT": "/tls.crt"}, "INCIDENT_OPERATOR_TLS_CERT and INCIDENT_OPERATOR_TLS_KEY: set both or none"),
         ({"NAMESPACES": "prod,team-*"}, "'team-*' is no name of a namespace"),
@@ -40,3 +43,8 @@ def test_a_wrong_setting_is_told_by_its_name(variables: dict[str, str], named: s
         read(**variables)
     assert named in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("written", "hours"), [("", 720), ("0", 0), ("0h", 0), ("36h", 36), ("1h30m", 1.5)])
+def test_closed_incidents_are_kept_for_a_duration(written: str, hours: float) -> None:
+    assert read(CLOSED_TTL=written).closed_ttl == timedelta(hours=hours)

@@ -10,7 +10,7 @@ from incident_operator.api.meta import Severity
 from incident_operator.clients import kube
 from incident_operator.engine.deadlines import Deadlines
 from incident_operator.engine.keys import Key
-from incident_operator.engine.pool import Pool
+from incident_operator.engine.pool import Pool, Wanted
 
 Visit = Callable[[Key], Awaitable[datetime | None]]
 _FIRST_BACKOFF = 0.5
@@ -33,11 +33,14 @@ class Driver:
         self._ranks: dict[Key, int] = {}
         self._failures: dict[Key, int] = {}
 
-    def add(self, key: Key, severity: str = "") -> None:
-        """Have a key visited as soon as a worker is free; P0 before P1 and so on, as last told."""
+    def add(self, key: Key, severity: str = "", wanted: Wanted | None = None) -> None:
+        """Have a key visited as soon as a worker is free; P0 before P1 and so on, as last told.
+
+        One that is being visited is visited again, unless `wanted` is given and says at the end that it is needless.
+        """
         if severity:
             self._ranks[key] = _RANKS.get(severity, len(_RANKS))
-        self._wake(key)
+        self._wake(key, wanted)
 
     def add_later(self, key: Key, seconds: float) -> None:
         """Have a key visited after a pause, unless something wakes it earlier."""
@@ -69,8 +72,8 @@ class Driver:
             tasks.create_task(self._pool.run())
             tasks.create_task(self._deadlines.run())
 
-    def _wake(self, key: Key) -> None:
-        self._pool.add(key, self._ranks.get(key, len(_RANKS)))
+    def _wake(self, key: Key, wanted: Wanted | None = None) -> None:
+        self._pool.add(key, self._ranks.get(key, len(_RANKS)), wanted)
 
     async def _work(self, key: Key) -> None:
         # it is looked at now; a moment that is told from here on was told by something that this visit may not see

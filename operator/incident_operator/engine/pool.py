@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from incident_operator.engine.keys import Key
 
 Work = Callable[[Key], Awaitable[None]]
+Wanted = Callable[[], bool]
+"""Tells, when the work under way is done, whether that has made working once more needless."""
 
 
 class Pool:
@@ -20,15 +22,19 @@ class Pool:
         self._heap: list[tuple[int, int, Key]] = []
         self._waiting: set[Key] = set()
         self._active: set[Key] = set()
-        self._again: dict[Key, int] = {}
+        self._again: dict[Key, tuple[int, Wanted | None]] = {}
         self._ready = asyncio.Semaphore(0)
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def add(self, key: Key, rank: int) -> None:
-        """Have the key worked on; lower ranks first. A key that is being worked on is worked on once more after."""
+    def add(self, key: Key, rank: int, wanted: Wanted | None = None) -> None:
+        """Have the key worked on; lower ranks first. A key that is being worked on is worked on once more after.
+
+        If `wanted` is given, that is done only if it is true then; the newest `wanted` of a key speaks for the older ones.
+        """
         if key in self._active:
-            self._again[key] = min(rank, self._again.get(key, rank))
+            earlier, other = self._again.get(key, (rank, wanted))
+            self._again[key] = (min(rank, earlier), wanted if other is not None else None)
             return
         if key in self._waiting:
             return
@@ -64,5 +70,9 @@ class Pool:
                 self._active.discard(key)
                 if not self._active:
                     self._idle.set()
-                if (rank := self._again.pop(key, None)) is not None:
-                    self.add(key, rank)
+                self._repeat(key)
+
+    def _repeat(self, key: Key) -> None:
+        rank, wanted = self._again.pop(key, (None, None))
+        if rank is not None and (wanted is None or wanted()):
+            self.add(key, rank)

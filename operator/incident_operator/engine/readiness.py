@@ -80,7 +80,7 @@ class Readiness:
 
     async def _tell(self, runbook: Runbook, revision: str, ready: Condition) -> None:
         key = Key(runbook.metadata.namespace, runbook.metadata.name)
-        last = self.tally.last(key) or runbook.status.last_incident
+        last = self.tally.last(key, runbook.status.last_incident)
         wanted = RunbookStatus(
             observed_generation=runbook.metadata.generation,
             revision=revision or runbook.status.revision,

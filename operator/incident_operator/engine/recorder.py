@@ -42,6 +42,7 @@ class Recorder:
         stored = await self.state.store(progress.stored, shown)
         if _only_status_differs(progress.stored, stored):
             self.echoes.expect(Key(stored.metadata.namespace, stored.metadata.name), stored.metadata.resource_version)
+        self.echoes.closed(stored)
         if stored.status.phase is not progress.stored.status.phase:
             self._tell(stored, view)
         return Progress(stored, stored)
@@ -61,6 +62,7 @@ class Recorder:
         fresh = await self.state.read(meta.namespace, meta.name)
         if fresh.metadata.uid != meta.uid:
             raise Gone(meta.name)
+        self.echoes.expect(Key(meta.namespace, meta.name), fresh.metadata.resource_version)
         if fresh.status.written_by != progress.stored.status.written_by:
             return Progress(fresh, fresh)
         working = fresh.model_copy(update={"status": progress.working.status})

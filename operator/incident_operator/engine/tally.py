@@ -1,68 +1,88 @@
-"""How many Incidents each Runbook has open, and how its newest closed one ended: for `kubectl get runbooks`."""
+"""Which Incidents are open, how many each Runbook has, and how its newest closed one ended: a slim record each."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from incident_operator.api.incident import CLOSED_PHASES, Incident
+from incident_operator.api.incident import CLOSED_PHASES
 from incident_operator.api.runbook import LastIncident
 from incident_operator.engine.keys import Key
+
+Json = Mapping[str, Any]
 
 
 @dataclass(slots=True)
 class Tally:
-    """Fed by watch events; holds names of open Incidents only."""
+    """Fed by watch events, on every replica."""
 
-    _open: dict[Key, set[str]] = field(default_factory=dict)
+    _open: dict[Key, Key | None] = field(default_factory=dict)
+    """Open Incident → its Runbook."""
+    _of: dict[Key, set[str]] = field(default_factory=dict)
+    """Runbook → names of its open Incidents."""
     _last: dict[Key, LastIncident] = field(default_factory=dict)
 
-    def note(self, incident: Incident) -> Key | None:
+    def note(self, key: Key, incident: Json) -> Key | None:
         """Count an Incident as it is now; return its Runbook where that changed what is shown."""
-        if incident.spec.runbook_ref is None:
-            return None
-        runbook = Key(incident.metadata.namespace, incident.spec.runbook_ref.name)
-        return runbook if self._counted(runbook, incident) else None
+        status = incident.get("status") or {}
+        if status.get("phase") not in CLOSED_PHASES:
+            return self._noted_open(key, incident.get("spec") or {})
+        runbook = _runbook(key, incident.get("spec") or {})
+        shown = self.forget(key)
+        if runbook is not None and self._is_newest(runbook, key.name, status):
+            return runbook
+        return shown
 
-    def forget(self, incident: Incident) -> Key | None:
-        """Stop counting a deleted Incident; return its Runbook where that changed what is shown."""
-        if incident.spec.runbook_ref is None:
-            return None
-        runbook = Key(incident.metadata.namespace, incident.spec.runbook_ref.name)
-        known = self._open.get(runbook, set())
-        if incident.metadata.name not in known:
-            return None
-        known.discard(incident.metadata.name)
+    def forget(self, key: Key) -> Key | None:
+        """Stop counting one that is closed or deleted; return its Runbook where that changed what is shown."""
+        runbook = self._open.pop(key, None)
+        if runbook is not None:
+            self._of[runbook].discard(key.name)
         return runbook
+
+    def is_open(self, key: Key) -> bool:
+        """Return whether an Incident counts as open."""
+        return key in self._open
 
     def open(self, runbook: Key) -> int:
         """Return how many Incidents of a Runbook are open."""
-        return len(self._open.get(runbook, ()))
+        return len(self._of.get(runbook, ()))
 
     def open_names(self, runbook: Key) -> tuple[str, ...]:
         """Return the names of a Runbook's open Incidents."""
-        return tuple(self._open.get(runbook, ()))
+        return tuple(self._of.get(runbook, ()))
 
-    def last(self, runbook: Key) -> LastIncident | None:
-        """Return how the newest closed Incident of a Runbook ended."""
-        return self._last.get(runbook)
+    def last(self, runbook: Key, stored: LastIncident | None = None) -> LastIncident | None:
+        """Return how the newest closed Incident of a Runbook ended: as stored, unless this process knows a newer one."""
+        known = self._last.get(runbook)
+        if known is None or (stored is not None and stored.at >= known.at):
+            return stored
+        return known
 
-    def _counted(self, runbook: Key, incident: Incident) -> bool:
-        names = self._open.setdefault(runbook, set())
-        before = len(names)
-        if incident.status.phase not in CLOSED_PHASES:
-            names.add(incident.metadata.name)
-            return len(names) != before
-        names.discard(incident.metadata.name)
-        return self._newest(runbook, incident) or len(names) != before
+    def _noted_open(self, key: Key, spec: Json) -> Key | None:
+        if key in self._open:
+            return None
+        runbook = self._open[key] = _runbook(key, spec)
+        if runbook is not None:
+            self._of.setdefault(runbook, set()).add(key.name)
+        return runbook
 
-    def _newest(self, runbook: Key, incident: Incident) -> bool:
-        at = _ended_at(incident)
+    def _is_newest(self, runbook: Key, name: str, status: Json) -> bool:
+        at = _ended_at(status)
         known = self._last.get(runbook)
         if at is None or (known is not None and known.at >= at):
             return False
-        self._last[runbook] = LastIncident(name=incident.metadata.name, phase=incident.status.phase.value, at=at)
+        self._last[runbook] = LastIncident(name=name, phase=status["phase"], at=at)
         return True
 
 
-def _ended_at(incident: Incident) -> datetime | None:
-    succeeded = [c.last_transition_time for c in incident.status.conditions if c.type == "Succeeded"]
-    return incident.status.times.resolved or next(iter(succeeded), None)
+def _runbook(key: Key, spec: Json) -> Key | None:
+    reference = spec.get("runbookRef")
+    return Key(key.namespace, reference["name"]) if reference else None
+
+
+def _ended_at(status: Json) -> datetime | None:
+    resolved = (status.get("times") or {}).get("resolved")
+    succeeded = [c["lastTransitionTime"] for c in status.get("conditions") or [] if c.get("type") == "Succeeded"]
+    written = resolved or next(iter(succeeded), None)
+    return datetime.fromisoformat(written) if written else None

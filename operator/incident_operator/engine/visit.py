@@ -47,6 +47,7 @@ class Visits:
             incident = await self.state.read(key.namespace, key.name)
             if incident.status.phase in CLOSED_PHASES or incident.metadata.deletion_timestamp is not None:
                 return None
+            self.recorder.echoes.expect(key, incident.metadata.resource_version)
             return await self._drive(Progress(incident, incident))
         except Gone:
             return None

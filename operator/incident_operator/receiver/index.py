@@ -1,10 +1,13 @@
 """What is known of stored Incidents without asking: fed by watch events and by what the receiver stores itself.
 
 It answers two questions: is this news at all, and what is the next number. It may lag behind; whatever is decided from it
-is checked by the apiserver (a name that exists, a resourceVersion that moved) when it is stored.
+is checked by the apiserver (a name that exists, a resourceVersion that moved) when it is stored. Only open Incidents are
+watched: of closed ones it knows those that this process saw closing or has read, newest first up to `CLOSED_KEPT`, and says
+of which series it knows all (`is_complete`).
 """
 
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,13 +17,20 @@ from incident_operator.core.alerts import grouping, occurrences
 from incident_operator.core.alerts.episodes import Episode
 from incident_operator.core.alerts.grouping import Series
 
+CLOSED_KEPT = 4000
+"""Closed Incidents that are remembered, of whole series at a time; about a kilobyte each."""
 _Key = tuple[str, str]
 
 
 class IncidentIndex:
-    """All Incidents named as the receiver names them, about a kilobyte each."""
+    """Open Incidents named as the receiver names them, and some closed ones; about a kilobyte each."""
 
-    def __init__(self) -> None:
+    def __init__(self, closed_kept: int = CLOSED_KEPT) -> None:
+        self._closed_kept = closed_kept
+        self._closed: OrderedDict[_Key, int] = OrderedDict()
+        """How many closed ones are remembered of a stem; the one that changed last is last."""
+        self._closed_total = 0
+        self._complete: dict[_Key, set[str]] = {}
         self._episodes: dict[_Key, tuple[Episode, ...]] = {}
         self._holders: dict[str, tuple[Series, ...]] = {}
         self._ready = False
@@ -67,6 +77,14 @@ class IncidentIndex:
         """Return the series with an Incident in which an alert of these labels fires, whatever the Runbooks say now."""
         return self._holders.get(fingerprint, ())
 
+    def mark_complete(self, series: Series) -> None:
+        """Say that every stored Incident of the series is known: it was listed, or its first one was just created."""
+        self._complete.setdefault((series.namespace, series.stem), set()).add(series.digest)
+
+    def is_complete(self, series: Series) -> bool:
+        """Return whether every stored Incident of the series is known, the closed ones too."""
+        return series.digest in self._complete.get((series.namespace, series.stem), ())
+
     def _find(self, key: _Key, number: int) -> Episode | None:
         return next((each for each in self._episodes.get(key, ()) if each.number == number), None)
 
@@ -83,6 +101,7 @@ class IncidentIndex:
             self._episodes[key] = after
         else:
             self._episodes.pop(key, None)
+        self._count_closed(key, sum(not each.open for each in after))
         if [each.firing for each in before] == [each.firing for each in after]:
             return
         held, holding = _held(key, before), _held(key, after)
@@ -90,6 +109,19 @@ class IncidentIndex:
             self._hold(fingerprint, tuple(each for each in self.holders(fingerprint) if each != series))
         for fingerprint, series in holding - held:
             self._hold(fingerprint, (*self.holders(fingerprint), series))
+
+    def _count_closed(self, key: _Key, count: int) -> None:
+        self._closed_total += count - self._closed.pop(key, 0)
+        if count:
+            self._closed[key] = count
+        if self._closed_total > self._closed_kept and len(self._closed) > 1:
+            self._forget_closed(next(iter(self._closed)))
+
+    def _forget_closed(self, key: _Key) -> None:
+        """Forget the closed ones of a stem, all at once: what is known of a series is all of it, or counts as unknown."""
+        self._complete.pop(key, None)
+        before = self._episodes.get(key, ())
+        self._replace(key, before, tuple(each for each in before if each.open))
 
     def _hold(self, fingerprint: str, series: tuple[Series, ...]) -> None:
         if series:

@@ -106,6 +106,9 @@ class Intake:
         opened = changed = 0
         for _ in range(_ROUNDS):
             plan = self._plan(series, delivery, truncated)
+            if self._guesses(series, plan):
+                await self._store.catch_up(series)
+                plan = self._plan(series, delivery, truncated)
             results = [await self._do(step, series, delivery, truncated) for step in plan.steps]
             stored = [step for step, result in zip(plan.steps, results, strict=True) if result]
             opened += sum(isinstance(step, Open) for step in stored)
@@ -113,6 +116,15 @@ class Intake:
             if False not in results:
                 return _Settled(opened, changed, _ids(delivery.news) - _ids(plan.never_stored))
         raise NotStoredError(f"{series.namespace}/{series.stem} changed {_ROUNDS} times while alerts were stored")
+
+    def _guesses(self, series: Series, plan: Plan) -> bool:
+        """Tell whether an alert looks new though closed Incidents of its group may hold it: those are not watched.
+
+        Where nothing at all is known of the group, creating its first Incident tells more cheaply whether there are others.
+        """
+        remembered = any(episode.group == series.digest for episode in self._index.episodes(series))
+        adds = any(occurrence.firing for step in plan.steps for occurrence in step.news)
+        return remembered and adds and not self._index.is_complete(series)
 
     def _plan(self, series: Series, delivery: Delivery, truncated: int) -> Plan:
         return episodes.plan(self._index.episodes(series), series.digest, delivery.news, truncated)

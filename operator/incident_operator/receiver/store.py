@@ -1,7 +1,7 @@
 """Stores what a plan says, one request at a time, each of which the apiserver refuses if the world has moved on."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -20,17 +20,23 @@ from incident_operator.receiver import index
 from incident_operator.receiver.index import IncidentIndex
 
 _log = structlog.get_logger()
-_UNSEEN = 10
-"""How many new Incidents of one series a lagging watch may hide."""
 _MERGED_FIELDS = ("commonLabels", "alerts", "alertsOmitted", "truncatedAlerts")
 
 
 class IncidentStore:
     """Opens Incidents and takes alerts into them; tells the index what it saw. Raises the client's `ApiError`s."""
 
-    def __init__(self, kube: Kube, incidents: IncidentIndex, max_requests: int) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        incidents: IncidentIndex,
+        max_requests: int,
+        stored: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
+        """Tell `stored` what was created or changed, where somebody else waits for it than the index."""
         self._kube = kube
         self._index = incidents
+        self._stored = stored or incidents.note
         self._slots = asyncio.Semaphore(max_requests)
 
     async def open(
@@ -45,7 +51,9 @@ class IncidentStore:
         except AlreadyExists:
             await self._look(group.series, number)
             return False
-        self._index.note(stored)
+        if number == 1:
+            self._index.mark_complete(group.series)
+        self._stored(stored)
         _log_stored("Opened an Incident", stored, news)
         return True
 
@@ -63,20 +71,18 @@ class IncidentStore:
                 patched = await self._kube.json_patch(path, [*_unchanged(stored), *changes])
         except (Conflict, NotFound):
             return False
-        self._index.note(patched)
+        self._stored(patched)
         _log_stored("Took alerts into an Incident", patched, news)
         return True
 
     async def catch_up(self, series: Series) -> None:
-        """Read the newest Incident of the series, and any newer one: another replica's may not have been seen yet."""
-        known = self._index.episodes(series)
-        own = [episode.number for episode in known if episode.group == series.digest]
-        if own:
-            await self._get(series, max(own))
-        newest = max((episode.number for episode in known), default=0)
-        for number in range(newest + 1, newest + _UNSEEN):
-            if await self._get(series, number) is None:
-                return
+        """Read what is stored of the group: another replica's Incidents may not have been seen yet, nor closed ones.
+
+        Where nothing is remembered, the first number tells whether there is anything: it is the last to be deleted.
+        """
+        remembered = any(episode.group == series.digest for episode in self._index.episodes(series))
+        if remembered or await self._get(series, 1) is not None:
+            await self._learn(series)
 
     async def _look(self, series: Series, number: int) -> None:
         stored = await self._get(series, number)
@@ -85,11 +91,18 @@ class IncidentStore:
             await self._learn(series)
 
     async def _learn(self, series: Series) -> None:
-        """Read all Incidents of the group, so that the next number is found at once, however many there were."""
+        """Read all Incidents of the group, whatever their numbers: however many there were, and though some are deleted."""
+        before, found = self._index.episodes(series), set()
         async with self._slots:
             selector = {"labelSelector": f"{GROUP_LABEL}={series.digest}"}
             async for stored in self._kube.list(paths.incidents(series.namespace), params=selector):
                 self._index.note(stored)
+                found.add(stored["metadata"]["name"])
+        for episode in before:
+            gone = episode.group == series.digest and series.name(episode.number) not in found
+            if gone and episode in self._index.episodes(series):
+                self._index.forget_name(series, episode.number)
+        self._index.mark_complete(series)
 
     async def _get(self, series: Series, number: int) -> Json:
         try:

@@ -117,7 +117,9 @@ def _sort_resolved(occurrence: Occurrence, own: Sequence[_Known], result: _Sorte
 
 
 def _next_number(episodes: Sequence[Episode]) -> int:
-    return max((episode.number for episode in episodes), default=0) + 1
+    """Return the number of the next Incident: the first where it is free, for its name tells a receiver of the others."""
+    numbers = {episode.number for episode in episodes}
+    return max(numbers) + 1 if 1 in numbers else 1
 
 
 def _steps(result: _Sorted, next_number: int) -> tuple[Step, ...]:

@@ -1,0 +1,235 @@
+"""Lists Incidents and watches them from there, over and over: what the watch loses, the next list finds.
+
+A list comes at the start, after every break that may have hidden something, and every ten minutes in any case. What a list
+lacks of what was known has left, whatever became of it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import msgspec
+import structlog
+
+from incident_operator.clients import api_errors
+from incident_operator.clients.heads import Head, Metadata
+from incident_operator.clients.reads import Later, Reads
+
+_log = structlog.get_logger()
+Name = tuple[str, str]
+"""Namespace and name."""
+_T = TypeVar("_T")
+
+
+class Sink(Protocol):
+    """Where changes are told. Both return at once; ValueError, KeyError and TypeError mean that an object is unreadable."""
+
+    def seen(self, incident: Head) -> None:
+        """Take an Incident in its newest state."""
+        ...
+
+    def left(self, incident: Head) -> None:
+        """Take one that is not selected any more: deleted, or no longer as the selector says. It may be a name only."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long things take, in seconds."""
+
+    watch: float = 60.0
+    """One watch; the apiserver tells how far it is (a bookmark) before it ends it."""
+    slack: float = 10.0
+    """How much longer than a watch a stream may be silent until it counts as dead."""
+    between_lists: float = 600.0
+    pauses: tuple[float, ...] = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+    """Before trying again, after one failure, after two, and so on."""
+    longest_pause: float = 60.0
+    """What the apiserver may ask for at most."""
+    chunk: int = 500
+
+
+class _Object(msgspec.Struct):
+    metadata: Metadata
+
+
+class _Page(msgspec.Struct):
+    metadata: dict[str, str | int]
+    items: list[msgspec.Raw] = []
+
+
+class _Event(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class _Status(msgspec.Struct):
+    code: int = 500
+
+
+_PAGE, _EVENT, _HEAD = msgspec.json.Decoder(_Page), msgspec.json.Decoder(_Event), msgspec.json.Decoder(Head)
+_OBJECT, _STATUS = msgspec.json.Decoder(_Object), msgspec.json.Decoder(_Status)
+
+
+class Watch:
+    """Follows one collection; of all that match `selector` if the apiserver can select by it, else of all."""
+
+    def __init__(self, reads: Reads, path: str, sink: Sink, selector: str = "", pace: Pace | None = None) -> None:
+        self._reads = reads
+        self._path = path
+        self._sink = sink
+        self._selector = selector
+        self._pace = pace or Pace()
+        self._known: dict[Name, int] = {}
+        self._version = ""
+        """From where to watch; empty asks for a list."""
+        self._newest = 0
+        self._listed_at = 0.0
+
+    @property
+    def selects(self) -> bool:
+        """Whether the apiserver selects: leaving then need not mean that the object is gone."""
+        return bool(self._selector)
+
+    async def start(self) -> None:
+        """List for the first time. Raises `ApiError`."""
+        await self._list()
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        failures = 0
+        while True:
+            pause = 0.0
+            try:
+                if await self._follow():
+                    failures = 0
+                    continue
+                failures += 1
+            except api_errors.ApiError as error:
+                failures += 1
+                pause = self._failed(error)
+            await asyncio.sleep(max(pause, self._pace.pauses[min(failures, len(self._pace.pauses)) - 1]))
+
+    def _failed(self, error: api_errors.ApiError) -> float:
+        """Return how long the apiserver wants to be left alone; a break that may have hidden something asks for a list."""
+        _log.warning("The watch of Incidents broke and is taken up again", path=self._path, error=str(error))
+        if not isinstance(error, api_errors.Unavailable):
+            self._version = ""
+        return min(error.seconds, self._pace.longest_pause) if isinstance(error, Later) else 0.0
+
+    async def _follow(self) -> bool:
+        """Watch once, after a list if one is due; False for a stream that ended at once without a word."""
+        loop = asyncio.get_running_loop()
+        if not self._version or loop.time() - self._listed_at >= self._pace.between_lists:
+            await self._list()
+        began, told = loop.time(), False
+        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": self._version}
+        query |= {"timeoutSeconds": str(max(1, round(self._pace.watch))), **self._selection()}
+        async with aclosing(self._reads.lines(self._path, query, self._pace.watch + self._pace.slack)) as lines:
+            async for line in lines:
+                self._take(line)
+                told = True
+        return told or loop.time() - began >= self._pace.watch / 2
+
+    def _selection(self) -> dict[str, str]:
+        return {"fieldSelector": self._selector} if self._selector else {}
+
+    async def _list(self) -> None:
+        try:
+            await self._list_once()
+        except api_errors.Invalid as error:
+            if not (self._selector and "field label not supported" in str(error)):
+                raise
+            _log.warning("The apiserver cannot select Incidents by phase (it needs Kubernetes 1.32): all are watched")
+            self._selector = ""
+            await self._list_once()
+
+    async def _list_once(self) -> None:
+        self._version, listed = "", set[Name]()
+        query = {"limit": str(self._pace.chunk), **self._selection()}
+        while True:
+            page = _decoded(_PAGE, await self._reads.page(self._path, query))
+            listed.update(map(self._listed, page.items))
+            query["continue"] = str(page.metadata.get("continue") or "")
+            if not query["continue"]:
+                break
+        version = str(page.metadata["resourceVersion"])
+        for name in [each for each in self._known if each not in listed]:
+            self._drop(name, version)
+        self._newest = int(version)
+        self._version, self._listed_at = version, asyncio.get_running_loop().time()
+
+    def _listed(self, raw: msgspec.Raw) -> Name:
+        metadata, head = _read(raw)
+        name = metadata["namespace"], metadata["name"]
+        if self._known.get(name) != int(metadata["resourceVersion"]):
+            self._see(name, metadata, head)
+        return name
+
+    def _take(self, line: bytes) -> None:
+        event = _decoded(_EVENT, line)
+        if event.type == "ERROR":
+            raise api_errors.of_answer(_decoded(_STATUS, event.object).code, bytes(event.object))
+        metadata, head = _read(event.object)
+        version = int(metadata["resourceVersion"])
+        if version <= self._newest:
+            return  # a watch goes forward only: this state is older than what was told
+        self._newest, self._version = version, metadata["resourceVersion"]
+        if event.type == "BOOKMARK":
+            return
+        name = metadata["namespace"], metadata["name"]
+        if event.type == "DELETED":
+            self._known.pop(name, None)
+            _tell(self._sink.left, metadata, head)
+        else:
+            self._see(name, metadata, head)
+
+    def _see(self, name: Name, metadata: Metadata, head: Head | None) -> None:
+        self._known[name] = int(metadata["resourceVersion"])
+        _tell(self._sink.seen, metadata, head)
+
+    def _drop(self, name: Name, version: str) -> None:
+        self._known.pop(name)
+        self._sink.left({"metadata": {"namespace": name[0], "name": name[1], "resourceVersion": version}})
+
+
+def _read(raw: msgspec.Raw) -> tuple[Metadata, Head | None]:
+    """Return an object, or its metadata alone where the rest is not as it should be."""
+    try:
+        head = _HEAD.decode(raw)
+    except msgspec.ValidationError as error:
+        metadata = _decoded(_OBJECT, raw).metadata
+        _unreadable(metadata, error)
+        return metadata, None
+    except msgspec.MsgspecError as error:
+        raise _garbage(error) from error
+    return head["metadata"], head
+
+
+def _tell(take: Callable[[Head], None], metadata: Metadata, head: Head | None) -> None:
+    if head is None:
+        return
+    try:
+        take(head)
+    except (ValueError, KeyError, TypeError) as error:
+        _unreadable(metadata, error)
+
+
+def _unreadable(metadata: Metadata, error: Exception) -> None:
+    """One that cannot be read must not keep the operator from serving the others."""
+    told = " ".join(str(error).split())[:500]
+    where = {"namespace": metadata.get("namespace"), "name": metadata.get("name")}
+    _log.error("Cannot be read, and is left alone", **where, error=told)
+
+
+def _decoded(decoder: msgspec.json.Decoder[_T], text: bytes | msgspec.Raw) -> _T:
+    try:
+        return decoder.decode(text)
+    except msgspec.MsgspecError as error:
+        raise _garbage(error) from error
+
+
+def _garbage(error: Exception) -> api_errors.ApiError:
+    return api_errors.ApiError(0, "Unreadable", f"the apiserver sent what cannot be read: {error}")

@@ -1,0 +1,138 @@
+"""Deletes closed Incidents when their time to live is over: slowly, for nobody waits for it, and never an open one.
+
+The first Incident of a group goes after all others of it: its name is what tells a receiver that knows nothing of the group
+that there are others.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+import structlog
+
+from incident_operator.api.annotations import GROUP_LABEL
+from incident_operator.api.incident import CLOSED_PHASES, Incident
+from incident_operator.clients import kube, paths
+from incident_operator.clients.heads import Metadata
+from incident_operator.clients.reads import METADATA_ONLY, Reads
+from incident_operator.core.alerts import grouping
+from incident_operator.engine.echoes import ended_at
+
+_ROUND = timedelta(hours=1)
+"""Between two looks, unless the time to live is shorter than a day."""
+_SECONDS_EACH = 1.0
+"""Pause after a deletion: sixty a minute at most."""
+_CHUNK = 500
+_log = structlog.get_logger()
+
+
+class _Item(msgspec.Struct):
+    metadata: Metadata
+
+
+class _Page(msgspec.Struct):
+    metadata: dict[str, str | int]
+    items: list[_Item] = []
+
+
+_PAGE = msgspec.json.Decoder(_Page)
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """Works in the process that leads, and holds nothing of what it finds."""
+
+    client: kube.Kube
+    reads: Reads
+    clock: Callable[[], datetime]
+    ttl: timedelta
+    """Zero keeps Incidents for ever."""
+    namespaces: tuple[str, ...] = ()
+    """All of them when empty."""
+    leads: Callable[[], bool] = lambda: True
+    """Whether this process is the one that deletes."""
+    seconds_each: float = _SECONDS_EACH
+
+    async def run(self) -> None:
+        """Delete what has expired, round after round, until cancelled."""
+        while self.ttl:
+            try:
+                if self.leads():
+                    await self.round()
+            except (kube.ApiError, msgspec.MsgspecError) as error:
+                _log.warning("Closed Incidents could not all be looked at; the next round goes on", error=str(error))
+            await asyncio.sleep(min(_ROUND, self.ttl / 24).total_seconds())
+        await asyncio.Event().wait()
+
+    async def round(self) -> int:
+        """Look at all closed Incidents once, and return how many were deleted. Raises `ApiError`."""
+        deleted = 0
+        for namespace in self.namespaces or (None,):
+            for phase in sorted(CLOSED_PHASES):
+                async for found in self._closed(namespace, phase):
+                    if not self.leads():
+                        return deleted
+                    if self._is_old(found) and await self._expire(found["namespace"], found["name"]):
+                        deleted += 1
+                        await asyncio.sleep(self.seconds_each)
+        return deleted
+
+    async def _closed(self, namespace: str | None, phase: str) -> AsyncIterator[Metadata]:
+        query = {"fieldSelector": f"status.phase={phase}", "limit": str(_CHUNK)}
+        while True:
+            try:
+                text = await self.reads.page(paths.incidents(namespace), query, METADATA_ONLY)
+            except kube.Invalid:
+                if "fieldSelector" not in query:
+                    raise
+                del query["fieldSelector"]  # before Kubernetes 1.32: all are looked at
+                continue
+            page = _PAGE.decode(text)
+            for item in page.items:
+                yield item.metadata
+            query["continue"] = str(page.metadata.get("continue") or "")
+            if not query["continue"]:
+                return
+
+    def _is_old(self, found: Metadata) -> bool:
+        """Tell whether it may have expired: it ended later than it began."""
+        return self.clock() - datetime.fromisoformat(found["creationTimestamp"]) >= self.ttl
+
+    async def _expire(self, namespace: str, name: str) -> bool:
+        try:
+            incident = Incident.model_validate(await self.client.get(paths.incidents(namespace, name)))
+            if not self._has_expired(incident) or await self._has_followers(incident):
+                return False
+            await self.client.delete(paths.incidents(namespace, name), body=_as_read(incident))
+        except (kube.NotFound, kube.Conflict):
+            return False  # somebody else deleted or changed it
+        except ValueError as error:
+            _log.warning(
+                "A closed Incident cannot be read and is kept", namespace=namespace, name=name, error=str(error)
+            )
+            return False
+        _log.info("Deleted a closed Incident", namespace=namespace, incident=name)
+        return True
+
+    def _has_expired(self, incident: Incident) -> bool:
+        if incident.status.phase not in CLOSED_PHASES or incident.metadata.deletion_timestamp is not None:
+            return False
+        ended = ended_at(incident) or incident.metadata.creation_timestamp
+        return ended is not None and self.clock() - ended >= self.ttl
+
+    async def _has_followers(self, incident: Incident) -> bool:
+        meta = incident.metadata
+        group, split = meta.labels.get(GROUP_LABEL), grouping.split_name(meta.name)
+        if group is None or split is None or split[1] != 1:
+            return False
+        query = {"labelSelector": f"{GROUP_LABEL}={group}", "limit": "2"}
+        page = _PAGE.decode(await self.reads.page(paths.incidents(meta.namespace), query, METADATA_ONLY))
+        return len(page.items) > 1
+
+
+def _as_read(incident: Incident) -> dict[str, object]:
+    preconditions = {"uid": incident.metadata.uid, "resourceVersion": incident.metadata.resource_version}
+    kind = {"apiVersion": "v1", "kind": "DeleteOptions"}
+    return {**kind, "preconditions": preconditions, "propagationPolicy": "Background"}
