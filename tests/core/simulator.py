@@ -4,21 +4,19 @@ What the engine does in `engine/visit.py` is done here in the same order: intent
 the next write, all memory lost at a crash.
 """
 
-import hashlib
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from core import invariants
 from core.builders import START, incident, view
 from incident_operator.api.annotations import Verb
 from incident_operator.api.approvals import ApprovalState, PendingApproval, PlanEntry
 from incident_operator.api.incident import CLOSED_PHASES, AlertStatus, Incident, IncidentStatus, StepState
+from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, plan, reasons
 from incident_operator.core.effects import Effect
-from incident_operator.core.machine import decisions, judge, limits, machine, status, underway
+from incident_operator.core.machine import decisions, judge, limits, lookups, machine, status, underway
 from incident_operator.core.machine.decisions import Run
 from incident_operator.core.machine.retrying import retry_question
 from incident_operator.core.machine.view import Blocked, View
@@ -49,22 +47,27 @@ class World:
     """One Incident, everything outside of it, and the operator that drives it."""
 
     compiled: Compiled | Blocked
+    """The Runbook as it is now, or why there is none."""
     stored: Incident = field(default_factory=incident)
     now: datetime = START
     script: dict[str, list[Outcome]] = field(default_factory=dict)
     """Outcomes of a record's next runs, in order; after them all goes well."""
     does: dict[str, str] = field(default_factory=dict)
     """What the preview of a step says, where it is not the usual."""
+    gone: Blocked | None = None
+    """Why the Runbook cannot be used just now."""
     policy_problem: str = ""
+    preview_problem: str = ""
     excluded: tuple[str, ...] = ()
     unasked: frozenset[str] = frozenset()
     crash_at: int | None = None
     effects: list[Effected] = field(default_factory=list)
     markers: dict[str, Outcome] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
+    """Keys under which an act was begun."""
     writes: int = 0
     phases: list[str] = field(default_factory=list)
     moments: int = 0
-    nonces: Any = field(default_factory=itertools.count)
     ran: list[str] = field(default_factory=list)
     """Records whose action was asked for an outcome."""
     snapshots: "list[World] | None" = None
@@ -97,7 +100,7 @@ class World:
     def view(self, current: IncidentStatus) -> View:
         """What the machine sees, with a status that may not be stored yet."""
         subject = self.stored.model_copy(update={"status": current})
-        return view(self.compiled, subject, self.now, unasked=self.unasked)
+        return view(self.gone or self.compiled, subject, self.now, unasked=self.unasked)
 
     def turn(self, seen: View, decision: decisions.Decision) -> IncidentStatus:
         """Carry one decision out."""
@@ -105,15 +108,15 @@ class World:
             case decisions.Transition(current):
                 return current
             case decisions.Read(runs):
-                return self._read(seen, runs)
+                return self.read(seen, runs)
             case decisions.Ask(runs):
-                return self._ask(seen, runs)
+                return self.ask(seen, runs)
             case decisions.Begin():
                 return self._begin(seen, decision)
             case decisions.Resume(run):
-                return self._settled(seen, run, self.act(seen, run))
+                return self.settled(seen, run, lookups.of_resumed(self.act(seen, run)))
             case decisions.Probe(run):
-                return self._probe(seen, run)
+                return self.probe(seen, run)
             case _:
                 raise AssertionError(decision)
 
@@ -137,6 +140,8 @@ class World:
         assert record is not None
         assert record.state is StepState.RUNNING, "the intent is stored before the act"
         assert record.key == run.key
+        assert run.key not in self.begun or Effect(record.effect).replayable, "what nobody can look up runs once"
+        self.begun.add(run.key)
         self._moment()
         if run.key in self.markers and Effect(record.effect).replayable:
             return self.markers[run.key]
@@ -159,23 +164,28 @@ class World:
         if self.crash_at == self.moments:
             raise Crashed
 
-    def _read(self, seen: View, runs: Sequence[Run]) -> IncidentStatus:
+    def read(self, seen: View, runs: Sequence[Run], outcomes: Sequence[Outcome] = ()) -> IncidentStatus:
+        """Run reads together, with these outcomes or those of the script."""
         current = seen.status
         for run in runs:
             record = status.find(current, run.record)
             if record is not None and record.key != run.key:
                 current = status.begin(current, run, self.now)
-        for run in runs:
-            current = self._settled(seen.with_status(current), run, self._next_outcome(run.record))
+        outcomes = outcomes or [self._next_outcome(run.record) for run in runs]
+        for run, outcome in zip(runs, outcomes, strict=True):
+            current = self.settled(seen.with_status(current), run, outcome)
         return current
 
-    def _ask(self, seen: View, runs: Sequence[Run]) -> IncidentStatus:
+    def ask(self, seen: View, runs: Sequence[Run]) -> IncidentStatus:
+        """Ask a person, or say why that cannot be."""
         if self.policy_problem:
-            return self._cannot_ask(seen, runs[0])
+            return self.cannot_ask(seen, runs[0], reasons.APPROVAL_POLICY_MISSING, self.policy_problem)
+        if self.preview_problem:
+            return self.cannot_ask(seen, runs[0], reasons.PLAN_FAILED, self.preview_problem)
         entries = [self.entry(run) for run in runs]
         names = [entry.step for entry in entries]
         expires = self.now + limits.approval_expires(seen.compiled.steps[names[0]])
-        nonce = str(next(self.nonces))
+        nonce = f"{self.moments}/{len(seen.status.approvals)}"
         binding = plan.Binding(
             seen.incident.metadata.uid, seen.status.runbook_revision, seen.status.parameters, expires, nonce
         )
@@ -200,35 +210,49 @@ class World:
         """What a preview of the step says now."""
         return PlanEntry(step=run.step, attempt=run.attempt, do=self.does.get(run.step, f"do {run.step}"))
 
-    def _cannot_ask(self, seen: View, run: Run) -> IncidentStatus:
+    def cannot_ask(self, seen: View, run: Run, reason: str, message: str) -> IncidentStatus:
+        """Stop, because nobody can be asked."""
         question = retry_question(seen, seen.status, run.record)
-        message = f"{self.policy_problem} Retry: {question.answer_with[0]}"
-        return status.halt(seen.status, reasons.APPROVAL_POLICY_MISSING, message, question)
+        stage_reason = reasons.RESTORE_FAILED if run.stage is Stage.RESTORE else reason
+        return status.halt(seen.status, stage_reason, message, question, remedy=f"Retry: {question.answer_with[0]}")
 
     def _begin(self, seen: View, begin: decisions.Begin) -> IncidentStatus:
-        if begin.approved is not None:
-            if self.policy_problem:
-                return self._cannot_ask(seen, begin.run)
-            differs = plan.difference(begin.approved, self.entry(begin.run), trial_binds=begin.trial_binds)
-            if differs:
-                return approval.end_active(seen.status, ApprovalState.VOIDED, differs)
-        intended = seen.with_status(status.begin(seen.status, begin.run, self.now))
-        self.write(intended)
-        outcome = self.act(intended, begin.run)
-        return self._settled(self.view(self.stored.status), begin.run, outcome)
+        if (refused := self.refused(seen, begin)) is not None:
+            return refused
+        self.write(self.intended(seen, begin.run))
+        outcome = self.act(self.view(self.stored.status), begin.run)
+        return self.settled(self.view(self.stored.status), begin.run, outcome)
 
-    def _probe(self, seen: View, run: Run) -> IncidentStatus:
+    def refused(self, seen: View, begin: decisions.Begin) -> IncidentStatus | None:
+        """Return what is known instead where an approved step must not be begun after all."""
+        if begin.approved is None:
+            return None
+        if self.policy_problem:
+            return self.cannot_ask(seen, begin.run, reasons.APPROVAL_POLICY_MISSING, self.policy_problem)
+        rendered = self.entry(begin.run)
+        differs = self.preview_problem or plan.difference(begin.approved, rendered, trial_binds=begin.trial_binds)
+        return approval.end_active(seen.status, ApprovalState.VOIDED, differs) if differs else None
+
+    def intended(self, seen: View, run: Run) -> View:
+        """Return the view with the intent that is to be stored; a key is begun once in all of the world's time."""
+        assert run.key not in self.begun, "a key is begun once"
+        return seen.with_status(status.begin(seen.status, run, self.now))
+
+    def probe(self, seen: View, run: Run) -> IncidentStatus:
+        """Have the probe tell."""
         found = Succeeded({"json": {"done": self.probed}}, "answered")
         verdict = judge.judge_probe(seen.incident, seen.compiled.steps[run.step], found, self.now)
-        return self._settle(seen, run, verdict)
+        return self.settle(seen, run, verdict)
 
-    def _settled(self, seen: View, run: Run, outcome: Outcome) -> IncidentStatus:
+    def settled(self, seen: View, run: Run, outcome: Outcome) -> IncidentStatus:
+        """Take in what became of a run."""
         record = status.find(seen.status, run.record)
         assert record is not None
         verdict = judge.judge(seen.incident, seen.compiled.steps[run.step], record, run, outcome, self.now)
-        return self._settle(seen, run, verdict)
+        return self.settle(seen, run, verdict)
 
-    def _settle(self, seen: View, run: Run, verdict: status.Verdict) -> IncidentStatus:
+    def settle(self, seen: View, run: Run, verdict: status.Verdict) -> IncidentStatus:
+        """Take in a verdict."""
         undoable = seen.compiled.steps[run.step].undo is not None
         return status.settle(seen.status, run, verdict, undoable=undoable, now=self.now)
 
@@ -330,8 +354,8 @@ class World:
             script={name: list(outcomes) for name, outcomes in self.script.items()},
             effects=list(self.effects),
             markers=dict(self.markers),
+            begun=set(self.begun),
             phases=list(self.phases),
-            nonces=itertools.count(int(hashlib.sha256(str(self.moments).encode()).hexdigest()[:6], 16)),
         )
 
 

@@ -4,11 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from core.builders import UNDO, by_hand, job, post, read, runbook, scale, sql, usual
+from core.builders import START, UNDO, by_hand, job, post, read, runbook, scale, sql, usual
 from core.simulator import World, failed, unfinished
 from incident_operator.api.annotations import Verb
 from incident_operator.api.incident import Phase
-from incident_operator.core import reasons
+from incident_operator.core import approval, reasons
+from incident_operator.core.machine.view import Blocked
 from incident_operator.core.outcomes import Unknown
 
 HOUR = timedelta(hours=1)
@@ -49,6 +50,28 @@ def test_an_approval_that_nobody_gives_is_asked_for_three_times_then_a_person_is
     assert world.status.waiting_for == "a person: nobody approved"
     world.retry().go()
     assert world.pending.asked == 1
+
+
+def test_a_person_who_asks_again_is_asked_three_times_again():
+    world = World(usual()).go().go(2 * HOUR).retry().go()
+    assert world.pending.asked == 1
+    world.go(2 * HOUR)
+    assert (world.status.phase, world.status.reason) == (Phase.NEEDS_HUMAN, reasons.APPROVAL_EXPIRED)
+    assert [record.state.value for record in world.status.approvals] == ["Expired"] * 6
+
+
+def test_a_question_that_was_withdrawn_in_between_is_asked_for_the_first_time_again():
+    world = World(usual()).go().go(timedelta(minutes=30))
+    assert world.pending.asked == 2
+    world.gone = Blocked(reasons.RUNBOOK_NOT_FOUND, "The Runbook was deleted.")
+    world.go()
+    world.gone = None
+    assert world.go().pending.asked == 1
+
+
+def test_what_was_not_asked_cannot_be_answered():
+    with pytest.raises(ValueError, match="no plan is pending"):
+        approval.expire(World(usual()).status, START)
 
 
 def test_an_approval_after_its_time_counts_for_nothing():

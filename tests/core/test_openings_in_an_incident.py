@@ -60,3 +60,23 @@ def test_an_invalid_parameter_calls_a_person_until_the_runbook_is_mended():
     world.compiled = usual()
     world.go()
     assert world.status.phase is Phase.AWAITING_APPROVAL
+
+
+def test_an_alert_that_resolves_while_the_runbook_is_gone_leaves_no_question_behind():
+    world = World(usual(mitigate=[])).go()
+    assert world.pending.steps == ["rebuild"]
+    world.gone = Blocked(reasons.RUNBOOK_NOT_FOUND, "The Runbook was deleted.")
+    world.resolve().go()
+    assert (world.status.phase, world.status.pending_approval) == (Phase.RESOLVED, None)
+    assert world.states() == {"look": "Succeeded", "rebuild": "Skipped", "check": "Skipped"}
+    assert world.status.approvals[-1].reason == "the alert resolved before this began"
+
+
+def test_an_alert_that_resolves_while_the_runbook_is_gone_ends_an_approval_that_was_given():
+    world = World(usual(mitigate=[])).go().approve()
+    world.policy_problem = "approvals cannot be trusted."
+    assert world.go().status.approvals[-1].state.value == "Active"
+    world.gone = Blocked(reasons.RUNBOOK_NOT_FOUND, "The Runbook was deleted.")
+    world.resolve().go()
+    assert world.status.phase is Phase.RESOLVED
+    assert world.status.approvals[-1].state.value == "Voided"

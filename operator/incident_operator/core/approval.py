@@ -46,9 +46,9 @@ def command(namespace: str, incident: str, verb: Verb, token: str) -> str:
     return f'kubectl annotate --overwrite -n {namespace} incident {incident} {verb.annotation}="{token} {WHOAMI}"'
 
 
-def answers_plan(found: Answer | None, pending: PendingApproval) -> bool:
+def answers_plan(found: Answer, pending: PendingApproval) -> bool:
     """Tell whether an answer names the pending plan by a prefix of its hash."""
-    return found is not None and len(found.token) >= MIN_PREFIX and pending.plan_hash.startswith(found.token)
+    return len(found.token) >= MIN_PREFIX and pending.plan_hash.startswith(found.token)
 
 
 def active(status: IncidentStatus) -> ApprovalRecord | None:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from incident_operator.api.approvals import ApprovalState
 from incident_operator.api.incident import CLOSED_PHASES, Incident, IncidentStatus, Phase, StepRecord, StepState
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, reasons
@@ -16,6 +17,7 @@ from incident_operator.core.runbooks.compiled import Compiled
 _BLOCKS = frozenset(
     {reasons.NO_RUNBOOK, reasons.RUNBOOK_NOT_FOUND, reasons.RUNBOOK_NOT_READY, reasons.RUNBOOK_SUSPENDED}
 )
+_RESOLVED = "the alert resolved before this began"
 
 
 def closed(view: View) -> Decision | None:
@@ -86,7 +88,10 @@ def _without_question(view: View, why: Blocked) -> IncidentStatus:
 
 def _resolved_by_itself(view: View) -> IncidentStatus:
     times = view.status.times.model_copy(update={"resolved": view.now.replace(microsecond=0)})
-    current = view.status.model_copy(update={"times": times})
+    withdrawn = approval.withdraw(view.status, _RESOLVED, view.now)
+    withdrawn = approval.end_active(withdrawn, ApprovalState.VOIDED, _RESOLVED)
+    unbegun = [record.name for record in withdrawn.steps if record.state not in status.FINISHED]
+    current = status.skip(withdrawn, unbegun, reasons.ALERT_RESOLVED, _RESOLVED).model_copy(update={"times": times})
     message = "The alert resolved by itself; nothing was done."
     return status.halt(current, reasons.RESOLVED, message, phase=Phase.RESOLVED)
 

@@ -1,0 +1,50 @@
+"""`make explore`: walk through the whole state machine, and print what was found."""
+
+import gc
+import sys
+
+from click import echo
+
+from core.builders import by_hand
+from core.simulator import World
+from explore.models import RUNBOOKS
+from explore.rules import EXCLUDED, RULES
+from explore.walk import Walked, walk
+
+
+def main(names: list[str]) -> int:
+    """Walk every small Runbook, or those whose names hold one of these words."""
+    echo(f"{'runbook':<55} {'states':>8} {'steps':>9} {'depth':>6} {'seconds':>8}")
+    gc.disable()
+    total, broken = Walked(), 0
+    for name, start in starts().items():
+        if names and not any(word in name for word in names):
+            continue
+        found = walk(start)
+        _print(name, found)
+        broken += len(found.broken)
+        for told in found.broken.values():
+            echo(f"a rule is broken: {told}")
+        total.states, total.steps = total.states + found.states, total.steps + found.steps
+        total.depth, total.seconds = max(total.depth, found.depth), total.seconds + found.seconds
+    _print("all", total)
+    echo("\nIn every one of these states:")
+    echo("\n".join(f"- {rule}" for rule in RULES))
+    echo(f"\n{broken} broken." if broken else "\nNo rule is broken.")
+    return 1 if broken else 0
+
+
+def starts() -> dict[str, World]:
+    """Return the first state of each walk."""
+    found = {name: World(compiled, excluded=(EXCLUDED,)) for name, compiled in RUNBOOKS.items()}
+    usual = next(iter(RUNBOOKS))
+    found[f"{usual}, opened by hand"] = World(RUNBOOKS[usual], by_hand(), excluded=(EXCLUDED,))
+    return found
+
+
+def _print(name: str, found: Walked) -> None:
+    echo(f"{name:<55} {found.states:>8,} {found.steps:>9,} {found.depth:>6} {found.seconds:>8.1f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,135 @@
+"""States of an Incident as they differ for the machine: times count by their order from now on, nonces not at all."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from core.simulator import World
+from incident_operator.api.annotations import Verb
+from incident_operator.api.incident import CLOSED_PHASES, IncidentStatus, Phase, StepRecord, StepState
+from incident_operator.api.meta import delta
+from incident_operator.core import approval
+from incident_operator.core.machine import answers, closing, limits, status
+from incident_operator.core.machine.decisions import Run
+from incident_operator.core.machine.view import View
+
+Path = tuple["Path", str] | None
+"""How a state came about, the newest event first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A moment between two steps of the operator. Nothing in it is ever changed: a step works on a copy."""
+
+    world: World
+    working: IncidentStatus
+    """What the operator knows; beyond what is stored where it is in the middle of a visit."""
+    path: Path
+    acting: Run | None = None
+    """The effect whose intent was stored by this very process, and that it does next."""
+
+    @property
+    def stored(self) -> bool:
+        """Whether a crash would lose nothing."""
+        return self.working is self.world.stored.status
+
+    @property
+    def view(self) -> View:
+        """What the machine sees."""
+        return self.world.view(self.working)
+
+    def then(self, name: str, world: World, working: IncidentStatus, acting: Run | None = None) -> "Node":
+        """Return what follows when this happens."""
+        return Node(world, working, (self.path, name), acting)
+
+
+def told(path: Path) -> str:
+    """Return the way to a state in the order in which it was gone."""
+    names: list[str] = []
+    while path is not None:
+        path, name = path
+        names.append(name)
+    return " > ".join(reversed(names))
+
+
+def moments(node: Node) -> list[datetime | None]:
+    """Return every moment that a decision may be compared with, always in the same order."""
+    current = node.working
+    pending, used = current.pending_approval, approval.active(current)
+    found = [moment for record in current.steps for moment in _moments_of(node.world, record)]
+    found += [pending.expires_at if pending else None, used.expires_at if used else None]
+    waits = current.runbook_revision and not any(r.state not in status.FINISHED for r in current.steps)
+    return [*found, closing.resolve_deadline(node.view) if waits and node.world.gone is None else None]
+
+
+def key(node: Node) -> int:
+    """Return the same number for two states that no decision tells apart."""
+    world, current, now = node.world, node.working, node.world.now
+    at = moments(node)
+    order = {moment: place for place, moment in enumerate(sorted({each for each in at if each and each > now}), 1)}
+    question, used = current.pending_answer, approval.active(current)
+    stopped = current.phase in CLOSED_PHASES or current.phase is Phase.NEEDS_HUMAN
+    return hash(
+        (
+            node.stored,
+            node.acting is not None,
+            world.gone is not None,
+            world.stored.spec.resolved,
+            (current.phase, current.reason) if stopped else None,
+            bool(current.runbook_revision),
+            tuple(_told_apart(node, record) for record in current.steps),
+            tuple(order.get(moment, 0) if moment else -1 for moment in at),
+            tuple(current.pending_approval.steps) if current.pending_approval else None,
+            (tuple(used.steps), tuple(entry.step for entry in used.plan)) if used else None,
+            (question.step, tuple(question.verbs)) if question else None,
+            _unanswered(current),
+            tuple(_said(node)),
+        )
+    )
+
+
+def _moments_of(world: World, record: StepRecord) -> Iterator[datetime | None]:
+    yield record.not_before
+    if record.state is not StepState.RUNNING or record.started_at is None:
+        yield None
+        return
+    step = world.compiled.steps[record.name.removeprefix("undo-")]
+    until = step.step.until
+    yield record.started_at + (delta(until.for_) if until else limits.timeout(step, record.action) + limits.GRACE)
+
+
+def _told_apart(node: Node, record: StepRecord) -> Any:
+    step = node.world.compiled.steps[record.name.removeprefix("undo-")]
+    outcome = node.world.markers.get(record.key or "") if record.state is StepState.RUNNING else None
+    return (
+        record.name,
+        record.state,
+        record.undo,
+        record.reason if record.state is StepState.SKIPPED else "",
+        tuple(sorted((record.outputs or {}).items())),
+        min(record.attempt, limits.attempts(step)),
+        outcome and type(outcome).__name__,
+    )
+
+
+def _unanswered(current: IncidentStatus) -> Any:
+    first = current.approvals[-1].steps[:1] if current.approvals else []
+    return (first[0], min(approval.times_expired(current, first[0]), approval.MAX_ASKS)) if first else None
+
+
+def _said(node: Node) -> Iterator[str]:
+    """Yield what people have written that still says something."""
+    annotations = node.world.stored.metadata.annotations
+    pending, question = node.working.pending_approval, node.working.pending_answer
+    for verb in (Verb.APPROVE, Verb.REJECT):
+        found = approval.answer(annotations, verb)
+        if pending is not None and found is not None and approval.answers_plan(found, pending):
+            yield verb.value
+    for verb in (Verb.RETRY, Verb.RESOLVE):
+        found = approval.answer(annotations, verb)
+        if question is not None and found is not None and found.token.partition("=")[0] == question.token:
+            yield f"{verb.value} {found.token.partition('=')[2]}"
+    found = approval.answer(annotations, Verb.ABORT)
+    if found is not None and found.token == answers.ABORT_TOKEN:
+        yield "abort"

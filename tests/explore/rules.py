@@ -1,0 +1,162 @@
+"""What holds in every state that is reached, beside `core/invariants.py`: each rule in a line of `RULES`."""
+
+import re
+
+from core.simulator import World
+from explore.nodes import Node
+from incident_operator.api.annotations import Verb
+from incident_operator.api.incident import CLOSED_PHASES, IncidentStatus, Phase, StepState, UndoState
+from incident_operator.api.runbook import Stage, UndoOn
+from incident_operator.core import approval, plan
+from incident_operator.core.machine import decisions, machine, status
+from incident_operator.core.machine.decisions import Begin, Run
+
+RULES = (
+    "every state is closed, waits for something that is named, with a deadline, or has a next step",
+    "no destructive act begins without a person's approval of that very plan, in its time, by somebody who may",
+    "no act begins after abort; once the alert has resolved, nothing begins but restoring",
+    "an approval to restore does not outlive the return of the alert",
+    "what is forged, old, or meant for another question changes nothing",
+    "at most one intent is open; a key is begun once; what may have happened is never run again unasked",
+    "undos go the newest first, each once",
+    "left alone for a day, every Incident is closed or has called a person, whatever hangs",
+    "phase, conditions and message say the same: what is told to be next is next",
+)
+_UNTIL = re.compile(r"\b\d\d:\d\d\b")
+EXCLUDED = "bob@dawsos.com"
+"""Who may not approve."""
+
+
+def check_told(node: Node, shown: IncidentStatus) -> None:
+    """Check that what is told fits the facts."""
+    conditions = {condition.type: condition for condition in shown.conditions}
+    waits = shown.pending_approval is not None
+    assert (shown.phase is Phase.AWAITING_APPROVAL) == waits
+    assert (conditions["Approved"].reason == "AwaitingApproval") == waits
+    succeeded = {Phase.RESOLVED: "True", Phase.FAILED: "False", Phase.SUPPRESSED: "False"}.get(shown.phase, "Unknown")
+    assert conditions["Succeeded"].status == succeeded
+    if any(record.state is StepState.UNKNOWN for record in shown.steps):
+        assert shown.phase in {Phase.NEEDS_HUMAN, Phase.FAILED}, "only a person knows of what is unknown"
+    running = [record.name for record in shown.steps if record.state is StepState.RUNNING and record.key]
+    assert shown.phase in CLOSED_PHASES or not running or shown.step in running or shown.phase is Phase.NEEDS_HUMAN
+
+
+def check_resting(node: Node, decision: decisions.Wait) -> None:
+    """Check a state in which nothing is done: it says what it waits for, for whom and until when."""
+    told = node.working
+    if told.phase is Phase.NEEDS_HUMAN:
+        assert decision.until is None
+        assert "kubectl annotate" in told.message
+        return
+    assert decision.until is not None, "an end"
+    assert not told.message.startswith("Next:"), f"who waits has no next step: {told.message}"
+    assert _UNTIL.search(told.message), f"until when: {told.message}"
+    assert _UNTIL.search(told.waiting_for), f"until when: {told.waiting_for}"
+    if node.world.gone is None and node.world.stored.spec.alerts and not node.world.stored.spec.resolved:
+        used = approval.active(told)
+        covered = used.steps if used else []
+        stages = {record.name: record.stage for record in told.steps}
+        assert not any(stages[name] is Stage.RESTORE for name in covered), (
+            "the alert is back, restoring is not approved"
+        )
+
+
+def check_begin(node: Node, begin: Begin) -> None:
+    """Check that an act may begin, by what people really said."""
+    view, run = node.view, begin.run
+    assert approval.answer(view.incident.metadata.annotations, Verb.ABORT) is None
+    record = status.find(view.status, run.record)
+    assert record is not None
+    assert record.state is StepState.PENDING
+    if run.undo:
+        _check_undo(node, run)
+        return
+    step = view.step(record)
+    protective = step.step.protective and step.action not in view.unasked
+    if step.stage is Stage.REMEDIATE or step.step.approval is not None or protective:
+        used = approval.active(view.status)
+        assert used is not None
+        assert used.expires_at is not None
+        assert view.now < used.expires_at
+        assert used.by != EXCLUDED
+        assert run.step in used.steps
+        assert begin.approved is not None
+        assert not plan.difference(begin.approved, node.world.entry(run), trial_binds=True)
+
+
+def check_approval(node: Node, current: IncidentStatus) -> None:
+    """Check that a plan becomes approved only by an answer that names it, in time."""
+    used = approval.active(current)
+    if used is None or approval.active(node.working) is not None:
+        return
+    pending = node.working.pending_approval
+    said = approval.answer(node.world.stored.metadata.annotations, Verb.APPROVE)
+    assert pending is not None
+    assert said is not None
+    assert len(said.token) >= 8
+    assert pending.plan_hash.startswith(said.token)
+    assert said.by not in pending.excluded
+    assert node.world.now < pending.expires_at
+    assert (used.steps, used.plan, used.by) == (pending.steps, pending.plan, said.by)
+
+
+def check_effect(node: Node, run: Run) -> None:
+    """Check an effect that happens just now: under an intent that is stored, for the first time."""
+    record = status.find(node.world.stored.status, run.record)
+    assert record is not None
+    assert record.state is StepState.RUNNING
+    assert record.key == run.key, "the intent is stored before the act"
+    assert run.key in node.world.begun
+    running = [r for r in node.world.stored.status.steps if r.state is StepState.RUNNING and r.effect != "read"]
+    assert running == [record], "one intent is open"
+
+
+def check_nothing_forged_counts(node: Node, decision: decisions.Decision) -> None:
+    """Check that answers which are forged, old, or meant for another question change no decision."""
+    for name, world in _forged(node):
+        other = machine.decide(world.view(node.working))
+        assert other == decision, f"{name} changes what is done"
+
+
+def _forged(node: Node) -> list[tuple[str, World]]:
+    pending, question = node.working.pending_approval, node.working.pending_answer
+    found = [(Verb.RETRY, "nothing/7.0"), (Verb.RESOLVE, "nothing/7=done"), (Verb.ABORT, "later")]
+    tokens = [(verb, token, "eve@dawsos.com") for verb, token in found]
+    if pending is not None:
+        tokens += [(Verb.APPROVE, pending.plan_hash[:12], EXCLUDED), (Verb.APPROVE, pending.plan_hash[:12], "")]
+        tokens += [(verb, pending.plan_hash[:7], "eve") for verb in (Verb.APPROVE, Verb.REJECT)]
+        old = [record.plan_hash[:12] for record in node.working.approvals[-2:]]
+        tokens += [(verb, token, "eve") for verb in (Verb.APPROVE, Verb.REJECT) for token in (*old, "x" * 64)]
+    if question is not None:
+        verbs = {"retry": Verb.RETRY, "resolve": Verb.RESOLVE}
+        wrong = {f"{question.token}9", f"{question.token}=maybe", question.step}
+        tokens += [(verbs[verb.value], token, "eve") for verb in question.verbs for token in sorted(wrong)]
+    return [(f"{verb.value} {token} {by}", node.world.copy().annotate(verb, token, by)) for verb, token, by in tokens]
+
+
+def _check_undo(node: Node, run: Run) -> None:
+    current, steps = node.working, node.world.compiled.steps
+    record = status.find(current, run.step)
+    assert record is not None
+    assert record.undo is UndoState.PENDING, "what is taken back had an effect, and was not taken back yet"
+    why = _why_undone(node)
+    assert why is None or why in steps[run.step].step.undo_on
+    later = current.steps[current.steps.index(record) + 1 :]
+    still = [each.name for each in later if each.undo is not None and each.undo is not UndoState.DONE]
+    assert not any(why is None or why in steps[name].step.undo_on for name in still), "the newest first"
+
+
+def _why_undone(node: Node) -> UndoOn | None:
+    """Return what the undo is for: None where mitigation itself failed, which takes everything back."""
+    if all(record.state in status.FINISHED for record in node.working.steps if record.stage is Stage.VERIFY):
+        failed = any(r.state is StepState.FAILED for r in node.working.steps if r.stage is Stage.VERIFY)
+        mitigating = any(r.state is StepState.FAILED for r in node.working.steps if r.stage is Stage.MITIGATE)
+        if mitigating and not node.world.stored.spec.resolved:
+            return None
+        return UndoOn.FAILED if failed and not _goes_on(node) else UndoOn.RESOLVED
+    return None
+
+
+def _goes_on(node: Node) -> bool:
+    failed = [r.name for r in node.working.steps if r.stage is Stage.VERIFY and r.state is StepState.FAILED]
+    return all(node.world.compiled.steps[name].step.on_failure == "continue" for name in failed)
