@@ -17,6 +17,7 @@ from incident_operator import handlers, health, logs
 from incident_operator.actions import registry as action_registry
 from incident_operator.clients import access as accesses
 from incident_operator.clients import kube, paths
+from incident_operator.clients.connections import Connections
 from incident_operator.clients.reads import Reads
 from incident_operator.clients.redaction import Redactor
 from incident_operator.clients.state import State
@@ -39,11 +40,14 @@ from incident_operator.engine.visit import Visits
 from incident_operator.feed import IncidentFeed
 from incident_operator.inbox import Inbox
 from incident_operator.receiver import server
+from incident_operator.receiver.checking import LabelLimits
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.intake import Intake
 from incident_operator.receiver.metrics import ReceiverMetrics
+from incident_operator.receiver.rereading import Rereading
 from incident_operator.receiver.runbooks import RunbookIndex
 from incident_operator.receiver.settings import ReceiverSettings
+from incident_operator.receiver.slots import PrioritySlots
 from incident_operator.receiver.store import IncidentStore
 from incident_operator.settings import Settings
 
@@ -67,6 +71,8 @@ class Parts:
     client: kube.Kube
     ending: asyncio.Event
     """Set when the process is about to end."""
+    rereading: Rereading | None
+    """None where no alerts are received."""
 
 
 def clock() -> datetime:
@@ -106,12 +112,12 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         feed = IncidentFeed(client, reads, inbox, settings.namespaces, clock)
         expiry = Expiry(client, reads, clock, settings.closed_ttl, settings.namespaces)
         metrics.watch_depth(lambda: inbox.incidents.depth)
-        await stack.enter_async_context(_receiver(settings, client, inbox, registry))
+        rereading = await stack.enter_async_context(_receiver(settings, client, inbox, registry, tools.connections))
         await stack.enter_async_context(_health(settings, inbox, registry))
         if missing := await policies.problem():
             _log.error("Approvals cannot be trusted", problem=missing)
         _log.info("Started", identity=identity, server=access.server, namespaces=settings.namespaces or "all")
-        yield Parts(inbox, feed, expiry, access, client, ending)
+        yield Parts(inbox, feed, expiry, access, client, ending, rereading)
 
 
 def _inbox(visits: Visits, readiness: Readiness, tally: Tally, echoes: Echoes) -> Inbox:
@@ -133,11 +139,11 @@ def _checking(readiness: Readiness, index: RunbookIndex) -> Callable[[Key], Awai
 
 @asynccontextmanager
 async def _receiver(
-    settings: Settings, client: kube.Kube, inbox: Inbox, registry: CollectorRegistry
-) -> AsyncIterator[None]:
+    settings: Settings, client: kube.Kube, inbox: Inbox, registry: CollectorRegistry, connections: Connections
+) -> AsyncIterator[Rereading | None]:
     if not settings.token_files:
         _log.warning("No token file is set, so no alerts are received; Incidents can be opened by hand")
-        yield
+        yield None
         return
     chosen = ReceiverSettings(
         token_files=settings.token_files,
@@ -148,14 +154,15 @@ async def _receiver(
         unmatched_namespace=settings.unmatched_namespace,
     )
     metrics = ReceiverMetrics(registry)
-    store = IncidentStore(client, inbox.incident_index, chosen.max_writes, inbox.incident)
+    store = IncidentStore(client, inbox.incident_index, PrioritySlots(chosen.max_writes), inbox.incident)
     intake = Intake(
         store, inbox.incident_index, inbox.runbook_index, metrics, unmatched_namespace=chosen.unmatched_namespace
     )
     door = server.Door(chosen, intake, (inbox.incident_index, inbox.runbook_index), metrics)
     async with server.serving(door, chosen) as port:
         _log.info("Receives alerts", address=chosen.host, port=port, path=chosen.path)
-        yield
+        limits = LabelLimits(chosen.max_labels, chosen.max_label_bytes)
+        yield Rereading(client, connections, intake, limits, clock, settings.namespaces)
 
 
 @asynccontextmanager
@@ -197,7 +204,9 @@ def _take(note: Callable[[Mapping[str, Any]], None], body: Mapping[str, Any]) ->
 async def _until_told(parts: Parts, settings: Settings) -> None:
     """Run the drivers and kopf; kopf ends on SIGTERM, and a driver that fails ends everything."""
     stop = asyncio.Event()
-    runs = (parts.inbox.incidents.run, parts.inbox.runbooks.run, parts.feed.run, parts.expiry.run)
+    runs = [parts.inbox.incidents.run, parts.inbox.runbooks.run, parts.feed.run, parts.expiry.run]
+    if parts.rereading is not None:
+        runs.append(parts.rereading.run)
     drivers = [asyncio.create_task(run()) for run in runs]
     for task in drivers:
         task.add_done_callback(lambda _: stop.set())

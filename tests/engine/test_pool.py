@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
+import pytest
+
+from incident_operator.engine import pool as pools
 from incident_operator.engine.keys import Key
 from incident_operator.engine.pool import Pool
 
@@ -11,8 +14,10 @@ A, B, C = Key("prod", "a"), Key("prod", "b"), Key("prod", "c")
 
 
 @asynccontextmanager
-async def running(work: Callable[[Key], Awaitable[None]], size: int) -> AsyncIterator[Pool]:
-    pool = Pool(work, size)
+async def running(
+    work: Callable[[Key], Awaitable[None]], size: int, gives_way: Callable[[], bool] = lambda: False
+) -> AsyncIterator[Pool]:
+    pool = Pool(work, size, gives_way)
     task = asyncio.create_task(pool.run())
     try:
         yield pool
@@ -124,3 +129,43 @@ async def test_work_that_is_still_wanted_at_the_end_is_repeated() -> None:
             work.go.release()
             await settle()
     assert work.begun == [A, A]
+
+
+async def eventually(met: Callable[[], bool]) -> None:
+    for _ in range(400):
+        if met():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("never came true")
+
+
+@pytest.mark.parametrize(("rank", "goes_on"), [(0, True), (1, True), (2, False), (4, False)])
+async def test_what_is_not_severe_gives_way_and_what_is_severe_does_not(rank: int, goes_on: bool) -> None:
+    work, busy = Held(), True
+    async with running(work, 1, lambda: busy) as pool:
+        pool.add(A, rank)
+        await settle()
+        assert (work.begun == [A]) is goes_on
+        busy = False
+        await eventually(lambda: work.begun == [A])
+
+
+async def test_what_is_severe_passes_what_gives_way_though_no_other_worker_is_free() -> None:
+    work = Held()
+    async with running(work, 2, lambda: True) as pool:
+        pool.add(A, 3)
+        pool.add(B, 3)
+        await settle()
+        pool.add(C, 0)
+        await settle()
+        assert work.begun == [C]
+
+
+async def test_nothing_gives_way_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "_LONGEST_WAY", 0.2)
+    work = Held()
+    async with running(work, 1, lambda: True) as pool:
+        for key in (A, B):
+            pool.add(key, 3)
+            work.go.release()
+        await eventually(lambda: work.begun == [A, B])

@@ -6,11 +6,12 @@ from typing import Any
 from incident_operator.core.alerts import occurrences
 from incident_operator.core.alerts.occurrences import Occurrence
 from incident_operator.receiver import payload
+from incident_operator.receiver.checking import LabelLimits
 
 STARTED = "2025-10-21T00:10:12.5Z"
 ENDED = "2025-10-21T00:40:00Z"
 NOT_ENDED = "0001-01-01T00:00:00Z"
-LIMITS = payload.LabelLimits()
+LIMITS = LabelLimits()
 
 Json = dict[str, Any]
 

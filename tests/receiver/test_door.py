@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from incident_operator.receiver import server
+from incident_operator.receiver import json_text, server
+from incident_operator.receiver.reading import Reading
 from incident_operator.receiver.settings import ReceiverSettings
 from kube.fake_faults import Fault
 from receiver import messages
@@ -175,21 +176,89 @@ async def test_before_everything_stored_is_known_nothing_is_judged(world: World,
 
 
 @pytest.mark.parametrize("limit", [{"max_posts": 1}, {"max_posts_bytes": 1000}])
-async def test_more_messages_than_fit_are_to_be_sent_again(world: World, tokens, limit):
-    async with opened(world, tokens, store_timeout=0.5, **limit) as door:
-        world.api.inject(Fault.SILENT, method="POST")
-        first = asyncio.create_task(door.told(messages.body(alert())))
-        await arrived(world)
+async def test_more_messages_than_fit_are_to_be_sent_again(tokens, limit):
+    async with (
+        worlds.started(messages.runbook(severity="P2")) as world,
+        opened(world, tokens, store_timeout=2.0, **limit) as door,
+    ):
+        stuck = await stuck_posts(door, alert())
         status, answer = await door.post(messages.body(alert(pack_date="1")))
         assert (status, answer["message"]) == (503, "too many messages at a time; send it again")
-        assert await first == 503
+        assert set(await asyncio.gather(*stuck)) == {503}
         assert await door.told(messages.body(alert())) == 200
         assert world.one.counted("alert_posts_in_flight") == 0
 
 
-async def arrived(world: World) -> None:
+async def stuck_posts(door: Open, *alerts: messages.Json) -> list[asyncio.Task[int]]:
+    """Post alerts, one a message, whose writes the apiserver does not answer."""
+    door.world.api.inject(Fault.SILENT, method="POST", times=len(alerts))
+    posts = [asyncio.create_task(door.told(messages.body(each))) for each in alerts]
+    await arrived(door.world, len(alerts))
+    return posts
+
+
+SEVERE = messages.runbook("severe", match=('alertname="Severe"',), severity="P0")
+MILD = messages.runbook(severity="P3")
+
+
+async def test_a_severe_alert_has_room_and_a_write_when_milder_ones_have_taken_all(tokens):
+    async with worlds.started(MILD, SEVERE) as world, opened(world, tokens, max_posts=14, store_timeout=2.0) as door:
+        stuck = await stuck_posts(door, *(alert(pack_date=str(number)) for number in range(14)))
+        assert await door.told(messages.body(alert(pack_date="one more"))) == 503
+        assert await door.told(messages.body(alert("Severe"))) == 200
+        assert set(await asyncio.gather(*stuck)) == {503}
+
+
+async def test_a_small_message_is_read_though_long_ones_have_taken_all_bytes(tokens):
+    async with (
+        worlds.started(MILD, SEVERE) as world,
+        opened(world, tokens, max_posts_bytes=300_000, store_timeout=2.0) as door,
+    ):
+        long = {**alert(), "annotations": {"text": "x" * 290_000}}
+        stuck = await stuck_posts(door, long)
+        assert await door.told(messages.body({**long, "labels": {"alertname": "PackFailed", "pack_date": "2"}})) == 503
+        padded = {**alert("Severe"), "annotations": {"text": "x" * 20_000}}
+        assert await door.told(messages.body(padded)) == 200
+        assert set(await asyncio.gather(*stuck)) == {503}
+
+
+async def test_bodies_that_are_only_announced_take_nobodys_room(world: World, tokens):
+    async with opened(world, tokens, max_posts=4, max_posts_bytes=4_000_000, body_timeout=1.0) as door:
+        slow = [await asyncio.open_connection("127.0.0.1", door.port) for _ in range(300)]
+        for _, writer in slow:
+            writer.write(HEAD + b"Content-Length: 4000000\r\n\r\n{")
+            await writer.drain()
+        assert await door.told(messages.body(alert())) == 200
+        answers = [await asyncio.wait_for(reader.read(), 30) for reader, _ in slow]
+        assert {answer.split(b" ")[1] for answer in answers} == {b"503"}
+        for _, writer in slow:
+            writer.close()
+
+
+async def test_others_have_their_turn_while_a_long_body_is_read(door: Open):
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    long = json_list(b'"x"', 190_000)
+    reading = asyncio.create_task(Reading().read(json_text.read, long))
+    counting = asyncio.create_task(count())
+    assert len(await reading) == 190_000
+    counting.cancel()
+    assert turns > 1
+
+
+def json_list(item: bytes, count: int) -> bytes:
+    return b"[" + b",".join([item] * count) + b"]"
+
+
+async def arrived(world: World, count: int = 1) -> None:
     for _ in range(1000):
-        if world.api.requests:
+        if len(world.api.requests) >= count:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("nothing reached the apiserver")
@@ -211,6 +280,32 @@ HEAD = b"POST /api/v1/alerts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer the-to
 async def test_a_head_that_does_not_come_ends_the_connection(world: World, tokens):
     async with opened(world, tokens, header_timeout=0.1) as door:
         assert await raw(door, HEAD) == b""
+
+
+async def test_a_head_that_comes_byte_by_byte_ends_the_connection(world: World, tokens):
+    async with opened(world, tokens, header_timeout=0.3) as door:
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        for byte in HEAD * 3:
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.01)
+            if reader.at_eof():
+                break
+        assert reader.at_eof()
+        writer.close()
+
+
+async def test_a_body_that_comes_byte_by_byte_is_not_waited_for(world: World, tokens):
+    async with opened(world, tokens, body_timeout=0.3) as door:
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        writer.write(HEAD + b"Content-Length: 1000\r\n\r\n")
+        answer = asyncio.create_task(reader.read(20))
+        for _ in range(900):
+            writer.write(b" ")
+            await asyncio.sleep(0.01)
+            if answer.done():
+                break
+        assert (await answer).split(b" ")[1] == b"503"
+        writer.close()
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(world: World, tokens):

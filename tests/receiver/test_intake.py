@@ -123,6 +123,81 @@ async def test_the_next_number_is_found_at_once_however_many_there_were(world: W
     assert len(world.incidents()) == 6
 
 
+async def days(world: World, count: int) -> list[str]:
+    """Store a closed Incident for each of so many days, and return their names."""
+    for day in range(1, count + 1):
+        await world.one.take(alert(starts=f"2025-10-0{day}T00:00:00Z"))
+        await world.one.watch()
+        world.close(next(each for each in world.incidents() if "status" not in each), "Failed")
+        await world.one.watch()
+    return [incident["metadata"]["name"] for incident in world.incidents()]
+
+
+def delete(world: World, *names: str) -> None:
+    for name in names:
+        world.api.remove(paths.incidents("prod", name))
+
+
+@pytest.mark.parametrize("gone", [[], [2], [2, 3, 4]])
+async def test_an_alert_resolves_whatever_numbers_before_it_are_deleted(world: World, gone):
+    names = await days(world, 5)
+    delete(world, *(names[number - 1] for number in gone))
+    other = world.another()
+    before = len(world.api.requests)
+    await other.take(resolved(starts="2025-10-05T00:00:00Z", ends="2025-10-05T01:00:00Z"))
+    assert other.counted("alerts_resolved_unknown_total") == 0
+    assert statuses(world.incidents()[-1]) == ["resolved"]
+    assert len(world.api.requests) - before == 4 + 2 * (4 - len(gone)), (
+        "first, list; GET and PATCH of each that held it"
+    )
+
+
+async def test_an_alert_resolves_in_a_newer_incident_though_the_numbers_between_are_deleted(world: World):
+    names = await days(world, 2)
+    other = world.another()
+    await other.watch()
+    await days_after(world, names)
+    await other.take(resolved(starts="2025-10-09T00:00:00Z", ends="2025-10-09T01:00:00Z"))
+    assert other.counted("alerts_resolved_unknown_total") == 0
+    assert statuses(world.incidents()[-1]) == ["resolved"]
+
+
+async def days_after(world: World, names: list[str]) -> None:
+    """Store one Incident more, and another after it, and delete the former."""
+    await world.one.take(alert(starts="2025-10-08T00:00:00Z"))
+    third = world.incidents()[-1]
+    world.close(third)
+    await world.one.watch()
+    await world.one.take(alert(starts="2025-10-09T00:00:00Z"))
+    delete(world, third["metadata"]["name"])
+    assert len(world.incidents()) == len(names) + 1
+
+
+async def test_a_resolved_alert_that_nobody_holds_costs_one_request(world: World):
+    await world.one.take(resolved())
+    assert [request.method for request in world.api.requests] == ["GET"]
+
+
+async def test_a_first_number_that_was_deleted_is_made_again(world: World):
+    names = await days(world, 3)
+    delete(world, names[0])
+    await world.one.watch()
+    world.one.incidents.forget_name(grouping.of("prod", "pack", ["pack_date"], {}).series, 1)
+    await world.one.take(alert(starts="2025-10-08T00:00:00Z"))
+    assert [incident["metadata"]["name"] for incident in world.incidents()] == names
+    restarted = world.another()
+    await restarted.take(alert(starts="2025-10-02T00:00:00Z"), alert(starts="2025-10-08T00:00:00Z"))
+    assert [incident["metadata"]["name"] for incident in world.incidents()] == names
+
+
+async def test_a_receiver_that_saw_only_the_newest_incident_still_learns_what_the_others_hold(world: World):
+    await days(world, 3)
+    other = world.another()
+    other.incidents.note(world.incidents()[-1])
+    await other.take(alert(starts="2025-10-01T00:00:00Z"))
+    assert len(world.incidents()) == 3
+
+
 async def test_another_groups_incident_of_the_same_name_is_left_alone(world: World):
     series = grouping.of("prod", "pack", ["pack_date"], {"pack_date": "1"}).series
     taken = {"namespace": "prod", "name": series.name(1), "labels": {"incidents.dev/group": "other"}}
@@ -371,6 +446,31 @@ async def test_two_thousand_alerts_of_one_group_are_one_write(world: World):
     assert world.writes == ["POST"]
     spec = world.incident()["spec"]
     assert (len(spec["alerts"]), spec["alertsOmitted"]) == (1000, 1000)
+
+
+async def test_a_defect_met_by_one_group_does_not_keep_the_others_from_being_stored(world: World):
+    world.one.runbooks.note(messages.runbook("other", match=('alertname="Other"',)))
+    world.api.interleave(lambda: world.one.incidents.__setattr__("mark_complete", None), method="POST")
+    with pytest.raises(TypeError):
+        await world.one.take(*(alert(pack_date=date) for date in "123"))
+    assert len(world.incidents()) == 3
+
+
+async def test_others_have_their_turn_while_a_long_message_is_looked_at(world: World):
+    storm = messages.read(*(alert(pack_date=str(number % 50), pod=str(number)) for number in range(2000)))
+    await world.one.intake.take(storm)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    await world.one.intake.take(storm)
+    counting.cancel()
+    assert turns >= 9, "once for 200 alerts"
 
 
 async def test_what_is_told_is_counted(world: World):

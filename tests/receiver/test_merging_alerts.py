@@ -190,3 +190,10 @@ def test_no_order_of_news_makes_an_incident_large_or_loses_a_listed_alert(data):
         assert [alert.id for alert in spec.alerts][: len(listed)] == listed
         listed = [alert.id for alert in spec.alerts]
         assert incident_spec.stored_size(incident_spec.to_json(spec)) < 240 * 1024
+
+
+def test_an_end_that_arrives_late_does_not_end_the_next_alert_of_the_same_second():
+    again = firing(start=START + timedelta(seconds=12.7))
+    late = ended(start=START, end=START + timedelta(seconds=12.4))
+    spec = incident_spec.merged(opened(again), [late], 0)
+    assert statuses(spec) == ["firing"]

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from incident_operator.api.incident import AlertStatus
-from incident_operator.receiver import payload
-from incident_operator.receiver.payload import LabelLimits, Message
+from incident_operator.receiver import json_text, payload
+from incident_operator.receiver.checking import LabelLimits
+from incident_operator.receiver.payload import Message
 from incident_operator.receiver.refusals import MalformedError
 from receiver import messages
 
@@ -75,6 +76,10 @@ def test_a_message_without_alerts_tells_nothing():
         (b'{"a":"\x00"}', "body: is not JSON: Invalid control character"),
         (b"[" * 200_000, "body: is nested too deeply"),
         (b'{"a":' * 200_000, "body: is nested too deeply"),
+        (b"[" + b"[]," * 110_000 + b"[]]", f"body: holds more than {json_text.ELEMENTS} lists, objects and commas"),
+        (b"[" + b"{}," * 110_000 + b"{}]", "body: holds more than"),
+        (b"[" + b"0," * 250_000 + b"0]", "body: holds more than"),
+        (b'["' + rb"\"," * 10 + b'",' + b"0," * 250_000 + b"0]", "body: holds more than"),
         (changed(extra=float("nan")), "number NaN: is no JSON number"),
         (changed(extra=float("-inf")), "number -Infinity: is no JSON number"),
         (b'{"extra":1e999}', "number 1e999: is too large"),
@@ -107,7 +112,7 @@ def test_a_message_without_alerts_tells_nothing():
         (without("startsAt"), "alerts[0]: object missing required field `startsAt`"),
         (without("status"), "alerts[0]: object missing required field `status`"),
     ],
-    ids=range(40),
+    ids=range(44),
 )
 def test_what_cannot_be_read_is_refused_with_the_field(body, reason):
     assert reason in malformed(body)
@@ -155,6 +160,25 @@ def test_hostile_text_is_text(value):
 def test_an_end_that_is_no_time_is_none():
     (alert,) = messages.read(messages.resolved(ends=messages.NOT_ENDED)).alerts
     assert alert.ends_at is None
+
+
+def test_a_text_may_hold_as_many_commas_as_it_likes():
+    text = r"[{,\"," * 60_000
+    (alert,) = payload.read(with_alert(annotations={"rows": text}), messages.LIMITS).alerts
+    assert alert.annotations == {"rows": text}
+
+
+@pytest.mark.parametrize("fraction", ["", ".1", ".12", ".123", ".123000001", ".123499999", ".1239995", ".123999999"])
+def test_an_alert_is_the_same_whether_its_start_is_told_in_nanoseconds_or_in_milliseconds(fraction):
+    exact = f"2025-10-21T00:10:12{fraction}"
+    milliseconds = (exact if fraction else f"{exact}.").ljust(23, "0")[:23]
+    webhook, api = (messages.occurrence_id(messages.alert(starts=f"{told}Z")) for told in (exact, milliseconds))
+    assert webhook == api
+
+
+def test_an_alert_that_starts_a_millisecond_later_is_another_one():
+    starts = ("2025-10-21T00:10:12.123Z", "2025-10-21T00:10:12.124Z")
+    assert len({messages.occurrence_id(messages.alert(starts=told)) for told in starts}) == 2
 
 
 def test_the_limits_are_settings():

@@ -13,6 +13,7 @@ from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.intake import Intake, Receipt
 from incident_operator.receiver.metrics import ReceiverMetrics
 from incident_operator.receiver.runbooks import RunbookIndex
+from incident_operator.receiver.slots import PrioritySlots
 from incident_operator.receiver.store import IncidentStore
 from kube.fake_apiserver import FakeApiserver
 from receiver import messages
@@ -48,7 +49,7 @@ def replica(kube: Kube, *runbooks: messages.Json, unmatched_namespace: str | Non
     incidents.mark_ready()
     known.mark_ready()
     metrics = ReceiverMetrics(registry)
-    store = IncidentStore(kube, incidents, 16)
+    store = IncidentStore(kube, incidents, PrioritySlots(16))
     intake = Intake(store, incidents, known, metrics, unmatched_namespace=unmatched_namespace)
     return Replica(kube, incidents, known, metrics, registry, intake)
 

@@ -39,7 +39,7 @@ async def parts(api: FakeApiserver) -> AsyncIterator[app.Parts]:
     async with kube.Kube(api.access()) as client, Reads(api.access()) as reads:
         feed = IncidentFeed(client, reads, inbox, (), app.clock)
         yield app.Parts(
-            inbox, feed, Expiry(client, reads, app.clock, timedelta()), api.access(), client, asyncio.Event()
+            inbox, feed, Expiry(client, reads, app.clock, timedelta()), api.access(), client, asyncio.Event(), None
         )
 
 

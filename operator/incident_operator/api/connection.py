@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from incident_operator.api import rules
-from incident_operator.api.meta import Conditions, Model, NameRef, ObjectMeta
+from incident_operator.api.meta import Conditions, Model, NameRef, ObjectMeta, ObjectName
 
 
 class ConnectionType(StrEnum):
@@ -15,6 +15,7 @@ class ConnectionType(StrEnum):
     POSTGRES = "postgres"
     HTTP = "http"
     PROMETHEUS = "prometheus"
+    ALERTMANAGER = "alertmanager"
 
 
 Url = Annotated[str, Field(pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?$", max_length=2048)]
@@ -38,6 +39,17 @@ class HttpEndpoint(Model):
     """Path fetched to see whether the service answers; any HTTP status counts as an answer."""
 
 
+class Alertmanager(Model):
+    """An Alertmanager whose open alerts are read again; `secretRef` may hold what that of an HTTP service may."""
+
+    url: Url
+    """Scheme, host and port, maybe the path of its `--web.route-prefix`."""
+    receiver: Annotated[str, Field(max_length=253)] = ""
+    """Its receiver that posts to the operator: only alerts that are routed there are read; all alerts when empty."""
+    service_account_name: ObjectName | None = None
+    """Account of this namespace as which the Secret is read, for no Runbook names this Connection."""
+
+
 class ConnectionSpec(Model):
     """Where it is, and which Secret opens it."""
 
@@ -47,7 +59,11 @@ class ConnectionSpec(Model):
                 " && ".join(f"has(self.{kind}) == (self.type == '{kind}')" for kind in ConnectionType),
                 "exactly the member that type names has to be set",
                 "'type is ' + self.type + ', so exactly spec.' + self.type + ' has to be set'",
-            )
+            ),
+            rules.rule(
+                "!has(self.alertmanager) || has(self.alertmanager.serviceAccountName) || !has(self.secretRef)",
+                "secretRef needs alertmanager.serviceAccountName: the account as which the Secret is read",
+            ),
         )
     )
 
@@ -55,12 +71,13 @@ class ConnectionSpec(Model):
     postgres: Postgres | None = None
     http: HttpEndpoint | None = None
     prometheus: HttpEndpoint | None = None
+    alertmanager: Alertmanager | None = None
     secret_ref: NameRef | None = None
-    """A Secret of this namespace, read as the service account of the Runbook that uses it."""
+    """A Secret of this namespace, read as the service account of the Runbook that uses it (alertmanager: as its own)."""
 
 
 class ConnectionStatus(Model):
-    """Whether it answered when a Runbook's account last tried."""
+    """Whether it answered when a Runbook's account (alertmanager: its own) last tried."""
 
     used_by: int = 0
     """Runbooks that name it."""

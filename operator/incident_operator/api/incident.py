@@ -22,7 +22,7 @@ class Alert(Model):
     """One occurrence of an alert; labels that all alerts of the Incident share are in `commonLabels`."""
 
     id: Annotated[str, Field(max_length=64)]
-    """`<40 hex of sha256 over the sorted labels>-<startsAt in microseconds, hex>`: the identity of the occurrence."""
+    """`<40 hex of sha256 over the sorted labels>-<startsAt in milliseconds, hex>`: the identity of the occurrence."""
     starts_at: Timestamp
     ends_at: Timestamp | None = None
     status: AlertStatus = AlertStatus.FIRING

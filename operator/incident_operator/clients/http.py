@@ -36,16 +36,16 @@ class Reply:
     """Names in lower case; of repeated headers the first."""
     body: bytes
     complete: bool
-    """False where the body was longer than `BODY_BYTES`, or broke off."""
+    """False where the body was longer than the limit, or broke off."""
     charset: str
 
 
-async def send(request: Request, secret: Mapping[str, str], seconds: float) -> Reply:
-    """Send a request and return the reply. Raises `HttpError`, without a secret in its message."""
+async def send(request: Request, secret: Mapping[str, str], seconds: float, limit: int = BODY_BYTES) -> Reply:
+    """Send a request and return the reply with at most `limit` bytes of its body. Raises `HttpError`, without a secret in its message."""
     deadline = asyncio.get_running_loop().time() + seconds
     try:
         async with _session(secret, seconds) as session, await _begin(session, request, deadline) as response:
-            return await _reply(response, deadline)
+            return await _reply(response, deadline, limit)
     except HttpError as error:
         raise HttpError(redaction.without(secret, error.message), sent=error.sent) from None
     except TimeoutError:
@@ -89,22 +89,22 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
         ) from None
 
 
-async def _reply(response: aiohttp.ClientResponse, deadline: float) -> Reply:
-    body, complete = await _body(response, deadline)
+async def _reply(response: aiohttp.ClientResponse, deadline: float, limit: int) -> Reply:
+    body, complete = await _body(response, deadline, limit)
     headers: dict[str, str] = {}
     for name, value in response.headers.items():
         headers.setdefault(name.lower(), value.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     return Reply(response.status, headers, body, complete, response.charset or "utf-8")
 
 
-async def _body(response: aiohttp.ClientResponse, deadline: float) -> tuple[bytes, bool]:
+async def _body(response: aiohttp.ClientResponse, deadline: float, limit: int) -> tuple[bytes, bool]:
     read = bytearray()
     try:
         async with asyncio.timeout_at(deadline):
             async for chunk in response.content.iter_chunked(16384):
                 read += chunk
-                if len(read) > BODY_BYTES:
-                    return bytes(read[:BODY_BYTES]), False
+                if len(read) > limit:
+                    return bytes(read[:limit]), False
     except (aiohttp.ClientError, OSError):
         # the status came, so this is an answer, though its body broke off
         return bytes(read), False

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from incident_operator.api.connection import ConnectionType
-from incident_operator.clients import http, http_requests
+from incident_operator.clients import alertmanagers, http, http_requests
+from incident_operator.clients.alertmanagers import AlertmanagerError
 from incident_operator.clients.connections import Endpoint
 from incident_operator.clients.http import HttpError
 from incident_operator.clients.http_requests import Request, RequestError
@@ -33,7 +34,7 @@ class Probes:
         """Return None where the endpoint answers: a query, or for HTTP any status at all."""
         try:
             await self._answer(endpoint)
-        except (SqlError, HttpError, RequestError, PromqlError) as error:
+        except (SqlError, HttpError, RequestError, PromqlError, AlertmanagerError) as error:
             return ProbeError(str(error))
         return None
 
@@ -46,6 +47,8 @@ class Probes:
                 await _fetch(endpoint)
             case ConnectionType.PROMETHEUS:
                 await self._prometheus.query(endpoint, "vector(1)", PROBE_SECONDS)
+            case ConnectionType.ALERTMANAGER:
+                await alertmanagers.check(endpoint, PROBE_SECONDS)
             case unknown:
                 assert_never(unknown)
 

@@ -23,12 +23,19 @@ class Driver:
     """Visits keys until cancelled. A visit that fails is repeated with growing pauses, never forgotten."""
 
     def __init__(
-        self, visit: Visit, clock: Callable[[], datetime], *, workers: int = 16, what: str = "Incident"
+        self,
+        visit: Visit,
+        clock: Callable[[], datetime],
+        *,
+        workers: int = 16,
+        what: str = "Incident",
+        gives_way: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`gives_way` tells whether visits of less severe keys are to wait a little, for something else goes first."""
         self._visit = visit
         self._clock = clock
         self._what = what
-        self._pool = Pool(self._work, workers)
+        self._pool = Pool(self._work, workers, gives_way)
         self._deadlines = Deadlines(clock, self._wake)
         self._ranks: dict[Key, int] = {}
         self._failures: dict[Key, int] = {}

@@ -4,19 +4,27 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from incident_operator.engine.keys import Key
 
 Work = Callable[[Key], Awaitable[None]]
 Wanted = Callable[[], bool]
 """Tells, when the work under way is done, whether that has made working once more needless."""
+URGENT = 1
+"""The mildest rank that never gives way: P1."""
+_LONGEST_WAY = 2.0
+"""Seconds that a worker gives way to alerts that come in; then it goes on, so that a storm starves nobody."""
+_LOOK_EVERY = 0.05
 
 
 class Pool:
     """Runs `work` for every key that was added, as often as needed and never twice at once for the same key."""
 
-    def __init__(self, work: Work, size: int = 16) -> None:
+    def __init__(self, work: Work, size: int = 16, gives_way: Callable[[], bool] = lambda: False) -> None:
         self._work = work
+        self._gives_way = gives_way
+        self._urgent_came = asyncio.Event()
         self._size = size
         self._order = itertools.count()
         self._heap: list[tuple[int, int, Key]] = []
@@ -41,6 +49,8 @@ class Pool:
         self._waiting.add(key)
         heapq.heappush(self._heap, (rank, next(self._order), key))
         self._ready.release()
+        if rank <= URGENT:
+            self._urgent_came.set()
 
     @property
     def depth(self) -> int:
@@ -60,6 +70,7 @@ class Pool:
     async def _worker(self) -> None:
         while True:
             await self._ready.acquire()
+            await self._give_way()
             _, _, key = heapq.heappop(self._heap)
             self._waiting.discard(key)
             self._active.add(key)
@@ -76,3 +87,13 @@ class Pool:
         rank, wanted = self._again.pop(key, (None, None))
         if rank is not None and (wanted is None or wanted()):
             self.add(key, rank)
+
+    async def _give_way(self) -> None:
+        """Wait while something else goes first, but not for long, and not with what is severe."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _LONGEST_WAY
+        while self._heap[0][0] > URGENT and self._gives_way() and loop.time() < until:
+            self._urgent_came.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY):
+                    await self._urgent_came.wait()

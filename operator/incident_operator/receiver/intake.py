@@ -16,13 +16,17 @@ from incident_operator.receiver import routing
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.metrics import ReceiverMetrics
 from incident_operator.receiver.payload import Message
-from incident_operator.receiver.routing import Delivery, Runbooks
+from incident_operator.receiver.routing import Delivery, Routed, Runbooks
 from incident_operator.receiver.store import IncidentStore
 
 _log = structlog.get_logger()
 _ROUNDS = 10
 """How often one group is planned anew because others stored at the same time; more is a defect or an attack."""
 _NAMED_ALERTS = 5
+_AT_ONCE = 200
+"""Alerts or groups that are looked at before others have their turn."""
+_GROUPS_AT_ONCE = 32
+"""Groups of one message that are stored at a time; more would only wait for a place to write."""
 
 
 class NotStoredError(Exception):
@@ -74,16 +78,22 @@ class Intake:
         self._unmatched_namespace = unmatched_namespace
         self._locks: WeakValueDictionary[Series, asyncio.Lock] = WeakValueDictionary()
 
-    async def take(self, message: Message) -> Receipt:
-        """Store every alert of the message. Raises `NotStoredError` unless all are stored; the others stay."""
+    async def route(self, message: Message) -> Routed:
+        """Return where the alerts of a message go; stores nothing, and lets others have their turn while it looks."""
+        routed = Routed()
+        for at in range(0, len(message.alerts), _AT_ONCE):
+            part = message.alerts[at : at + _AT_ONCE]
+            routing.route(part, self._runbooks, self._index, self._unmatched_namespace, routed)
+            if at:
+                await asyncio.sleep(0)
+        return routed
+
+    async def take(self, message: Message, routed: Routed | None = None) -> Receipt:
+        """Store every alert of the message, routed or not. Raises `NotStoredError` unless all are stored; the others stay."""
         self._count(message)
-        routed = routing.route(message.alerts, self._runbooks, self._index, self._unmatched_namespace)
-        urgent_first = sorted(routed.deliveries.items(), key=lambda item: item[1].severity)
-        outcomes = await asyncio.gather(
-            *(self._settle(series, delivery, message.truncated) for series, delivery in urgent_first),
-            return_exceptions=True,
-        )
-        settled = _all_settled(outcomes)
+        if routed is None:
+            routed = await self.route(message)
+        settled = await self._settle_all(routed, message.truncated)
         held = frozenset[str]().union(*(one.held for one in settled))
         never_stored = [alert for alert in message.alerts if not alert.firing and alert.id not in held]
         self._report(routed.unmatched, never_stored)
@@ -95,11 +105,43 @@ class Intake:
             never_stored=len(never_stored),
         )
 
+    async def reread(self, message: Message, namespace: str) -> int:
+        """Store the alerts of one namespace's own Incidents, and return how many of these changed or are new.
+
+        Raises `NotStoredError` unless all are stored.
+        """
+        routed = (await self.route(message)).within(namespace)
+        settled = await self._settle_all(routed, 0)
+        return sum(one.opened + one.changed for one in settled)
+
+    async def _settle_all(self, routed: Routed, truncated: int) -> list[_Settled]:
+        outcomes: list[_Settled | Exception] = []
+        urgent_first = iter(sorted(routed.deliveries.items(), key=lambda item: item[1].severity))
+
+        async def one_after_another() -> None:
+            for done, (series, delivery) in enumerate(urgent_first, 1):
+                outcomes.append(await self._outcome(series, delivery, truncated))
+                if done % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
+
+        workers = min(len(routed.deliveries), _GROUPS_AT_ONCE)
+        if workers == 1:
+            await one_after_another()  # most messages are of one group, and a task costs more than planning does
+        else:
+            await asyncio.gather(*(one_after_another() for _ in range(workers)))
+        return _all_settled(outcomes)
+
+    async def _outcome(self, series: Series, delivery: Delivery, truncated: int) -> _Settled | Exception:
+        try:
+            return await self._settle(series, delivery, truncated)
+        except Exception as error:  # noqa: BLE001 # a defect met by one group must not end the others; it is raised later
+            return error
+
     async def _settle(self, series: Series, delivery: Delivery, truncated: int) -> _Settled:
         lock = self._locks.setdefault(series, asyncio.Lock())
         async with lock:
             if self._plan(series, delivery, truncated).unsure:
-                await self._store.catch_up(series)
+                await self._store.catch_up(series, delivery.severity)
             return await self._store_all(series, delivery, truncated)
 
     async def _store_all(self, series: Series, delivery: Delivery, truncated: int) -> _Settled:
@@ -107,7 +149,7 @@ class Intake:
         for _ in range(_ROUNDS):
             plan = self._plan(series, delivery, truncated)
             if self._guesses(series, plan):
-                await self._store.catch_up(series)
+                await self._store.catch_up(series, delivery.severity)
                 plan = self._plan(series, delivery, truncated)
             results = [await self._do(step, series, delivery, truncated) for step in plan.steps]
             stored = [step for step, result in zip(plan.steps, results, strict=True) if result]
@@ -132,7 +174,7 @@ class Intake:
     async def _do(self, step: Step, series: Series, delivery: Delivery, truncated: int) -> bool | None:
         match step:
             case TakeIn(number, news):
-                result = await self._store.take_in(series, number, news, truncated)
+                result = await self._store.take_in(series, delivery.severity, number, news, truncated)
             case Open(number, news) if delivery.group is not None:
                 result = await self._store.open(delivery.group, delivery.severity, number, news, truncated)
             case Open():
@@ -156,8 +198,8 @@ class Intake:
             _log.info("Resolved alerts were never stored", alerts=len(never_stored), alertnames=_names(never_stored))
 
 
-def _all_settled(outcomes: Sequence[_Settled | BaseException]) -> list[_Settled]:
-    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+def _all_settled(outcomes: Sequence[_Settled | Exception]) -> list[_Settled]:
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
     for failure in failures:
         if not isinstance(failure, ApiError | NotStoredError):
             raise failure

@@ -1,11 +1,12 @@
 """Reads JSON from strangers: refuses what Python's parser would let through or stumble over.
 
 Python takes NaN, lets the last of two equal keys win, and fails in its own ways on deep nesting and on numbers of
-thousands of digits.
+thousands of digits. A few megabytes of `[],[],` would be millions of objects, so what a body holds is counted first.
 """
 
 import json
 import math
+import re
 from typing import Any, NoReturn
 
 from incident_operator.core import texts
@@ -14,12 +15,17 @@ from incident_operator.receiver.refusals import MalformedError, Refusal
 
 _DIGITS = 19
 """Of a 64-bit number."""
+ELEMENTS = 200_000
+"""Lists, objects and commas in one body: 4 MiB of alerts as Alertmanager sends them hold half as many at most."""
+_COUNTED = (b",", b"[", b"{")
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SHOWN = 40
 _NUL = "U+0000"
 
 
 def read(body: bytes) -> Json:
     """Return the decoded body. Raises `MalformedError`, and nothing else, for whatever is not plain JSON."""
+    _check_size(body)
     try:
         return json.loads(
             body.decode("utf-8"),
@@ -35,6 +41,16 @@ def read(body: bytes) -> Json:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise MalformedError("body", f"is not JSON: {error.msg} at {place}") from error
+
+
+def _check_size(body: bytes) -> None:
+    # texts may hold as many commas as they like; they are looked for only where there are many
+    if _elements(body) > ELEMENTS and _elements(_STRING.sub(b"", body)) > ELEMENTS:
+        raise MalformedError("body", f"holds more than {ELEMENTS} lists, objects and commas")
+
+
+def _elements(body: bytes) -> int:
+    return sum(map(body.count, _COUNTED))
 
 
 def half_characters(decoded: Json) -> Refusal:

@@ -45,12 +45,24 @@ class Routed:
     unmatched: list[Occurrence] = field(default_factory=list)
     """Firing, and no Runbook matches."""
 
+    @property
+    def severest(self) -> Severity:
+        """The worst that any of the alerts is taken for."""
+        return min((delivery.severity for delivery in self.deliveries.values()), default=Severity.P4)
+
+    def within(self, namespace: str) -> "Routed":
+        """Return what of it stays in one namespace; alerts without a Runbook are somebody else's to tell of."""
+        return Routed({series: each for series, each in self.deliveries.items() if series.namespace == namespace})
+
 
 def route(
-    alerts: Iterable[Occurrence], runbooks: Runbooks, incidents: Holders, unmatched_namespace: str | None
-) -> Routed:
-    """Return which alerts go where; a resolved one also goes to whatever holds it, for Runbooks may have changed."""
-    routed = Routed()
+    alerts: Iterable[Occurrence],
+    runbooks: Runbooks,
+    incidents: Holders,
+    unmatched_namespace: str | None,
+    routed: Routed,
+) -> None:
+    """Add to `routed` which alerts go where; a resolved one also goes to whatever holds it, for Runbooks may have changed."""
     for alert in alerts:
         candidates = runbooks.matching(alert.labels)
         for candidate in candidates:
@@ -60,7 +72,6 @@ def route(
             _without_runbook(alert, unmatched_namespace, routed)
         if not alert.firing:
             _to_holders(alert, incidents, routed)
-    return routed
 
 
 def _without_runbook(alert: Occurrence, unmatched_namespace: str | None, routed: Routed) -> None:

@@ -18,11 +18,13 @@ import structlog
 from aiohttp import web
 
 from incident_operator.receiver import payload, tls
-from incident_operator.receiver.admission import Admission, OverloadedError
+from incident_operator.receiver.admission import Admission, Arrival, OverloadedError
 from incident_operator.receiver.auth import Tokens
+from incident_operator.receiver.checking import LabelLimits
 from incident_operator.receiver.intake import Intake, NotStoredError
 from incident_operator.receiver.metrics import ReceiverMetrics
-from incident_operator.receiver.payload import LabelLimits, Message
+from incident_operator.receiver.payload import Message
+from incident_operator.receiver.reading import Reading
 from incident_operator.receiver.refusals import MalformedError
 from incident_operator.receiver.settings import ReceiverSettings
 
@@ -60,31 +62,36 @@ class Door:
         self._metrics = metrics
         self._tokens = Tokens(settings.token_files)
         self._admission = Admission(settings.max_posts, settings.max_posts_bytes, metrics.in_flight)
+        self._reading = Reading()
         self._limits = LabelLimits(settings.max_labels, settings.max_label_bytes)
 
     def application(self) -> web.Application:
         """Return the aiohttp application."""
         app = web.Application(client_max_size=self._settings.max_body_bytes, middlewares=[self._always_json])
         app.router.add_post(self._settings.path, self._post)
+        app.on_cleanup.append(self._close)
         return app
+
+    async def _close(self, _: web.Application) -> None:
+        self._reading.close()
 
     async def _post(self, request: web.Request) -> web.Response:
         if not self._tokens.admits(request.headers.get("Authorization")):
             return _answer(401, "the bearer token is missing or wrong", {"WWW-Authenticate": "Bearer"})
         if not all(each.ready for each in self._needed):
             return _answer(503, "still reading what is stored; send it again")
-        size = request.content_length if request.content_length is not None else self._settings.max_body_bytes
-        if size > self._settings.max_body_bytes:
+        if (request.content_length or 0) > self._settings.max_body_bytes:
             return self._too_large()
         try:
-            with self._admission.enter(size), self._metrics.duration.time():
-                return await self._take(request)
+            with self._admission.arrival() as arrival, self._metrics.duration.time():
+                return await self._take(request, arrival)
         except OverloadedError:
             return _answer(503, "too many messages at a time; send it again")
 
-    async def _take(self, request: web.Request) -> web.Response:
+    async def _take(self, request: web.Request, arrival: Arrival) -> web.Response:
         try:
-            message = payload.read(await self._body(request), self._limits)
+            body = await self._body(request, arrival)
+            message = await self._reading.read(self._read, body)
         except web.HTTPRequestEntityTooLarge:
             return self._too_large()
         except (TimeoutError, web.RequestPayloadError, ConnectionError):
@@ -94,14 +101,26 @@ class Door:
             return _answer(400, str(error))
         return await self._store(message, request.remote)
 
-    async def _body(self, request: web.Request) -> bytes:
+    def _read(self, body: bytes) -> Message:
+        return payload.read(body, self._limits)
+
+    async def _body(self, request: web.Request, arrival: Arrival) -> bytes:
+        body = bytearray()
         async with asyncio.timeout(self._settings.body_timeout):
-            return await request.read()
+            async for chunk in request.content.iter_any():
+                arrival.grow(len(chunk))
+                body += chunk
+                if len(body) > self._settings.max_body_bytes:
+                    raise web.HTTPRequestEntityTooLarge(self._settings.max_body_bytes, len(body))
+        arrival.arrived()
+        return bytes(body)
 
     async def _store(self, message: Message, sender: str | None) -> web.Response:
         try:
             async with asyncio.timeout(self._settings.store_timeout):
-                receipt = await self._intake.take(message)
+                routed = await self._intake.route(message)
+                with self._admission.storing(routed.severest):
+                    receipt = await self._intake.take(message, routed)
         except (NotStoredError, TimeoutError) as error:
             reason = str(error) or f"not everything was stored within {self._settings.store_timeout:g}s"
             _log.warning("Alerts are not stored yet", error=reason, alerts=len(message.alerts))

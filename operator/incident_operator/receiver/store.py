@@ -1,6 +1,5 @@
 """Stores what a plan says, one request at a time, each of which the apiserver refuses if the world has moved on."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,26 +17,30 @@ from incident_operator.core.alerts.occurrences import Occurrence
 from incident_operator.core.outcomes import Json
 from incident_operator.receiver import index
 from incident_operator.receiver.index import IncidentIndex
+from incident_operator.receiver.slots import PrioritySlots
 
 _log = structlog.get_logger()
 _MERGED_FIELDS = ("commonLabels", "alerts", "alertsOmitted", "truncatedAlerts")
 
 
 class IncidentStore:
-    """Opens Incidents and takes alerts into them; tells the index what it saw. Raises the client's `ApiError`s."""
+    """Opens Incidents and takes alerts into them, the severest first; tells the index what it saw.
+
+    Raises the client's `ApiError`s.
+    """
 
     def __init__(
         self,
         kube: Kube,
         incidents: IncidentIndex,
-        max_requests: int,
+        slots: PrioritySlots,
         stored: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
         """Tell `stored` what was created or changed, where somebody else waits for it than the index."""
         self._kube = kube
         self._index = incidents
         self._stored = stored or incidents.note
-        self._slots = asyncio.Semaphore(max_requests)
+        self._slots = slots
 
     async def open(
         self, group: Group, severity: Severity, number: int, news: Sequence[Occurrence], truncated: int
@@ -46,10 +49,10 @@ class IncidentStore:
         spec = incident_spec.opened(group, severity, news, truncated)
         body = _incident(group, severity, number, spec)
         try:
-            async with self._slots:
+            async with self._slots.taken(severity):
                 stored = await self._kube.create(paths.incidents(group.namespace), body)
         except AlreadyExists:
-            await self._look(group.series, number)
+            await self._look(group.series, number, severity)
             return False
         if number == 1:
             self._index.mark_complete(group.series)
@@ -57,9 +60,11 @@ class IncidentStore:
         _log_stored("Opened an Incident", stored, news)
         return True
 
-    async def take_in(self, series: Series, number: int, news: Sequence[Occurrence], truncated: int) -> bool | None:
+    async def take_in(
+        self, series: Series, severity: Severity, number: int, news: Sequence[Occurrence], truncated: int
+    ) -> bool | None:
         """Merge news into a stored Incident. None: it holds them already; False: it changed, plan again."""
-        stored = await self._get(series, number)
+        stored = await self._get(series, number, severity)
         if stored is None or not _takes(stored, news):
             return False
         changes = _changes(stored.get("spec"), news, truncated)
@@ -67,7 +72,7 @@ class IncidentStore:
             return None
         path = paths.incidents(series.namespace, series.name(number))
         try:
-            async with self._slots:
+            async with self._slots.taken(severity):
                 patched = await self._kube.json_patch(path, [*_unchanged(stored), *changes])
         except (Conflict, NotFound):
             return False
@@ -75,25 +80,25 @@ class IncidentStore:
         _log_stored("Took alerts into an Incident", patched, news)
         return True
 
-    async def catch_up(self, series: Series) -> None:
+    async def catch_up(self, series: Series, severity: Severity) -> None:
         """Read what is stored of the group: another replica's Incidents may not have been seen yet, nor closed ones.
 
         Where nothing is remembered, the first number tells whether there is anything: it is the last to be deleted.
         """
         remembered = any(episode.group == series.digest for episode in self._index.episodes(series))
-        if remembered or await self._get(series, 1) is not None:
-            await self._learn(series)
+        if remembered or await self._get(series, 1, severity) is not None:
+            await self._learn(series, severity)
 
-    async def _look(self, series: Series, number: int) -> None:
-        stored = await self._get(series, number)
+    async def _look(self, series: Series, number: int, severity: Severity) -> None:
+        stored = await self._get(series, number, severity)
         labels = stored["metadata"].get("labels") or {} if stored else {}
         if stored and labels.get(GROUP_LABEL) == series.digest and not index.is_open(stored):
-            await self._learn(series)
+            await self._learn(series, severity)
 
-    async def _learn(self, series: Series) -> None:
+    async def _learn(self, series: Series, severity: Severity) -> None:
         """Read all Incidents of the group, whatever their numbers: however many there were, and though some are deleted."""
         before, found = self._index.episodes(series), set()
-        async with self._slots:
+        async with self._slots.taken(severity):
             selector = {"labelSelector": f"{GROUP_LABEL}={series.digest}"}
             async for stored in self._kube.list(paths.incidents(series.namespace), params=selector):
                 self._index.note(stored)
@@ -104,9 +109,9 @@ class IncidentStore:
                 self._index.forget_name(series, episode.number)
         self._index.mark_complete(series)
 
-    async def _get(self, series: Series, number: int) -> Json:
+    async def _get(self, series: Series, number: int, severity: Severity) -> Json:
         try:
-            async with self._slots:
+            async with self._slots.taken(severity):
                 stored = await self._kube.get(paths.incidents(series.namespace, series.name(number)))
         except NotFound:
             self._index.forget_name(series, number)

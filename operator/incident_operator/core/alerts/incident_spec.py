@@ -65,7 +65,7 @@ def labels_of(spec: IncidentSpec, alert: Alert) -> dict[str, str]:
 
 def to_json(spec: IncidentSpec) -> dict[str, Any]:
     """Return the spec as it is stored: alerts without their empty fields."""
-    return {**spec.to_json(), "alerts": [_lean(alert) for alert in spec.alerts]}
+    return {**spec.model_copy(update={"alerts": []}).to_json(), "alerts": [_lean(alert) for alert in spec.alerts]}
 
 
 def stored_size(value: Any) -> int:
@@ -96,7 +96,9 @@ def _ended(alert: Alert, enders: Iterable[Occurrence]) -> Alert:
 
 
 def _ends(resolved: Occurrence, alert: Alert) -> bool:
-    return resolved.id == alert.id or resolved.ends_at is None or resolved.ends_at >= alert.starts_at
+    if resolved.id == alert.id or resolved.ends_at is None:
+        return True
+    return resolved.ends_at >= (occurrences.started_at(alert.id) or alert.starts_at)
 
 
 def _common(spec: IncidentSpec, fresh: Sequence[Occurrence]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """One alert as a message tells of it, and what makes it the same alert in another message."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,8 @@ from incident_operator.api.incident import AlertStatus
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SEPARATOR = "-"
 _FINGERPRINT_LENGTH = 40
+_START_IN_ID = re.compile(rf"^[0-9a-f]{{{_FINGERPRINT_LENGTH}}}{_SEPARATOR}([0-9a-f]{{1,11}})$")
+_FINER_THAN_MILLISECONDS = re.compile(r"(\.\d{3})\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,10 @@ class Occurrence:
     """One alert, from its start to its end. Made by `of`."""
 
     id: str
-    """`<fingerprint>-<microseconds since 1970, hex>`: the same alert in every message, whoever sends it."""
+    """`<fingerprint>-<milliseconds since 1970, hex>`: the same alert in every message, whoever sends it.
+
+    No finer, for Alertmanager's webhook tells nanoseconds, and its API milliseconds (cut, not rounded).
+    """
     status: AlertStatus
     starts_at: datetime
     labels: Mapping[str, str]
@@ -40,12 +46,23 @@ def fingerprint(labels: Mapping[str, str]) -> str:
 
 def identity(labels: Mapping[str, str], starts_at: datetime) -> str:
     """Return the id of the alert with these labels that started then."""
-    return f"{fingerprint(labels)}{_SEPARATOR}{(starts_at - _EPOCH) // timedelta(microseconds=1):x}"
+    return f"{fingerprint(labels)}{_SEPARATOR}{(starts_at - _EPOCH) // timedelta(milliseconds=1):x}"
+
+
+def to_milliseconds(rfc3339: str) -> str:
+    """Return a time as Alertmanager's API would write it; parsers round nanoseconds, maybe up to the next millisecond."""
+    return _FINER_THAN_MILLISECONDS.sub(r"\1", rfc3339, count=1)
 
 
 def fingerprint_of(occurrence_id: str) -> str:
     """Return the part of an id that all occurrences of the same labels share."""
     return occurrence_id.partition(_SEPARATOR)[0]
+
+
+def started_at(occurrence_id: str) -> datetime | None:
+    """Return the start that an id tells, finer than the seconds that an Incident shows; None for one made by hand."""
+    told = _START_IN_ID.search(occurrence_id)
+    return _EPOCH + timedelta(milliseconds=int(told[1], 16)) if told else None
 
 
 def of(

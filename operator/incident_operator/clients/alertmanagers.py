@@ -1,0 +1,74 @@
+"""Asks an Alertmanager (API v2) for its open alerts. Returns what it says, and reads nothing out of it.
+
+API: <https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml>.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+from incident_operator.api.connection import Alertmanager
+from incident_operator.clients import http, http_requests
+from incident_operator.clients.connections import Endpoint
+from incident_operator.clients.http import HttpError, Reply
+from incident_operator.clients.http_requests import Request
+
+ANSWER_BYTES = 8 * 1024 * 1024
+"""About 8,000 alerts, each as often as it is routed."""
+_ACTIVE_ALONE = {"active": True, "silenced": False, "inhibited": False, "muted": False}
+
+
+class AlertmanagerError(Exception):
+    """No alerts; the message is for people, and holds no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What it said."""
+
+    body: bytes
+    at: datetime | None
+    """When, by its own clock; None where it did not say."""
+
+
+async def check(endpoint: Endpoint, seconds: float) -> None:
+    """Return if an Alertmanager answers there. Raises `AlertmanagerError`."""
+    await _get(endpoint, "/api/v2/status", {}, seconds)
+
+
+async def open_alerts(endpoint: Endpoint, seconds: float) -> Answer:
+    """Return its groups of alerts that fire, without the silenced, inhibited and muted. Raises `AlertmanagerError`.
+
+    Asked for by group: the plain list of alerts does not leave out what a time interval mutes.
+    """
+    reply = await _get(endpoint, "/api/v2/alerts/groups", _ACTIVE_ALONE, seconds)
+    return Answer(reply.body, _moment(reply.headers.get("date", "")))
+
+
+async def _get(endpoint: Endpoint, path: str, query: Mapping[str, bool], seconds: float) -> Reply:
+    url = _where(endpoint).url
+    request = Request("GET", http_requests.target(url, path, query))
+    try:
+        reply = await http.send(request, endpoint.secret, seconds, ANSWER_BYTES)
+    except HttpError as error:
+        raise AlertmanagerError(error.message) from None
+    if reply.status != 200:
+        raise AlertmanagerError(f"{url}: GET {path} was answered with {reply.status}")
+    if not reply.complete:
+        raise AlertmanagerError(f"{url}: the answer to GET {path} broke off, or is longer than {ANSWER_BYTES} bytes")
+    return reply
+
+
+def _where(endpoint: Endpoint) -> Alertmanager:
+    connection = endpoint.connection
+    if connection.spec.alertmanager is None:
+        raise AlertmanagerError(f'Connection "{connection.metadata.name}" has no alertmanager')
+    return connection.spec.alertmanager
+
+
+def _moment(date: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(date)
+    except ValueError:
+        return None

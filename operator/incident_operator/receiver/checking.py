@@ -1,0 +1,156 @@
+"""Checks what one alert tells, whoever tells it: Alertmanager's webhook, or its API.
+
+An alert that cannot be stored is refused alone, for the others that came with it are not its senders' to lose.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from incident_operator.api.incident import AlertStatus
+from incident_operator.core import texts
+from incident_operator.core.alerts import incident_spec, occurrences
+from incident_operator.core.alerts.occurrences import Occurrence
+from incident_operator.core.outcomes import Json
+from incident_operator.receiver import json_text
+from incident_operator.receiver.refusals import MalformedError, Refusal
+
+_Zoned = Annotated[datetime, msgspec.Meta(tz=True)]
+_Wanted = TypeVar("_Wanted")
+_FIRST = datetime(1970, 1, 2, tzinfo=UTC)
+_LAST = datetime(9999, 12, 30, tzinfo=UTC)
+_ALL_LABELS_BYTES = 64 * 1024
+_SHOWN = 60
+_REASON = 200
+
+
+@dataclass(frozen=True, slots=True)
+class LabelLimits:
+    """How much of labels an alert may carry."""
+
+    count: int = 64
+    length: int = 1024
+    """Bytes of one name or value, in UTF-8."""
+
+
+class Moment:
+    """A time that was told, to the millisecond; `converted` makes it of a text. No dataclass, which would be an object."""
+
+    __slots__ = ("at",)
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    @property
+    def sensible(self) -> bool:
+        """Whether it is one that can be stored; Go's zero time, say, is not."""
+        return _FIRST <= self.at <= _LAST
+
+
+class Told(msgspec.Struct, rename="camel", kw_only=True):
+    """What every source tells of an alert. Field names are Alertmanager's."""
+
+    labels: dict[str, str]
+    starts_at: Moment
+    ends_at: Moment | None = None
+    annotations: dict[str, str] = {}
+    generator_url: str = msgspec.field(default="", name="generatorURL")
+
+    @property
+    def end(self) -> datetime | None:
+        """When it ended, or will if nobody tells of it any more; None where no sensible time is told."""
+        return self.ends_at.at.astimezone(UTC) if self.ends_at and self.ends_at.sensible else None
+
+
+def converted(decoded: Json, wanted: type[_Wanted]) -> _Wanted:
+    """Return decoded JSON as a msgspec type. Raises `MalformedError`, and nothing else, where it is none."""
+    try:
+        return msgspec.convert(decoded, wanted, dec_hook=_moment)
+    except msgspec.ValidationError as error:
+        raise _malformed(error) from error
+    except UnicodeEncodeError as error:
+        place = json_text.half_characters(decoded)
+        raise MalformedError(place.field, place.reason) from error
+
+
+def _moment(_: type, value: Any) -> Moment:
+    text = value if isinstance(value, str) else ""
+    if character := texts.not_storable(text):
+        raise ValueError(f"holds {character}, which is no text")
+    try:
+        return Moment(msgspec.convert(occurrences.to_milliseconds(text) or value, _Zoned))
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error  # msgspec tells the place of this one only
+
+
+def _malformed(error: msgspec.ValidationError) -> MalformedError:
+    reason, _, place = str(error).partition(" - at ")
+    field = place.strip("`").removeprefix("$").removeprefix(".")
+    return MalformedError(field or "body", texts.cut(reason[:1].lower() + reason[1:], _REASON))
+
+
+def occurrence(alert: Told, status: AlertStatus, place: str, limits: LabelLimits) -> Occurrence | Refusal:
+    """Return the alert as it may be stored, or why it may not; `place` is where the message tells of it."""
+    refusal = (
+        _refused_times(alert, place)
+        or _refused_labels(alert.labels, f"{place}.labels", limits)
+        or _refused_texts(alert, place)
+    )
+    if refusal:
+        return refusal
+    return occurrences.of(
+        alert.labels,
+        alert.starts_at.at.astimezone(UTC),
+        alert.end if status is AlertStatus.RESOLVED else None,
+        status=status,
+        annotations=alert.annotations,
+        generator_url=alert.generator_url,
+    )
+
+
+def _refused_times(alert: Told, place: str) -> Refusal | None:
+    if alert.starts_at.sensible:
+        return None
+    return Refusal(f"{place}.startsAt", "is not between 1970 and 9999")
+
+
+def _refused_labels(labels: Mapping[str, str], place: str, limits: LabelLimits) -> Refusal | None:
+    if not labels:
+        return Refusal(place, "is empty; an alert is known by its labels")
+    if len(labels) > limits.count:
+        return Refusal(place, f"holds {len(labels)} labels, at most {limits.count} are taken")
+    for name, value in labels.items():
+        reason = _refused_text(name, limits) or _refused_text(value, limits)
+        if reason:
+            return Refusal(f"{place}[{_shown(name)}]", reason)
+    size = incident_spec.stored_size(labels)
+    if size > _ALL_LABELS_BYTES:
+        return Refusal(place, f"takes {size} bytes, at most {_ALL_LABELS_BYTES} are taken")
+    return None
+
+
+def _refused_text(text: str, limits: LabelLimits) -> str | None:
+    character = texts.not_text(text)
+    if character:
+        return f"holds {character}, which is no text"
+    size = len(text.encode())
+    if size > limits.length:
+        return f"takes {size} bytes, at most {limits.length} are taken"
+    return None
+
+
+def _refused_texts(alert: Told, place: str) -> Refusal | None:
+    """Look at what only people read: control characters there are replaced when it is stored, the rest is refused."""
+    fields = [(f"annotations[{_shown(name)}]", name + text) for name, text in alert.annotations.items()]
+    for field, text in [*fields, ("generatorURL", alert.generator_url)]:
+        character = texts.not_storable(text)
+        if character:
+            return Refusal(f"{place}.{field}", f"holds {character}, which is no text")
+    return None
+
+
+def _shown(name: str) -> str:
+    return ascii(texts.cut(name, _SHOWN)).replace("'", '"')
