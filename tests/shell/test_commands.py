@@ -54,7 +54,7 @@ def failed_with(result: Result, told: str) -> None:
         ("kind: Runbook", "Runbook ?: spec.title: Field required"),
         (
             RUNBOOK + "---" + CONNECTION,
-            "Connection read: spec.type: Input should be 'postgres', 'http' or 'prometheus'",
+            "Connection read: spec.type: Input should be 'postgres', 'http', 'prometheus' or 'alertmanager'",
         ),
         ("a: [", "no YAML"),
         ("- 1", "not a Kubernetes object"),
