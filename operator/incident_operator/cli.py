@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+import uvloop
 
 from incident_operator import logs
 from incident_operator import settings as settings_module
@@ -40,7 +41,8 @@ def run(kubeconfig: str | None, context: str | None) -> None:
     try:
         chosen = settings_module.from_environment()
         chosen = dataclasses.replace(chosen, kubeconfig=kubeconfig or chosen.kubeconfig, context=context)
-        asyncio.run(app.run(chosen))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(app.run(chosen))
     except _EXPECTED as error:
         _fail(error)
 

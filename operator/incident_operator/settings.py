@@ -12,6 +12,8 @@ from incident_operator.api.meta import DURATION_PATTERN, delta
 
 PREFIX = "INCIDENT_OPERATOR_"
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_LONGEST_LEASE = 3600
 
 
 class SettingError(Exception):
@@ -43,7 +45,12 @@ class Settings:
     kubeconfig: str | None = None
     context: str | None = None
     instance: str = "incident-operator"
-    """Name of this process in Events; the Pod's name in a cluster."""
+    """Name of this process in Events and in the Lease; the Pod's name in a cluster."""
+    lease_namespace: str | None = None
+    """LEASE_NAMESPACE: where the Lease is that lets one process act; the kubeconfig's or the Pod's own unless set."""
+    lease_name: str = "incident-operator"
+    lease_seconds: int = 15
+    """LEASE_SECONDS: how long after a process was last heard another takes its place."""
 
 
 _DEFAULT = Settings()
@@ -53,6 +60,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings. Raises `SettingError`."""
     chosen = _read(environment)
     _check_namespaces(chosen)
+    if not _NAME.fullmatch(chosen.lease_name):
+        raise SettingError(f"{PREFIX}LEASE_NAME: {chosen.lease_name!r} is no name of an object")
     if (chosen.tls_cert is None) != (chosen.tls_key is None):
         raise SettingError(f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY: set both or none")
     return chosen
@@ -75,12 +84,19 @@ def _read(environment: Mapping[str, str]) -> Settings:
         log_format=_one_of(known, "LOG_FORMAT", ("auto", "json", "console")),
         kubeconfig=environment.get("KUBECONFIG") or None,
         instance=known.get("INSTANCE") or socket.gethostname(),
+        lease_namespace=known.get("LEASE_NAMESPACE"),
+        lease_name=known.get("LEASE_NAME", _DEFAULT.lease_name),
+        lease_seconds=_seconds(known, "LEASE_SECONDS", _DEFAULT.lease_seconds),
     )
 
 
 def _check_namespaces(chosen: Settings) -> None:
-    unmatched = chosen.unmatched_namespace
-    named = (("NAMESPACES", chosen.namespaces), ("UNMATCHED_NAMESPACE", (unmatched,) if unmatched else ()))
+    unmatched, lease = chosen.unmatched_namespace, chosen.lease_namespace
+    named = (
+        ("NAMESPACES", chosen.namespaces),
+        ("UNMATCHED_NAMESPACE", (unmatched,) if unmatched else ()),
+        ("LEASE_NAMESPACE", (lease,) if lease else ()),
+    )
     for variable, names in named:
         wrong = [name for name in names if not _NAMESPACE.fullmatch(name)]
         if wrong:
@@ -113,6 +129,13 @@ def _duration(known: Mapping[str, str], name: str, default: timedelta) -> timede
     if text != "0" and not re.fullmatch(DURATION_PATTERN, text):
         raise SettingError(f"{PREFIX}{name}={text!r}: a duration such as 720h or 90m, or 0")
     return delta(text)
+
+
+def _seconds(known: Mapping[str, str], name: str, default: int) -> int:
+    text = known.get(name, str(default))
+    if not text.isdecimal() or not 1 <= int(text) <= _LONGEST_LEASE:
+        raise SettingError(f"{PREFIX}{name}={text!r}: whole seconds, from 1 to {_LONGEST_LEASE}")
+    return int(text)
 
 
 def _one_of(known: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:

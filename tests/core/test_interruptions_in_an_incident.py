@@ -9,7 +9,7 @@ from core.simulator import Crashed, World, unfinished
 from incident_operator.api.incident import Phase
 from incident_operator.core import reasons
 from incident_operator.core.machine import machine
-from incident_operator.core.machine.decisions import Stop
+from incident_operator.core.machine.decisions import Probe, Resume, Stop, Transition, Wait
 from incident_operator.core.outcomes import Unknown
 
 HOUR = timedelta(hours=1)
@@ -31,6 +31,27 @@ def test_an_unkeyed_effect_that_was_interrupted_is_never_repeated_by_itself():
     )
     world.tell("done").go()
     assert world.states()["replay"] == "Succeeded"
+
+
+@pytest.mark.parametrize("probe", [None, PROBE])
+def test_what_another_process_may_still_be_in_the_middle_of_is_not_judged_before_its_time_is_over(probe):
+    world = World(usual(remediate=[post("replay", **({"probe": probe} if probe else {}))])).go().approve()
+    world.crash_at = world.moments + 4
+    with pytest.raises(Crashed):
+        world.go()
+    seen = view(world.compiled, world.stored, world.now, led_for=timedelta(seconds=34))
+    assert machine.decide(seen) == Wait(world.now + timedelta(seconds=1))  # 30 s are its timeout
+    seen = view(world.compiled, world.stored, world.now, led_for=timedelta(seconds=35))
+    assert type(machine.decide(seen)) is (Probe if probe else Transition)
+
+
+def test_what_leaves_a_mark_is_looked_up_at_once_whoever_began_it():
+    world = World(usual(remediate=[sql("mark")])).go().approve()
+    world.crash_at = world.moments + 4
+    with pytest.raises(Crashed):
+        world.go()
+    seen = view(world.compiled, world.stored, world.now, led_for=timedelta())
+    assert type(machine.decide(seen)) is Resume
 
 
 @pytest.mark.parametrize(("happened", "done"), [(True, ["serve", "replay"]), (False, ["serve", "replay", "replay"])])

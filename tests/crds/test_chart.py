@@ -95,8 +95,28 @@ def test_it_acts_only_in_the_namespaces_that_are_listed() -> None:
     assert [(found["metadata"]["namespace"], found["roleRef"]["name"]) for found in bindings] == [
         ("prod", "incident-operator-impersonator"),
         ("shop", "incident-operator-impersonator"),
+        ("ops", "incident-operator-lease"),
     ]
-    assert not of_kind("RoleBinding")
+    assert list(of_kind("RoleBinding")) == ["incident-operator-lease"]
+
+
+def test_it_may_use_one_lease_and_only_where_it_lives() -> None:
+    role = of_kind("Role")["incident-operator-lease"]
+    given = environment()
+    assert role["metadata"]["namespace"] == given["INCIDENT_OPERATOR_LEASE_NAMESPACE"] == "ops"
+    verbs = {verb: rule.get("resourceNames") for rule in role["rules"] for verb in rule["verbs"]}
+    assert verbs == {"create": None, "get": [given["INCIDENT_OPERATOR_LEASE_NAME"]], "patch": ["incident-operator"]}
+
+
+def test_replicas_are_never_gone_all_at_once() -> None:
+    spec = of_kind("Deployment")["incident-operator"]["spec"]
+    assert (spec["replicas"], spec["strategy"]["rollingUpdate"]["maxUnavailable"]) == (2, 0)
+    assert of_kind("PodDisruptionBudget")["incident-operator"]["spec"]["minAvailable"] == 1
+    assert not of_kind("PodDisruptionBudget", "--set=replicas=1")  # it would only keep a node from being drained
+    (spread,) = pod()["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+    mine = '--set-json=topologySpreadConstraints=[{"maxSkew":2}]'
+    assert pod(mine)["topologySpreadConstraints"] == [{"maxSkew": 2}]
 
 
 def test_the_policies_trust_the_release_and_are_what_it_expects_to_find() -> None:
@@ -146,6 +166,7 @@ def test_every_variable_is_a_setting_that_the_operator_reads() -> None:
         "/etc/incident-operator/tls/tls.key",
     )
     assert (read.webhook_port, read.health_port) == (9095, 8080)
+    assert (read.lease_namespace, read.lease_name, read.lease_seconds) == ("ops", "incident-operator", 15)
     assert (read.unmatched_namespace, read.unasked, read.log_format) == ("prod", frozenset({"sqlExecute"}), "json")
 
 
@@ -167,6 +188,7 @@ def test_a_token_is_made_unless_a_secret_is_named() -> None:
     [
         ("namespaces={Prod}", "namespaces"),
         ("webhook.port=80", "webhook"),
+        ("lease.seconds=0", "seconds"),
         ("webhook.prot=9095", "prot"),
         ("log.format=xml", "format"),
         ("webhook.token.keys={a,b,c}", "keys"),

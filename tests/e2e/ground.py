@@ -72,6 +72,24 @@ def _reachable(cluster: Cluster, document: dict[str, Any]) -> dict[str, Any]:
     return replaced
 
 
+def lease_rights(namespace: str) -> list[dict[str, Any]]:
+    """The rights by which an operator may hold a Lease in a namespace of its own, beside the one that the chart grants."""
+    rbac, meta = "rbac.authorization.k8s.io", {"name": "incident-operator-lease", "namespace": namespace}
+    rule = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]}
+    account = {"kind": "ServiceAccount", "name": chart.RELEASE, "namespace": chart.NAMESPACE}
+    reference = {"apiGroup": rbac, "kind": "Role", "name": "incident-operator-lease"}
+    return [
+        {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": [rule]},
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "RoleBinding",
+            "metadata": meta,
+            "roleRef": reference,
+            "subjects": [account],
+        },
+    ]
+
+
 def impersonation(namespace: str) -> dict[str, Any]:
     """The RoleBinding by which a namespace lets the operator act as its service accounts, as the chart makes it."""
     return {

@@ -5,7 +5,8 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import aiohttp
 import yaml
 
 TOKEN = "e2e-token"  # of a door on loopback
-_READY_SECONDS = 30.0
+LEASE_NAMESPACE = "incident-operator-system"  # where the chart grants it
+_READY_SECONDS = 90.0
 
 
 @dataclass
@@ -27,14 +29,19 @@ class OperatorProcess:
     port: int = 0
     health_port: int = 0
     process: asyncio.subprocess.Process | None = None
+    more: Mapping[str, str] = field(default_factory=dict)
+    """Further variables of its environment."""
+    module: str = "incident_operator"
+    """What is run in its place, where a test needs another."""
 
     async def start(self) -> None:
         """Start it, and wait until it says that it is ready."""
         self.port, self.health_port = free_port(), free_port()
         environment = environment_of(self.folder, self.namespaces, self.port, self.health_port)
+        environment |= self.more
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "incident_operator", "run", "--kubeconfig", str(self.kubeconfig),
+                sys.executable, "-m", self.module, "run", "--kubeconfig", str(self.kubeconfig),
                 env=environment, stdout=log, stderr=log,
             )  # fmt: skip
         await self._until_ready()
@@ -102,6 +109,8 @@ def environment_of(folder: Path, namespaces: str, port: int, health_port: int) -
         "INCIDENT_OPERATOR_HEALTH_ADDRESS": "127.0.0.1",
         "INCIDENT_OPERATOR_HEALTH_PORT": str(health_port),
         "INCIDENT_OPERATOR_LOG_FORMAT": "json",
+        "INCIDENT_OPERATOR_LEASE_NAMESPACE": LEASE_NAMESPACE,
+        "INCIDENT_OPERATOR_LEASE_SECONDS": "2",
     }
 
 

@@ -74,3 +74,10 @@ async def pack() -> AsyncIterator[World]:
     """A firing alert, and a Runbook of two reads, a mitigation, two remediations under one approval, a verification."""
     async with world(RUNBOOK) as made:
         yield made
+
+
+@pytest.fixture
+async def spare() -> AsyncIterator[World]:
+    """Another such world."""
+    async with world(RUNBOOK) as made:
+        yield made

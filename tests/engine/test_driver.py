@@ -12,7 +12,7 @@ from incident_operator.engine.driver import Driver
 from incident_operator.engine.keys import Key
 
 NOW = datetime(2025, 10, 21, tzinfo=UTC)
-A, B = Key("prod", "a"), Key("prod", "b")
+A, B, C = Key("prod", "a"), Key("prod", "b"), Key("prod", "c")
 Visit = Callable[[Key], Awaitable[datetime | None]]
 
 
@@ -116,6 +116,53 @@ async def test_waking_without_a_severity_keeps_the_one_that_is_known() -> None:
         driver.add(B)
         await settle()
     assert seen == [B, B, A]
+
+
+async def test_one_that_rests_visits_nothing_and_starts_with_all_that_it_was_asked_for_severest_first() -> None:
+    seen: list[Key] = []
+
+    async def visit(key: Key) -> datetime:
+        seen.append(key)
+        return NOW + timedelta(minutes=5)
+
+    async with driving(visit) as driver:
+        driver.rest()
+        driver.add(A, "P3")
+        driver.add(B, "P0")
+        driver.add_later(C, 1.0)
+        await settle()
+        assert (seen, driver.depth, pause(driver, C)) == ([], 0, None)
+        driver.start()
+        await settle()
+        assert seen == [B, A, C]
+        driver.rest()
+        await settle()
+        assert pause(driver, A) is None
+        driver.start()
+        await settle()
+        assert seen == [B, A, C] * 2
+
+
+async def test_a_visit_under_way_goes_on_to_its_end_and_is_never_beside_a_second_one() -> None:
+    goes_on, seen = asyncio.Event(), []
+
+    async def visit(key: Key) -> datetime:
+        seen.append("begins")
+        await goes_on.wait()
+        seen.append("ends")
+        return NOW + timedelta(minutes=5)
+
+    async with driving(visit, workers=2) as driver:
+        driver.add(A, "P1")
+        await settle()
+        driver.rest()
+        driver.start()
+        await settle()
+        assert seen == ["begins"]
+        driver.rest()
+        goes_on.set()
+        await settle()
+        assert (seen, pause(driver, A), driver.depth) == (["begins", "ends"], None, 0)
 
 
 async def test_nothing_is_remembered_of_a_key_that_is_gone() -> None:

@@ -119,6 +119,9 @@ class World:
     now: datetime = START
     background: Background = field(default_factory=Background)
 
+    leads: Callable[[], bool] = lambda: True
+    """Whether a process leads; asked whenever the process asks itself."""
+
     def engine(self, client: kube.Kube | None = None) -> Visits:
         """A process that has just started: it remembers nothing."""
         chosen = client or self.client
@@ -132,8 +135,16 @@ class World:
         )
         question = Question(acts, self.trust, lambda: "nonce")
         recorder = Recorder(state, chosen, Echoes(), metrics, self.background, "test")
-        carrier = Carrier(acts, question, recorder, metrics)
-        return Visits(state, Runbooks(chosen, revisions), question, carrier, recorder, lambda: self.now)
+        carrier = Carrier(acts, question, recorder, metrics, self.leads)
+        return Visits(
+            state,
+            Runbooks(chosen, revisions),
+            question,
+            carrier,
+            recorder,
+            lambda: self.now,
+            stopping=lambda: not self.leads(),
+        )
 
     def incident(self) -> Incident:
         return Incident.model_validate(self.api.object(paths.incidents(*INCIDENT)))

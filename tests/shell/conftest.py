@@ -1,7 +1,9 @@
 """What every test of the shell needs: an apiserver with a kubeconfig, and logging put back afterwards."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,20 @@ import pytest
 import structlog
 import yaml
 
+from incident_operator.clients import kube
+from incident_operator.clients.reads import Reads
+from incident_operator.engine.busy import Busy
+from incident_operator.engine.driver import Driver
+from incident_operator.engine.echoes import Echoes
+from incident_operator.engine.keys import Key
+from incident_operator.engine.leading import Leading
+from incident_operator.engine.lease import Chosen, Elector
+from incident_operator.engine.tally import Tally
+from incident_operator.feed import IncidentFeed
+from incident_operator.inbox import Inbox
+from incident_operator.process import Parts
+from incident_operator.receiver.index import IncidentIndex
+from incident_operator.receiver.runbooks import RunbookIndex
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_routes import Request
 
@@ -31,6 +47,26 @@ async def api() -> AsyncIterator[FakeApiserver]:
 @pytest.fixture
 def kubeconfig(api: FakeApiserver, tmp_path: Path) -> str:
     return str(written(tmp_path / "kubeconfig", api.access().server))
+
+
+@pytest.fixture
+async def parts(api: FakeApiserver) -> AsyncIterator[Parts]:
+    """What runs, with nothing to do."""
+    leading = Leading()
+    leading.drivers += (Driver(_nothing, _now, rests=True), Driver(_nothing, _now, rests=True))
+    inbox = Inbox(*leading.drivers, IncidentIndex(), RunbookIndex(), Tally(), Echoes())
+    async with kube.Kube(api.access()) as client, Reads(api.access()) as reads:
+        elector = Elector(client, Chosen("prod", "incident-operator", 15, "one"), _now, leading)
+        feed = IncidentFeed(client, reads, inbox, (), _now)
+        yield Parts(inbox, feed, api.access(), client, asyncio.Event(), elector, Busy())
+
+
+async def _nothing(_: Key) -> datetime | None:
+    return None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @pytest.fixture(autouse=True)

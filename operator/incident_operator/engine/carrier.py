@@ -1,6 +1,7 @@
 """Carries decisions out: runs reads, begins and resumes effects, and settles what became of them."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -32,6 +33,8 @@ class Carrier:
     question: Question
     recorder: Recorder
     metrics: EngineMetrics
+    may_act: Callable[[], bool] = lambda: True
+    """Whether this process leads at this moment: asked before each intent and each act, since it may have been halted."""
 
     async def read(self, progress: Progress, view: View, runs: tuple[Run, ...]) -> Progress:
         """Run reads together; they need no intent."""
@@ -46,7 +49,10 @@ class Carrier:
         return begun
 
     async def begin(self, progress: Progress, view: View, begin: Begin) -> Progress:
-        """Check that what was approved still holds, store the intent, then do it. Raises `Superseded` before doing it."""
+        """Check that what was approved still holds, store the intent, then do it. Raises `Superseded` before doing it.
+
+        Where this process leads no more, it is left to the one that does.
+        """
         run = begin.run
         call = self.acts.call(view, run)
         if isinstance(call, render.RenderError):
@@ -54,8 +60,12 @@ class Carrier:
         changed = await self.question.changed(view, begin, call)
         if changed is not None:
             return progress.knowing(changed)
+        if not self.may_act():
+            return progress
         intended = view.with_status(status.begin(view.status, run, view.now))
         progress = await self.recorder.publish(progress, intended)
+        if not self.may_act():
+            return progress
         _log.info("Step begins", **_where(view), step=run.record, attempt=run.attempt, key=run.key[:12])
         outcome = await self.acts.run(_started(call, progress.stored, run), _effect(view, run))
         return self._settled(progress, view, run, outcome)
@@ -66,6 +76,8 @@ class Carrier:
         if isinstance(call, render.RenderError):
             # it may have happened, so this is no failure
             outcome: Outcome = Unknown(f"it cannot be looked up: {call.field}: {call.message}")
+        elif not self.may_act():
+            return progress
         else:
             outcome = lookups.of_resumed(await self.acts.run(call, _effect(view, run)))
         return self._settled(progress, view, run, outcome)

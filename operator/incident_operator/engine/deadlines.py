@@ -43,6 +43,11 @@ class Deadlines:
         if known is None or at < known:
             self.set(key, at)
 
+    def clear(self) -> None:
+        """Forget every moment."""
+        self._heap.clear()
+        self._at.clear()
+
     async def run(self) -> None:
         """Wake keys as their moments come, until cancelled."""
         while True:

@@ -1,4 +1,4 @@
-"""Keeps visiting what needs a visit: woken by events, deadlines and failures, severest first."""
+"""Keeps visiting what needs a visit: woken by events, deadlines and failures, severest first; while this process leads."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -20,7 +20,10 @@ _log = structlog.get_logger()
 
 
 class Driver:
-    """Visits keys until cancelled. A visit that fails is repeated with growing pauses, never forgotten."""
+    """Visits keys until cancelled. A visit that fails is repeated with growing pauses, never forgotten.
+
+    One that rests only remembers what it is asked for, and looks at all of it when it starts.
+    """
 
     def __init__(
         self,
@@ -30,6 +33,7 @@ class Driver:
         workers: int = 16,
         what: str = "Incident",
         gives_way: Callable[[], bool] = lambda: False,
+        rests: bool = False,
     ) -> None:
         """`gives_way` tells whether visits of less severe keys are to wait a little, for something else goes first."""
         self._visit = visit
@@ -37,21 +41,37 @@ class Driver:
         self._what = what
         self._pool = Pool(self._work, workers, gives_way)
         self._deadlines = Deadlines(clock, self._wake)
+        self._rests = rests
         self._ranks: dict[Key, int] = {}
+        """Every key that was asked for and is not gone."""
         self._failures: dict[Key, int] = {}
+
+    def start(self) -> None:
+        """Look at everything that is known, severest first, and go on from there."""
+        self._rests = False
+        for key in self._ranks:
+            self._wake(key)
+
+    def rest(self) -> None:
+        """Begin no more visits, and forget what waits for one; those under way go on to their end."""
+        self._rests = True
+        self._pool.clear()
+        self._deadlines.clear()
+        self._failures.clear()
 
     def add(self, key: Key, severity: str = "", wanted: Wanted | None = None) -> None:
         """Have a key visited as soon as a worker is free; P0 before P1 and so on, as last told.
 
         One that is being visited is visited again, unless `wanted` is given and says at the end that it is needless.
         """
-        if severity:
+        if severity or key not in self._ranks:
             self._ranks[key] = _RANKS.get(severity, len(_RANKS))
         self._wake(key, wanted)
 
     def add_later(self, key: Key, seconds: float) -> None:
         """Have a key visited after a pause, unless something wakes it earlier."""
-        self._deadlines.bring_forward(key, self._clock() + timedelta(seconds=seconds))
+        self._ranks.setdefault(key, len(_RANKS))
+        self._look_at(key, self._clock() + timedelta(seconds=seconds))
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a key that is gone."""
@@ -80,7 +100,12 @@ class Driver:
             tasks.create_task(self._deadlines.run())
 
     def _wake(self, key: Key, wanted: Wanted | None = None) -> None:
-        self._pool.add(key, self._ranks.get(key, len(_RANKS)), wanted)
+        if not self._rests:
+            self._pool.add(key, self._ranks.get(key, len(_RANKS)), wanted)
+
+    def _look_at(self, key: Key, at: datetime) -> None:
+        if not self._rests:
+            self._deadlines.bring_forward(key, at)
 
     async def _work(self, key: Key) -> None:
         # it is looked at now; a moment that is told from here on was told by something that this visit may not see
@@ -101,7 +126,7 @@ class Driver:
         else:
             self._failures.pop(key, None)
             if again is not None:
-                self._deadlines.bring_forward(key, again)
+                self._look_at(key, again)
 
     def _back_off(self, key: Key) -> None:
         failures = self._failures.get(key, 0)

@@ -16,7 +16,12 @@ class EngineMetrics:
             registry=registry,
         )
         self.phases = Counter("incident_operator_phase_changes", "Phases entered.", ["phase"], registry=registry)
+        self._leader = Gauge("incident_operator_leader", "1 where this process leads, else 0.", registry=registry)
         self._waiting = Gauge("incident_operator_queue_depth", "Incidents that wait for a worker.", registry=registry)
+
+    def watch_leader(self, leads: Callable[[], bool]) -> None:
+        """Ask whether this process leads whenever the series are read."""
+        self._leader.set_function(leads)
 
     def watch_depth(self, depth: Callable[[], float]) -> None:
         """Ask for the queue's depth whenever the series are read."""

@@ -52,6 +52,12 @@ class Pool:
         if rank <= URGENT:
             self._urgent_came.set()
 
+    def clear(self) -> None:
+        """Drop what waits; what is being worked on goes on to its end."""
+        self._heap.clear()
+        self._waiting.clear()
+        self._again.clear()
+
     @property
     def depth(self) -> int:
         """How many keys wait for a worker."""
@@ -71,6 +77,8 @@ class Pool:
         while True:
             await self._ready.acquire()
             await self._give_way()
+            if not self._heap:
+                continue
             _, _, key = heapq.heappop(self._heap)
             self._waiting.discard(key)
             self._active.add(key)
@@ -92,7 +100,7 @@ class Pool:
         """Wait while something else goes first, but not for long, and not with what is severe."""
         loop = asyncio.get_running_loop()
         until = loop.time() + _LONGEST_WAY
-        while self._heap[0][0] > URGENT and self._gives_way() and loop.time() < until:
+        while self._heap and self._heap[0][0] > URGENT and self._gives_way() and loop.time() < until:
             self._urgent_came.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_EVERY):

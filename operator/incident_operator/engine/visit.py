@@ -1,16 +1,17 @@
 """One visit of an Incident: gather, decide, act, record, and decide again until it must wait."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from incident_operator.api.incident import CLOSED_PHASES, Incident
 from incident_operator.clients.state import Gone, State, Superseded
 from incident_operator.core.machine import decisions, machine, underway
-from incident_operator.core.machine.view import View
+from incident_operator.core.machine.view import AGES, View
 from incident_operator.core.telling import objectives
 from incident_operator.engine.asking import Question
+from incident_operator.engine.busy import Busy
 from incident_operator.engine.carrier import Carrier
 from incident_operator.engine.keys import Key
 from incident_operator.engine.progress import Progress
@@ -39,7 +40,10 @@ class Visits:
     clock: Callable[[], datetime]
     unasked: frozenset[str] = frozenset()
     stopping: Callable[[], bool] = bool
-    """Whether the process is about to end: what is under way is recorded, and nothing more is begun."""
+    """Whether the process is about to end, or leads no more: what is under way is recorded, and nothing more is begun."""
+    led_for: Callable[[], timedelta] = lambda: AGES
+    """How long this process has led."""
+    busy: Busy = field(default_factory=Busy)
 
     async def visit(self, key: Key) -> datetime | None:
         """Do what can be done now; return when to come back, None for never: it is closed, or gone."""
@@ -51,6 +55,8 @@ class Visits:
             return await self._drive(Progress(incident, incident))
         except Gone:
             return None
+        finally:
+            self.busy.leave(key)
 
     async def _drive(self, progress: Progress) -> datetime | None:
         for _ in range(MAX_TURNS):
@@ -82,8 +88,10 @@ class Visits:
                 editor = await self.runbooks.editor(view.incident)
                 return progress.knowing(await self.question.ask(view, runs, editor))
             case decisions.Begin():
+                self._act_begins(view)
                 return await self.carrier.begin(progress, view, decision)
             case decisions.Resume(run):
+                self._act_begins(view)
                 return await self.carrier.resume(progress, view, run)
             case decisions.Probe(run):
                 return await self.carrier.probe(progress, view, run)
@@ -92,7 +100,10 @@ class Visits:
 
     async def _view(self, incident: Incident) -> View:
         runbook = await self.runbooks.in_force(incident)
-        return View(incident, runbook, self.clock(), self.unasked)
+        return View(incident, runbook, self.clock(), self.unasked, self.led_for())
+
+    def _act_begins(self, view: View) -> None:
+        self.busy.enter(Key(view.incident.metadata.namespace, view.incident.metadata.name))
 
 
 def _next_look(stored: Incident, until: datetime | None, now: datetime) -> datetime:

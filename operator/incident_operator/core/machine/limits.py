@@ -10,6 +10,8 @@ _JOB_TIMEOUT = timedelta(minutes=10)
 _JOB = "job"
 GRACE = timedelta(minutes=1)
 """How long an effect may stay unclear beyond its timeout before a person is asked."""
+HANDED_OVER = timedelta(seconds=5)
+"""How long an act of another process may last beyond its timeout, after that process has stopped leading."""
 ALL_OUTPUTS = 48 * 1024
 """Bytes that the outputs of all steps may take together in the status."""
 APPROVAL_EXPIRES = timedelta(minutes=30)

@@ -1,11 +1,13 @@
 """Effects between intent and outcome: look again under the same key, or admit that nobody can tell."""
 
+from datetime import timedelta
+
 from incident_operator.api.approvals import PlanEntry
 from incident_operator.api.incident import IncidentStatus, StepRecord, StepState
 from incident_operator.api.meta import rfc3339
 from incident_operator.core import reasons
 from incident_operator.core.effects import Effect
-from incident_operator.core.machine import retrying, status
+from incident_operator.core.machine import limits, retrying, status
 from incident_operator.core.machine.decisions import Ask, Begin, Decision, Probe, Read, Resume, Transition, Wait
 from incident_operator.core.machine.view import View, is_undo, next_run
 
@@ -50,6 +52,8 @@ def _look(view: View, record: StepRecord) -> Decision:
     run = next_run(view, record)
     if Effect(record.effect).replayable:
         return Resume(run)
+    if (left := _perhaps_under_way(view, record)) > timedelta():
+        return Wait(view.now + left)
     if view.step(record).probe is not None and not is_undo(record):
         return Probe(run)
     since = rfc3339(record.started_at) if record.started_at else "an unknown time"
@@ -58,6 +62,13 @@ def _look(view: View, record: StepRecord) -> Decision:
         view.status, record.name, state=StepState.UNKNOWN, reason=reasons.INTERRUPTED, summary=summary
     )
     return Transition(changed)
+
+
+def _perhaps_under_way(view: View, record: StepRecord) -> timedelta:
+    """How long the process that led before may still be in the middle of it; its clock is not ours, so it is not asked."""
+    step = view.step(record)
+    action = step.undo.action if is_undo(record) and step.undo is not None else step.action
+    return max(timedelta(), limits.timeout(step, action) + limits.HANDED_OVER - view.led_for)
 
 
 def _halt_unknown(view: View, record: StepRecord) -> IncidentStatus:

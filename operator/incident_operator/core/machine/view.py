@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from incident_operator.api.incident import Incident, IncidentStatus, StepRecord, StepState
 from incident_operator.api.runbook import Stage
 from incident_operator.core.machine import keys
 from incident_operator.core.machine.decisions import Run
 from incident_operator.core.runbooks.compiled import Compiled, CompiledStep
+
+AGES = timedelta(days=36500)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class View:
     now: datetime
     unasked: frozenset[str] = frozenset()
     """Actions that protective steps may run without asking, by the operator's settings for this namespace."""
+    led_for: timedelta = AGES
+    """How long this process has led; whoever led before may still be in the middle of an act."""
 
     @property
     def status(self) -> IncidentStatus:

@@ -1,0 +1,41 @@
+"""Waits until the apiserver serves our kinds: definitions that were just installed take it a moment."""
+
+import asyncio
+
+import structlog
+
+from incident_operator.api.meta import API_VERSION, GROUP
+from incident_operator.clients import kube
+
+PATIENCE = 30.0
+"""Seconds to wait for definitions; in a cluster the process is started again after that."""
+_LOOK_EVERY = 0.5
+_PLURALS = frozenset({"incidents", "runbooks", "connections"})
+_log = structlog.get_logger()
+
+
+async def wait(client: kube.Kube) -> None:
+    """Return when all our kinds are served. Raises `kube.NotFound` with what to do after a while."""
+    missing = await _missing(client)
+    if missing:
+        _log.warning("Waits for definitions that the cluster does not serve", missing=missing, seconds=PATIENCE)
+    for _ in range(int(PATIENCE / _LOOK_EVERY)):
+        if not missing:
+            return
+        await asyncio.sleep(_LOOK_EVERY)
+        missing = await _missing(client)
+    if missing:
+        told = f"the cluster does not serve {', '.join(missing)}; install the definitions: kubectl apply -f crds/"
+        raise kube.NotFound(404, "NotFound", told)
+
+
+async def _missing(client: kube.Kube) -> list[str]:
+    """Ask as kopf will: a group that is not listed yet is not looked into, and would never be watched."""
+    groups = (await client.get("/apis"))["groups"]
+    if GROUP not in {group["name"] for group in groups}:
+        return sorted(_PLURALS)
+    try:
+        served = (await client.get(f"/apis/{API_VERSION}"))["resources"]
+    except kube.NotFound:
+        return sorted(_PLURALS)
+    return sorted(_PLURALS - {resource["name"] for resource in served})

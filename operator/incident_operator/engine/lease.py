@@ -1,0 +1,205 @@
+"""Holds the Lease whenever it can: the process that holds it acts, the others are ready to.
+
+The Lease keeps two processes out of each other's way; it is not the fence. That is the intent, which is written with a
+precondition before each act.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from incident_operator.clients import kube, paths
+from incident_operator.core import leadership
+from incident_operator.core.leadership import Move, Sight
+from incident_operator.core.outcomes import Json
+from incident_operator.engine.leading import Leading
+
+_TRIES = 3
+"""How often in a row a Lease that changed meanwhile is read and written again."""
+_LONGEST_POLL = 0.5
+"""Seconds between two looks of a process that waits, so that a Lease that was released is taken at once."""
+_NEVER = float("-inf")
+_log = structlog.get_logger()
+
+
+def steady() -> float:
+    """Return seconds of a clock that nobody sets, and that goes on while the machine is suspended where there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which Lease, held for how long at a time, and under which name, unique among all processes."""
+
+    namespace: str
+    name: str
+    seconds: int
+    me: str
+
+
+class Elector:
+    """Takes, renews and releases the Lease, and tells each term's begin and end."""
+
+    def __init__(
+        self,
+        client: kube.Kube,
+        chosen: Chosen,
+        clock: Callable[[], datetime],
+        leading: Leading,
+        *,
+        steady: Callable[[], float] = steady,
+    ) -> None:
+        self._kube = client
+        self._chosen = chosen
+        self._clock = clock
+        self._steady = steady
+        self._leading = leading
+        self._lease: Json | None = None
+        self._sight: Sight | None = None
+        self._acting_until = _NEVER
+        self._leads_since: float | None = None
+        self._released = False
+        self._one_at_a_time = asyncio.Lock()
+        self._trouble = ""
+
+    def may_act(self) -> bool:
+        """Tell whether something may be begun at this moment."""
+        return not self._released and self._leads_since is not None and self._steady() < self._acting_until
+
+    def led_for(self) -> timedelta:
+        """Return how long this process has led; nothing while another does."""
+        return timedelta(seconds=0 if self._leads_since is None else self._steady() - self._leads_since)
+
+    async def run(self) -> None:
+        """Try to lead until cancelled or released."""
+        while not self._released:
+            async with self._one_at_a_time:
+                pause = await self.turn()
+            await asyncio.sleep(pause)
+
+    async def turn(self) -> float:
+        """Look once, take or renew if it is ours to; return the seconds until the next turn."""
+        if not self.may_act():
+            self._end_term("it could not be renewed in time")
+        try:
+            async with asyncio.timeout(self._chosen.seconds / 3):
+                await self._settle()
+        except (kube.ApiError, TimeoutError) as error:
+            self._complain(str(error) or "no answer in time")
+            return self._poll()
+        self._trouble = ""
+        return self._chosen.seconds / 5 if self.may_act() else self._poll()
+
+    async def release(self) -> None:
+        """Let the others have the Lease at once; nothing may be begun any more. Raises nothing."""
+        self._released = True
+        self._end_term("this process ends")
+        try:
+            async with asyncio.timeout(self._chosen.seconds), self._one_at_a_time:
+                await self._give_back()
+        except (kube.ApiError, TimeoutError) as error:
+            _log.warning("The Lease could not be released; it expires by itself", error=str(error) or "no answer")
+
+    def _poll(self) -> float:
+        """A holder that was not heard counts as gone at a known moment; no look is later than that."""
+        pause = min(_LONGEST_POLL, self._chosen.seconds / 10)
+        left = self._sight.over_at - self._steady() if self._sight is not None else pause
+        return min(pause, left) if left > 0 else pause
+
+    async def _settle(self) -> None:
+        if self._leads_since is None or self._sight is None:
+            await self._look(cached=True)
+        for _ in range(_TRIES):
+            move = leadership.judge(self._sight, self._chosen.me, self._steady())
+            if move is Move.WAIT:
+                self._end_term("another process holds it")
+                return
+            if await self._take():
+                return
+            await self._look()
+
+    async def _look(self, *, cached: bool = False) -> None:
+        """Read the Lease; `cached` costs the apiserver next to nothing, and may be a little old."""
+        at = paths.leases(self._chosen.namespace, self._chosen.name)
+        try:
+            self._keep(await self._kube.get(at, params={"resourceVersion": "0"} if cached else None))
+        except kube.NotFound:
+            self._lease = self._sight = None
+
+    async def _take(self) -> bool:
+        """Write our name over exactly the Lease that was seen; False where it is not the newest any more."""
+        asked_at = self._steady()
+        try:
+            self._keep(await self._write(self._chosen.me))
+        except (kube.Conflict, kube.AlreadyExists, kube.NotFound):
+            return False
+        if not self.may_act():
+            # visits that ended meanwhile, because nothing could be begun, are asked for anew by a new term only
+            self._end_term("it was renewed too late")
+        if not self._released:
+            self._acting_until = leadership.acting_until(asked_at, self._chosen.seconds)
+            self._begin_term()
+        return True
+
+    async def _give_back(self) -> None:
+        for _ in range(_TRIES):
+            if self._sight is None or self._sight.holder != self._chosen.me:
+                return
+            try:
+                self._keep(await self._write(""))
+            except kube.Conflict:
+                await self._look()
+
+    def _keep(self, lease: Json) -> None:
+        self._lease = lease
+        self._sight = leadership.look(lease, self._sight, self._steady(), self._chosen.seconds)
+
+    async def _write(self, holder: str) -> Json:
+        spec = self._spec(holder)
+        if self._lease is None:
+            meta = {"name": self._chosen.name, "namespace": self._chosen.namespace}
+            body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec}
+            return await self._kube.create(paths.leases(self._chosen.namespace), body)
+        seen = self._lease["metadata"]
+        return await self._kube.json_patch(
+            paths.leases(self._chosen.namespace, self._chosen.name),
+            [
+                {"op": "test", "path": "/metadata/uid", "value": seen["uid"]},
+                {"op": "test", "path": "/metadata/resourceVersion", "value": seen["resourceVersion"]},
+                {"op": "add", "path": "/spec", "value": spec},
+            ],
+        )
+
+    def _spec(self, holder: str) -> Json:
+        before: dict[str, Any] = (self._lease or {}).get("spec") or {}
+        now = self._clock().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        same, transitions = before.get("holderIdentity") == holder, before.get("leaseTransitions") or 0
+        return {
+            "holderIdentity": holder,
+            "leaseDurationSeconds": self._chosen.seconds,
+            "acquireTime": (before.get("acquireTime") or now) if same or not holder else now,
+            "renewTime": now,
+            "leaseTransitions": transitions if same or not holder or self._lease is None else transitions + 1,
+        }
+
+    def _begin_term(self) -> None:
+        if self._leads_since is None and self._steady() < self._acting_until:
+            self._leads_since = self._steady()
+            _log.info("Leads", lease=self._chosen.name, holder=self._chosen.me)
+            self._leading.begin()
+
+    def _end_term(self, why: str) -> None:
+        if self._leads_since is not None:
+            self._leads_since, self._acting_until = None, _NEVER
+            _log.info("Leads no more", lease=self._chosen.name, why=why)
+            self._leading.end()
+
+    def _complain(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            _log.warning("The Lease cannot be read or written", lease=self._chosen.name, error=trouble)

@@ -1,0 +1,131 @@
+"""What only the leader does: begun with a term, ended with it, and begun anew with the next."""
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from engine.world import INCIDENT, World
+from incident_operator.engine.busy import Busy
+from incident_operator.engine.keys import Key
+from incident_operator.engine.leading import Leading
+
+
+def losing(world: World, after: int) -> None:
+    """Let the process lose the Lease after it has asked for it so many times: it was halted there."""
+    asked = 0
+
+    def leads() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked <= after
+
+    world.leads = leads
+
+
+async def asked_until_the_act(world: World) -> int:
+    """How often a process asks whether it leads, up to and with the question right before the first act."""
+    count = 0
+
+    def leads() -> bool:
+        nonlocal count
+        if not world.targets.done():
+            count += 1
+        return True
+
+    world.leads = leads
+    await world.engine().visit(INCIDENT)
+    assert world.targets.done() == ["serve"]
+    return count
+
+
+@pytest.mark.parametrize(("before_the_act", "written"), [(1, "Running"), (2, "Pending")])
+async def test_a_process_that_was_halted_past_its_lease_begins_no_act(
+    pack: World, spare: World, before_the_act: int, written: str
+) -> None:
+    losing(pack, after=await asked_until_the_act(spare) - before_the_act)
+    await pack.engine().visit(INCIDENT)
+    assert pack.targets.done() == []
+    assert [call.step for call in pack.targets.calls if call.step == "serve"] == []
+    assert pack.state("serve") == written
+    pack.leads = lambda: True
+    await pack.engine().visit(INCIDENT)
+    assert pack.targets.done() == ["serve"]
+
+
+async def test_an_act_that_is_under_way_when_the_lease_is_lost_is_recorded(pack: World, spare: World) -> None:
+    losing(pack, after=await asked_until_the_act(spare))
+    await pack.engine().visit(INCIDENT)
+    assert (pack.targets.done(), pack.state("serve")) == (["serve"], "Succeeded")
+
+
+async def test_what_was_begun_is_not_looked_up_by_a_process_that_leads_no_more(pack: World, spare: World) -> None:
+    losing(pack, after=await asked_until_the_act(spare) - 1)
+    await pack.engine().visit(INCIDENT)
+    losing(pack, after=1)
+    await pack.engine().visit(INCIDENT)
+    assert (pack.targets.done(), pack.state("serve")) == ([], "Running")
+
+
+async def test_a_process_that_ends_waits_for_acts_and_for_nothing_else() -> None:
+    busy = Busy()
+    await asyncio.wait_for(busy.idle(), 5)
+    busy.enter(INCIDENT)
+    busy.enter(Key("prod", "other"))
+    busy.leave(INCIDENT)
+    waiting = asyncio.create_task(busy.idle())
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    busy.leave(Key("prod", "other"))
+    await asyncio.wait_for(waiting, 5)
+
+
+async def test_an_incident_is_busy_from_its_act_to_the_end_of_the_visit(pack: World) -> None:
+    engine = pack.engine()
+    seen = []
+    run = pack.targets.run
+
+    async def spy(call):
+        seen.append((call.step, engine.busy._idle.is_set()))
+        return await run(call)
+
+    pack.targets.run = spy
+    await engine.visit(INCIDENT)
+    assert dict(seen)["serve"] is False
+    assert seen[0][1] is True  # a read
+    assert engine.busy._idle.is_set()
+
+
+async def test_a_duty_runs_from_a_terms_begin_to_its_end_and_anew_in_the_next() -> None:
+    leading, told = Leading(), []
+
+    async def duty() -> None:
+        told.append("begins")
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            told.append("ends")
+
+    leading.duties.append(duty)
+    for _ in range(2):
+        leading.begin()
+        await asyncio.sleep(0.01)
+        leading.end()
+        await asyncio.sleep(0.01)
+    assert told == ["begins", "ends"] * 2
+
+
+async def test_a_duty_that_fails_is_told_of_and_begun_again() -> None:
+    leading, failures = Leading(pause=0.0), [ValueError("a defect"), None]
+    done = asyncio.Event()
+
+    async def duty() -> None:
+        if (error := failures.pop(0)) is not None:
+            raise error
+        done.set()
+
+    leading.duties.append(duty)
+    with capture_logs() as logs:
+        leading.begin()
+        await asyncio.wait_for(done.wait(), 5)
+    assert [line["log_level"] for line in logs] == ["error"]

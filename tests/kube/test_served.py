@@ -1,0 +1,38 @@
+"""Definitions that were just installed are waited for; those that are missing are named."""
+
+import asyncio
+
+import pytest
+
+from incident_operator.clients import kube, served
+from kube.fake_apiserver import FakeApiserver
+
+
+@pytest.fixture
+def bare(api: FakeApiserver) -> FakeApiserver:
+    """An apiserver that does not serve our kinds."""
+    api._kinds = [kind for kind in api._kinds if kind.group != "incidents.dev"]
+    return api
+
+
+async def test_what_is_served_a_moment_later_is_waited_for(
+    bare: FakeApiserver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served, "_LOOK_EVERY", 0.01)
+    async with kube.Kube(bare.access()) as client:
+        waiting = asyncio.create_task(served.wait(client))
+        for kind, plural in (("Incident", "incidents"), ("Runbook", "runbooks"), ("Connection", "connections")):
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+            bare.serve("incidents.dev", "v1alpha1", kind, plural)
+        await asyncio.wait_for(waiting, 5)
+
+
+async def test_what_stays_missing_is_named_with_what_to_do(
+    bare: FakeApiserver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served, "PATIENCE", 0.5)
+    bare.serve("incidents.dev", "v1alpha1", "Incident", "incidents")
+    async with kube.Kube(bare.access()) as client:
+        with pytest.raises(kube.NotFound, match=r"connections, runbooks; .* kubectl apply -f crds/"):
+            await served.wait(client)
