@@ -1,0 +1,126 @@
+"""A lane: a namespace with an operator of its own behind proxies of its own, in which one run follows the other."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from faults import checker, gather, report
+from faults.apiserver import Plot, Proxy
+from faults.audit import AuditLog, Entry
+from faults.eyes import Eyes, Seen
+from faults.history import History
+from faults.operators import Operator
+from faults.people import People
+from faults.runs import Result, Run
+from faults.scene import Example, Scene
+from faults.troubles import HIDING, Fault, Switch
+from faults.watches import Spoiler
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Lane:
+    """Everything that one run after the other is played with."""
+
+    scene: Scene
+    example: Example
+    operator: Operator
+    proxy: Proxy
+    eyes: Eyes
+    audit: AuditLog
+    seen_calls: Mapping[str, int] = field(default_factory=dict)
+    """The calls of the last run, by kind."""
+
+    async def play(self, run: Run) -> Result:
+        """Play one run, and let the checker judge it."""
+        await self.become(self.operator.broken, hastened=run.fault in HIDING)
+        began = time.monotonic()
+        name = f"r{next(_numbers)}-{int(time.time()) % 100000}"
+        self.scene.begin(name)
+        await self.example.begin(self.scene)
+        self.audit.clear(self.scene.namespace)
+        self.seen.forget()
+        plot = self._plot(run)
+        self._arm(plot)
+        people = People(self.scene, self.example, self.operator, self.seen, plot)
+        in_time = await people.see_it_through()
+        self._arm(Plot())
+        history = await self._history(people, in_time)
+        await self.scene.delete_incidents(self.seen)
+        findings = tuple(checker.check(history))
+        sprung = run.trouble is None or plot.switch.sprung or plot.watch.sprung
+        self.seen_calls = {kind: count for kind, count in plot.switch.seen.items() if kind not in self.example.beside}
+        told = report.around(history, findings, self.operator.log) if findings else ""
+        ended = history.end.phase if history.end else "no Incident"
+        return Result(run, ended, sprung, findings, round(time.monotonic() - began, 1), told)
+
+    async def become(self, broken: str = "", *, hastened: bool = False) -> None:
+        """Go on with an operator that is broken in the named way, or has its safety nets hastened, or with a whole one."""
+        if (self.operator.broken, self.operator.hastened) == (broken, hastened):
+            return
+        self.operator.broken, self.operator.hastened = broken, hastened
+        await self.operator.kill()
+        await self.operator.until_ready()
+
+    @property
+    def seen(self) -> Seen:
+        """What is seen of the lane's namespace."""
+        return self.eyes.of(self.scene.namespace)
+
+    def _plot(self, run: Run) -> Plot:
+        trouble = run.trouble
+        on_watch = trouble is not None and trouble.call.kind.startswith("WATCH ")
+        spoiler = Spoiler()
+        if trouble is not None and on_watch:
+            spoiler = Spoiler(trouble.fault, self.scene.moment(trouble.call.kind.removeprefix("WATCH ")))
+        meddle = self.scene.abort if run.fault is Fault.ABORTED else self._meddle
+        return Plot(Switch(None if on_watch else trouble), self.operator.kill, meddle, spoiler)
+
+    async def _meddle(self) -> None:
+        await self.scene.note_on_incident()
+        await self.example.meddle(self.scene)
+
+    def _arm(self, plot: Plot) -> None:
+        self.proxy.plot = plot
+        self.scene.arm(plot)
+
+    async def _history(self, people: People, in_time: bool) -> History:
+        incident = await self.scene.live(self.seen)
+        entries = await self._entries(incident)
+        await self.scene.all_seen(self.seen)
+        others = frozenset(self.scene.revisions)
+        deployments = self.seen.deployments
+        effects = [
+            *gather.scaled(deployments, others),
+            *gather.ran(self.seen.jobs.values(), self.seen.pods.values()),
+            *await self.example.effects(self.scene),
+        ]
+        return History(
+            rules=self.example.rules,
+            acknowledged=people.acknowledged,
+            incidents=gather.created(entries),
+            intents=tuple(gather.intents(entries)),
+            effects=tuple(effects),
+            plans=tuple(gather.plans(entries)),
+            approvals=tuple(gather.approvals(entries)),
+            aborts=gather.aborts(entries),
+            meddling=gather.meddling(self.scene.meddling),
+            scalings=tuple(gather.scalings(deployments, others)),
+            end=gather.end(incident),
+            in_time=in_time,
+        )
+
+    async def _entries(self, incident: Mapping[str, Any] | None) -> Sequence[Entry]:
+        """Return what the audit log tells of this run, once it tells of the Incident's last version."""
+        last = int(incident["metadata"]["resourceVersion"]) if incident else 0
+        entries: list[Entry] = []
+        for _ in range(100):
+            entries = [each for each in self.audit.entries(self.scene.namespace) if self.scene.is_ours(each.after)]
+            if not last or any(entry.moment.revision >= last for entry in entries):
+                break
+            await asyncio.sleep(0.02)
+        return entries

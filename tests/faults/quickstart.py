@@ -1,0 +1,74 @@
+"""The quickstart as it ships, with two differences: each run is a group of its own, and no Pods are made (paused)."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import yaml
+from demonstration.cluster import REPOSITORY
+
+from faults.history import Effect, Rules
+from faults.scene import Scene
+from faults.troubles import ON_WATCHES, Fault
+from incident_operator.clients import paths
+from incident_operator.clients.kube import NotFound
+
+_FOLDER = REPOSITORY / "examples" / "quickstart"
+_NAMESPACE = "quickstart"
+
+
+class Quickstart:
+    """Scales up, and back once the alert has resolved."""
+
+    name = "quickstart"
+    beside: frozenset[str] = frozenset()
+    rules = Rules(order=("scale-up", "undo-scale-up"), asks=frozenset(), temporary=frozenset({"scale-up"}))
+    bound = 40.0
+    watched: Mapping[str, tuple[Fault, ...]] = {
+        "added": tuple(fault for fault in ON_WATCHES if fault is not Fault.WATCH_HIDES_MODIFIED),
+        "resolved": tuple(fault for fault in ON_WATCHES if fault is not Fault.WATCH_HIDES_ADDED),
+    }
+
+    def __init__(self, namespace: str) -> None:
+        self._runbook: dict[str, Any] = {}
+        self.labels: Mapping[str, str] = {"alertname": "HighLatency", "namespace": namespace, "severity": "warning"}
+
+    @asynccontextmanager
+    async def set_up(self, scene: Scene) -> AsyncIterator[list[dict[str, Any]]]:
+        """Yield the example's objects, in another namespace."""
+        yield self._documents(scene.namespace)
+
+    def _documents(self, namespace: str) -> list[dict[str, Any]]:
+        text = "---\n".join((_FOLDER / f"{name}.yaml").read_text() for name in ("web", "rbac", "runbook"))
+        text = text.replace(f"namespace: {_NAMESPACE}", f"namespace: {namespace}")
+        text = text.replace(f'namespace="{_NAMESPACE}"', f'namespace="{namespace}"')
+        found = [each for each in yaml.safe_load_all(text) if each and each["kind"] not in {"Namespace", "Service"}]
+        for each in found:
+            if each["kind"] == "Deployment":
+                each["spec"]["paused"] = True
+            if each["kind"] == "Runbook":
+                each["spec"]["groupBy"] = ["run"]
+                self._runbook = each
+        return found
+
+    async def begin(self, scene: Scene) -> None:
+        """Two replicas, and no Runbook."""
+        await scene.scale("web", 2)
+        with suppress(NotFound):
+            await scene.admin.delete(paths.runbooks(scene.namespace, self._runbook["metadata"]["name"]))
+
+    async def open(self, scene: Scene) -> None:
+        """The Runbook anew, so that what the operator writes about Runbooks is part of each run."""
+        await scene.admin.create(paths.runbooks(scene.namespace), self._runbook)
+
+    async def effects(self, _: Scene) -> Sequence[Effect]:
+        """Nothing but the Deployment is changed."""
+        return ()
+
+    async def happened(self, _: Scene, step: str) -> bool:
+        """Nothing here is unkeyed."""
+        raise AssertionError(step)
+
+    async def meddle(self, scene: Scene) -> None:
+        """Somebody scales by hand."""
+        await scene.scale("web", 3)

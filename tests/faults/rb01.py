@@ -1,0 +1,159 @@
+"""RB-01 of the sample platform, as it ships: real Pods, real Services, a database in the cluster, a day of its own for each run."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import psycopg
+from demonstration import cluster as clusters
+from demonstration import manifests, platform, timings
+
+from faults import sql_line
+from faults.history import Effect, Moment, Rules
+from faults.scene import Scene
+from faults.sql_line import SqlLine
+from faults.troubles import ON_WATCHES, Fault
+from incident_operator.clients import paths
+
+_PLATFORM = ("database", "providers", "scheduler", "api")
+"""Without Prometheus and Alertmanager: the run itself says when the alert fires."""
+_FIRST_DAY = date(2031, 1, 1)
+"""Later than any pack that the sample has."""
+_WITNESS = """
+CREATE TABLE IF NOT EXISTS information_schema.witness (
+  number bigserial PRIMARY KEY, at timestamptz DEFAULT clock_timestamp(), tx xid8 DEFAULT pg_current_xact_id(),
+  pack text, fresh boolean, key text);
+CREATE OR REPLACE FUNCTION witnessed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+  IF session_user = 'dawsos_write' THEN INSERT INTO information_schema.witness (pack, fresh) VALUES (NEW.id, NEW.is_fresh); END IF;
+  RETURN NULL;
+END $$;
+CREATE OR REPLACE FUNCTION marked() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+  INSERT INTO information_schema.witness (key) VALUES (NEW.step_key);
+  RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER marked AFTER INSERT ON incident_operator.incident_operator_effects
+  FOR EACH ROW EXECUTE FUNCTION marked();
+CREATE OR REPLACE TRIGGER witnessed AFTER UPDATE ON pricing_pack FOR EACH ROW EXECUTE FUNCTION witnessed();
+"""
+"""In that schema, since rows of its tables are no user's, and so are not counted by who limits what a statement may change."""
+_EFFECTS = """
+SELECT coalesce(string_agg(pack || CASE WHEN fresh THEN ' fresh' ELSE ' stale' END, ', ' ORDER BY number), 'no pack changed'),
+  extract(epoch FROM min(at))::float, min(key)
+FROM information_schema.witness WHERE number > %s GROUP BY tx ORDER BY min(number)"""
+"""A transaction is one effect, be it that it found nothing to change; the marker that was inserted in it tells its key."""
+_OVERSEER, _PASSWORD = "overseer", "of-a-test"
+
+
+class Rb01:
+    """Serves the last good pack, rebuilds tonight's, gives it to users, takes the old one back."""
+
+    name = "RB-01"
+    bound = 120.0
+    watched: Mapping[str, tuple[Fault, ...]] = {
+        "approved": tuple(fault for fault in ON_WATCHES if fault is not Fault.WATCH_HIDES_ADDED),
+    }
+    beside = frozenset({"PATCH runbooks/status", "PATCH connections/status", "POST controllerrevisions"})
+    rules = Rules(
+        order=("serve-last-good", "rebuild", "mark-fresh", "undo-serve-last-good"),
+        asks=frozenset({"rebuild", "mark-fresh"}),
+        temporary=frozenset({"serve-last-good"}),
+    )
+
+    def __init__(self, _: str) -> None:
+        self._day = _FIRST_DAY
+        self._last = 0
+        self._owner: psycopg.Connection
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The alert of the run's own day."""
+        return {"alertname": "PricingPackBuildFailure", "severity": "page", "pack_date": str(self._day)}
+
+    @asynccontextmanager
+    async def set_up(self, scene: Scene) -> AsyncIterator[list[dict[str, Any]]]:
+        """Deploy the platform, look over the database's shoulder, and put the line before it."""
+        cluster = scene.cluster
+        await asyncio.to_thread(clusters.build_image, platform.IMAGE, platform.DOCKERFILE, "platform")
+        await asyncio.to_thread(cluster.apply, _deployed(scene.namespace))
+        await asyncio.to_thread(cluster.roll_out, scene.namespace, *_PLATFORM)
+        address = await _address(scene, "database")
+        await asyncio.to_thread(_as_administrator, scene)
+        async with AsyncExitStack() as stack:
+            login: dict[str, Any] = {"host": address, "user": _OVERSEER, "password": _PASSWORD, "dbname": "dawsos"}
+            self._owner = stack.enter_context(psycopg.connect(**login, autocommit=True))
+            self._owner.execute(_WITNESS)
+            line = SqlLine(lambda: asyncio.open_connection(address, 5432))
+            scene.sql = await stack.enter_async_context(sql_line.opened(line))
+            names = ("rbac", "connections", "runbook")
+            found = _moved(manifests.documents(*(f"incidents/{name}.yaml" for name in names)), scene.namespace)
+            yield [await _reachable(scene, each, line.port) for each in found]
+
+    async def begin(self, scene: Scene) -> None:
+        """A new day, whose pack was not built; none is fresh."""
+        self._day += timedelta(days=1)
+        self._owner.execute("UPDATE pricing_pack SET is_fresh = FALSE")
+        row = self._owner.execute("SELECT coalesce(max(number), 0) FROM information_schema.witness").fetchone()
+        self._last = row[0] if row else 0
+        scene.group = {"pack_date": str(self._day)}
+
+    async def open(self, scene: Scene) -> None:
+        """The Runbook is there already."""
+
+    async def effects(self, _: Scene) -> Sequence[Effect]:
+        """What the trigger noted, one effect for each transaction of the operator's role."""
+        rows = self._owner.execute(_EFFECTS, [self._last]).fetchall()
+        return [Effect(what, Moment(at), key or "no mark") for what, at, key in rows]
+
+    async def happened(self, _: Scene, step: str) -> bool:
+        """Nothing here is unkeyed."""
+        raise AssertionError(step)
+
+    async def meddle(self, scene: Scene) -> None:
+        """Nobody interferes."""
+
+
+def _deployed(namespace: str) -> list[dict[str, Any]]:
+    files = (f"platform/{name}.yaml" for name in ("namespace", *_PLATFORM))
+    objects = [each for each in manifests.documents(*files) if each["kind"] != "Namespace"]
+    objects = [*manifests.credentials("not used"), manifests.database_sql(), *objects]
+    found = _moved(timings.shortened(objects, datetime.now(UTC)), namespace)
+    for each in found:
+        if (each["kind"], each["metadata"]["name"]) == ("Deployment", "providers"):
+            each["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = "0"  # DELAY_SECONDS
+    return found
+
+
+def _moved(objects: Sequence[Mapping[str, Any]], namespace: str) -> list[dict[str, Any]]:
+    text = json.dumps(list(objects)).replace(".prod.svc", f".{namespace}.svc")
+    text = text.replace('"namespace": "prod"', f'"namespace": "{namespace}"')
+    found: list[dict[str, Any]] = json.loads(text)
+    return found
+
+
+def _as_administrator(scene: Scene) -> None:
+    psql = ("psql", "--host=/tmp", "--username=postgres", "--dbname=dawsos", "--command")
+    statement = f"CREATE ROLE {_OVERSEER} SUPERUSER LOGIN PASSWORD '{_PASSWORD}'"
+    scene.cluster.kubectl("exec", "deployment/database", "-n", scene.namespace, "--", *psql, statement)
+
+
+async def _reachable(scene: Scene, document: dict[str, Any], sql_port: int) -> dict[str, Any]:
+    """Replace names of Services, which only Pods can resolve; writes go through the line."""
+    if document["kind"] != "Connection":
+        return document
+    if document["metadata"]["name"] == "dawsos-write":
+        document["spec"]["postgres"] |= {"host": "127.0.0.1", "port": sql_port}
+        return document
+    text = json.dumps(document)
+    for name in ("database", "api", "polygon", "fmp", "fred"):
+        if f"{name}.{scene.namespace}.svc" in text:
+            text = text.replace(f"{name}.{scene.namespace}.svc", await _address(scene, name))
+    replaced: dict[str, Any] = json.loads(text)
+    return replaced
+
+
+async def _address(scene: Scene, service: str) -> str:
+    found = await scene.admin.get(paths.of("/api/v1", scene.namespace, "services", service))
+    return str(found["spec"]["clusterIP"])
