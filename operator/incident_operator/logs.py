@@ -5,22 +5,26 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import orjson
 import structlog
 
 Clean = Callable[[str], str]
 
 
 def configure(log_format: str, clean: Clean) -> None:
-    """Set up logging for the process. `clean` masks secrets in every text that is about to be written."""
+    """Set up logging for the process. `clean` masks secrets in every text that is about to be written.
+
+    Our own lines go straight to standard error; `logging` is for those of libraries, of which there are few.
+    """
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
+        structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         _masking(clean),
     ]
-    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    renderer = structlog.processors.JSONRenderer(_as_json) if as_json else structlog.dev.ConsoleRenderer()
     structlog.configure(
         # our own lines do not pass through the standard library's logging, which costs more than an alert does
         processors=[*shared, renderer],
@@ -39,6 +43,10 @@ def configure(log_format: str, clean: Clean) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
     logging.getLogger("kopf").setLevel(logging.WARNING)
+
+
+def _as_json(entry: dict[str, Any], **_: Any) -> str:
+    return orjson.dumps(entry).decode()
 
 
 def _masking(clean: Clean) -> Callable[[Any, str, Any], Any]:

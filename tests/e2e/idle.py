@@ -63,8 +63,9 @@ class Idle:
         return self._process.poll() is None
 
     def writes(self) -> list[dict[str, Any]]:
-        """What it changed while it was idle."""
-        return [entry for entry in self._audit.writes() if entry.get("objectRef", {}).get("namespace") == NAMESPACE]
+        """What it changed while it was idle, beyond its Lease."""
+        places = [(entry.get("objectRef", {}), entry) for entry in self._audit.writes()]
+        return [entry for at, entry in places if at.get("namespace") == NAMESPACE and at.get("resource") != "leases"]
 
     def _waits(self, name: str) -> bool | None:
         found = self._cluster.get("incident", name, "-n", NAMESPACE) or {}

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from demonstration import chart
 from demonstration.cluster import Cluster
 
 from e2e.idle import Idle
@@ -15,9 +16,10 @@ Right = tuple[str, str, str]
 
 
 def granted(cluster: Cluster) -> set[Right]:
-    """(API group, resource, verb) of the ClusterRole as the chart ships it."""
-    role = cluster.get("clusterrole", "incident-operator") or {}
-    rules = role["rules"]
+    """(API group, resource, verb) of the ClusterRole, and of the Role for the Lease, as the chart ships them."""
+    everywhere = cluster.get("clusterrole", "incident-operator") or {}
+    at_home = cluster.get("role", f"{chart.RELEASE}-lease", "-n", chart.NAMESPACE) or {}
+    rules = [*everywhere["rules"], *at_home["rules"]]
     pairs = [(group, resource, rule) for rule in rules for group in rule["apiGroups"] for resource in rule["resources"]]
     return {(group, resource, verb) for group, resource, rule in pairs for verb in rule["verbs"]}
 

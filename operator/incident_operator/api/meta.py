@@ -1,9 +1,11 @@
 """Types shared by all kinds: the model base, names, durations, timestamps, conditions."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from functools import lru_cache
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
@@ -41,6 +43,22 @@ class Model(BaseModel):
         """Return the object as Kubernetes stores it: camelCase keys, absent instead of null."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
+    def to_bytes(self) -> bytes:
+        """Return the same as JSON text, which takes a fraction of the time."""
+        return self.__pydantic_serializer__.to_json(self, by_alias=True, exclude_none=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return pydantic's shallow copy without what frozen models have no need of: a status is copied at every turn."""
+        if deep:
+            return super().model_copy(update=update, deep=True)
+        made = object.__new__(type(self))
+        changed = update or {}
+        object.__setattr__(made, "__dict__", {**self.__dict__, **changed})
+        object.__setattr__(made, "__pydantic_fields_set__", self.__pydantic_fields_set__ | changed.keys())
+        object.__setattr__(made, "__pydantic_extra__", None)
+        object.__setattr__(made, "__pydantic_private__", None)
+        return made
+
 
 def seconds(duration: str) -> float:
     """Return a Go-style duration in seconds; the text was validated by its type."""
@@ -52,6 +70,7 @@ def delta(duration: str) -> timedelta:
     return timedelta(seconds=seconds(duration))
 
 
+@lru_cache(maxsize=4096)
 def rfc3339(moment: datetime) -> str:
     """Return a moment as Kubernetes writes times: UTC, whole seconds, `Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

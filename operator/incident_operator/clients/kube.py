@@ -1,4 +1,4 @@
-"""The hot path to the apiserver: plain JSON over one aiohttp session, one request per call, and no retry.
+"""The hot path to the apiserver: plain JSON, one request per call, and no retry.
 
 Who may retry what is for the caller to decide, so every failure is an exception that says what the caller can do.
 Typed or discovered access for actions is not here but in `clients/cluster.py`.
@@ -8,13 +8,13 @@ import copy
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlencode
 
 import aiohttp
 import orjson
-from yarl import URL
 
 from incident_operator.clients import access as accesses
-from incident_operator.clients import api_errors
+from incident_operator.clients import api_errors, wire
 from incident_operator.clients.api_errors import (
     AlreadyExists,
     ApiError,
@@ -30,6 +30,9 @@ __all__ = ["AlreadyExists", "ApiError", "Conflict", "Forbidden", "Invalid", "Kub
 
 DEFAULT_TIMEOUT = 10.0
 _CONNECTIONS = 100
+_WHOLE = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_JSON_PATCH = "application/json-patch+json"
 USER_AGENT = "incident-operator"
 """The apiserver records it as the field manager, and the audit log as the client."""
 
@@ -40,31 +43,30 @@ def connector(access: accesses.Access) -> aiohttp.TCPConnector:
 
 
 class Kube:
-    """A client of one apiserver; an async context manager that owns its connections.
-
-    Writes are sent once. aiohttp itself repeats a GET or DELETE once where a kept-alive connection turned out dead.
-    """
+    """A client of one apiserver; an async context manager that owns its connections. Every request is sent once."""
 
     def __init__(self, access: accesses.Access, timeout: float = DEFAULT_TIMEOUT) -> None:
         self._access = access
-        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 5.0))
-        self._headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
-        self._session: aiohttp.ClientSession | None = None
+        self._timeout = timeout
+        self._headers = f"User-Agent: {USER_AGENT}\r\n"
+        self._wire: wire.Wire | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(connector=connector(self._access), cookie_jar=aiohttp.DummyCookieJar())
+        to = wire.Server(self._access.server, self._access.tls, self._access.server_name, self._access.proxy)
+        self._wire = wire.Wire(to, _CONNECTIONS)
         return self
 
     async def __aexit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._wire is not None:
+            self._wire.close()
 
     def acting_as(self, namespace: str, service_account: str) -> "Kube":
         """Return a client that does everything as a service account, over the same connections."""
         other = copy.copy(self)
-        other._headers = {**self._headers, "Impersonate-User": service_account_user(namespace, service_account)}  # noqa: SLF001
+        user = service_account_user(namespace, service_account)
+        other._headers = f"{self._headers}Impersonate-User: {user}\r\n"  # noqa: SLF001
         return other
 
     async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Json:
@@ -85,13 +87,23 @@ class Kube:
                 return
             query["continue"] = token
 
+    async def metadata(self, path: str) -> Json:
+        """Return an object's metadata alone: `{metadata: {…}}`, which costs the apiserver and us little."""
+        return await self._send("GET", path, accept=_METADATA)
+
     async def create(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
         """Create an object in the collection at `path` and return it as stored."""
         return await self._send("POST", path, body, params=_dry(dry_run))
 
-    async def json_patch(self, path: str, operations: Sequence[Mapping[str, Any]], *, dry_run: bool = False) -> Json:
-        """Apply RFC 6902 operations and return the object; a failed `test` (or a missing path) is a `Conflict`."""
-        return await self._send("PATCH", path, operations, params=_dry(dry_run), content="application/json-patch+json")
+    async def json_patch(
+        self, path: str, operations: Sequence[Mapping[str, Any]], *, dry_run: bool = False, brief: bool = False
+    ) -> Json:
+        """Apply RFC 6902 operations and return the object; a failed `test` (or a missing path) is a `Conflict`.
+
+        With `brief` only its metadata is returned, for callers that know the rest.
+        """
+        accept = _METADATA if brief else _WHOLE
+        return await self._send("PATCH", path, operations, params=_dry(dry_run), content=_JSON_PATCH, accept=accept)
 
     async def merge_patch(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
         """Apply an RFC 7386 merge patch and return the object."""
@@ -109,44 +121,33 @@ class Kube:
         *,
         params: Mapping[str, str] | None = None,
         content: str = "application/json",
+        accept: str = _WHOLE,
     ) -> Json:
-        headers = {**self._headers, **await self._authorization()}
+        headers = f"{self._headers}Accept: {accept}\r\n{await self._authorization()}"
         if body is not None:
-            headers["Content-Type"] = content
-        status, answer = await self._exchange(method, path, headers, params, body)
+            headers = f"{headers}Content-Type: {content}\r\n"
+        status, answer = await self._exchange(method, f"{path}?{urlencode(params)}" if params else path, headers, body)
         if status < 300:
             return orjson.loads(answer)
         if status == 401:
             self._access.credentials.forget()
-        raise api_errors.of_answer(status, answer, tested=content == "application/json-patch+json" and _tests(body))
+        raise api_errors.of_answer(status, answer, tested=content == _JSON_PATCH and _tests(body))
 
-    async def _exchange(
-        self, method: str, path: str, headers: Mapping[str, str], params: Mapping[str, str] | None, body: Any
-    ) -> tuple[int, bytes]:
-        if self._session is None:
+    async def _exchange(self, method: str, target: str, headers: str, body: Any) -> tuple[int, bytes]:
+        if self._wire is None:
             raise RuntimeError("Kube is used outside `async with`")
+        content = b"" if body is None else orjson.dumps(body)
         try:
-            async with self._session.request(
-                method,
-                URL(self._access.server + path, encoded=True),
-                params=params,
-                data=None if body is None else orjson.dumps(body),
-                headers=headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-                server_hostname=self._access.server_name,
-                proxy=self._access.proxy,
-            ) as response:
-                return response.status, await response.read()
-        except (aiohttp.ClientError, OSError) as error:
+            return await self._wire.request(method, target, headers, content, self._timeout)
+        except OSError as error:
             raise api_errors.unreachable(error) from error
 
-    async def _authorization(self) -> dict[str, str]:
+    async def _authorization(self) -> str:
         try:
             token = await self._access.token()
         except accesses.AccessError as error:
             raise Unavailable(0, "Unauthenticated", str(error), sent=False) from error
-        return {"Authorization": token} if token else {}
+        return f"Authorization: {token}\r\n" if token else ""
 
 
 def service_account_user(namespace: str, name: str) -> str:

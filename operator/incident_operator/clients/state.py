@@ -3,10 +3,12 @@
 import asyncio
 import itertools
 from collections.abc import Sequence
+from typing import Any
+
+import orjson
 
 from incident_operator.api.incident import Incident, IncidentStatus
 from incident_operator.clients import kube, paths
-from incident_operator.core.outcomes import Json
 
 
 class Gone(Exception):
@@ -58,10 +60,14 @@ class State:
         raise AssertionError("the last try returns or raises")
 
     async def _patch(self, incident: Incident, marked: IncidentStatus) -> Incident:
+        """Write, and return what is stored now: all but the version is known, for exactly this version was replaced."""
         try:
-            return Incident.model_validate(await self._kube.json_patch(_path(incident), _operations(incident, marked)))
+            answer = await self._kube.json_patch(_path(incident), _operations(incident, marked), brief=True)
         except kube.NotFound as error:
             raise Gone(incident.metadata.name) from error
+        version = {"resource_version": answer["metadata"]["resourceVersion"]}
+        metadata = incident.metadata.model_copy(update=version)
+        return incident.model_copy(update={"metadata": metadata, "status": marked})
 
     async def _own_or_superseded(
         self, incident: Incident, marked: IncidentStatus, maybe_applied: bool, conflict: kube.Conflict
@@ -77,9 +83,9 @@ def _path(incident: Incident) -> str:
     return paths.incidents(incident.metadata.namespace, incident.metadata.name, "status")
 
 
-def _operations(incident: Incident, status: IncidentStatus) -> Sequence[Json]:
+def _operations(incident: Incident, status: IncidentStatus) -> Sequence[dict[str, Any]]:
     return [
         {"op": "test", "path": "/metadata/uid", "value": incident.metadata.uid},
         {"op": "test", "path": "/metadata/resourceVersion", "value": incident.metadata.resource_version},
-        {"op": "add", "path": "/status", "value": status.to_json()},
+        {"op": "add", "path": "/status", "value": orjson.Fragment(status.to_bytes())},
     ]

@@ -37,7 +37,7 @@ class Acts:
         """Return the rendered call of a run, or why it cannot be rendered."""
         step = view.compiled.steps[run.step]
         action, template = _action(step, run, probe=probe)
-        spec = render.render(template, facts.facts(view.incident), view.now)
+        spec = template.constant or render.render(template, facts.facts(view.incident), view.now)
         if isinstance(spec, render.RenderError):
             return spec
         record = _record(view, run)

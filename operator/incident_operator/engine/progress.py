@@ -1,8 +1,8 @@
 """An Incident in the middle of a visit: what is stored, and what is known beyond it."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from incident_operator.api.incident import Incident, IncidentStatus
+from incident_operator.api.incident import Incident, IncidentStatus, Phase
 from incident_operator.engine.evidence import Unstored
 
 
@@ -16,7 +16,14 @@ class Progress:
     """The same with the outcomes that are not stored yet."""
     unstored: Unstored = field(default_factory=Unstored)
     """Evidence that is not stored yet."""
+    told: Phase = Phase.PENDING
+    """The phase that people were last told as an Event."""
+
+    @classmethod
+    def of(cls, incident: Incident) -> "Progress":
+        """Return where an Incident stands as it was read: whoever stored that phase has told of it."""
+        return cls(incident, incident, told=incident.status.phase)
 
     def knowing(self, current: IncidentStatus) -> "Progress":
         """Return the same with a status that is not stored yet."""
-        return replace(self, working=self.working.model_copy(update={"status": current}))
+        return Progress(self.stored, self.working.model_copy(update={"status": current}), self.unstored, self.told)

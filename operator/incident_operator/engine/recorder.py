@@ -36,7 +36,7 @@ class Recorder:
     async def publish(self, progress: Progress, view: View) -> Progress:
         """Store the view's status, unless nothing that anybody would see has changed. Raises `Superseded`, `Gone`."""
         shown = presentation.present(view)
-        if presentation.significant(shown) == presentation.significant(progress.stored.status):
+        if not presentation.differs(shown, progress.stored.status):
             return progress
         await self.shelf.store(self.client, view.incident, "evidence", progress.unstored.texts)
         stored = await self.state.store(progress.stored, shown)
@@ -44,8 +44,16 @@ class Recorder:
             self.echoes.expect(Key(stored.metadata.namespace, stored.metadata.name), stored.metadata.resource_version)
         self.echoes.closed(stored)
         if stored.status.phase is not progress.stored.status.phase:
-            self._tell(stored, view)
-        return Progress(stored, stored)
+            self._note_phase(stored)
+        return Progress(stored, stored, told=progress.told)
+
+    async def rest(self, progress: Progress, view: View) -> Progress:
+        """Store the view's status and tell of its phase: the visit ends here. A phase that only passed by has no Event."""
+        progress = await self.publish(progress, view)
+        stored = progress.stored
+        if stored.status.phase is not progress.told:
+            self.background.start(events.phase_changed(self.client, stored, self.instance, view.now))
+        return replace(progress, told=stored.status.phase)
 
     async def finish(self, progress: Progress, view: View) -> None:
         """Store the report, then the closing status: whoever sees it closed can read the report."""
@@ -54,7 +62,7 @@ class Recorder:
         shown = view.with_status(presentation.present(view))
         text = report.markdown(shown.incident, shown.compiled.spec if isinstance(shown.runbook, Pinned) else None)
         await self.shelf.store(self.client, view.incident, "report", {"report.md": text})
-        await self.publish(progress, view)
+        await self.rest(progress, view)
 
     async def read_again(self, progress: Progress) -> Progress:
         """Return the progress on the newest version: outcomes in memory stay, unless another process wrote meanwhile."""
@@ -64,17 +72,16 @@ class Recorder:
             raise Gone(meta.name)
         self.echoes.expect(Key(meta.namespace, meta.name), fresh.metadata.resource_version)
         if fresh.status.written_by != progress.stored.status.written_by:
-            return Progress(fresh, fresh)
+            return Progress.of(fresh)
         working = fresh.model_copy(update={"status": progress.working.status})
         return replace(progress, stored=fresh, working=working)
 
-    def _tell(self, stored: Incident, view: View) -> None:
+    def _note_phase(self, stored: Incident) -> None:
         phase, meta = stored.status.phase.value, stored.metadata
         _log.info(
             "Phase changes", namespace=meta.namespace, incident=meta.name, phase=phase, message=stored.status.message
         )
         self.metrics.phases.labels(phase).inc()
-        self.background.start(events.phase_changed(self.client, stored, self.instance, view.now))
 
 
 def _only_status_differs(before: Incident, after: Incident) -> bool:

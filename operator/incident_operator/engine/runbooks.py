@@ -1,6 +1,8 @@
 """Which Runbook is in force for an Incident: the pinned revision, or the present one while nothing has been done."""
 
 from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TypeVar
 
 from incident_operator.api.annotations import LAST_EDITOR
 from incident_operator.api.connection import Connection, ConnectionType
@@ -14,15 +16,30 @@ from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.engine.revisions import Revisions
 
 _KEPT = 256
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A Runbook as it was when it was last read whole."""
+
+    uid: str
+    version: str
+    pinned: Pinned
 
 
 class Runbooks:
-    """Finds and compiles Runbooks; a revision is compiled once."""
+    """Finds and compiles Runbooks; a version is compiled once.
+
+    Whether a known version is still the present one is asked anew for every Incident that begins. The Connections that it
+    names are looked at again when the readiness of the Runbook is; a step reads its own Connection when it runs.
+    """
 
     def __init__(self, client: kube.Kube, revisions: Revisions) -> None:
         self._kube = client
         self._revisions = revisions
         self._compiled: OrderedDict[tuple[str, str], Compiled] = OrderedDict()
+        self._present: OrderedDict[tuple[str, str], _Known] = OrderedDict()
 
     async def in_force(self, incident: Incident) -> Pinned | Blocked:
         """Return the Runbook that the Incident follows, or why there is none. Raises `kube.Unavailable`."""
@@ -30,12 +47,14 @@ class Runbooks:
             return await self._pinned(incident)
         if incident.spec.runbook_ref is None:
             return Blocked(reasons.NO_RUNBOOK, _no_runbook(incident))
-        runbook = await self.read(incident.metadata.namespace, incident.spec.runbook_ref.name)
+        namespace, name = incident.metadata.namespace, incident.spec.runbook_ref.name
+        known = self._present.get((namespace, name))
+        if known is not None and await self._is_current(known, namespace, name):
+            return known.pinned
+        runbook = await self.read(namespace, name)
         if runbook is None:
-            return Blocked(
-                reasons.RUNBOOK_NOT_FOUND, f"Runbook {incident.spec.runbook_ref.name} does not exist; nothing was done."
-            )
-        return await self._present(runbook)
+            return Blocked(reasons.RUNBOOK_NOT_FOUND, f"Runbook {name} does not exist; nothing was done.")
+        return await self._begin(runbook)
 
     async def editor(self, incident: Incident) -> str:
         """Return who last edited the Runbook in force, as admission stamped it; empty where it is not known."""
@@ -52,11 +71,19 @@ class Runbooks:
     async def compile(self, runbook: Runbook) -> Compiled | tuple[compiler.Problem, ...]:
         """Return the Runbook ready to run, or all that is wrong with it, its Connections included."""
         namespace = runbook.metadata.namespace
+        self._present.pop((namespace, runbook.metadata.name), None)
         known = [Connection.model_validate(item) async for item in self._kube.list(paths.connections(namespace))]
         types: dict[str, ConnectionType] = {each.metadata.name: each.spec.type for each in known}
         return compiler.compile_runbook(runbook, types)
 
-    async def _present(self, runbook: Runbook) -> Pinned | Blocked:
+    async def _is_current(self, known: _Known, namespace: str, name: str) -> bool:
+        try:
+            found = (await self._kube.metadata(paths.runbooks(namespace, name)))["metadata"]
+        except kube.NotFound:
+            return False
+        return bool(found["uid"] == known.uid and found["resourceVersion"] == known.version)
+
+    async def _begin(self, runbook: Runbook) -> Pinned | Blocked:
         name = runbook.metadata.name
         if runbook.spec.suspend:
             return Blocked(reasons.RUNBOOK_SUSPENDED, f"Runbook {name} is suspended (spec.suspend); nothing was done.")
@@ -65,8 +92,12 @@ class Runbooks:
             told = f"Runbook {name} is not ready: {compiled[0].path}: {compiled[0].message}; nothing was done."
             return Blocked(reasons.RUNBOOK_NOT_READY, told)
         revision = await self._revisions.keep(runbook)
-        self._remember(runbook.metadata.namespace, revision, compiled)
-        return Pinned(compiled, revision)
+        namespace, pinned = runbook.metadata.namespace, Pinned(compiled, revision)
+        _remember(self._compiled, (namespace, revision), compiled)
+        _remember(
+            self._present, (namespace, name), _Known(runbook.metadata.uid, runbook.metadata.resource_version, pinned)
+        )
+        return pinned
 
     async def _pinned(self, incident: Incident) -> Pinned | Blocked:
         namespace, revision = incident.metadata.namespace, incident.status.runbook_revision
@@ -82,13 +113,14 @@ class Runbooks:
         compiled = compiler.compile_runbook(runbook, None)
         if not isinstance(compiled, Compiled):
             return Blocked(reasons.RUNBOOK_NOT_READY, f"Revision {revision}: {compiled[0].path}: {compiled[0].message}")
-        self._remember(namespace, revision, compiled)
+        _remember(self._compiled, (namespace, revision), compiled)
         return Pinned(compiled, revision)
 
-    def _remember(self, namespace: str, revision: str, compiled: Compiled) -> None:
-        self._compiled[namespace, revision] = compiled
-        if len(self._compiled) > _KEPT:
-            self._compiled.popitem(last=False)
+
+def _remember(kept: OrderedDict[tuple[str, str], _T], key: tuple[str, str], value: _T) -> None:
+    kept[key] = value
+    if len(kept) > _KEPT:
+        kept.popitem(last=False)
 
 
 def _no_runbook(incident: Incident) -> str:

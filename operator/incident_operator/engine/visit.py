@@ -52,7 +52,7 @@ class Visits:
             if incident.status.phase in CLOSED_PHASES or incident.metadata.deletion_timestamp is not None:
                 return None
             self.recorder.echoes.expect(key, incident.metadata.resource_version)
-            return await self._drive(Progress(incident, incident))
+            return await self._drive(Progress.of(incident))
         except Gone:
             return None
         finally:
@@ -65,7 +65,7 @@ class Visits:
             try:
                 match decision:
                     case decisions.Wait(until):
-                        progress = await self.recorder.publish(progress, view)
+                        progress = await self.recorder.rest(progress, view)
                         return _next_look(progress.stored, until, view.now)
                     case decisions.Stop():
                         await self.recorder.finish(progress, view)

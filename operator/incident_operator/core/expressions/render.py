@@ -46,6 +46,8 @@ class Template:
     model: type[Model]
     tree: Any
     """The action as JSON, with a `Slot` or a `Problem` in place of every text that holds `${`."""
+    constant: Model | None = None
+    """What it is rendered to whatever the facts are, where it holds no `${…}`."""
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -77,7 +79,8 @@ class _CannotRender(Exception):
 def prepare(action: str, spec: Model, at: str = "") -> Template:
     """Compile every `${…}` of an action; `at` is the path of its holder, e.g. `spec.mitigate[0]`, for problems."""
     prefix = f"{at}.{action}" if at else action
-    return Template(prefix, type(spec), _prepared(action, spec.model_dump(by_alias=True), (), prefix))
+    tree = _prepared(action, spec.model_dump(by_alias=True), (), prefix)
+    return Template(prefix, type(spec), tree, _constant(type(spec), tree))
 
 
 def render(template: Template, facts: Facts, now: datetime) -> Model | RenderError:
@@ -89,6 +92,15 @@ def render(template: Template, facts: Facts, now: datetime) -> Model | RenderErr
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         return RenderError(_shown(template.at, first["loc"]), first["msg"])
+
+
+def _constant(model: type[Model], tree: Any) -> Model | None:
+    if any(isinstance(leaf, Slot | Problem) for leaf in _leaves(tree)):
+        return None
+    try:
+        return model.model_validate(tree)
+    except pydantic.ValidationError:
+        return None  # told when it is rendered
 
 
 def _prepared(action: str, node: Any, path: Path, prefix: str) -> Any:

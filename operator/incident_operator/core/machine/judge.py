@@ -68,7 +68,10 @@ def _succeeded(
         held = evaluation.condition(step.expect, facts.facts(incident), now, outcome.result)
         if held is not True:
             return _unexpected(step, record, outcome, held, now)
-    outputs = _that_fit(incident, record, evaluation.outputs(step.outputs, facts.facts(incident), now, outcome.result))
+    outputs = Outputs({}, {})
+    if step.outputs:
+        found = evaluation.outputs(step.outputs, facts.facts(incident), now, outcome.result)
+        outputs = _that_fit(incident, record, found)
     return Verdict(
         StepState.SUCCEEDED,
         "; ".join([outcome.summary, *(f"no {name}: {why}" for name, why in outputs.problems.items())]),

@@ -22,7 +22,7 @@ def fitting(current: IncidentStatus) -> IncidentStatus:
 
 def size(current: IncidentStatus) -> int:
     """Return how many bytes the status takes as it is stored."""
-    return len(current.model_dump_json(by_alias=True, exclude_none=True).encode())
+    return len(current.to_bytes())
 
 
 def _without_ended_plans(current: IncidentStatus) -> IncidentStatus:

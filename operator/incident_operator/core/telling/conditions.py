@@ -8,13 +8,17 @@ from incident_operator.api.meta import Condition
 TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
 
 
-def mark(conditions: Sequence[Condition], wanted: Condition) -> list[Condition]:
-    """Return the conditions with one set; sorted by type, and unchanged where only the time would differ."""
-    known = find(conditions, wanted.type)
-    if known is not None and known.status == wanted.status:
-        wanted = wanted.model_copy(update={"last_transition_time": known.last_transition_time})
-    others = [condition for condition in conditions if condition.type != wanted.type]
-    return sorted([*others, wanted], key=lambda condition: condition.type)
+def mark(conditions: Sequence[Condition], *wanted: Condition) -> list[Condition]:
+    """Return the conditions with these set; sorted by type, and unchanged where only the time would differ."""
+    known = {condition.type: condition for condition in conditions}
+    for each in wanted:
+        before = known.get(each.type)
+        known[each.type] = each if before is None or before.status != each.status else _since(each, before)
+    return [known[type_] for type_ in sorted(known)]
+
+
+def _since(wanted: Condition, before: Condition) -> Condition:
+    return wanted.model_copy(update={"last_transition_time": before.last_transition_time})
 
 
 def drop(conditions: Sequence[Condition], type_: str) -> list[Condition]:

@@ -56,10 +56,19 @@ def present(view: View) -> IncidentStatus:
     return bounds.fitting(judged)
 
 
-def significant(current: IncidentStatus) -> dict[str, object]:
+def differs(shown: IncidentStatus, stored: IncidentStatus) -> bool:
+    """Tell whether a status is worth a write: more differs than what every look at an unfinished step changes."""
+    return _standing(shown) != _standing(stored) or significant(shown) != significant(stored)
+
+
+def _standing(current: IncidentStatus) -> list[object]:
+    """Return what is cheap to compare, and differs in most writes."""
+    return [current.phase, *((record.state, record.attempt) for record in current.steps)]
+
+
+def significant(current: IncidentStatus) -> bytes:
     """Return what is worth a write: everything but what every look at an unfinished step changes."""
-    told = current.model_copy(update={"steps": [_without_poll(record) for record in current.steps]})
-    return told.to_json()
+    return current.model_copy(update={"steps": [_without_poll(record) for record in current.steps]}).to_bytes()
 
 
 def _without_poll(record: StepRecord) -> StepRecord:

@@ -34,20 +34,15 @@ def conditions_of(view: View) -> dict[str, Verdict]:
 
 def conditions(view: View) -> list[Condition]:
     """Return the conditions as they are stored; a transition time moves only with its status."""
+    found, now = conditions_of(view), view.now.replace(microsecond=0)
+    wanted = [
+        condition(name, state, reason, storable.text(message, _MESSAGE_LIMIT), now)
+        for name, (state, reason, message) in found.items()
+    ]
     kept = view.status.conditions
-    found = conditions_of(view)
     for absent in {STALLED, ALERTS_TRUNCATED} - found.keys():
         kept = drop(kept, absent)
-    for name, (state, reason, message) in found.items():
-        kept = _mark(kept, name, state, reason, message, view)
-    return kept
-
-
-def _mark(
-    kept: list[Condition], name: str, state: bool | None, reason: str, message: str, view: View
-) -> list[Condition]:
-    now = view.now.replace(microsecond=0)
-    return mark(kept, condition(name, state, reason, storable.text(message, _MESSAGE_LIMIT), now))
+    return mark(kept, *wanted)
 
 
 def _stage(view: View, stage: Stage) -> Verdict:

@@ -1,0 +1,61 @@
+"""`python -m bench [--quick] [--only ROW]`: measures beside the limit. The full run writes docs/benchmarks.md."""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY / part) for part in ("operator", "hack/demo", "hack/cluster")]
+
+import aiohttp  # noqa: E402
+
+from bench import ground, page  # noqa: E402
+from bench.bare import Bare  # noqa: E402
+from bench.measures import MEASURES, QUICK, Bench, Size  # noqa: E402
+from bench.rows import ROWS, Result  # noqa: E402
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="a small size: shows that it works, its figures say little"
+    )
+    parser.add_argument("--only", choices=sorted(ROWS), help="measure one row, and what is measured with it")
+    return parser.parse_args()
+
+
+async def _measured(on: ground.Ground, size: Size, only: str | None) -> list[Result]:
+    results: list[Result] = []
+    async with Bare(on) as bare, aiohttp.ClientSession() as session:
+        bench = Bench(on, bare, session, size, f"{int(time.time()) % 16**6:06x}")
+        for rows, measure in MEASURES.items():
+            if only is not None and only not in rows:
+                continue
+            began = time.monotonic()
+            found = await measure(bench)
+            results += found
+            told = "; ".join(f"{one.row.key} {one.median:.2f} ({one.verdict})" for one in found)
+            print(f"{time.monotonic() - began:5.0f} s  {told}", flush=True)  # noqa: T201
+    return results
+
+
+def main() -> int:
+    """Measure, print, and say by the exit code whether everything that must be is kept."""
+    chosen = _arguments()
+    size = QUICK if chosen.quick else Size()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        on = ground.prepared(Path(folder))
+        results = asyncio.run(_measured(on, size, chosen.only))
+        kubernetes = on.kubernetes()
+    print(page.table(results))  # noqa: T201
+    if not chosen.quick and chosen.only is None:
+        page.PAGE.write_text(page.page(results, size, kubernetes))
+        print(f"written to {page.PAGE.relative_to(REPOSITORY)}")  # noqa: T201
+    return 1 if any(result.verdict == "must missed" for result in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

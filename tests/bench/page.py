@@ -1,0 +1,59 @@
+"""The table, for the terminal and for docs/benchmarks.md."""
+
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from bench.measures import Size
+from bench.rows import Result
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+_LIBRARIES = ("incident-operator", "kopf", "aiohttp", "uvloop", "orjson", "pydantic")
+
+
+def table(results: Sequence[Result]) -> str:
+    """Return the results as a Markdown table."""
+    lines = ["| what | result | spread | must | aim | | beside |", "|---|---|---|---|---|---|---|"]
+    for result in results:
+        row, sign = result.row, "≥" if result.row.at_least else "≤"
+        unit = f" {row.unit}" if row.unit else ""
+        limits = f"{sign} {row.must:g}{unit} | {sign} {row.aim:g}{unit}"
+        lines.append(
+            f"| {row.what} | **{result.median:.2f}{unit}** | {result.spread} | {limits} | {result.verdict} | {result.beside} |"
+        )
+    return "\n".join(lines)
+
+
+def page(results: Sequence[Result], size: Size, kubernetes: str) -> str:
+    """Return docs/benchmarks.md."""
+    how = "\n".join(f"- **{result.row.what}**: {result.row.how}." for result in results)
+    return f"""# Benchmarks
+
+Written by `make bench`. Every figure is a ratio to a reference that ran in turn with it on the same machine (ours, reference,
+reference, ours; {size.repetitions} times; median and spread), because absolute times say more about a machine than about a program. The
+references: a bare aiohttp client that does the same writes on the same apiserver, and a textbook kopf operator
+(`tests/bench/textbook.py`). Steps of the bench do nothing; all else is the whole program.
+
+{_machine()}; Kubernetes {kubernetes}, apiserver and etcd on the same cores; {_versions()}.
+
+{table(results)}
+
+## What was measured
+
+{how}
+
+`python -m bench --only cpu` (with `PYTHONPATH=tests`) measures one row, `--quick` a small size; neither writes this page.
+"""
+
+
+def _machine() -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    today = datetime.now(UTC).date().isoformat()
+    return f"{today}: {os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def _versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
