@@ -2,8 +2,8 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,7 +25,7 @@ class Entry:
     verb: str
     moment: Moment
     after: Mapping[str, Any]
-    """The Incident as it was answered."""
+    """The Incident as it was then."""
 
 
 class AuditLog:
@@ -46,7 +46,7 @@ class AuditLog:
     def entries(self, namespace: str) -> list[Entry]:
         """Return what has been written since the namespace was last cleared, oldest first by etcd's count."""
         self._read()
-        return sorted(self._kept[namespace], key=lambda entry: entry.moment.revision)
+        return list(_whole(sorted(self._kept[namespace], key=lambda entry: entry.moment.revision)))
 
     def clear(self, namespace: str) -> None:
         """Forget what was written so far."""
@@ -82,8 +82,27 @@ def _is_applied(found: Mapping[str, Any]) -> bool:
     return written and found["responseStatus"]["code"] < 300 and "dryRun=" not in found["requestURI"]
 
 
+def _whole(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Complete what was answered as metadata alone: a patch of the status leaves the spec as it was."""
+    specs: dict[str, Any] = {}
+    for entry in entries:
+        spec = entry.after.get("spec") or specs.get(entry.name, {})
+        specs[entry.name] = spec
+        yield replace(entry, after={**entry.after, "spec": spec})
+
+
+def _after(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the Incident as it was answered; where only metadata was asked for, with the status that was sent."""
+    answered: Mapping[str, Any] = found["responseObject"]
+    if answered["kind"] != "PartialObjectMetadata":
+        return answered
+    changes = found["requestObject"]
+    sent = [change["value"] for change in changes if change["path"] == "/status"] if isinstance(changes, list) else []
+    return {"metadata": answered["metadata"], **({"status": sent[-1]} if sent else {})}
+
+
 def _entry(found: Mapping[str, Any]) -> Entry:
-    after = found["responseObject"]
+    after = _after(found)
     moment = Moment(seconds(found["requestReceivedTimestamp"]), int(after["metadata"]["resourceVersion"]))
     reference = found["objectRef"]
     name = after["metadata"]["name"]
