@@ -48,6 +48,25 @@ test-beside:
 unit: .venv/.synced ## Run the tests that need no cluster
 	@$(BIN)/pytest -n 2 -m 'not cluster'
 
+.PHONY: faults rounds storm bench explore mutants
+faults: .venv/.synced cluster ## Kill, cut and garble at every write of every example: nothing lost, nothing doubled (resumes)
+	@PYTHONPATH=tests $(BIN)/python -m faults $(if $(ONLY),--only $(ONLY))
+
+rounds: .venv/.synced cluster ## Two operators: kill, halt and cut off the leader in every stage
+	@PYTHONPATH=tests $(BIN)/python -m rounds
+
+storm: .venv/.synced cluster ## 10,000 alerts while the operator is killed; the receiver under abuse
+	@PYTHONPATH=tests $(BIN)/python -m storm
+
+bench: .venv/.synced cluster ## Measure beside a bare client and a textbook kopf operator
+	@PYTHONPATH=tests $(BIN)/python -m bench
+
+explore: .venv/.synced ## Walk the whole state machine, breadth first
+	@PYTHONPATH=tests $(BIN)/python -m explore
+
+mutants: .venv/.synced ## Remove every guard of core and engine in turn: a test has to fail
+	@PYTHONPATH=tests $(BIN)/python -m mutants
+
 .PHONY: lint
 lint: .venv/.synced ## Check style, types, layers and generated files
 	@$(BIN)/ruff format --check .

@@ -155,12 +155,14 @@ async def test_a_renewal_that_comes_after_a_time_in_which_nothing_could_be_begun
     assert one.terms.told == ["begin", "end", "begin"]
 
 
-async def test_one_that_nobody_followed_begins_a_new_term(two: tuple[Machine, Machine]) -> None:
+async def test_one_that_nobody_followed_begins_a_new_term_and_has_been_alone_since_the_first(
+    two: tuple[Machine, Machine],
+) -> None:
     one, _ = two
     await one.turn()
     assert await one.turn(after=60)
     assert one.terms.told == ["begin", "end", "begin"]
-    assert one.elector.led_for() == timedelta()
+    assert one.elector.led_for() == timedelta(seconds=60)
 
 
 @pytest.mark.parametrize("fault", [Fault.SERVICE_UNAVAILABLE, Fault.REPLY_LOST, Fault.DROPPED, Fault.TOO_MANY_REQUESTS])
@@ -262,3 +264,13 @@ async def test_what_it_may_not_read_is_told_once_and_nothing_is_acted_on(
         assert [await one.turn() for _ in range(3)] == [False] * 3
     assert [line["log_level"] for line in logs] == ["warning"]
     assert "leases" in logs[0]["error"]
+
+
+async def test_one_that_another_followed_has_been_alone_only_since_then(two: tuple[Machine, Machine]) -> None:
+    one, other = two
+    await one.turn()
+    await other.turn()
+    assert await other.turn(after=SECONDS)
+    assert not await one.turn(after=SECONDS)
+    assert await one.turn(after=SECONDS)
+    assert one.elector.led_for() == timedelta(), "the other may be in the middle of an act"

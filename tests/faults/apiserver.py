@@ -22,7 +22,7 @@ _NOT_FORWARDED = frozenset({"host", "content-length", "transfer-encoding", "conn
 _WEBSOCKET = frozenset({"upgrade", "sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions"})
 _UNCOUNTED = frozenset({"events", "leases", "selfsubjectreviews", "selfsubjectaccessreviews", "subjectaccessreviews"})
 """Writes that change nothing which anybody relies on, or come by the clock; they are forwarded untouched."""
-LATE_SECONDS = 2.0
+LATE_SECONDS = 3.0
 """Longer than the Lease of operators under test."""
 
 Act = Callable[[], Awaitable[None]]

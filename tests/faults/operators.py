@@ -78,7 +78,7 @@ class Operator:
     def start(self) -> None:
         """Start it; whether it is ready is another question."""
         environment = environment_of(self.folder, self.namespace, self.port, self.health_port)
-        own = {"LEASE_NAMESPACE": self.namespace, "LEASE_NAME": "faults", "LEASE_SECONDS": "1", **self.more}
+        own = {"LEASE_NAMESPACE": self.namespace, "LEASE_NAME": "faults", "LEASE_SECONDS": "2", **self.more}
         environment |= {f"INCIDENT_OPERATOR_{key}": value for key, value in own.items()}
         words = ["run", "--kubeconfig", str(self.kubeconfig)]
         told = {"broken": self.broken, "hastened": self.hastened}

@@ -206,6 +206,7 @@ async def _request(http: web.Request) -> Request:
         params=dict(http.query),
         user=http.headers.get("Impersonate-User", ""),
         agent=http.headers.get("User-Agent", ""),
+        accept=http.headers.get("Accept", ""),
         content_type=http.content_type,
         body=orjson.loads(body) if body else None,
     )

@@ -48,6 +48,7 @@ class Request:
     agent: str
     content_type: str
     body: Any
+    accept: str = "application/json"
 
     @property
     def is_write(self) -> bool:
@@ -125,7 +126,10 @@ def serve(store: Store, at: Target, request: Request) -> Object:
         case "get":
             return store.get(at.where)
         case "list":
-            return _page(at.where.kind, list(store.list(at.where)), request.params, store.version)
+            page = _page(at.where.kind, list(store.list(at.where)), request.params, store.version)
+            return (
+                page if page["items"] or "PartialObjectMetadataList" not in request.accept else {**page, "items": None}
+            )
         case "create":
             return store.create(at.where, request.body, dry_run=dry_run)
         case "patch":

@@ -34,7 +34,8 @@ class _Item(msgspec.Struct):
 
 class _Page(msgspec.Struct):
     metadata: dict[str, str | int]
-    items: list[_Item] = []
+    items: list[_Item] | None = None
+    """Null where there is none: the apiserver words an empty list of metadata so."""
 
 
 _PAGE = msgspec.json.Decoder(_Page)
@@ -90,7 +91,7 @@ class Expiry:
                 del query["fieldSelector"]  # before Kubernetes 1.32: all are looked at
                 continue
             page = _PAGE.decode(text)
-            for item in page.items:
+            for item in page.items or ():
                 yield item.metadata
             query["continue"] = str(page.metadata.get("continue") or "")
             if not query["continue"]:
@@ -129,7 +130,7 @@ class Expiry:
             return False
         query = {"labelSelector": f"{GROUP_LABEL}={group}", "limit": "2"}
         page = _PAGE.decode(await self.reads.page(paths.incidents(meta.namespace), query, METADATA_ONLY))
-        return len(page.items) > 1
+        return len(page.items or ()) > 1
 
 
 def _as_read(incident: Incident) -> dict[str, object]:

@@ -63,6 +63,8 @@ class Elector:
         self._sight: Sight | None = None
         self._acting_until = _NEVER
         self._leads_since: float | None = None
+        self._alone_since: float | None = None
+        """Since when nobody else has held it; a term that follows one's own is no news to anybody's acts."""
         self._released = False
         self._one_at_a_time = asyncio.Lock()
         self._trouble = ""
@@ -72,8 +74,10 @@ class Elector:
         return not self._released and self._leads_since is not None and self._steady() < self._acting_until
 
     def led_for(self) -> timedelta:
-        """Return how long this process has led; nothing while another does."""
-        return timedelta(seconds=0 if self._leads_since is None else self._steady() - self._leads_since)
+        """Return for how long nobody but this process has led; nothing while it does not."""
+        if self._leads_since is None or self._alone_since is None:
+            return timedelta()
+        return timedelta(seconds=self._steady() - self._alone_since)
 
     async def run(self) -> None:
         """Try to lead until cancelled or released."""
@@ -141,6 +145,8 @@ class Elector:
         if not self.may_act():
             # visits that ended meanwhile, because nothing could be begun, are asked for anew by a new term only
             self._end_term("it was renewed too late")
+        if self._alone_since is None:
+            self._alone_since = self._steady()
         if not self._released:
             self._acting_until = leadership.acting_until(asked_at, self._chosen.seconds)
             self._begin_term()
@@ -158,6 +164,8 @@ class Elector:
     def _keep(self, lease: Json) -> None:
         self._lease = lease
         self._sight = leadership.look(lease, self._sight, self._steady(), self._chosen.seconds)
+        if self._sight.holder != self._chosen.me:
+            self._alone_since = None
 
     async def _write(self, holder: str) -> Json:
         spec = self._spec(holder)
