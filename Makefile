@@ -53,7 +53,7 @@ faults: .venv/.synced cluster ## Kill, cut and garble at every write of every ex
 	@PYTHONPATH=tests $(BIN)/python -m faults $(if $(ONLY),--only $(ONLY))
 
 rounds: .venv/.synced cluster ## Two operators: kill, halt and cut off the leader in every stage
-	@PYTHONPATH=tests $(BIN)/python -m rounds
+	@PYTHONPATH=tests $(BIN)/python -m rounds --page
 
 storm: .venv/.synced cluster ## 10,000 alerts while the operator is killed; the receiver under abuse
 	@PYTHONPATH=tests $(BIN)/python -m storm
