@@ -19,7 +19,7 @@ from rounds.strikes import Taken, strike
 
 _PATIENCE = 180.0
 _LOOK_EVERY = 0.05
-_NOTE_EVERY = 1.0
+_NOTE_EVERY = 3.0
 _RUNNING = {Stage.MITIGATING: "serve", Stage.REMEDIATING: "mark", Stage.RESTORING: "undo-serve"}
 """The step whose act is under way in a stage."""
 Json = Mapping[str, Any]
