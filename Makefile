@@ -34,15 +34,20 @@ demo: .venv/.synced ## See the main job on a real cluster: alert to resolved Inc
 test: .venv/.synced cluster ## Run every test, those on a real cluster included
 	@PATH=.cluster/bin:$$PATH KUBECONFIG=$$($(PYTHON) hack/cluster kubeconfig) kubectl apply -f crds >/dev/null
 	@echo "Two groups of tests run side by side; each prints its results when it is done (about 5 minutes)"
-	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target test-alone test-beside
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target test-e2e test-cluster
 
-.PHONY: test-alone test-beside
-test-alone:
-	@$(BIN)/pytest -q -m 'cluster and alone'
+.PHONY: test-policies test-unit test-e2e test-cluster
+test-policies: # they take the policies away for a moment, so nothing else on the cluster runs beside them
+	@$(BIN)/pytest -q -m cluster tests/approval_policy
 
-test-beside:
+test-unit:
 	@$(BIN)/pytest -q -n 2 -m 'not cluster'
-	@$(BIN)/pytest -q -m 'cluster and not alone'
+
+test-e2e: test-policies
+	@$(BIN)/pytest -q --durations=25 -m cluster tests/e2e
+
+test-cluster: test-unit test-policies
+	@$(BIN)/pytest -q --durations=25 -m cluster --ignore=tests/e2e --ignore=tests/approval_policy
 
 .PHONY: unit
 unit: .venv/.synced ## Run the tests that need no cluster

@@ -102,5 +102,5 @@ def _kubeconfig(source: str, target: Path, credentials: dict[str, str] | None = 
 def _impersonating(admin: Kube, user: str) -> Kube:
     """As system:masters, so that RBAC lets everything pass and only the policies decide."""
     other = copy.copy(admin)
-    other._headers = {**admin._headers, "Impersonate-User": user, "Impersonate-Group": "system:masters"}
+    other._headers = f"{admin._headers}Impersonate-User: {user}\r\nImpersonate-Group: system:masters\r\n"
     return other

@@ -5,6 +5,7 @@ import asyncio
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -12,10 +13,19 @@ sys.path[:0] = [str(REPOSITORY / part) for part in ("operator", "hack/demo", "ha
 
 import aiohttp  # noqa: E402
 
-from bench import ground, page  # noqa: E402
+from bench import at_work, ground, in_store, page  # noqa: E402
 from bench.bare import Bare  # noqa: E402
-from bench.measures import MEASURES, QUICK, Bench, Size  # noqa: E402
+from bench.harness import QUICK, Bench, Size  # noqa: E402
 from bench.rows import ROWS, Result  # noqa: E402
+
+MEASURES: dict[tuple[str, ...], Callable[[Bench], Awaitable[list[Result]]]] = {
+    ("p50", "p99"): at_work.latency,
+    ("storm",): at_work.storm,
+    ("steps",): at_work.steps,
+    ("writes", "conflicts", "cpu"): at_work.cpu,
+    ("existing", "start", "closed"): in_store.existing,
+    ("open", "idle"): in_store.at_rest,
+}
 
 
 def _arguments() -> argparse.Namespace:
@@ -29,7 +39,8 @@ def _arguments() -> argparse.Namespace:
 
 async def _measured(on: ground.Ground, size: Size, only: str | None) -> list[Result]:
     results: list[Result] = []
-    async with Bare(on) as bare, aiohttp.ClientSession() as session:
+    patient = aiohttp.TCPConnector(keepalive_timeout=3.0)  # less than the receiver's own
+    async with Bare(on) as bare, aiohttp.ClientSession(connector=patient) as session:
         bench = Bench(on, bare, session, size, f"{int(time.time()) % 16**6:06x}")
         for rows, measure in MEASURES.items():
             if only is not None and only not in rows:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.measures import Size
+from bench.harness import Size
 from bench.rows import Result
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"

@@ -2,8 +2,10 @@
 
 import base64
 import copy
+import fcntl
 import json
 import ssl
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,13 @@ _TOKEN_LIFE = "3h"  # a duration
 
 
 def install_chart_without_pods(cluster: Cluster) -> str:
-    """Install the shipped CRDs, policies and RBAC for `prod`; return a token of the operator's service account."""
+    """Install the shipped CRDs, policies and RBAC for `prod`, one process at a time; return a token of the operator's account."""
+    with (Path(tempfile.gettempdir()) / "incident-operator-chart.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _install_chart_without_pods(cluster)
+
+
+def _install_chart_without_pods(cluster: Cluster) -> str:
     cluster.apply(manifests.platform()[:1])
     options = ("--namespace", chart.NAMESPACE, "--create-namespace", "--take-ownership", "--force-conflicts")
     values = f"namespaces={{{manifests.NAMESPACE}}},replicas=0"

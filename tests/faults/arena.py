@@ -73,7 +73,7 @@ class Arena:
 async def opened() -> AsyncIterator[Arena]:
     """Open what lanes share, on the cluster of `make cluster`."""
     cluster = await asyncio.to_thread(clusters.up)
-    token = await asyncio.to_thread(ground.install, cluster)
+    token = await asyncio.to_thread(cluster_ground.install_chart_without_pods, cluster)
     await asyncio.to_thread(clusters.build_image, ground.IMAGE, ground.DOCKERFILE)
     admin = await accesses.load(str(cluster.kubeconfig))
     alice = await accesses.load(str(await asyncio.to_thread(ground.approver, cluster)))

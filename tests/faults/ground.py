@@ -1,9 +1,6 @@
 """What all lanes stand on: the installed chart, people with certificates, and namespaces with the rights that runs need."""
 
-import fcntl
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +13,6 @@ RBAC = "rbac.authorization.k8s.io"
 APPROVER = "alice@dawsos.com"
 IMAGE, DOCKERFILE = "quickstart-web:dev", "examples/quickstart/Dockerfile"
 Json = Mapping[str, Any]
-
-
-def install(cluster: Cluster) -> str:
-    """Install the chart without its Pods, one process at a time; return a token of the operator's account."""
-    with _alone():
-        return ground.install_chart_without_pods(cluster)
 
 
 def namespace(cluster: Cluster, name: str) -> None:
@@ -61,11 +52,3 @@ def binding(where: str, name: str, kind: str, to: str, subject: Json) -> Json:
 def approver(cluster: Cluster) -> Path:
     """The kubeconfig of alice, with a client certificate of her own."""
     return people.gather(cluster).alice.cluster.kubeconfig
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Hold a lock against other processes that install."""
-    with (Path(tempfile.gettempdir()) / "incident-operator-chart.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

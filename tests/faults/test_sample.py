@@ -17,7 +17,7 @@ QUICKSTART = [
     *(Trouble(fault, _STATUS if number % 2 else _SCALE) for number, fault in enumerate(AT_WRITES)),
     Trouble(Fault.KILL_AFTER, Call("POST incidents", 1)),
     Trouble(Fault.WATCH_GONE_STATUS, Call("WATCH added", 1)),
-    Trouble(Fault.WATCH_GONE_EVENT, Call("WATCH resolved", 1)),
+    Trouble(Fault.WATCH_GONE_EVENT, Call("WATCH added", 1)),
     Trouble(Fault.WATCH_REPLAYS, Call("WATCH resolved", 1)),
     Trouble(Fault.WATCH_STALLS, Call("WATCH added", 1)),
     Trouble(Fault.MEDDLED, _SCALE),
