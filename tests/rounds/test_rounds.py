@@ -21,7 +21,6 @@ TOLD = Round(2, Strike.TOLD, Stage.AWAITING)
 
 
 @pytest.mark.cluster
-@pytest.mark.alone
 async def test_a_leader_that_is_halted_or_told_to_end_in_the_middle_leaves_each_effect_once(tmp_path: Path) -> None:
     async with ground(clusters.up(), tmp_path) as made:
         for each in (Round(1, Strike.HALTED, Stage.MITIGATING), TOLD):
