@@ -33,7 +33,7 @@ demo: .venv/.synced ## See the main job on a real cluster: alert to resolved Inc
 .PHONY: test
 test: .venv/.synced cluster ## Run every test, those on a real cluster included
 	@PATH=.cluster/bin:$$PATH KUBECONFIG=$$($(PYTHON) hack/cluster kubeconfig) kubectl apply -f crds >/dev/null
-	@echo "Two groups of tests run side by side; each prints its results when it is done (about 5 minutes)"
+	@echo "Two groups of tests run side by side; each prints its results when it is done (about 10 minutes)"
 	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target test-e2e test-cluster
 
 .PHONY: test-policies test-unit test-e2e test-cluster
@@ -44,10 +44,10 @@ test-unit:
 	@$(BIN)/pytest -q -n 2 -m 'not cluster'
 
 test-e2e: test-policies
-	@$(BIN)/pytest -q --durations=25 -m cluster tests/e2e
+	@$(BIN)/pytest -q -m cluster tests/e2e
 
 test-cluster: test-unit test-policies
-	@$(BIN)/pytest -q --durations=25 -m cluster --ignore=tests/e2e --ignore=tests/approval_policy
+	@$(BIN)/pytest -q -m cluster --ignore=tests/e2e --ignore=tests/approval_policy
 
 .PHONY: unit
 unit: .venv/.synced ## Run the tests that need no cluster

@@ -35,7 +35,7 @@ CAUGHT = {
 class _Hurried(Quickstart):
     """A run whose end is not waited for long: an engine that believes what it read never gets there."""
 
-    bound = 15.0
+    bound = 20.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -6,6 +6,7 @@ import pytest
 
 from faults.arena import Arena, Make
 from faults.every_effect import EveryEffect
+from faults.lane import Lane
 from faults.quickstart import Quickstart
 from faults.runs import Result, Run
 from faults.troubles import AT_WRITES, Call, Fault, Trouble
@@ -37,9 +38,18 @@ EVERY_EFFECT = [
 async def test_no_fault_doubles_or_loses_anything(opened: Arena, make: Make, troubles: Iterable[Trouble]) -> None:
     name = make("any").name
     async with opened.lane(f"faults-sample-{name}", make) as lane:
-        results = [await lane.play(Run(name, trouble)) for trouble in troubles]
+        results = [await reached(lane, Run(name, trouble)) for trouble in troubles]
     assert [str(each.run) for each in results if not each.sprung] == []
     assert "\n".join(told(each) for each in results if each.findings) == ""
+
+
+async def reached(lane: Lane, run: Run) -> Result:
+    """Play a run until it reaches its fault: a watch that an earlier run broke may learn of the Incident by a list."""
+    for _ in range(2):
+        result = await lane.play(run)
+        if result.sprung or result.findings:
+            return result
+    return await lane.play(run)
 
 
 def told(result: Result) -> str:
