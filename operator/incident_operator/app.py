@@ -63,7 +63,7 @@ async def run(settings: Settings) -> None:
     logs.configure(settings.log_format, redactor.clean)
     async with _built(settings, redactor) as parts:
         await served.wait(parts.client)
-        await _list_all(parts, settings.namespaces)
+        await served.patiently(lambda: _list_all(parts, settings.namespaces))
         await process.run(parts, settings)
 
 

@@ -123,11 +123,14 @@ async def _end(tasks: Sequence[asyncio.Task[Any]]) -> list[Any]:
     """Cancel tasks and return how they ended; one that does not end in time is left behind with the process."""
     for task in tasks:
         task.cancel()
-    done, _ = await asyncio.wait(tasks, timeout=_END_SECONDS)
-    return await asyncio.gather(*done, return_exceptions=True)
+    await asyncio.wait(tasks, timeout=_END_SECONDS)
+    return await asyncio.gather(*(task for task in tasks if task.done()), return_exceptions=True)
 
 
 def _raise_failure(results: Sequence[Any]) -> None:
+    """Raise what a part failed with; where its own parts failed together, the first of that."""
     for result in results:
+        while isinstance(result, BaseExceptionGroup):
+            result = result.exceptions[0]
         if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
             raise result

@@ -36,3 +36,43 @@ async def test_what_stays_missing_is_named_with_what_to_do(
     async with kube.Kube(bare.access()) as client:
         with pytest.raises(kube.NotFound, match=r"connections, runbooks; .* kubectl apply -f crds/"):
             await served.wait(client)
+
+
+async def test_a_kind_that_is_listed_before_it_can_be_read_is_read_a_moment_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(served, "_LOOK_EVERY", 0.01)
+    answers: list[Exception | None] = [kube.Unavailable(429, "TooManyRequests", "initializing", sent=True), None]
+
+    async def read() -> None:
+        if answer := answers.pop(0):
+            raise answer
+
+    await served.patiently(read)
+    assert answers == []
+
+
+async def test_a_read_that_is_put_off_for_too_long_ends_with_what_it_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "_LOOK_EVERY", 0.01)
+    monkeypatch.setattr(served, "PATIENCE", 0.05)
+    tries = []
+
+    async def read() -> None:
+        tries.append(1)
+        raise kube.Unavailable(429, "TooManyRequests", "initializing", sent=True)
+
+    with pytest.raises(kube.Unavailable, match="initializing"):
+        await served.patiently(read)
+    assert len(tries) == 6
+
+
+async def test_a_read_that_is_refused_is_not_tried_again() -> None:
+    tries = []
+
+    async def read() -> None:
+        tries.append(1)
+        raise kube.Forbidden(403, "Forbidden", "not yours")
+
+    with pytest.raises(kube.Forbidden):
+        await served.patiently(read)
+    assert len(tries) == 1

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import kopf
 import pytest
@@ -107,13 +107,20 @@ async def test_other_tasks_outlive_the_stop(parts: Parts) -> None:
     beside.cancel()
 
 
-@pytest.mark.usefixtures("kopf_hears")
-async def test_the_failure_of_a_part_is_what_the_process_ends_with(
-    parts: Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def fails(*_: object) -> None:
-        raise kube.Unavailable(0, "Down", "away", sent=False)
+async def fails(*_: object) -> None:
+    raise kube.Unavailable(0, "Down", "away", sent=False)
 
-    monkeypatch.setattr(type(parts.inbox.incidents), "run", fails)
+
+async def fails_in_a_group(*_: object) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(fails())
+
+
+@pytest.mark.usefixtures("kopf_hears")
+@pytest.mark.parametrize("failing", [fails, fails_in_a_group])
+async def test_the_failure_of_a_part_is_what_the_process_ends_with(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, failing: Callable[..., Awaitable[None]]
+) -> None:
+    monkeypatch.setattr(type(parts.feed), "run", failing)
     with pytest.raises(kube.Unavailable):
         await asyncio.wait_for(process.run(parts, Settings()), 5)

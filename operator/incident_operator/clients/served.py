@@ -1,6 +1,7 @@
 """Waits until the apiserver serves our kinds: definitions that were just installed take it a moment."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -27,6 +28,21 @@ async def wait(client: kube.Kube) -> None:
     if missing:
         told = f"the cluster does not serve {', '.join(missing)}; install the definitions: kubectl apply -f crds/"
         raise kube.NotFound(404, "NotFound", told)
+
+
+async def patiently(read: Callable[[], Awaitable[None]]) -> None:
+    """Read what is stored, again while the apiserver puts it off: a kind is listed a moment before it can be read (429).
+
+    Raises `ApiError`: what the last try met, or at once what another try would not change.
+    """
+    for looks in range(int(PATIENCE / _LOOK_EVERY)):
+        try:
+            return await read()
+        except kube.Unavailable as error:
+            if not looks:
+                _log.warning("Waits for the apiserver to be ready", error=str(error), seconds=PATIENCE)
+        await asyncio.sleep(_LOOK_EVERY)
+    return await read()
 
 
 async def _missing(client: kube.Kube) -> list[str]:
