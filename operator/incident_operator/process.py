@@ -130,7 +130,7 @@ async def _end(tasks: Sequence[asyncio.Task[Any]]) -> list[Any]:
 def _raise_failure(results: Sequence[Any]) -> None:
     """Raise what a part failed with; where its own parts failed together, the first of that."""
     for result in results:
-        while isinstance(result, BaseExceptionGroup):
-            result = result.exceptions[0]
-        if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
+        if isinstance(result, BaseExceptionGroup):
+            _raise_failure(result.exceptions)
+        elif isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
             raise result
