@@ -20,6 +20,7 @@ _WATCHED = {
     "jobs": "/apis/batch/v1/jobs",
     "pods": "/api/v1/pods",
 }
+_LOOKS = 60
 
 
 @dataclass
@@ -79,7 +80,13 @@ class Eyes:
         listed = [asyncio.Event() for _ in _WATCHED]
         for (kind, path), ready in zip(_WATCHED.items(), listed, strict=True):
             self._tasks.append(asyncio.create_task(self._follow(kind, path, ready)))
-        await asyncio.gather(*(each.wait() for each in listed))
+        waiting = asyncio.gather(*(each.wait() for each in listed))
+        await asyncio.wait([waiting, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            waiting.cancel()
+            raise RuntimeError("a kind cannot be watched") from next(
+                e for t in self._tasks if t.done() and (e := t.exception())
+            )
         return self
 
     async def __aexit__(
@@ -107,11 +114,20 @@ class Eyes:
             version = await self._watch(kind, path, version)
 
     async def _list(self, kind: str, path: str) -> str:
-        async with self._session.get(self._access.server + path, headers=await self._headers()) as answer:
-            page = orjson.loads(await answer.read())
+        page = orjson.loads(await self._page(path))
         for item in page["items"]:
             self._take(kind, {"type": "ADDED", "object": item})
         return str(page["metadata"]["resourceVersion"])
+
+    async def _page(self, path: str) -> bytes:
+        """Return a list; the apiserver puts it off (429) for a moment after its kind was defined."""
+        for _ in range(_LOOKS):
+            async with self._session.get(self._access.server + path, headers=await self._headers()) as answer:
+                page, status = await answer.read(), answer.status
+            if status == 200:
+                return page
+            await asyncio.sleep(0.5)
+        raise RuntimeError(f"{path}: {status} {page.decode()[:300]}")
 
     async def _watch(self, kind: str, path: str, version: str) -> str:
         query = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true"}
