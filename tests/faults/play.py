@@ -39,7 +39,7 @@ class Matrix:
         return [self._known[run] for run in self._all if run in self._known]
 
     async def _work(self, number: int) -> None:
-        namespace = f"faults-{self._entry.name}-{number}"
+        namespace = f"faults-{self._entry.name.lower()}-{number}"
         async with self._arena.lane(namespace, self._entry.make) as lane:
             if number == 0 and not self._planned.is_set():
                 await self._find_golden(lane)
