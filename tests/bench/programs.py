@@ -53,6 +53,7 @@ async def start_operator(on: Ground, namespace: str) -> Program:
         "INCIDENT_OPERATOR_UNASKED": "http",
         "INCIDENT_OPERATOR_LEASE_NAME": f"bench-{namespace}",
         "INCIDENT_OPERATOR_LEASE_NAMESPACE": namespace,
+        "INCIDENT_OPERATOR_LEASE_SECONDS": "15",  # as it ships: a short one is lost on a busy machine, and all is looked at again
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     environment = environment_of(folder, namespace, port, health) | more
