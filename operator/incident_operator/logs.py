@@ -58,6 +58,8 @@ def _masking(clean: Clean) -> Callable[[Any, str, Any], Any]:
 
 def _masked(value: Any, clean: Clean) -> Any:
     match value:
+        case str():
+            return clean(value)
         case None | bool() | int() | float():
             return value
         case Mapping():

@@ -79,8 +79,17 @@ def test_a_transition_time_moves_only_with_its_status():
     assert same[0].last_transition_time == START
     assert (same[0].reason, same[0].message) == ("Running", "x")
     assert other[0].last_transition_time == START + timedelta(hours=1)
-    assert conditions.is_true(other, "Approved")
-    assert not conditions.is_true(conditions.drop(other, "Approved"), "Approved")
+    assert other[0].status == conditions.TRUE
+    assert conditions.drop(other, "Approved") == []
+
+
+def test_a_condition_that_says_the_same_is_kept_as_it_is():
+    kept = [condition("Approved", None, "Pending", "", START)]
+    later = START + timedelta(hours=1)
+    assert condition("Approved", None, "Pending", "", later, kept) is kept[0]
+    for state, reason, message in ((True, "Pending", ""), (None, "Running", ""), (None, "Pending", "x")):
+        said = condition("Approved", state, reason, message, later, kept)
+        assert (said.reason, said.message, said.last_transition_time) == (reason, message, later)
 
 
 def test_alerts_that_were_cut_are_a_condition():

@@ -12,7 +12,9 @@ _EXACT = 2**53 - 1
 
 def text(value: str, length: int) -> str:
     """Return a text on one line, without control characters or halves of surrogate pairs, at most `length` long."""
-    return texts.cut(" ".join(texts.cleaned(value).split()), length)
+    if not value.isprintable() or "  " in value or value[:1] == " " or value[-1:] == " ":
+        value = " ".join(texts.cleaned(value).split())
+    return texts.cut(value, length)
 
 
 def cleaned(value: Any) -> Any:

@@ -1,8 +1,10 @@
 """Which Runbook is in force for an Incident: the pinned revision, or the present one while nothing has been done."""
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from incident_operator.api.annotations import LAST_EDITOR
 from incident_operator.api.connection import Connection, ConnectionType
@@ -40,6 +42,8 @@ class Runbooks:
         self._revisions = revisions
         self._compiled: OrderedDict[tuple[str, str], Compiled] = OrderedDict()
         self._present: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._reading: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        """Held while a Runbook is read whole, so that a storm of new Incidents reads it once."""
 
     async def in_force(self, incident: Incident) -> Pinned | Blocked:
         """Return the Runbook that the Incident follows, or why there is none. Raises `kube.Unavailable`."""
@@ -48,13 +52,11 @@ class Runbooks:
         if incident.spec.runbook_ref is None:
             return Blocked(reasons.NO_RUNBOOK, _no_runbook(incident))
         namespace, name = incident.metadata.namespace, incident.spec.runbook_ref.name
-        known = self._present.get((namespace, name))
-        if known is not None and await self._is_current(known, namespace, name):
-            return known.pinned
-        runbook = await self.read(namespace, name)
-        if runbook is None:
-            return Blocked(reasons.RUNBOOK_NOT_FOUND, f"Runbook {name} does not exist; nothing was done.")
-        return await self._begin(runbook)
+        known = await self._known_present(namespace, name)
+        if known is not None:
+            return known
+        async with self._reading.setdefault((namespace, name), asyncio.Lock()):
+            return await self._known_present(namespace, name) or await self._read_present(namespace, name)
 
     async def editor(self, incident: Incident) -> str:
         """Return who last edited the Runbook in force, as admission stamped it; empty where it is not known."""
@@ -75,6 +77,18 @@ class Runbooks:
         known = [Connection.model_validate(item) async for item in self._kube.list(paths.connections(namespace))]
         types: dict[str, ConnectionType] = {each.metadata.name: each.spec.type for each in known}
         return compiler.compile_runbook(runbook, types)
+
+    async def _known_present(self, namespace: str, name: str) -> Pinned | None:
+        known = self._present.get((namespace, name))
+        if known is not None and await self._is_current(known, namespace, name):
+            return known.pinned
+        return None
+
+    async def _read_present(self, namespace: str, name: str) -> Pinned | Blocked:
+        runbook = await self.read(namespace, name)
+        if runbook is None:
+            return Blocked(reasons.RUNBOOK_NOT_FOUND, f"Runbook {name} does not exist; nothing was done.")
+        return await self._begin(runbook)
 
     async def _is_current(self, known: _Known, namespace: str, name: str) -> bool:
         try:

@@ -6,6 +6,7 @@ from datetime import datetime
 from incident_operator.api.meta import Condition
 
 TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
+_WORDS = {True: TRUE, False: FALSE, None: UNKNOWN}
 
 
 def mark(conditions: Sequence[Condition], *wanted: Condition) -> list[Condition]:
@@ -31,15 +32,14 @@ def find(conditions: Sequence[Condition], type_: str) -> Condition | None:
     return next((condition for condition in conditions if condition.type == type_), None)
 
 
-def is_true(conditions: Sequence[Condition], type_: str) -> bool:
-    """Tell whether a condition is there and true."""
-    found = find(conditions, type_)
-    return found is not None and found.status == TRUE
-
-
-def condition(type_: str, status: bool | None, reason: str, message: str, now: datetime) -> Condition:
-    """Build a condition; None is Unknown."""
-    word = {True: TRUE, False: FALSE, None: UNKNOWN}[status]
+def condition(
+    type_: str, status: bool | None, reason: str, message: str, now: datetime, kept: Sequence[Condition] = ()
+) -> Condition:
+    """Build a condition, or return the one of `kept` that says the same; a status of None is Unknown."""
+    word = _WORDS[status]
+    before = find(kept, type_)
+    if before is not None and (before.status, before.reason, before.message) == (word, reason, message):
+        return before
     return Condition.model_validate(
         {"type": type_, "status": word, "reason": reason, "message": message, "lastTransitionTime": now}
     )

@@ -70,7 +70,8 @@ def waiting_for(view: View) -> str:
 
 def clock(moment: datetime) -> str:
     """Return a time of day as people say it at night: `03:51` (UTC, as all times in the object)."""
-    return moment.astimezone(UTC).strftime("%H:%M")
+    told = moment.astimezone(UTC)
+    return f"{told.hour:02}:{told.minute:02}"
 
 
 def elapsed(start: datetime | None, end: datetime | None) -> str:

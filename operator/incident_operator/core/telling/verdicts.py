@@ -34,12 +34,11 @@ def conditions_of(view: View) -> dict[str, Verdict]:
 
 def conditions(view: View) -> list[Condition]:
     """Return the conditions as they are stored; a transition time moves only with its status."""
-    found, now = conditions_of(view), view.now.replace(microsecond=0)
+    found, now, kept = conditions_of(view), view.now.replace(microsecond=0), view.status.conditions
     wanted = [
-        condition(name, state, reason, storable.text(message, _MESSAGE_LIMIT), now)
+        condition(name, state, reason, storable.text(message, _MESSAGE_LIMIT), now, kept)
         for name, (state, reason, message) in found.items()
     ]
-    kept = view.status.conditions
     for absent in {STALLED, ALERTS_TRUNCATED} - found.keys():
         kept = drop(kept, absent)
     return mark(kept, *wanted)
