@@ -33,10 +33,10 @@ demo: .venv/.synced ## See the main job on a real cluster: alert to resolved Inc
 .PHONY: test
 test: .venv/.synced cluster ## Run every test, those on a real cluster included
 	@PATH=.cluster/bin:$$PATH KUBECONFIG=$$($(PYTHON) hack/cluster kubeconfig) kubectl apply -f crds >/dev/null
-	@echo "Two groups of tests run side by side; each prints its results when it is done (about 10 minutes)"
-	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target test-e2e test-cluster
+	@echo "Groups of tests run side by side; each prints its results when it is done"
+	@$(MAKE) --no-print-directory --jobs=4 --keep-going --output-sync=target test-e2e test-unit test-faults test-cluster
 
-.PHONY: test-policies test-unit test-e2e test-cluster
+.PHONY: test-policies test-unit test-e2e test-faults test-cluster
 test-policies: # they take the policies away for a moment, so nothing else on the cluster runs beside them
 	@$(BIN)/pytest -q -m cluster tests/approval_policy
 
@@ -46,8 +46,11 @@ test-unit:
 test-e2e: test-policies
 	@$(BIN)/pytest -q -m cluster tests/e2e
 
-test-cluster: test-unit test-policies
-	@$(BIN)/pytest -q -m cluster --ignore=tests/e2e --ignore=tests/approval_policy
+test-faults: test-policies
+	@$(BIN)/pytest -q -m cluster tests/faults tests/rounds
+
+test-cluster: test-policies
+	@$(BIN)/pytest -q -m cluster --ignore=tests/e2e --ignore=tests/approval_policy --ignore=tests/faults --ignore=tests/rounds
 
 .PHONY: unit
 unit: .venv/.synced ## Run the tests that need no cluster

@@ -36,6 +36,12 @@ def post(name: str, **more: Any) -> Json:
     return {"name": name, "http": {"connection": "api", "method": "POST", "path": "/do"}, **more}
 
 
+def keyed(name: str, **more: Any) -> Json:
+    """An act that the service does once for each key, however often it is asked."""
+    call = {"connection": "api", "method": "POST", "path": "/do", "idempotencyKey": "Idempotency-Key"}
+    return {"name": name, "http": call, **more}
+
+
 def job(name: str, **more: Any) -> Json:
     """A Job."""
     return {"name": name, "job": {"from": "deployment/scheduler", "command": ["build"]}, **more}

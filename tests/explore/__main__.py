@@ -38,6 +38,8 @@ def starts() -> dict[str, World]:
     """Return the first state of each walk."""
     found = {name: World(compiled, excluded=(EXCLUDED,)) for name, compiled in RUNBOOKS.items()}
     usual = next(iter(RUNBOOKS))
+    keyed = next(name for name in RUNBOOKS if name.startswith("keyed"))
+    found[f"{keyed}, unasked"] = World(RUNBOOKS[keyed], excluded=(EXCLUDED,), unasked=frozenset({"http"}))
     found[f"{usual}, opened by hand"] = World(RUNBOOKS[usual], by_hand(), excluded=(EXCLUDED,))
     return found
 

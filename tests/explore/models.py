@@ -1,6 +1,6 @@
 """Small Runbooks that between them use every rule of the state machine."""
 
-from core.builders import PROBE, UNDO, job, post, read, runbook, scale, sql, usual
+from core.builders import PROBE, UNDO, job, keyed, post, read, runbook, scale, sql, usual
 from incident_operator.core.runbooks.compiled import Compiled
 
 RUNBOOKS: dict[str, Compiled] = {
@@ -19,6 +19,10 @@ RUNBOOKS: dict[str, Compiled] = {
     "mitigations that go when verification fails": runbook(
         mitigate=[scale("grow", undoOn=["Failed", "Resolved"]), sql("serve", undo=UNDO)],
         verify=[read("check", expect="result.rows.size() == 0", until={"every": "10s", "for": "1m"})],
+    ),
+    "keyed calls, one of them protective": runbook(
+        mitigate=[keyed("revoke", protective=True)],
+        remediate=[keyed("settle", retry={"attempts": 2, "backoff": "5s"})],
     ),
     "answers that are needed": runbook(
         diagnose=[read("look", outputs={"bad": "result.rows.size() == 0"})],

@@ -1,4 +1,4 @@
-"""What the sample and the tests of broken operators share: the cluster, watched, and a process that forks operators."""
+"""What the sample and the tests of broken operators share: the cluster, watched, and lanes that are played side by side."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -9,11 +9,11 @@ import pytest_asyncio
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / "hack" / "demo"), str(REPOSITORY / "hack" / "cluster")]
 
-from faults import arena  # noqa: E402
+from faults import arena, shortlist  # noqa: E402
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def opened() -> AsyncIterator[arena.Arena]:
-    """What lanes stand on."""
-    async with arena.opened() as made:
-        yield made
+async def playing() -> AsyncIterator[shortlist.Playing]:
+    """Everything on the short list, begun with the first test; each test waits for its own part."""
+    async with arena.opened() as made, shortlist.playing(made) as begun:
+        yield begun

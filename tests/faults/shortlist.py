@@ -1,0 +1,123 @@
+"""What `make test` plays of the matrix: a sample of the faults, and the runs that catch operators broken on purpose.
+
+Runs mostly wait, for Leases, timeouts and Jobs, so all of it is played side by side.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from faults.arena import Arena, Make
+from faults.every_effect import EveryEffect
+from faults.lane import Lane
+from faults.quickstart import Quickstart
+from faults.runs import Result, Run
+from faults.troubles import AT_WRITES, Call, Fault, Trouble
+
+_STATUS, _SCALE = Call("PATCH incidents/status", 2), Call("PATCH deployments", 1)
+QUICKSTART = [
+    *(Trouble(fault, _STATUS if number % 2 else _SCALE) for number, fault in enumerate(AT_WRITES)),
+    Trouble(Fault.KILL_AFTER, Call("POST incidents", 1)),
+    Trouble(Fault.WATCH_GONE_STATUS, Call("WATCH added", 1)),
+    Trouble(Fault.WATCH_GONE_EVENT, Call("WATCH added", 1)),
+    Trouble(Fault.WATCH_REPLAYS, Call("WATCH resolved", 1)),
+    Trouble(Fault.WATCH_STALLS, Call("WATCH added", 1)),
+    Trouble(Fault.MEDDLED, _SCALE),
+    Trouble(Fault.ABORTED, _STATUS),
+]
+EVERY_EFFECT = [
+    Trouble(Fault.SQL_CUT_AFTER, Call("SQL COMMIT", 1)),
+    Trouble(Fault.SQL_SERIALIZATION, Call("SQL UPDATE counter", 1)),
+    Trouble(Fault.KILL_AFTER, Call("POST jobs", 1)),
+    Trouble(Fault.KILL_BEFORE, Call("POST /unkeyed", 1)),
+]
+
+
+class _Hurried(Quickstart):
+    """A run whose end is not waited for long: an engine that believes what it read never gets there."""
+
+    bound = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Catch:
+    """How a broken operator is caught."""
+
+    make: Make
+    trouble: Trouble | None
+    rule: str
+    """The rule that has to find it."""
+
+
+CAUGHT = {
+    "no intent": Catch(_Hurried, None, "intent before effect"),
+    "cached read": Catch(_Hurried, Trouble(Fault.REPLY_LOST, Call("PATCH deployments", 1)), "ends with a reason"),
+    "blind retry": Catch(EveryEffect, Trouble(Fault.REPLY_LOST, Call("POST /unkeyed", 1)), "one effect per step key"),
+    "no marker": Catch(EveryEffect, Trouble(Fault.KILL_AFTER, Call("SQL COMMIT", 1)), "one effect per step key"),
+    "approval not rendered again": Catch(
+        EveryEffect, Trouble(Fault.MEDDLED, Call("PERSON approves", 2)), "done as approved"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Playing:
+    """What is being played."""
+
+    samples: Mapping[str, asyncio.Task[list[Result]]]
+    """By the name of the example."""
+    broken: Mapping[Make, asyncio.Task[Mapping[str, tuple[Result, Result]]]]
+    """By the kind of run that catches them: for each broken operator the result of a whole one, and its own."""
+
+
+@asynccontextmanager
+async def playing(arena: Arena) -> AsyncIterator[Playing]:
+    """Begin all of it; what nobody waited for is given up at the end."""
+    kinds = {catch.make for catch in CAUGHT.values()}
+    begun = Playing(
+        {
+            "quickstart": asyncio.create_task(_sample(arena, Quickstart, QUICKSTART)),
+            "every-effect": asyncio.create_task(_sample(arena, EveryEffect, EVERY_EFFECT)),
+        },
+        {make: asyncio.create_task(_compared(arena, make)) for make in kinds},
+    )
+    try:
+        yield begun
+    finally:
+        tasks = [*begun.samples.values(), *begun.broken.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _sample(arena: Arena, make: Make, troubles: Iterable[Trouble]) -> list[Result]:
+    """Play each trouble in a lane of its own kind of run."""
+    name = make("any").name
+    async with arena.lane(f"faults-sample-{name}", make) as lane:
+        return [await _reached(lane, Run(name, trouble)) for trouble in troubles]
+
+
+async def _compared(arena: Arena, make: Make) -> Mapping[str, tuple[Result, Result]]:
+    """Play, for each broken operator that such a run catches, the run with a whole one and with the broken one."""
+    name = make("any").name
+    async with arena.lane(f"faults-broken-{name}", make) as lane:
+        return {
+            broken: (await _played(lane, "", catch), await _played(lane, broken, catch))
+            for broken, catch in CAUGHT.items()
+            if catch.make is make
+        }
+
+
+async def _played(lane: Lane, broken: str, catch: Catch) -> Result:
+    await lane.become(broken)
+    return await lane.play(Run(lane.example.name, catch.trouble))
+
+
+async def _reached(lane: Lane, run: Run) -> Result:
+    """Play a run until it reaches its fault: a watch that an earlier run broke may learn of the Incident by a list."""
+    for _ in range(2):
+        result = await lane.play(run)
+        if result.sprung or result.findings:
+            return result
+    return await lane.play(run)
