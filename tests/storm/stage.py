@@ -51,13 +51,13 @@ class Stage:
     """Of the pauses between retries: 50 ms to 6 s."""
 
     @contextlib.asynccontextmanager
-    async def operator(self, name: str, url: str = "") -> AsyncIterator[Victim]:
+    async def operator(self, name: str, url: str = "", lease_seconds: int = 2) -> AsyncIterator[Victim]:
         """An operator, ready, speaking to the apiserver directly or through whatever listens at the URL."""
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
         trust = "" if url.startswith("http:") else authority(self.cluster)
         config = kubeconfig(folder / "kubeconfig", url or server(self.cluster), self.token, trust)
-        victim = Victim(self.forks, config, folder, ground.NAMESPACE)
+        victim = Victim(self.forks, config, folder, ground.NAMESPACE, lease_seconds)
         await victim.start()
         try:
             await victim.until_ready()
