@@ -21,6 +21,7 @@ SPEC = actions.Job(**{"from": "deployment/web"}, command=["python3", "-m", "jobs
 CALL = call(SPEC, step="rebuild")
 NAME = job_template.name("rebuild", CALL.key)
 POD = f"{NAME}-x7k2p"
+MAIN_ENDED = {"name": "main", "state": {"terminated": {"exitCode": 3}}}
 
 
 @pytest.fixture
@@ -90,6 +91,48 @@ async def test_a_job_that_took_too_long_says_so(web, job):
     outcome = await job.run(CALL)
     assert outcome.message.startswith(f"Job {NAME} failed: DeadlineExceeded")
     assert outcome.result["exitCode"] is None
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"type": "Suspended", "status": "True"},
+        {"type": "SuccessCriteriaMet", "status": "True"},
+        {"type": "FailureTarget", "status": "True"},
+        {"type": "Complete", "status": "False"},
+        {"type": "Failed", "status": "False"},
+    ],
+)
+async def test_a_job_has_ended_only_where_its_controller_says_so(web, job, condition):
+    await job.run(CALL)
+    web.put({**web.object(f"{JOBS}/{NAME}"), "status": {"conditions": [condition]}})
+    assert isinstance(await job.run(CALL), Pending)
+
+
+async def test_a_job_that_failed_tells_why_it_failed_and_nothing_else_it_said(web, job):
+    await job.run(CALL)
+    conditions = [
+        {"type": "Suspended", "status": "False", "reason": "JobResumed"},
+        {"type": "SuccessCriteriaMet", "status": "True", "reason": "CompletionsReached"},
+        {"type": "Failed", "status": "True", "reason": "DeadlineExceeded"},
+    ]
+    web.put({**web.object(f"{JOBS}/{NAME}"), "status": {"conditions": conditions}})
+    assert (await job.run(CALL)).message.startswith(f"Job {NAME} failed: DeadlineExceeded")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [
+        ([{"name": "shipper", "state": {"terminated": {"exitCode": 0}}}, MAIN_ENDED], 3),
+        ([{"name": "shipper", "state": {"terminated": {"exitCode": 0}}}], None),
+        ([{"name": "main", "state": {"running": {}}}], None),
+    ],
+)
+async def test_the_exit_code_is_that_of_the_container_that_was_asked_for(web, job, statuses, code):
+    await job.run(CALL)
+    ends(web, "Failed", reason="DeadlineExceeded")
+    web.put(pod(POD, labels={"batch.kubernetes.io/job-name": NAME}, containerStatuses=statuses))
+    assert (await job.run(CALL)).result["exitCode"] == code
 
 
 async def test_a_job_that_somebody_deletes_while_it_runs_has_failed(web, job):
@@ -165,13 +208,22 @@ UNSCHEDULABLE = {
         ({"phase": "Pending", "initContainerStatuses": [WAITING]}, "cannot start: ImagePullBackOff"),
         ({"phase": "Pending", "conditions": [UNSCHEDULABLE]}, "cannot start: Unschedulable (0/3 nodes are available)"),
         ({"phase": "Pending"}, "starting for 60s"),
+        ({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}]}, "starting for 60s"),
         ({"phase": "Running"}, "running for 60s"),
+        ({"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}, "running for 60s"),
     ],
 )
 async def test_what_a_job_is_doing_is_told(web, job, status, told):
     await job.run(CALL)
     web.put(pod(POD, labels={"batch.kubernetes.io/job-name": NAME}, **status))
     assert told in (await job.run(CALL)).summary
+
+
+async def test_a_job_runs_although_its_account_may_not_see_the_pod(web, job):
+    await job.run(CALL)
+    web.put({**web.object(f"{JOBS}/{NAME}"), "status": {"active": 1}})
+    web.forbid(USER, "list", "pods")
+    assert (await job.run(CALL)).summary == f"Job {NAME}: running for 60s"
 
 
 async def test_a_suspended_job_says_what_it_waits_for(web, job):

@@ -1,6 +1,6 @@
 """What a Job and its Pod say about how it stands, in words. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -38,22 +38,18 @@ class Ending:
 
 def state(job: Json) -> State:
     """Return where a Job stands; one that is being deleted before its end has failed."""
-    for condition in job.get("status", {}).get("conditions") or []:
-        if condition["status"] == "True" and condition["type"] == "Complete":
-            return State.SUCCEEDED
-        if condition["status"] == "True" and condition["type"] == "Failed":
-            return State.FAILED
-    return State.FAILED if job["metadata"].get("deletionTimestamp") else State.RUNNING
+    held = _held(job)
+    if "Complete" in held:
+        return State.SUCCEEDED
+    return State.FAILED if "Failed" in held or job["metadata"].get("deletionTimestamp") else State.RUNNING
 
 
 def why_failed(job: Json) -> str:
     """Return the Job controller's own reason, e.g. `DeadlineExceeded`."""
     if job["metadata"].get("deletionTimestamp"):
         return "it was deleted while it ran"
-    for condition in job.get("status", {}).get("conditions") or []:
-        if condition["type"] == "Failed" and condition["status"] == "True":
-            return str(condition.get("reason") or condition.get("message") or "")
-    return ""
+    failed = _held(job).get("Failed", {})
+    return str(failed.get("reason") or failed.get("message") or "")
 
 
 def newest_pod(pods: Sequence[Json]) -> Json | None:
@@ -87,6 +83,12 @@ def progress(job: Json, pod: Json | None, now: datetime) -> str:
 def age(job: Json, now: datetime) -> float:
     """Return how many seconds ago the Job was created."""
     return max(0.0, (now - datetime.fromisoformat(job["metadata"]["creationTimestamp"])).total_seconds())
+
+
+def _held(job: Json) -> Mapping[str, Json]:
+    """Return the conditions that hold, by type."""
+    conditions = job.get("status", {}).get("conditions") or []
+    return {condition["type"]: condition for condition in conditions if condition["status"] == "True"}
 
 
 def _obstacle(pod: Json) -> str:
