@@ -48,6 +48,15 @@ async def test_a_foreign_write_after_a_lost_request_is_superseded(pack: World) -
         await state.store(incident, WANTED)
 
 
+async def test_a_copy_that_took_the_incidents_place_is_not_taken_for_it(pack: World) -> None:
+    state, incident = await ready(pack)
+    pack.api.inject(Fault.REPLY_LOST, method="PATCH", path="/status")
+    pack.api.interleave(lambda: restore_from_backup(pack), method="PATCH", path="/status")
+    with pytest.raises(Superseded):
+        await state.store(incident, WANTED)
+    assert pack.incident().status.message == "reading"
+
+
 async def test_an_apiserver_that_stays_away_is_told_after_the_last_try(pack: World) -> None:
     state, incident = await ready(pack)
     pack.api.inject(Fault.SERVICE_UNAVAILABLE, method="PATCH", path="/status", times=9)
@@ -79,3 +88,9 @@ def foreign(world: World) -> dict[str, object]:
     body = world.api.object(paths.incidents(*INCIDENT))
     body["metadata"].setdefault("annotations", {})["note"] = "by hand"
     return body
+
+
+def restore_from_backup(world: World) -> None:
+    body = world.api.object(paths.incidents(*INCIDENT))
+    world.api.remove(paths.incidents(*INCIDENT))
+    world.api.put({**body, "metadata": {**body["metadata"], "uid": "another"}})

@@ -7,7 +7,7 @@ from incident_operator.actions.sql_execute import SqlExecute
 from incident_operator.api.actions import SqlStatement
 from incident_operator.clients.connections import EndpointError
 from incident_operator.clients.sql_sessions import Sessions
-from incident_operator.core.outcomes import Failed, Succeeded
+from incident_operator.core.outcomes import Failed, Pending, Succeeded
 from sql.endpoints import Database, FakeConnections, call, execute
 
 FRESHEN = "UPDATE pricing_pack SET is_fresh = true WHERE id = %(id)s RETURNING id, date"
@@ -205,3 +205,16 @@ async def test_either_statement_or_statements_not_both(writer):
     outcome = await writer.run(call(execute("SELECT 1", statements=[{"statement": "SELECT 2"}])))
     assert isinstance(outcome, Failed)
     assert outcome.message == "either statement or statements has to be given, and not both"
+
+
+async def test_a_marker_that_is_gone_when_it_is_read_is_looked_for_again(packs, writer):
+    # as where the owner tidies up at this very moment
+    packs.run("""CREATE FUNCTION vanish() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE TRIGGER vanish BEFORE INSERT ON incident_operator.incident_operator_effects
+        FOR EACH ROW EXECUTE FUNCTION vanish()""")
+    outcome = await writer.run(call(freshen()))
+    packs.run("DROP FUNCTION vanish CASCADE")
+
+    assert isinstance(outcome, Pending)
+    assert outcome.summary == "the marker of this step vanished while it was read; looking again"
+    assert fresh(packs) == []
