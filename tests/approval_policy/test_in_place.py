@@ -88,6 +88,40 @@ def test_a_policy_without_a_spec_is_noticed() -> None:
     assert policy_in_place.weakened({"metadata": {}}, APPROVAL.manifest) is not None
 
 
+@pytest.mark.parametrize(
+    ("guard", "bend", "says"),
+    [
+        (APPROVAL, lambda spec: spec.pop("validations"), "spec.validations was taken away"),
+        (APPROVAL_BINDING, _set("validationActions", {"Deny": "yes"}), "spec.validationActions is not"),
+        (APPROVAL_BINDING, _set("validationActions", "D"), "spec.validationActions is not"),
+        (APPROVAL_BINDING, _set("policyName", list(APPROVAL.manifest["metadata"]["name"])), "spec.policyName is not"),
+    ],
+)
+def test_what_no_apiserver_would_store_is_noticed_too(guard: policies.Guard, bend: Bend, says: str) -> None:
+    live = copy.deepcopy(guard.manifest)
+    bend(live["spec"])
+    found = policy_in_place.weakened(live, guard.manifest)
+    assert found is not None
+    assert found.partition(": ")[2].startswith(says)
+
+
+@pytest.mark.parametrize(
+    "bend",
+    [
+        _set("failurePolicy", "Fail"),
+        _set("matchConstraints.matchPolicy", "Equivalent"),
+        _set(f"{RULE}.scope", "*"),
+        _set("matchConstraints.objectSelector", {}),
+        _set("matchConditions", []),
+        _set("paramKind", None),
+    ],
+)
+def test_what_the_apiserver_fills_in_is_no_difference(bend: Bend) -> None:
+    live = copy.deepcopy(APPROVAL.manifest)
+    bend(live["spec"])
+    assert policy_in_place.weakened(live, APPROVAL.manifest) is None
+
+
 def test_a_missing_selector_and_an_empty_one_are_the_same() -> None:
     live = copy.deepcopy(APPROVAL.manifest)
     del live["spec"]["matchConstraints"]["namespaceSelector"]
