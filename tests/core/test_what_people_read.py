@@ -4,9 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from core.builders import START, UNDO, alert, incident, job, read, scale, sql, usual, view
+from core.builders import START, UNDO, alert, by_hand, incident, job, post, read, runbook, scale, sql, usual, view
 from core.simulator import World, failed, unfinished
 from incident_operator.api.incident import CLOSED_PHASES, Phase
+from incident_operator.core import reasons
+from incident_operator.core.machine.view import Blocked
 from incident_operator.core.outcomes import Unknown
 from incident_operator.core.telling import messages, presentation
 
@@ -66,6 +68,39 @@ def test_who_waits_for_the_alert_does_not_tell_of_a_restore_as_next():
     assert world.status.waiting_for == "the alert to resolve until 01:30"
     world.resolve().go()
     assert (world.status.phase, world.status.step) == (Phase.AWAITING_APPROVAL, "replay")
+
+
+@pytest.mark.parametrize("subject", [incident(alert(resolved=True)), by_hand()])
+def test_a_restore_that_waits_for_no_alert_is_told_as_next(subject):
+    restore = [sql("replay", retry={"attempts": 2, "backoff": "1m"})]
+    world = World(runbook(verify=[read("check")], restore=restore), subject)
+    world.script["replay"] = [failed(retryable=True)]
+    world.go()
+    assert world.status.message == "replay failed (connection refused) and is tried again at 00:31:00 UTC."
+    assert (world.status.phase, world.status.step) == (Phase.RESTORING, "replay")
+
+
+def test_a_restore_that_was_polled_is_not_told_as_running_while_the_alert_fires_again():
+    world = World(usual(restore=[read("settled", **POLL)])).go().approve().go().resolve().go()
+    assert (world.status.step, world.status.waiting_for) == ("settled", "settled until 00:32")
+    world.fire().go()
+    assert (world.status.step, world.status.waiting_for) == ("-", "the alert to resolve until 01:30")
+    assert world.status.message.startswith("Verified. Waits for the alert to resolve until 01:30 UTC")
+
+
+def test_a_restore_act_that_is_under_way_is_told_although_the_alert_fires_again():
+    world = World(usual(restore=[sql("replay")]))
+    world.script["replay"] = [unfinished()] * 2
+    world.go().approve().go().resolve().go().fire().go()
+    assert (world.status.step, world.status.waiting_for) == ("replay", "replay until 00:30")
+
+
+def test_a_restore_act_that_nobody_can_tell_about_is_told_although_the_alert_fires_again():
+    world = World(usual(restore=[post("replay")]))
+    world.script["replay"] = [Unknown("connection lost")]
+    world.go().approve().go().resolve().go()
+    world.gone = Blocked(reasons.RUNBOOK_NOT_FOUND, "The Runbook was deleted.")
+    assert world.fire().go().status.step == "replay"
 
 
 def test_an_undo_that_is_tried_again_is_told_although_the_alert_fires():

@@ -12,6 +12,8 @@ from incident_operator.core.machine.opening import detected_at
 from incident_operator.core.machine.retrying import retry_question
 from incident_operator.core.machine.view import View, is_undo
 
+_CAN_WAIT = frozenset({StepState.PENDING, StepState.RUNNING})
+
 
 def alert_still_fires(view: View) -> Decision | None:
     """All was done and verified; the alert has some time to resolve, then a human looks."""
@@ -33,14 +35,14 @@ def alert_still_fires(view: View) -> Decision | None:
 
 
 def waits_for_alert(view: View, record: StepRecord) -> bool:
-    """Tell whether a step is not next although it comes next: it restores, and an alert still fires.
+    """Tell whether a step is not next although it comes next, or is polled: it restores, and an alert still fires.
 
     An undo that is due again at some moment is one of a failure, which waits for no alert.
     """
     spec = view.incident.spec
     if spec.resolved or not spec.alerts or record.stage is not Stage.RESTORE:
         return False
-    return record.state is StepState.PENDING and not (is_undo(record) and record.not_before is not None)
+    return record.state in _CAN_WAIT and not (is_undo(record) and record.not_before is not None)
 
 
 def resolve_deadline(view: View) -> datetime:

@@ -88,7 +88,8 @@ def elapsed(start: datetime | None, end: datetime | None) -> str:
 def _running(view: View) -> StepRecord | None:
     running = [record for record in view.status.steps if record.state is StepState.RUNNING]
     effects = [record for record in running if record.effect != Effect.READ]
-    return next(iter(effects or running), None)
+    reads = (record for record in running if not closing.waits_for_alert(view, record))
+    return next(iter(effects or reads), None)
 
 
 def _deadline(view: View, record: StepRecord) -> datetime:
