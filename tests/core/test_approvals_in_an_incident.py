@@ -9,8 +9,10 @@ from core.simulator import World, failed, unfinished
 from incident_operator.api.annotations import Verb
 from incident_operator.api.incident import Phase
 from incident_operator.core import approval, reasons
+from incident_operator.core.machine import machine
+from incident_operator.core.machine.decisions import Transition
 from incident_operator.core.machine.view import Blocked
-from incident_operator.core.outcomes import Unknown
+from incident_operator.core.outcomes import Succeeded, Unknown
 
 HOUR = timedelta(hours=1)
 TWO = {"mitigate": [scale("grow"), sql("serve", undo=UNDO)]}
@@ -169,6 +171,17 @@ def test_an_approval_given_too_long_ago_is_asked_for_again():
     assert world.pending.changed == "the approval was given too long ago"
 
 
+def test_an_approval_that_does_not_say_until_when_covers_nothing():
+    world = World(usual()).go().approve()
+    given = machine.decide(world.view(world.status))
+    assert isinstance(given, Transition)
+    endless = given.status.approvals[-1].model_copy(update={"expires_at": None})
+    world.write(world.view(given.status.model_copy(update={"approvals": [endless]})))
+    world.go()
+    assert world.done == ["serve"]
+    assert world.pending.changed == "the approval was given too long ago"
+
+
 def test_a_step_that_may_be_tried_again_is_under_the_same_approval():
     world = World(usual(remediate=[sql("drain", retry={"attempts": 2, "backoff": "5s"})]))
     world.script["drain"] = [failed(retryable=True)]
@@ -253,6 +266,7 @@ def test_an_incident_opened_by_hand_waits_for_the_approval_of_its_restore_step()
         (sql("publish"), [["rebuild", "publish"]]),
         (sql("publish", approval={"alone": True}), [["rebuild"], ["publish"]]),
         (sql("publish", when="steps.rebuild.state != 'Failed'"), [["rebuild"], ["publish"]]),
+        (sql("never", when="false"), [["rebuild"], ["last"]]),
         (read("look-again"), [["rebuild"], ["last"]]),
     ],
 )
@@ -263,3 +277,21 @@ def test_one_plan_covers_what_follows_and_can_be_rendered_now(second, plans):
         assert world.go().pending.steps == steps
         world.approve()
     assert world.go().status.phase is Phase.VERIFYING
+
+
+def test_a_step_that_is_asked_for_alone_shares_its_plan_with_nothing_that_follows():
+    world = World(usual(remediate=[job("rebuild", approval={"alone": True}), sql("publish")])).go()
+    assert world.pending.steps == ["rebuild"]
+    assert world.approve().go().pending.steps == ["publish"]
+
+
+def test_a_plan_never_covers_what_was_done_already():
+    diagnose = [read("look", outputs={"full": "result.rows.size() > 0"})]
+    remediate = [sql("drain", when="steps.look.outputs.full"), job("rebuild")]
+    world = World(usual(diagnose=diagnose, remediate=remediate))
+    world.script["check"] = [failed()]
+    world.go().approve().go()
+    world.script["look"] = [Succeeded({"rows": [{}]}, "1 row")]
+    assert world.retry().go().pending.steps == ["drain"]
+    world.approve().go()
+    assert world.done == ["serve", "rebuild", "drain"]

@@ -89,7 +89,7 @@ def _step(view: View, record: StepRecord) -> Decision | None:
     used = approval.active(view.status)
     if used is None or (entry := approval.entry_for(used, record.name)) is None:
         return asking.ask(view, record)
-    if used.expires_at is not None and view.now >= used.expires_at:
+    if used.expires_at is None or view.now >= used.expires_at:
         return Transition(asking.outlived(view.status))
     return Begin(run, approved=entry, trial_binds=_is_first(used.plan, entry))
 
