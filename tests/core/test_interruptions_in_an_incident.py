@@ -5,12 +5,13 @@ from datetime import timedelta
 import pytest
 
 from core.builders import PROBE, START, UNDO, post, runbook, scale, sql, usual, view
-from core.simulator import Crashed, World, unfinished
+from core.simulator import Crashed, World, failed, unfinished
 from incident_operator.api.incident import Phase
 from incident_operator.core import reasons
-from incident_operator.core.machine import machine
+from incident_operator.core.machine import lookups, machine
 from incident_operator.core.machine.decisions import Probe, Resume, Stop, Transition, Wait
-from incident_operator.core.outcomes import Unknown
+from incident_operator.core.machine.view import Blocked
+from incident_operator.core.outcomes import Failed, Succeeded, Unknown
 
 HOUR = timedelta(hours=1)
 TWO = {"mitigate": [scale("grow"), sql("serve", undo=UNDO)]}
@@ -63,6 +64,22 @@ def test_a_probe_tells_whether_an_interrupted_effect_happened(happened, done):
     assert world.status.approvals[-1].state.value == "Consumed"
 
 
+def test_nobody_can_ask_for_another_try_of_what_may_have_happened():
+    world = World(usual(remediate=[post("replay")]))
+    world.script["replay"] = [Unknown("connection lost")]
+    world.go().approve().go().retry().go(HOUR)
+    assert world.status.reason == reasons.STEP_UNKNOWN
+    assert world.states()["replay"] == "Unknown"
+
+
+def test_nobody_can_call_done_what_is_known_to_have_failed():
+    world = World(usual())
+    world.script["rebuild"] = [failed()]
+    world.go().approve().go().tell("done").go(HOUR)
+    assert world.status.reason == reasons.STEP_FAILED
+    assert world.states()["rebuild"] == "Failed"
+
+
 def test_what_a_person_said_of_one_attempt_says_nothing_about_the_next():
     world = World(usual(remediate=[post("replay")]))
     world.script["replay"] = [Unknown("connection lost"), Unknown("connection lost again")]
@@ -79,6 +96,27 @@ def test_the_probe_of_a_step_says_nothing_about_its_undo():
     world.go_through_crashes()
     assert world.done == ["block", "undo-block"]
     assert world.status.reason == reasons.STEP_UNKNOWN
+
+
+def test_what_keeps_from_looking_is_no_proof_that_an_act_did_not_happen():
+    world = World(usual())
+    world.script["rebuild"] = [unfinished(), Failed(reasons.FORBIDDEN, "may not get jobs")]
+    world.go().approve().go(timedelta(seconds=5))
+    assert world.states()["rebuild"] == "Running"
+    world.go(timedelta(seconds=5))
+    assert world.done == ["serve", "rebuild"]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Failed(reasons.JOB_FAILED, "exit code 1"),
+        Failed(reasons.FORBIDDEN, "changed one row, then was denied", effected=True),
+        Succeeded({}, "ok"),
+    ],
+)
+def test_what_a_look_found_out_stands(outcome):
+    assert lookups.of_resumed(outcome) is outcome
 
 
 def test_an_effect_that_stays_unclear_is_a_persons_to_tell():
@@ -117,6 +155,22 @@ def test_abort_is_final_and_names_what_stays():
     )
     seen = view(usual(), world.stored, world.now)
     assert machine.decide(seen) == Stop()
+
+
+def test_abort_says_so_where_nothing_stays_changed():
+    world = World(usual(mitigate=[])).go().abort().go()
+    assert world.status.message.endswith("nothing more is done. Nothing temporary is left in place.")
+
+
+def test_an_act_under_way_whose_runbook_is_gone_is_told_as_unclear_after_abort():
+    world = World(usual())
+    world.script["rebuild"] = [unfinished()] * 2
+    world.go().approve().go()
+    world.gone = Blocked(reasons.RUNBOOK_NOT_FOUND, "The Runbook was deleted.")
+    world.abort().go()
+    assert world.status.phase is Phase.FAILED
+    assert world.states()["rebuild"] == "Unknown"
+    assert "May or may not have happened: rebuild." in world.status.message
 
 
 def test_abort_never_calls_an_unknown_effect_one_that_did_not_happen():

@@ -49,6 +49,8 @@ def verdict(step, outcome, *, after=0, attempt=1, undo=False):
         (job("act", **TWICE), Failed("JobFailed", "exit 1", effected=True), {}, "Failed", "JobFailed", True),
         (job("act"), Pending(5, "running"), {"after": 600}, "Running", "", False),
         (job("act"), Pending(5, "running"), {"after": 660}, "Unknown", reasons.TIMED_OUT, False),
+        (job("act", timeout="2m"), Pending(5, "running"), {"after": 179}, "Running", "", False),
+        (job("act", timeout="2m"), Pending(5, "running"), {"after": 180}, "Unknown", reasons.TIMED_OUT, False),
         (job("act"), Pending(5, "not so far", begun=False), {"after": 659}, "Running", "", False),
         (job("act"), Pending(5, "not so far", begun=False), {"after": 660}, "Failed", reasons.TIMED_OUT, False),
         (read("look"), Pending(5, "asking"), {"after": 89}, "Running", "", False),
@@ -91,6 +93,11 @@ def test_a_probe_says_it_happened_or_did_not_or_that_it_cannot_tell(outcome, sta
     assert summary in found.summary
 
 
+def test_without_a_probe_nothing_tells():
+    step = runbook(remediate=[post("act")]).steps["act"]
+    assert judge.judge_probe(incident(), step, OK, START).state is StepState.UNKNOWN
+
+
 def test_outputs_are_taken_and_what_cannot_be_taken_is_told():
     found = verdict(read("look", outputs={"count": "result.rows.size()", "first": "result.rows[0].id"}), ROWS)
     assert found.outputs == {"count": 1}
@@ -111,6 +118,13 @@ def test_outputs_of_all_steps_together_are_bounded():
     )
     assert found.outputs is None
     assert "no text: it does not fit" in found.summary
+
+
+def test_what_became_of_a_step_that_somebody_took_out_of_the_status_changes_nothing():
+    current, run = incident().status, Run("undo-act", "act", Stage.RESTORE, 1, "k", undo=True)
+    told = status.Verdict(StepState.SUCCEEDED, "ok", effected=True)
+    assert status.settle(current, run, told, undoable=False, now=START) == current
+    assert status.undo_told(current, "act", StepState.UNDONE, UndoState.DONE) == current
 
 
 def test_only_mitigations_are_noted_as_temporary():

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from core.builders import UNDO, alert, incident, scale, sql, usual
+from core.builders import UNDO, alert, incident, scale, sql, usual, view
 from core.simulator import World
 from incident_operator.api.incident import Phase
 from incident_operator.core import reasons
@@ -27,6 +27,12 @@ def test_without_a_runbook_a_person_is_called_and_nothing_is_done(blocked):
     world.compiled = usual()
     world.go()
     assert world.status.phase is Phase.AWAITING_APPROVAL
+
+
+def test_where_there_is_no_runbook_none_is_read():
+    seen = view(Blocked(reasons.NO_RUNBOOK, "No runbook matches."), incident())
+    with pytest.raises(TypeError, match="no runbook is in force"):
+        _ = seen.compiled
 
 
 def test_a_runbook_lost_under_way_closes_nothing_and_is_taken_up_again_when_it_is_back():

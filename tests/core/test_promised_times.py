@@ -66,3 +66,18 @@ def test_an_incident_that_waits_for_a_person_notes_a_missed_promise():
     world.now = after(5)
     world.visit()
     assert world.status.objectives[0].state.value == "Missed"
+
+
+def test_the_first_answer_of_a_person_is_the_one_that_acknowledges():
+    world = World(usual()).go()
+    world.now = after(3)
+    world.reject().go()
+    world.now = after(9)
+    world.retry().go()
+    assert world.status.times.acknowledged == after(3)
+
+
+def test_an_incident_that_does_not_say_when_it_was_created_counts_from_now():
+    made = incident()
+    made = made.model_copy(update={"metadata": made.metadata.model_copy(update={"creation_timestamp": None})})
+    assert objectives.times(made, after(3)).detected == after(3)

@@ -2,10 +2,14 @@
 
 from datetime import timedelta
 
-from core.builders import UNDO, job, post, read, scale, sql, usual
+import pytest
+
+from core.builders import UNDO, incident, job, post, read, scale, sql, usual, view
 from core.simulator import World, failed
-from incident_operator.api.incident import Phase
+from incident_operator.api.incident import IncidentStatus, Phase, StepRecord, StepState
 from incident_operator.core import reasons
+from incident_operator.core.machine import machine, retrying, status
+from incident_operator.core.machine.decisions import Transition, Wait
 from incident_operator.core.outcomes import Succeeded
 
 HOUR = timedelta(hours=1)
@@ -42,6 +46,72 @@ def test_a_retry_does_not_repeat_an_earlier_step_whose_failure_had_an_effect():
     assert world.pending.steps == ["rebuild"]
 
 
+ASKED = {"name": "asked", "state": "Failed", "stage": "remediate", "action": "job", "effect": "k8s-create"}
+NOT_NEEDED = {"state": "Skipped", "reason": reasons.CONDITION_FALSE}
+RESTORING = {"stage": "restore"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "other", "first", "back"),
+    [
+        ({}, {"effect": "read", "state": "Succeeded"}, "other", True),
+        ({}, {"state": "Failed"}, "asked", True),
+        ({}, {"state": "Rejected"}, "asked", True),
+        ({}, {"state": "Succeeded"}, "asked", False),
+        ({}, {"state": "Failed"}, "other", False),
+        ({}, {"state": "Failed", "stage": "restore"}, "asked", False),
+        ({}, {**NOT_NEEDED}, "other", True),
+        ({}, {"state": "Skipped", "reason": reasons.ALERT_RESOLVED}, "other", False),
+        ({}, {"state": "Undone", "stage": "mitigate"}, "other", True),
+        (RESTORING, {"state": "Undone", "stage": "mitigate"}, "other", False),
+        (RESTORING, {**NOT_NEEDED}, "other", False),
+        (RESTORING, {"state": "Failed", "stage": "restore", "name": "undo-serve"}, "asked", False),
+    ],
+)
+def test_another_try_puts_back_what_has_to_be_done_afresh_and_nothing_that_holds(asked, other, first, back):
+    one = StepRecord.model_validate({**ASKED, **asked})
+    another = StepRecord.model_validate({**ASKED, "name": "other", **other})
+    steps = [one, another] if first == "asked" else [another, one]
+    found = retrying.reset_for_retry(IncidentStatus(steps=steps), "asked")
+    states = {record.name: record.state for record in found.steps}
+    assert states["asked"] is StepState.PENDING
+    assert states[another.name] is (StepState.PENDING if back else another.state)
+
+
+def test_another_try_does_not_repeat_what_the_last_one_said():
+    world = World(usual(remediate=[sql("drain", retry={"attempts": 2, "backoff": "5s"})]))
+    world.script["drain"] = [failed(retryable=True)]
+    world.go().approve().go()
+    world.now += HOUR
+    world.go(2 * HOUR)
+    assert world.status.reason == reasons.APPROVAL_EXPIRED
+    world.retry().go()
+    assert status.find(world.status, "drain").summary == ""
+
+
+@pytest.mark.parametrize("answer", ["retry", "done"])
+def test_an_answer_about_a_step_that_somebody_took_out_of_the_status_puts_nothing_back(answer):
+    world = World(usual())
+    world.script["undo-serve"] = [failed()]
+    world.go().approve().go().resolve().go()
+    (world.retry() if answer == "retry" else world.tell(answer))
+    take_out(world, "undo-serve")
+    assert isinstance(machine.decide(world.view(world.status)), Transition)
+
+
+def test_a_stop_at_a_step_that_somebody_took_out_of_the_status_still_needs_a_person():
+    world = World(usual())
+    world.script["rebuild"] = [failed()]
+    world.go().approve().go()
+    take_out(world, "rebuild")
+    assert machine.decide(world.resolve().view(world.status)) == Wait(None)
+
+
+def test_nothing_is_asked_about_a_step_that_nobody_knows():
+    with pytest.raises(ValueError, match="no record of step nobody"):
+        retrying.retry_question(view(usual(), incident()), IncidentStatus(), "nobody")
+
+
 def test_a_diagnosis_that_fails_is_unknown_and_stops_what_needs_it():
     diagnose = [read("look", outputs={"bad": "result.rows.size() == 0"})]
     world = World(usual(diagnose=diagnose, mitigate=[sql("serve", when="steps.look.outputs.bad", undo=UNDO)]))
@@ -54,6 +124,31 @@ def test_a_diagnosis_that_fails_is_unknown_and_stops_what_needs_it():
     )
     world.retry().go()
     assert world.done == ["serve"]
+
+
+def test_a_read_whose_condition_is_unknown_is_not_made():
+    diagnose = [read("look", outputs={"bad": "result.rows.size() == 0"}), read("more", when="steps.look.outputs.bad")]
+    world = World(usual(diagnose=diagnose))
+    world.script["look"] = [failed()]
+    world.go()
+    assert "more" not in world.ran
+    assert status.find(world.status, "more").reason == reasons.CONDITION_UNKNOWN
+
+
+@pytest.mark.parametrize(("rows", "state", "read_too"), [(1, "Succeeded", True), (0, "Skipped", False)])
+def test_a_read_waits_for_the_answer_of_another_that_decides_whether_it_is_made(rows, state, read_too):
+    diagnose = [read("look", outputs={"bad": "result.rows.size() > 0"}), read("more", when="steps.look.outputs.bad")]
+    world = World(usual(diagnose=diagnose))
+    world.script["look"] = [_rows(rows)]
+    world.go()
+    assert world.states()["more"] == state
+    assert ("more" in world.ran) is read_too
+
+
+def test_a_read_between_acts_costs_no_write():
+    between = World(usual(mitigate=[sql("serve", undo=UNDO), read("served")])).go()
+    assert "served" in between.ran
+    assert between.writes == World(usual()).go().writes
 
 
 def test_a_diagnosis_read_again_in_vain_forgets_its_old_answer():
@@ -95,3 +190,9 @@ def test_every_verification_that_stops_stops():
 
 def _rows(count):
     return Succeeded({"rows": [{}] * count}, f"{count} rows")
+
+
+def take_out(world, name):
+    left = [record for record in world.status.steps if record.name != name]
+    current = world.status.model_copy(update={"steps": left})
+    world.stored = world.stored.model_copy(update={"status": current})

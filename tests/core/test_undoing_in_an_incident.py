@@ -4,10 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from core.builders import UNDO, scale, sql, usual
+from core.builders import UNDO, post, runbook, scale, sql, usual
 from core.simulator import World, failed
-from incident_operator.api.incident import Phase
+from incident_operator.api.incident import Phase, UndoState
 from incident_operator.core import reasons
+from incident_operator.core.machine import status
 
 HOUR = timedelta(hours=1)
 TWO = {"mitigate": [scale("grow"), sql("serve", undo=UNDO)]}
@@ -74,3 +75,29 @@ def test_an_undo_that_failed_is_tried_again_alone(answer):
     (world.retry() if answer == "retry" else world.tell(answer)).go()
     assert world.done == ["grow", "serve", "rebuild", "undo-serve", "undo-grow"]
     assert world.status.phase is Phase.RESOLVED
+
+
+def test_a_mitigation_that_was_taken_back_and_made_again_is_taken_back_again():
+    world = World(usual(**TWO))
+    world.script["serve"] = [failed()]
+    world.go().retry().go().approve().go().resolve().go()
+    assert world.done == ["grow", "undo-grow", "grow", "serve", "rebuild", "undo-serve", "undo-grow"]
+    assert world.status.phase is Phase.RESOLVED
+
+
+def test_an_undo_that_may_be_tried_again_is_tried_after_its_pause():
+    world = World(usual(mitigate=[scale("grow", retry={"attempts": 2, "backoff": "1m"})]))
+    world.script["undo-grow"] = [failed(retryable=True)]
+    world.go().approve().go().resolve().go(timedelta(seconds=59))
+    assert world.done == ["grow", "rebuild"]
+    world.go(timedelta(seconds=1))
+    assert world.done == ["grow", "rebuild", "undo-grow"]
+    assert world.status.phase is Phase.RESOLVED
+
+
+def test_an_undo_that_the_runbook_does_not_know_is_not_waited_for():
+    world = World(runbook(mitigate=[post("revoke", protective=True)]), unasked=frozenset({"http"})).go()
+    current = status.update(world.status, "revoke", undo=UndoState.PENDING)
+    world.stored = world.stored.model_copy(update={"status": current})
+    assert world.resolve().go().status.phase is Phase.RESOLVED
+    assert world.done == ["revoke"]

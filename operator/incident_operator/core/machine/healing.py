@@ -51,9 +51,7 @@ def halted(view: View) -> Decision | None:
 
 def _needs_a_person_still(view: View) -> bool:
     question = view.status.pending_answer
-    if view.status.phase is not Phase.NEEDS_HUMAN or question is None:
-        return False
-    if view.status.reason == reasons.ALERT_STILL_FIRING:
+    if question is None or view.status.reason == reasons.ALERT_STILL_FIRING:
         return False
     asked = status.find(view.status, question.step)
     return asked is None or asked.state is StepState.UNKNOWN or asked.stage not in _SETTLED_BY_RESOLVING

@@ -103,7 +103,7 @@ def _unexpected(
 
 
 def _failed(step: CompiledStep, record: StepRecord, run: Run, outcome: Failed, now: datetime) -> Verdict:
-    if not run.undo and (again := _next_poll(step, record, now)) is not None:
+    if (again := _next_poll(step, record, now)) is not None:
         return Verdict(StepState.RUNNING, outcome.message, outcome.reason, again_at=again)
     if outcome.retryable and not outcome.effected and run.attempt < limits.attempts(step):
         at = later(now, limits.backoff(step).total_seconds())
@@ -124,8 +124,9 @@ def _pending(step: CompiledStep, record: StepRecord, run: Run, outcome: Pending,
 
 
 def _next_poll(step: CompiledStep, record: StepRecord, now: datetime) -> datetime | None:
+    """Return when to look again; only a read can say `until`, as the compiler sees to."""
     until = step.step.until
-    if until is None or step.effect is not Effect.READ:
+    if until is None:
         return None
     began = record.started_at or now
     return None if now >= began + delta(until.for_) else later(now, seconds(until.every))

@@ -35,13 +35,13 @@ def not_started(view: View) -> Decision | None:
 
     Nothing is pinned while a parameter is invalid, so that a Runbook that is mended is taken up.
     """
-    if isinstance(view.runbook, Blocked) or view.status.runbook_revision:
+    if view.status.runbook_revision:
         return None
-    compiled = view.runbook.compiled
+    compiled = view.compiled
     found = parameters.resolve(compiled.parameters, facts.alert_variable(view.incident), view.now)
     if isinstance(found, parameters.ParameterError):
         return _cannot_go_on(view, Blocked(reasons.PARAMETER_INVALID, found.message))
-    update = {"runbook_revision": view.runbook.revision, "parameters": found, "steps": _records(compiled)}
+    update = {"runbook_revision": view.pinned.revision, "parameters": found, "steps": _records(compiled)}
     return Transition(status.go_on(view.status).model_copy(update=update))
 
 

@@ -193,13 +193,6 @@ def acknowledged(status: IncidentStatus, now: datetime) -> IncidentStatus:
     return status.model_copy(update={"times": status.times.model_copy(update={"acknowledged": _whole(now)})})
 
 
-def mitigated(status: IncidentStatus, now: datetime) -> IncidentStatus:
-    """Note the moment from which users were better off."""
-    if status.times.mitigated is not None:
-        return status
-    return status.model_copy(update={"times": status.times.model_copy(update={"mitigated": _whole(now)})})
-
-
 def question(record: StepRecord, asked: str, verbs: Sequence[AnswerVerb], commands: Sequence[str]) -> PendingAnswer:
     """Build the question about a step; `asked` is the token that an answer has to name."""
     return PendingAnswer(token=asked, verbs=list(verbs), step=record.name, answer_with=list(commands))

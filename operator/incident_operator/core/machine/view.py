@@ -47,11 +47,16 @@ class View:
         return self.incident.status
 
     @property
-    def compiled(self) -> Compiled:
-        """The Runbook, for rungs that come after the one that handles its absence."""
+    def pinned(self) -> Pinned:
+        """The Runbook and its revision, for rungs that come after the one that handles its absence."""
         if isinstance(self.runbook, Blocked):
             raise TypeError("no runbook is in force")
-        return self.runbook.compiled
+        return self.runbook
+
+    @property
+    def compiled(self) -> Compiled:
+        """The Runbook, for the same rungs."""
+        return self.pinned.compiled
 
     def step(self, record: StepRecord) -> CompiledStep:
         """Return the Runbook's step that a record, or the undo it stands for, belongs to."""
