@@ -80,12 +80,12 @@ async def proxy(cluster: clusters.Cluster) -> AsyncIterator[ApiserverProxy]:
 
 @pytest.fixture
 async def operator(installed: str, proxy: ApiserverProxy, tmp_path: Path) -> AsyncIterator[OperatorProcess]:
-    """The operator for `prod`, as the chart's service account, through the proxy; killed at the end."""
+    """The operator for `prod`, as the chart's service account, through the proxy; at the end its Lease is free for the next."""
     config = kubeconfig(tmp_path / "kubeconfig", proxy.url, installed)
     process = OperatorProcess(config, tmp_path, "prod")
     await process.start()
     yield process
-    await process.kill()
+    await process.stop()
 
 
 @pytest.fixture

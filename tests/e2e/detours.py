@@ -169,7 +169,7 @@ async def operated(cluster: clusters.Cluster, token: str, folder: Path, name: st
         try:
             yield Scene(cluster, name, process, kube)
         finally:
-            await process.kill()
+            await process.stop()
 
 
 def runbook(where: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ async def operator(
     process = OperatorProcess(kubeconfig(tmp_path / "kubeconfig", proxy.url, installed), tmp_path, NAMESPACE)
     await process.start()
     yield process
-    await process.kill()
+    await process.stop()
 
 
 def replicas(web: clusters.Cluster) -> int:
