@@ -136,6 +136,12 @@ def test_only_mitigations_are_noted_as_temporary():
         assert settled.steps[0].undo is undo
 
 
+def test_an_outcome_of_a_step_that_nobody_listed_is_a_defect():
+    told = status.Verdict(StepState.SUCCEEDED, "ok")
+    with pytest.raises(LookupError, match="no record of act"):
+        status.settle(incident().status, Run("act", "act", Stage.VERIFY, 1, "k"), told, undoable=False, now=START)
+
+
 def test_what_the_outside_says_is_stored_without_what_no_database_takes():
     record = StepRecord(name="act", stage=Stage.DIAGNOSE, action="http")
     current = incident().status.model_copy(update={"steps": [record]})

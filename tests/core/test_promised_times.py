@@ -60,6 +60,14 @@ def test_users_are_better_off_once_all_mitigations_are_in_place(mitigate, outcom
     assert (world.status.times.mitigated is not None) is mitigated
 
 
+def test_the_first_answer_of_a_person_is_the_acknowledgement():
+    world = World(usual(), script={"rebuild": [failed()]}, now=after(3)).go().approve().go()
+    world.now = after(9)
+    world.retry().go().approve().go()
+    assert world.done == ["serve", "rebuild"]
+    assert world.status.times.acknowledged == after(3)
+
+
 def test_an_incident_that_waits_for_a_person_notes_a_missed_promise():
     world = World(usual(objectives={"acknowledge": "5m"}), incident()).go()
     assert objectives.next_deadline(world.status.objectives) == after(5)

@@ -47,6 +47,14 @@ def find(status: IncidentStatus, name: str) -> StepRecord | None:
     return next((record for record in status.steps if record.name == name), None)
 
 
+def known(status: IncidentStatus, name: str) -> StepRecord:
+    """Return the record of a step or an undo that there is. Raises `LookupError` where there is none."""
+    record = find(status, name)
+    if record is None:
+        raise LookupError(f"no record of {name}")
+    return record
+
+
 def replace(status: IncidentStatus, *changed: StepRecord) -> IncidentStatus:
     """Return the status with these records in place of their namesakes."""
     by_name = {record.name: record for record in changed}
@@ -79,9 +87,7 @@ def begin(status: IncidentStatus, run: Run, now: datetime) -> IncidentStatus:
 
 def settle(status: IncidentStatus, run: Run, verdict: Verdict, *, undoable: bool, now: datetime) -> IncidentStatus:
     """Write down what became of an attempt."""
-    record = find(status, run.record)
-    if record is None:
-        return status
+    record = known(status, run.record)
     finished = verdict.state not in {StepState.RUNNING, StepState.PENDING}
     changes: dict[str, Any] = {
         "state": verdict.state,
@@ -116,10 +122,7 @@ def _settle_undone(status: IncidentStatus, run: Run, verdict: Verdict) -> Incide
 
 def undo_told(status: IncidentStatus, step: str, state: StepState, undo: UndoState) -> IncidentStatus:
     """Write down how the undo of a step ended; a step that had failed stays failed, so that its stage stays stopped."""
-    original = find(status, step)
-    if original is None:
-        return status
-    failed = original.state is StepState.FAILED
+    failed = known(status, step).state is StepState.FAILED
     return update(status, step, state=StepState.FAILED if failed else state, undo=undo)
 
 
