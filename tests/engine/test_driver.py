@@ -165,6 +165,22 @@ async def test_a_visit_under_way_goes_on_to_its_end_and_is_never_beside_a_second
         assert (seen, pause(driver, A), driver.depth) == (["begins", "ends"], None, 0)
 
 
+async def test_one_that_is_told_to_end_does_so_in_the_middle_of_a_visit() -> None:
+    begun = asyncio.Event()
+
+    async def visit(_: Key) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    driver = Driver(visit, lambda: NOW)
+    running = asyncio.create_task(driver.run())
+    driver.add(A)
+    await begun.wait()
+    running.cancel()
+    done, _ = await asyncio.wait({running}, timeout=5)
+    assert (done, pause(driver, A)) == ({running}, None)
+
+
 async def test_nothing_is_remembered_of_a_key_that_is_gone() -> None:
     async def fails(_: Key) -> None:
         raise ValueError("a defect")

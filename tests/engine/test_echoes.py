@@ -41,6 +41,12 @@ async def test_how_this_process_closed_an_incident_is_known_by_the_version_that_
     assert visits.recorder.echoes.ending(INCIDENT, str(int(stored.metadata.resource_version) + 1)) is None
 
 
+async def test_an_incident_that_stays_open_has_no_ending(pack: World) -> None:
+    visits = pack.engine()
+    await visits.visit(INCIDENT)
+    assert visits.recorder.echoes.ending(INCIDENT, pack.incident().metadata.resource_version) is None
+
+
 def test_a_key_that_is_gone_has_no_echo() -> None:
     echoes = Echoes()
     echoes.expect(A, "7")

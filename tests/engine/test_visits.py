@@ -2,7 +2,8 @@
 
 import pytest
 
-from engine.world import INCIDENT, World
+from engine.conftest import RUNBOOK
+from engine.world import INCIDENT, World, world
 from incident_operator.actions.protocol import Call
 from incident_operator.api.incident import Incident, IncidentStatus, Phase
 from incident_operator.clients import paths
@@ -100,6 +101,51 @@ async def test_a_change_of_the_second_step_is_noticed_after_the_first(pack: Worl
     assert pack.targets.done() == ["serve", "rebuild"]
     assert pending is not None
     assert pending.steps == ["mark"]
+
+
+async def test_a_plan_covers_what_can_be_rendered_and_then_a_person_is_called() -> None:
+    at = "UPDATE p SET f = 2"
+    text = RUNBOOK.replace(f'"{at}"', f'"{at} WHERE id = %(id)s", params: {{id: "${{steps.queries.outputs.id}}"}}')
+    text = text.replace('"SELECT 2"}', '"SELECT 2"}\n  outputs: {id: "result.rows[7].id"}')
+    async with world(text) as pack:
+        await to_approval(pack)
+        pending = pack.incident().status.pending_approval
+        assert pending is not None
+        assert pending.steps == ["rebuild"]
+        await pack.approve()
+        await pack.engine().visit(INCIDENT)
+        status = pack.incident().status
+    assert (status.reason, pack.targets.done()) == ("PlanFailed", ["serve", "rebuild"])
+    assert status.message.startswith("The plan for mark cannot be rendered: ")
+    assert "params.id: queries gave no id" in status.message
+
+
+async def test_a_plan_covers_as_much_as_a_person_can_read(pack: World) -> None:
+    pack.targets.previews = dict.fromkeys(("rebuild", "mark"), "→" * 4_000)
+    await to_approval(pack)
+    pending = pack.incident().status.pending_approval
+    assert pending is not None
+    assert pending.steps == ["rebuild"]
+
+
+async def test_what_cannot_be_rendered_fails_and_is_never_run() -> None:
+    needs = 'params: {id: "${steps.packs.outputs.last}"}'
+    async with world(RUNBOOK.replace('"SELECT 2"', f'"SELECT %(id)s", {needs}')) as pack:
+        pack.targets.answers["packs"] = lambda _: Succeeded({"rows": []}, "0 rows")
+        await to_approval(pack)
+        records = {record.name: (record.state.value, record.reason) for record in pack.incident().status.steps}
+    assert [call.step for call in pack.targets.calls] == ["packs"]
+    assert records["queries"] == records["serve"] == ("Failed", "ExpressionFailed")
+
+
+async def test_a_process_that_loses_the_lease_while_it_renders_stores_no_intent(pack: World) -> None:
+    await to_approval(pack)
+    await pack.approve()
+    lost: list[bool] = []
+    pack.leads = lambda: not lost
+    pack.targets.preview_of["rebuild"] = lambda: lost.append(True)
+    await pack.engine().visit(INCIDENT)
+    assert (pack.state("rebuild"), pack.targets.done()) == ("Pending", ["serve"])
 
 
 async def test_a_missing_policy_stops_destructive_steps_only(pack: World) -> None:

@@ -9,7 +9,7 @@ import structlog
 
 from incident_operator.actions.protocol import Action, Call, Preview, PreviewError, UndoOf
 from incident_operator.api.annotations import INCIDENT_LABEL, RUNBOOK_LABEL, STEP_LABEL
-from incident_operator.api.incident import Incident, StepRecord
+from incident_operator.api.incident import Incident
 from incident_operator.clients.redaction import Redactor
 from incident_operator.core import reasons
 from incident_operator.core.effects import Effect
@@ -18,7 +18,7 @@ from incident_operator.core.machine import limits, status
 from incident_operator.core.machine.decisions import Run
 from incident_operator.core.machine.view import View
 from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
-from incident_operator.core.runbooks.compiled import CompiledStep
+from incident_operator.core.runbooks.compiled import CompiledAction, CompiledProbe, CompiledStep, CompiledUndo
 
 _SLACK = 15.0
 """Seconds that an action may take beyond its own bound before the engine gives up waiting for it."""
@@ -36,11 +36,11 @@ class Acts:
     def call(self, view: View, run: Run, *, probe: bool = False) -> Call | render.RenderError:
         """Return the rendered call of a run, or why it cannot be rendered."""
         step = view.compiled.steps[run.step]
-        action, template = _action(step, run, probe=probe)
-        spec = template.constant or render.render(template, facts.facts(view.incident), view.now)
+        act = _act(step, run, probe=probe)
+        spec = act.template.constant or render.render(act.template, facts.facts(view.incident), view.now)
         if isinstance(spec, render.RenderError):
             return spec
-        record = _record(view, run)
+        record = status.known(view.status, run.record)
         meta = view.incident.metadata
         return Call(
             namespace=meta.namespace,
@@ -52,9 +52,9 @@ class Acts:
             step=run.record,
             attempt=run.attempt,
             key=run.key,
-            action=action,
+            action=act.key,
             spec=spec,
-            timeout=limits.timeout(step, action).total_seconds(),
+            timeout=limits.timeout(step, act.key).total_seconds(),
             started_at=record.started_at or view.now,
             undo_of=_undo_of(view, run),
             severity=view.incident.spec.severity.value,
@@ -91,26 +91,18 @@ class Acts:
         return _clean(self.redactor, outcome)
 
 
-def _action(step: CompiledStep, run: Run, *, probe: bool) -> tuple[str, render.Template]:
-    if probe and step.probe is not None:
-        return step.probe.action, step.probe.render
-    if run.undo and step.undo is not None:
-        return step.undo.action, step.undo.render
-    return step.action, step.render
-
-
-def _record(view: View, run: Run) -> StepRecord:
-    record = status.find(view.status, run.record)
-    if record is None:
-        raise LookupError(f"no record of {run.record}")
-    return record
+def _act(step: CompiledStep, run: Run, *, probe: bool) -> CompiledAction:
+    part: CompiledStep | CompiledUndo | CompiledProbe | None = step.probe if probe else step.undo if run.undo else step
+    if part is None:  # the act itself must never stand in for what is missing
+        raise LookupError(f"step {run.step} declares no {'probe' if probe else 'undo'}")
+    return part.act
 
 
 def _undo_of(view: View, run: Run) -> UndoOf | None:
     if not run.undo:
         return None
-    original = status.find(view.status, run.step)
-    if original is None or original.key is None:
+    original = status.known(view.status, run.step)
+    if original.key is None:
         return None
     return UndoOf(key=original.key, captured=original.captured or {})
 

@@ -102,9 +102,7 @@ class Carrier:
 
     def _settled(self, progress: Progress, view: View, run: Run, outcome: Outcome) -> Progress:
         step, now = view.compiled.steps[run.step], self.acts.clock()
-        record = status.find(progress.working.status, run.record)
-        if record is None:
-            return progress
+        record = status.known(progress.working.status, run.record)
         verdict = judge.judge(progress.working, step, record, run, outcome, now)
         exhibit = evidence.exhibit(outcome)
         verdict = replace(verdict, evidence=exhibit.digest if exhibit else None)

@@ -30,8 +30,6 @@ class Deadlines:
         if at is None:
             self._at.pop(key, None)
             return
-        if self._at.get(key) == at:
-            return
         self._at[key] = at
         heapq.heappush(self._heap, (at, key))
         self._drop_unwanted()
