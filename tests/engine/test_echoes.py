@@ -1,5 +1,7 @@
 """Which events wake nobody: those that show our own write and nothing else."""
 
+import pytest
+
 from engine.world import INCIDENT, World
 from incident_operator.api.incident import Phase
 from incident_operator.clients import paths
@@ -62,19 +64,29 @@ def test_what_is_remembered_is_bounded() -> None:
     assert echoes.is_echo(Key("prod", "20000"), "1")
 
 
-async def test_a_version_that_holds_a_persons_change_too_is_no_echo(pack: World) -> None:
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("metadata", {"annotations": {"note": "by hand"}}),
+        ("metadata", {"deletionTimestamp": "2025-10-21T00:31:00Z", "finalizers": ["x/y"]}),
+        ("spec", {"truncatedAlerts": 3}),
+    ],
+    ids=["an annotation", "its deletion", "an alert"],
+)
+async def test_a_version_that_holds_somebody_elses_change_too_is_no_echo(
+    pack: World, part: str, change: dict[str, object]
+) -> None:
     visits = pack.engine()
 
     def note() -> None:
         body = pack.api.object(paths.incidents(*INCIDENT))
-        body["metadata"]["annotations"] = {"note": "by hand"}
-        pack.api.put(body)
+        pack.api.put({**body, part: {**body[part], **change}})
 
-    # our write is applied but its reply is lost; a person writes before we find it by its mark
+    # our write is applied but its reply is lost; somebody writes before we find it by its mark
     pack.api.inject(Fault.REPLY_LOST, method="PATCH", path="/status")
     pack.api.interleave(note, method="PATCH", path="/status")
     stored = (await visits.recorder.publish(*(await first_write(visits)))).stored
-    assert stored.metadata.annotations == {"note": "by hand"}
+    assert stored.metadata.resource_version == pack.incident().metadata.resource_version
     assert not visits.recorder.echoes.is_echo(INCIDENT, stored.metadata.resource_version)
 
 

@@ -274,3 +274,34 @@ async def test_one_that_another_followed_has_been_alone_only_since_then(two: tup
     assert not await one.turn(after=SECONDS)
     assert await one.turn(after=SECONDS)
     assert one.elector.led_for() == timedelta(), "the other may be in the middle of an act"
+
+
+async def test_one_whose_term_is_over_has_not_led_at_all(api: FakeApiserver, two: tuple[Machine, Machine]) -> None:
+    one, _ = two
+    assert one.elector.led_for() == timedelta()
+    await one.turn()
+    api.inject(Fault.SERVICE_UNAVAILABLE, method="PATCH", times=9)
+    assert not await one.turn(after=SECONDS)
+    assert one.elector.led_for() == timedelta()
+
+
+async def test_one_that_finds_its_lease_taken_away_has_not_been_alone(
+    api: FakeApiserver, two: tuple[Machine, Machine]
+) -> None:
+    one, _ = two
+    await one.turn()
+    seen: list[timedelta] = []
+
+    def taken_away() -> None:
+        api.put({**api.object(LEASE), "spec": {**spec(api), "holderIdentity": ""}})
+        api.interleave(lambda: seen.append(one.elector.led_for()), method="PATCH")
+
+    api.interleave(taken_away, method="PATCH")
+    assert await one.turn(after=3)
+    assert seen == [timedelta()]
+
+
+async def test_one_that_never_looked_gives_nothing_back(api: FakeApiserver, two: tuple[Machine, Machine]) -> None:
+    one, _ = two
+    await one.elector.release()
+    assert api.requests == []

@@ -22,6 +22,13 @@ async def test_a_kept_runbook_is_read_again_by_the_next_process(pack: World) -> 
     assert found.spec == runbook.spec
 
 
+async def test_a_kept_runbook_is_read_once_by_a_process(pack: World) -> None:
+    _, revision = await kept(pack)
+    revisions, before = Revisions(pack.client), len(pack.api.requests)
+    assert await revisions.read("prod", revision) is await revisions.read("prod", revision)
+    assert len(pack.api.requests) == before + 1
+
+
 async def test_keeping_the_same_version_again_is_one_object_and_asks_once(pack: World) -> None:
     runbook, revision = await kept(pack)
     revisions = Revisions(pack.client)

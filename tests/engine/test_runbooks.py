@@ -1,10 +1,15 @@
 """Which Runbook is in force: read whole once for a storm of Incidents, and anew after an edit."""
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
-from engine.world import World
+import pytest
+
+from engine.world import INCIDENT, World
+from incident_operator.api.runbook import Runbook
 from incident_operator.clients import paths
-from incident_operator.core.machine.view import Pinned
+from incident_operator.core.machine.view import Blocked, Pinned
 from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks
 
@@ -35,3 +40,53 @@ async def test_an_edited_runbook_is_read_again(pack: World) -> None:
     pack.api.put({**edited, "spec": {**edited["spec"], "title": "Another"}})
     after = await _in_force(pack, runbooks, 20)
     assert (len(before | after), _whole_reads(pack)) == (2, 2)
+
+
+def changed(pack: World, path: str, part: str, **fields: Any) -> None:
+    body = pack.api.object(path)
+    pack.api.put({**body, part: {**body.get(part, {}), **fields}})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda pack: changed(pack, paths.incidents(*INCIDENT), "spec", runbookRef=None), "NoRunbook"),
+        (lambda pack: pack.api.remove(RUNBOOK), "RunbookNotFound"),
+        (lambda pack: changed(pack, RUNBOOK, "spec", suspend=True), "RunbookSuspended"),
+        (lambda pack: pack.api.remove(paths.connections("prod", "read")), "RunbookNotReady"),
+        (lambda pack: changed(pack, paths.incidents(*INCIDENT), "status", runbookRevision="gone"), "RunbookNotFound"),
+    ],
+    ids=["none matches", "it is gone", "it is suspended", "a connection is missing", "its revision is gone"],
+)
+async def test_where_no_runbook_can_be_used_it_says_why(
+    pack: World, change: Callable[[World], object], reason: str
+) -> None:
+    change(pack)
+    found = await Runbooks(pack.client, Revisions(pack.client)).in_force(pack.incident())
+    assert isinstance(found, Blocked)
+    assert found.reason == reason
+
+
+async def test_a_pinned_runbook_that_this_version_cannot_compile_is_not_followed(pack: World) -> None:
+    runbook = Runbook.model_validate(pack.api.object(RUNBOOK))
+    for_ever = [runbook.spec.mitigate[0].model_copy(update={"undo": None})]
+    odd = runbook.model_copy(update={"spec": runbook.spec.model_copy(update={"mitigate": for_ever})})
+    revisions = Revisions(pack.client)
+    changed(pack, paths.incidents(*INCIDENT), "status", runbookRevision=await revisions.keep(odd))
+    found = await Runbooks(pack.client, revisions).in_force(pack.incident())
+    assert isinstance(found, Blocked)
+    assert found.reason == "RunbookNotReady"
+
+
+async def test_a_known_runbook_costs_a_look_at_its_version_and_a_pinned_one_nothing(pack: World) -> None:
+    runbooks = Runbooks(pack.client, Revisions(pack.client))
+    first = await runbooks.in_force(pack.incident())
+    assert isinstance(first, Pinned)
+    before = len(pack.api.requests)
+    assert await runbooks.in_force(pack.incident()) is first
+    assert len(pack.api.requests) == before + 1
+    changed(pack, paths.incidents(*INCIDENT), "status", runbookRevision=first.revision)
+    pinned = await runbooks.in_force(pack.incident())
+    assert isinstance(pinned, Pinned)
+    assert pinned.compiled is first.compiled
+    assert len(pack.api.requests) == before + 1

@@ -56,6 +56,13 @@ def test_one_that_was_never_resolved_ended_when_its_success_was_judged() -> None
     assert tally.last(PACK) == LastIncident(name="a", phase="Failed", at=NEW)
 
 
+def test_one_of_which_nothing_says_when_it_ended_is_no_last_one() -> None:
+    tally = Tally()
+    tally.note(Key("prod", "a"), incident())
+    assert tally.note(Key("prod", "a"), incident(phase="Suppressed")) == PACK
+    assert (tally.open(PACK), tally.last(PACK)) == (0, None)
+
+
 def test_a_newer_end_that_is_stored_is_not_overwritten_with_an_older_one() -> None:
     tally = Tally()
     assert tally.last(PACK, last("stored", OLD)) == last("stored", OLD)

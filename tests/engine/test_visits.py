@@ -9,7 +9,7 @@ from incident_operator.api.incident import Incident, IncidentStatus, Phase
 from incident_operator.clients import paths
 from incident_operator.clients.state import State
 from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded
-from incident_operator.engine import events
+from incident_operator.engine import events, evidence
 from incident_operator.engine.keys import Key
 from incident_operator.engine.visit import LOOK_AGAIN
 
@@ -313,3 +313,47 @@ async def test_a_note_of_an_event_is_cut_by_bytes(pack: World) -> None:
     await events.phase_changed(pack.client, told, "test", pack.now)
     note = pack.api.objects(paths.events("prod"))[-1]["note"]
     assert note == "→" * 341
+
+
+def test_an_outcome_without_a_result_is_no_evidence() -> None:
+    assert evidence.exhibit(Succeeded({}, "ok")) is None
+    assert evidence.exhibit(Pending(5, "running")) is None
+
+
+async def test_an_incident_that_another_process_closes_meanwhile_is_left_as_it_is(pack: World) -> None:
+    def close() -> None:
+        body = pack.api.object(paths.incidents(*INCIDENT))
+        pack.api.put({**body, "status": {"phase": "Failed", "message": "aborted", "writtenBy": "other/1"}})
+
+    pack.api.interleave(close, method="PATCH", path="/status")
+    assert await pack.engine().visit(INCIDENT) is None
+    await pack.background.drain()
+    assert pack.incident().status.message == "aborted"
+    assert pack.api.objects(paths.configmaps("prod")) == pack.api.objects(paths.events("prod")) == []
+
+
+async def test_another_incident_of_that_name_is_not_gone_on_with(pack: World) -> None:
+    def replace() -> None:
+        body = pack.api.object(paths.incidents(*INCIDENT))
+        pack.api.remove(paths.incidents(*INCIDENT))
+        pack.api.put({**body, "metadata": {"name": INCIDENT.name, "namespace": "prod"}})
+
+    pack.api.interleave(replace, method="PATCH", path="/status")
+    assert await pack.engine().visit(INCIDENT) is None
+    assert (pack.targets.done(), pack.incident().status.steps) == ([], [])
+
+
+async def test_one_that_is_being_deleted_is_left_alone(pack: World) -> None:
+    body = pack.api.object(paths.incidents(*INCIDENT))
+    going = {"deletionTimestamp": "2025-10-21T00:31:00Z", "finalizers": ["x/y"]}
+    pack.api.put({**body, "metadata": {**body["metadata"], **going}})
+    assert await pack.engine().visit(INCIDENT) is None
+    assert (pack.targets.calls, pack.status_writes()) == ([], 0)
+
+
+async def test_a_closed_one_costs_one_read(pack: World) -> None:
+    await to_the_end(pack)
+    await pack.background.drain()
+    before = len(pack.api.requests)
+    assert await pack.engine().visit(INCIDENT) is None
+    assert len(pack.api.requests) == before + 1

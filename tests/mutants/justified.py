@@ -2,6 +2,36 @@
 
 EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     (
+        "incident_operator.engine.lease",
+        "Elector.may_act",
+        "not self._released and self._leads_since is not None and (self._steady() < self._acting_until)",
+        "self._leads_since is not None and self._steady() < self._acting_until",
+    ): "releasing ends the term at once, and none begins after it",
+    (
+        "incident_operator.engine.lease",
+        "Elector.may_act",
+        "not self._released and self._leads_since is not None and (self._steady() < self._acting_until)",
+        "not self._released and self._steady() < self._acting_until",
+    ): "without a term, the moment until which may be acted is over or was never set",
+    (
+        "incident_operator.engine.tally",
+        "Tally.note",
+        "runbook is not None and self._is_newest(runbook, key.name, status)",
+        "self._is_newest(runbook, key.name, status)",
+    ): "one without a Runbook is shown nowhere, whatever is remembered of it",
+    (
+        "incident_operator.receiver.json_text",
+        "_check_size",
+        "_elements(body) > ELEMENTS and _elements(_STRING.sub(b'', body)) > ELEMENTS",
+        "_elements(_STRING.sub(b'', body)) > ELEMENTS",
+    ): "a body without its texts holds no more than with them; counting the whole first is only cheaper",
+    (
+        "incident_operator.receiver.intake",
+        "Intake._do",
+        "delivery.group is not None",
+        "True",
+    ): "a delivery without a group holds resolved alerts only, for which no plan opens an Incident",
+    (
         "incident_operator.engine.driver",
         "_ends",
         "task is not None and task.cancelling() > 0",

@@ -122,3 +122,10 @@ def test_all_groups_under_one_stem_are_complete_each_for_itself() -> None:
     index.mark_complete(SERIES)
     assert index.is_complete(SERIES)
     assert not index.is_complete(Series(SERIES.namespace, SERIES.stem, "other"))
+
+
+async def test_a_repeat_of_the_open_ones_alert_costs_a_restarted_receiver_no_request(world: World) -> None:
+    await stored(world, last_is_open=True)
+    replica, before = restarted(world), len(world.api.requests)
+    receipt = await replica.take(alert(starts=DAYS[-1]))
+    assert (receipt.opened, receipt.changed, len(world.api.requests)) == (0, 0, before)

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -250,6 +251,10 @@ async def test_others_have_their_turn_while_a_long_body_is_read(door: Open):
     assert len(await reading) == 190_000
     counting.cancel()
     assert turns > 1
+
+
+async def test_a_short_body_is_read_on_the_spot():
+    assert await Reading().read(lambda _: threading.current_thread(), b"{}") is threading.current_thread()
 
 
 def json_list(item: bytes, count: int) -> bytes:

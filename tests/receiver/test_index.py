@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+import uuid
 
 import pytest
 
@@ -16,12 +17,15 @@ A = messages.occurrence_id(messages.alert("A"))
 HOLDS_A = messages.fingerprint(messages.alert("A"))
 
 
-def incident(number=1, *, version=10, generation=1, phase="", firing=(A,), resolved=(), series=SERIES, name=None):
+def incident(
+    number=1, *, version=10, generation=1, phase="", firing=(A,), resolved=(), series=SERIES, name=None, uid=""
+):
     alerts = [{"id": each, "startsAt": messages.STARTED, "status": "firing"} for each in firing]
     alerts += [{"id": each, "startsAt": messages.STARTED, "status": "resolved"} for each in resolved]
     metadata = {
         "namespace": series.namespace,
         "name": name or series.name(number),
+        "uid": uid or f"6c7e1a52-0000-4000-8000-{number:012}",
         "resourceVersion": str(version),
         "generation": generation,
         "labels": {"incidents.dev/group": series.digest},
@@ -85,6 +89,17 @@ def test_a_status_patch_changes_the_phase_and_keeps_the_alerts():
     assert episode.firing == (A,), "the generation is the same, so the spec was not looked at"
 
 
+@pytest.mark.parametrize("how", [{"uid": "another"}, {"generation": 2}])
+def test_alerts_of_an_incident_that_was_made_again_or_changed_are_looked_at(how):
+    index = index_of(incident(version=10), incident(version=15, firing=(), **how))
+    assert index.holders(HOLDS_A) == ()
+
+
+def test_alerts_of_an_incident_without_a_generation_are_always_looked_at():
+    index = index_of(incident(generation=0, version=10), incident(generation=0, version=11, firing=()))
+    assert index.holders(HOLDS_A) == ()
+
+
 def test_several_incidents_of_a_series_are_told_apart():
     index = index_of(incident(1, phase="Resolved"), incident(2))
     assert sorted((each.number, each.open) for each in index.episodes(SERIES)) == [(1, False), (2, True)]
@@ -122,7 +137,7 @@ def test_a_remembered_incident_takes_little_memory():
 def stored_for(number: int):
     made = messages.alert("A", pod=str(number))
     series = grouping.of("prod", "pack", ["pod"], made["labels"]).series
-    return incident(firing=(messages.occurrence_id(made),), series=series)
+    return incident(firing=(messages.occurrence_id(made),), series=series, uid=str(uuid.uuid4()))
 
 
 def test_every_runbook_whose_matchers_hold_answers():

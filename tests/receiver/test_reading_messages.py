@@ -238,3 +238,15 @@ def test_what_is_taken_can_be_stored(labels, annotations):
     for alert in payload.read(body, messages.LIMITS).alerts:
         json.dumps([dict(alert.labels), dict(alert.annotations)], ensure_ascii=False).encode()
         assert "\x00" not in "".join([*alert.labels, *alert.labels.values(), *alert.annotations.values()])
+
+
+def test_an_alert_that_resolved_at_no_told_time_has_no_end():
+    made = messages.resolved()
+    del made["endsAt"]
+    (alert,) = messages.read(made).alerts
+    assert (alert.firing, alert.ends_at) == (False, None)
+
+
+@pytest.mark.parametrize("decoded", [{"a": "\ud800", "b": "\x00"}, {"b": "\x00", "a": "\ud800"}])
+def test_of_two_odd_texts_the_half_character_is_named(decoded):
+    assert json_text.half_characters(decoded).field == "a"

@@ -102,8 +102,6 @@ class IncidentIndex:
         else:
             self._episodes.pop(key, None)
         self._count_closed(key, sum(not each.open for each in after))
-        if [each.firing for each in before] == [each.firing for each in after]:
-            return
         held, holding = _held(key, before), _held(key, after)
         for fingerprint, series in held - holding:
             self._hold(fingerprint, tuple(each for each in self.holders(fingerprint) if each != series))
@@ -157,7 +155,8 @@ def is_open(incident: Mapping[str, Any]) -> bool:
 def _episode(incident: Mapping[str, Any], number: int, version: int, known: Episode | None) -> Episode:
     metadata = incident["metadata"]
     generation = metadata.get("generation", 0)
-    if known and generation and known.generation == generation:
+    # one that was deleted and made again, unseen, is of the same generation too
+    if known and generation and (known.uid, known.generation) == (metadata.get("uid", ""), generation):
         return dataclasses.replace(known, open=is_open(incident), version=version)
     spec = incident.get("spec") or {}
     return Episode(
@@ -168,6 +167,7 @@ def _episode(incident: Mapping[str, Any], number: int, version: int, known: Epis
         resolved=_ids(spec, AlertStatus.RESOLVED),
         truncated=spec.get("truncatedAlerts", 0),
         version=version,
+        uid=metadata.get("uid", ""),
         generation=generation,
     )
 

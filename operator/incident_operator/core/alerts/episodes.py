@@ -22,6 +22,7 @@ class Episode:
     truncated: int = 0
     version: int = 0
     """metadata.resourceVersion"""
+    uid: str = ""
     generation: int = 0
 
 
