@@ -45,3 +45,7 @@ async def test_an_error_is_logged() -> None:
         background.start(fails())
         await background.drain()
     assert [(one["event"], str(one["exc_info"])) for one in logs] == [("Work in the background failed", "a defect")]
+
+
+async def test_where_nothing_was_started_nothing_is_waited_for() -> None:
+    await Background().drain()

@@ -172,3 +172,31 @@ async def test_without_a_time_to_live_nothing_is_asked_or_deleted() -> None:
         assert not running.done()
         running.cancel()
         assert api.requests == []
+
+
+@pytest.mark.parametrize(
+    "made",
+    [incident("a-1", labels={}), incident("by-hand"), incident("a-2")],
+    ids=["no group", "no number", "a later one"],
+)
+async def test_one_that_is_first_of_no_group_is_deleted_without_a_look_at_others(made: dict) -> None:
+    async with expiring(TTL + HOUR) as (api, expiry):
+        api.put(made)
+        assert await expiry.round() == 1
+        assert [one for one in api.requests if "labelSelector" in one.params] == []
+
+
+async def test_an_apiserver_that_refuses_every_list_ends_the_round() -> None:
+    async with expiring(TTL + HOUR) as (_, expiry):
+        with pytest.raises(kube.Invalid):
+            await dataclasses.replace(expiry, reads=Refusing()).round()
+
+
+class Refusing(Reads):
+    """Lists nothing, whatever is selected."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def page(self, *_: object) -> bytes:
+        raise kube.Invalid(400, "BadRequest", "no such list")

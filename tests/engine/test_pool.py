@@ -82,6 +82,28 @@ async def test_a_key_that_is_added_while_it_is_worked_on_is_worked_on_once_more(
     assert work.begun == [A, A]
 
 
+async def test_a_key_that_waits_already_is_worked_on_once() -> None:
+    work = Held()
+    async with running(work, 1) as pool:
+        for key in (A, B, B):
+            pool.add(key, 1)
+        for _ in range(3):
+            work.go.release()
+            await settle()
+    assert work.begun == [A, B]
+
+
+async def test_what_was_dropped_is_not_worked_on_and_what_comes_after_it_is() -> None:
+    work = Held()
+    async with running(work, 1) as pool:
+        pool.add(A, 1)
+        pool.clear()
+        await settle()
+        pool.add(B, 1)
+        await settle()
+    assert work.begun == [B]
+
+
 async def test_no_more_are_worked_on_at_once_than_there_are_workers() -> None:
     work = Held()
     async with running(work, 2) as pool:

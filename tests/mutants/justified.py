@@ -2,6 +2,12 @@
 
 EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     (
+        "incident_operator.engine.expiry",
+        "Expiry._has_expired",
+        "ended is not None and self.clock() - ended >= self.ttl",
+        "self.clock() - ended >= self.ttl",
+    ): "the apiserver says of everything when it was created",
+    (
         "incident_operator.engine.lease",
         "Elector.may_act",
         "not self._released and self._leads_since is not None and (self._steady() < self._acting_until)",

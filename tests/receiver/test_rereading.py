@@ -288,3 +288,18 @@ async def test_it_reads_at_once_and_then_every_few_minutes(world: World, source:
         rfc3339(NOW)
         == world.api.object(paths.connections("prod", "alerts"))["status"]["conditions"][0]["lastTransitionTime"]
     )
+
+
+async def test_a_connection_of_another_type_is_none_of_its_concern(world: World, source: Alertmanager):
+    made = connection(source)
+    world.api.put({**made, "spec": {"type": "http", "http": {"url": source.url}}})
+    await reader(world).once()
+    assert "status" not in world.api.object(paths.connections("prod", "alerts"))
+    assert source.seen == []
+
+
+async def test_a_connection_without_its_section_is_told_what_is_missing(world: World, source: Alertmanager):
+    made = connection(source)
+    world.api.put({**made, "spec": {"type": "alertmanager"}})
+    await reader(world).once()
+    assert ready(world)[1].startswith("alertmanager.serviceAccountName is missing")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from incident_operator.receiver import server, tls
 from incident_operator.receiver.settings import ReceiverSettings
@@ -83,6 +84,14 @@ async def test_a_new_certificate_is_used_without_a_restart_and_an_unusable_one_i
     with suppress(asyncio.CancelledError):
         await watching
     assert new != first
+
+
+async def test_a_certificate_that_stays_the_same_is_not_loaded_again(pair):
+    with capture_logs() as logs:
+        watching = asyncio.create_task(tls.keep_current(tls.context(*pair), *pair, every=0.001))
+        await asyncio.sleep(0.05)
+        watching.cancel()
+    assert logs == []
 
 
 def test_both_files_are_needed(pair):
