@@ -43,5 +43,17 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "task is not None and task.cancelling() > 0",
         "task.cancelling() > 0",
     ): "a visit always runs in a worker's task, so there is one",
+    (
+        "incident_operator.receiver.server",
+        "_secured",
+        "settings.tls_certificate is None or settings.tls_key is None",
+        "settings.tls_certificate is None",
+    ): "the settings hold both files or none",
+    (
+        "incident_operator.receiver.server",
+        "_secured",
+        "settings.tls_certificate is None or settings.tls_key is None",
+        "settings.tls_key is None",
+    ): "the settings hold both files or none",
 }
 """By module, function, guard and what it became."""
