@@ -147,12 +147,6 @@ def test_the_progress_of_an_act_costs_no_write_for_half_a_minute_and_one_after()
     assert "(Job rebuild: running)" in world.status.message
 
 
-def test_a_read_among_acts_costs_no_write():
-    world = World(usual(mitigate=[sql("serve", undo=UNDO), read("served")])).go()
-    assert world.states()["served"] == "Succeeded"
-    assert world.writes == World(usual()).go().writes
-
-
 def test_abort_is_final_and_names_what_stays():
     world = World(usual()).go().abort().go()
     assert world.status.phase is Phase.FAILED
