@@ -130,6 +130,13 @@ async def test_a_body_that_is_too_long_is_refused(door: Open):
     assert (status, answer["message"]) == (413, "the body is longer than 4194304 bytes")
 
 
+async def test_a_body_that_is_announced_as_too_long_is_not_waited_for(door: Open):
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    writer.write(HEAD + b"Content-Length: 999999999\r\n\r\n{")
+    assert (await asyncio.wait_for(reader.readline(), 5)).split()[1] == b"413"
+    writer.close()
+
+
 async def test_a_body_that_grows_too_long_on_the_way_is_refused(world: World, tokens):
     async def endless():
         for _ in range(100):

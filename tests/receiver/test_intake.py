@@ -481,3 +481,13 @@ async def test_what_is_told_is_counted(world: World):
     assert world.one.counted("alerts_truncated_total") == 2
     assert world.one.counted("intake_writes_total", kind="opened") == 1
     assert world.one.counted("intake_writes_total", kind="changed") == 1
+
+
+async def test_an_alert_that_another_replica_took_in_meanwhile_costs_no_write(world: World):
+    await world.one.take(messages.alert(pod="1"))
+    two = world.another()
+    await two.take(messages.alert(pod="0"))
+    await world.one.take(messages.alert(pod="2"))
+    before = len(world.writes)
+    receipt = await two.take(messages.alert(pod="2"))
+    assert (receipt.opened, receipt.changed, len(world.writes)) == (0, 0, before)
