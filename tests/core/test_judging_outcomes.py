@@ -120,11 +120,13 @@ def test_outputs_of_all_steps_together_are_bounded():
     assert "no text: it does not fit" in found.summary
 
 
-def test_what_became_of_a_step_that_somebody_took_out_of_the_status_changes_nothing():
+def test_what_became_of_a_step_that_somebody_took_out_of_the_status_is_not_dropped_silently():
     current, run = incident().status, Run("undo-act", "act", Stage.RESTORE, 1, "k", undo=True)
     told = status.Verdict(StepState.SUCCEEDED, "ok", effected=True)
-    assert status.settle(current, run, told, undoable=False, now=START) == current
-    assert status.undo_told(current, "act", StepState.UNDONE, UndoState.DONE) == current
+    with pytest.raises(LookupError, match="no record of undo-act"):
+        status.settle(current, run, told, undoable=False, now=START)
+    with pytest.raises(LookupError, match="no record of act"):
+        status.undo_told(current, "act", StepState.UNDONE, UndoState.DONE)
 
 
 def test_only_mitigations_are_noted_as_temporary():
