@@ -1,6 +1,7 @@
 """Reading Alertmanager's message: what is taken, what is refused, and that nothing else can happen."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from incident_operator.receiver import json_text, payload
 from incident_operator.receiver.checking import LabelLimits
 from incident_operator.receiver.payload import Message
 from incident_operator.receiver.refusals import MalformedError
+from incident_operator.receiver.settings import ReceiverSettings
 from receiver import messages
 
 
@@ -60,6 +62,13 @@ def test_fields_of_later_versions_are_not_looked_at():
     assert payload.read(changed(notification_reason={"deep": [1, 2.5, None]}), messages.LIMITS).alerts
 
 
+def test_as_many_of_the_shortest_alerts_as_fit_into_a_body_are_read():
+    shortest = {**messages.alert(), "labels": {"alertname": "A"}, "annotations": {}, "generatorURL": ""}
+    count = ReceiverSettings((Path("token"),)).max_body_bytes // len(json.dumps(shortest, separators=(",", ":")))
+    body = json.dumps(messages.message(*[shortest] * count), separators=(",", ":")).encode()
+    assert len(payload.read(body, messages.LIMITS).alerts) == count
+
+
 def test_a_message_without_alerts_tells_nothing():
     assert messages.read() == Message((), (), 0)
 
@@ -76,10 +85,10 @@ def test_a_message_without_alerts_tells_nothing():
         (b'{"a":"\x00"}', "body: is not JSON: Invalid control character"),
         (b"[" * 200_000, "body: is nested too deeply"),
         (b'{"a":' * 200_000, "body: is nested too deeply"),
-        (b"[" + b"[]," * 110_000 + b"[]]", f"body: holds more than {json_text.ELEMENTS} lists, objects and commas"),
-        (b"[" + b"{}," * 110_000 + b"{}]", "body: holds more than"),
-        (b"[" + b"0," * 250_000 + b"0]", "body: holds more than"),
-        (b'["' + rb"\"," * 10 + b'",' + b"0," * 250_000 + b"0]", "body: holds more than"),
+        (b"[" + b"[]," * 160_000 + b"[]]", f"body: holds more than {json_text.ELEMENTS} lists, objects and commas"),
+        (b"[" + b"{}," * 160_000 + b"{}]", "body: holds more than"),
+        (b"[" + b"0," * 350_000 + b"0]", "body: holds more than"),
+        (b'["' + rb"\"," * 10 + b'",' + b"0," * 350_000 + b"0]", "body: holds more than"),
         (changed(extra=float("nan")), "number NaN: is no JSON number"),
         (changed(extra=float("-inf")), "number -Infinity: is no JSON number"),
         (b'{"extra":1e999}', "number 1e999: is too large"),
