@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from demonstration import chart
 from demonstration.cluster import REPOSITORY, Cluster
+from demonstration.shell import Failure
 
 from e2e.ground import impersonation
 
@@ -16,6 +17,7 @@ _GROUP = "incidents.dev"
 _RBAC = "rbac.authorization.k8s.io"
 _TOKEN_LIFE = "3h"  # a duration
 _PAGE = 500
+_TRIES = 20
 _INSTALLED = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
 Json = dict[str, Any]
 
@@ -40,7 +42,20 @@ def clear(cluster: Cluster) -> None:
         path = {"incidents.incidents.dev": f"/apis/{_GROUP}/v1alpha1", "configmaps": "/api/v1", "events": "/api/v1"}
         where = f"{path[kind]}/namespaces/{NAMESPACE}/{kind.split('.')[0]}"
         selector = "?labelSelector=incidents.dev/incident" if kind == "configmaps" else ""
-        cluster.kubectl("delete", "--raw", where + selector, timeout=300)
+        _delete_all(cluster, where + selector)
+
+
+def _delete_all(cluster: Cluster, path: str) -> None:
+    """Delete a collection; the apiserver gives up on a large one after a minute, and the next try finds fewer."""
+    for _ in range(_TRIES):
+        try:
+            cluster.kubectl("delete", "--raw", path, timeout=300)
+        except Failure as error:
+            if "Timeout" not in str(error):
+                raise
+        else:
+            return
+    raise Failure(f"{path} could not be emptied in {_TRIES} tries")
 
 
 def remove(cluster: Cluster) -> None:
