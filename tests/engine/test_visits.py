@@ -189,6 +189,23 @@ async def test_an_alert_that_resolves_during_the_visit_is_noticed_at_the_intent(
     assert "rebuild" not in pack.targets.done()
 
 
+async def test_an_alert_that_comes_while_it_closes_keeps_it_open(pack: World) -> None:
+    path = paths.incidents(*INCIDENT)
+    await pack.resolve_alert()
+
+    def fire() -> None:
+        body = pack.api.object(path)
+        another = {"id": "a2", "startsAt": "2025-10-21T00:31:00Z", "status": "firing"}
+        pack.api.put({**body, "spec": {**body["spec"], "alerts": [*body["spec"]["alerts"], another]}})
+
+    pack.api.interleave(fire, method="PATCH", path="/status")
+    await pack.engine().visit(INCIDENT)
+    assert pack.incident().status.phase is Phase.AWAITING_APPROVAL
+    await pack.resolve_alert()
+    await pack.engine().visit(INCIDENT)
+    assert pack.incident().status.phase is Phase.RESOLVED
+
+
 async def test_a_persons_annotation_during_the_visit_is_kept(pack: World) -> None:
     path = paths.incidents(*INCIDENT)
 

@@ -10,6 +10,7 @@ GROUP = "d1"
 A, B = messages.occurrence(messages.alert("A")), messages.occurrence(messages.alert("B"))
 A_ENDED, B_ENDED = messages.occurrence(messages.resolved("A")), messages.occurrence(messages.resolved("B"))
 A_AGAIN = messages.occurrence(messages.alert("A", starts="2025-10-22T00:00:00Z"))
+A_AGAIN_ENDED = messages.occurrence(messages.resolved("A", starts="2025-10-22T00:00:00Z", ends="2025-10-22T00:10:00Z"))
 A_MOVED_ENDED = messages.occurrence(messages.resolved("A", starts="2025-10-21T00:10:00Z"))
 
 
@@ -27,6 +28,15 @@ def episode(number: int, *, closed: bool = False, firing=(), resolved=(), group=
         pytest.param([episode(1, firing=[A])], [A_ENDED], Plan((TakeIn(1, (A_ENDED,)),)), id="resolved"),
         pytest.param([episode(1, resolved=[A])], [A_ENDED], Plan(), id="known to be resolved"),
         pytest.param([episode(1, resolved=[A])], [A], Plan(), id="fires too late: it has resolved"),
+        pytest.param(
+            [episode(2, firing=[A]), episode(1, closed=True, resolved=[A_AGAIN])],
+            [A_AGAIN_ENDED],
+            Plan((TakeIn(2, (A_AGAIN_ENDED,)),)),
+            id="an end that is told again ends what began before it and was told since",
+        ),
+        pytest.param(
+            [episode(1, firing=[A_AGAIN, B], resolved=[A])], [A_ENDED], Plan(), id="but nothing that began after it, nor another"
+        ),
         pytest.param([episode(1, resolved=[A])], [A_AGAIN], Plan((TakeIn(1, (A_AGAIN,)),)), id="again, still open"),
         pytest.param([episode(1, closed=True, resolved=[A])], [A_AGAIN], Plan((Open(2, (A_AGAIN,)),)), id="again"),
         pytest.param([episode(1, closed=True, firing=[A])], [A], Plan(), id="a repeat after it was closed"),

@@ -36,7 +36,7 @@ def test_a_run_in_which_all_is_right_has_no_problem():
         (Report((line(invented=("a",)),)), "a storm: 1 never sent, a for one"),
         (Report((line(wrong=("a",)),)), "a storm: 1 wrong, a for one"),
         (Report((line(failed="too late"),)), "a storm: too late"),
-        (Report(abuse=(attacked(MEMORY_LIMIT + 1),)), "an_attack: good posts {200: 1}, 256 MiB, answers right"),
+        (Report(abuse=(attacked(MEMORY_LIMIT + 1),)), "an_attack: good posts {200: 1}, 384 MiB, answers right"),
         (Report(abuse=(attacked(0, "WRONG 200"),)), "an_attack: good posts {200: 1}, 0 MiB, 1 x WRONG 200"),
         (Report(abuse=(attacked(0, "400", 503),)), "an_attack: good posts {503: 1}, 0 MiB, answers right"),
         (Report(kept=False), "abuse: an alert of a good client is lost or doubled"),

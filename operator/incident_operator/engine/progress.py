@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from incident_operator.api.incident import Incident, IncidentStatus, Phase
+from incident_operator.api.incident import CLOSED_PHASES, Incident, IncidentStatus, Phase
 from incident_operator.engine.evidence import Unstored
 
 
@@ -18,6 +18,8 @@ class Progress:
     """Evidence that is not stored yet."""
     told: Phase = Phase.PENDING
     """The phase that people were last told as an Event."""
+    before_close: IncidentStatus | None = None
+    """What was known before it was decided to close, while the close is not stored."""
 
     @classmethod
     def of(cls, incident: Incident) -> "Progress":
@@ -26,4 +28,12 @@ class Progress:
 
     def knowing(self, current: IncidentStatus) -> "Progress":
         """Return the same with a status that is not stored yet."""
-        return Progress(self.stored, self.working.model_copy(update={"status": current}), self.unstored, self.told)
+        closes = current.phase in CLOSED_PHASES and self.working.status.phase not in CLOSED_PHASES
+        before_close = self.working.status if closes else self.before_close
+        working = self.working.model_copy(update={"status": current})
+        return Progress(self.stored, working, self.unstored, self.told, before_close)
+
+    def on(self, fresh: Incident) -> "Progress":
+        """Return what is known, on a newer version: an alert may have come with it, so whether to close is open again."""
+        working = fresh.model_copy(update={"status": self.before_close or self.working.status})
+        return Progress(fresh, working, self.unstored, self.told)

@@ -73,8 +73,7 @@ class Recorder:
         self.echoes.expect(Key(meta.namespace, meta.name), fresh.metadata.resource_version)
         if fresh.status.written_by != progress.stored.status.written_by:
             return Progress.of(fresh)
-        working = fresh.model_copy(update={"status": progress.working.status})
-        return replace(progress, stored=fresh, working=working)
+        return progress.on(fresh)
 
     def _note_phase(self, stored: Incident) -> None:
         phase, meta = stored.status.phase.value, stored.metadata

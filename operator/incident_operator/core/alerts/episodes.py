@@ -96,8 +96,8 @@ def _known(episode: Episode) -> _Known:
 
 def _sort(occurrence: Occurrence, own: Sequence[_Known], current: Episode | None, result: _Sorted) -> None:
     if any(occurrence.id in known.resolved for known in own):
-        return
-    if not occurrence.firing:
+        _sort_known_end(occurrence, own, result)
+    elif not occurrence.firing:
         _sort_resolved(occurrence, own, result)
     elif any(occurrence.id in known.firing for known in own):
         return
@@ -115,6 +115,24 @@ def _sort_resolved(occurrence: Occurrence, own: Sequence[_Known], result: _Sorte
         result.never_stored.append(occurrence)
     for number in holders:
         result.into.setdefault(number, []).append(occurrence)
+
+
+def _sort_known_end(occurrence: Occurrence, own: Sequence[_Known], result: _Sorted) -> None:
+    """An end that is told again ends what began before it and was told since, by the slower of two Alertmanagers."""
+    if occurrence.firing:
+        return
+    fingerprint = identities.fingerprint_of(occurrence.id)
+    for known in own:
+        if fingerprint in known.firing_fingerprints and any(
+            _is_older(each, occurrence) for each in known.episode.firing
+        ):
+            result.into.setdefault(known.episode.number, []).append(occurrence)
+
+
+def _is_older(occurrence_id: str, than: Occurrence) -> bool:
+    began = identities.started_at(occurrence_id)
+    same = identities.fingerprint_of(occurrence_id) == identities.fingerprint_of(than.id)
+    return same and began is not None and began < than.starts_at
 
 
 def _next_number(episodes: Sequence[Episode]) -> int:
