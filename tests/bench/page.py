@@ -52,7 +52,7 @@ references: a bare aiohttp client that does the same writes on the same apiserve
 def _machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     today = datetime.now(UTC).date().isoformat()
-    return f"{today}: {os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}"
+    return f"{today}: {os.cpu_count()} cores, {memory:.0f} GiB, Linux {'.'.join(platform.release().split('.')[:2])}, Python {platform.python_version()}"
 
 
 def _versions() -> str:

@@ -50,7 +50,7 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _VERSIONS)
     python = platform.python_version()
-    return f"{os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release()}, Python {python}, {versions}"
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB, Linux {'.'.join(platform.release().split('.')[:2])}, Python {python}, {versions}"
 
 
 def _row(example: str, fault: str, results: Sequence[Result]) -> Row:
@@ -66,7 +66,8 @@ def _ends(results: Iterable[Result]) -> str:
 
 _PAGE = """# Faults at every write
 
-What `make faults` found on {date} ({machine}).
+What `make faults` found on {date}
+({machine}).
 
 The operator runs as a real process against a real apiserver and a real PostgreSQL, behind proxies. Each run plays one example
 from its alert to its end, and one thing goes wrong in it, at one call. Afterwards a checker asks witnesses that are not the operator

@@ -61,7 +61,7 @@ async def _play(cluster: clusters.Cluster, state: Path, chosen: argparse.Namespa
 
 
 def _page(results: list[Result], chosen: argparse.Namespace) -> str:
-    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+    machine = f"{os.cpu_count()} cores, {platform.system()} {'.'.join(platform.release().split('.')[:2])}, Python {platform.python_version()}"
     return f"""# Two operators: what was measured
 
 Whoever leads is struck in every stage of an Incident: while it reads, in the middle of an act, while it waits for a person. The
