@@ -190,6 +190,18 @@ async def test_a_preview_says_what_would_be_done_and_does_nothing(api, scale):
     assert replicas(api) == 2
 
 
+@pytest.mark.parametrize(("changes", "accepted"), [(1, True), (4, True), (5, False)])
+async def test_a_rollouts_status_update_during_the_trial_is_no_reason_to_ask_again(api, scale, changes, accepted):
+    api.put(deployment())
+    api.inject(Fault.CONFLICT, method="PATCH", times=changes)
+    if accepted:
+        assert (await scale.preview(call(to(5)))).in_trial == "accepted"
+    else:
+        with pytest.raises(PreviewError, match="CONFLICT"):
+            await scale.preview(call(to(5)))
+    assert len([request for request in api.requests if request.method == "PATCH"]) == min(changes + 1, 5)
+
+
 async def test_a_preview_is_the_same_for_another_attempt(api, scale):
     api.put(deployment())
     assert await scale.preview(call(to(5))) == await scale.preview(call(to(5), attempt=2))

@@ -5,6 +5,7 @@ The account needs: get and patch on the workload, list on horizontalpodautoscale
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,17 +56,24 @@ class Scale:
     async def preview(self, call: Call) -> Preview:
         """Say from what to what, after a dry run of the very patch as the Runbook's account."""
         account = self._cluster.acting_as(call.namespace, call.service_account).within(call.timeout)
-        target = _spec(call).target
         try:
-            planned = await _plan(account, call)
-            if isinstance(planned, Failed):
-                raise PreviewError(planned.message)
-            if not isinstance(planned, _Change):
-                return Preview(f"{target} in {call.namespace} stays as it is", planned.result)
-            await account.json_patch(_path(call), _operations(planned, call), dry_run=True)
+            for _ in range(_ATTEMPTS - 1):
+                with suppress(api_errors.Conflict):
+                    return await _tried(account, call)
+            return await _tried(account, call)
         except (api_errors.ApiError, Unusable) as error:
             raise PreviewError(f"{call.step}: {kube_failures.explain(error, call)}") from error
-        return _preview(call, planned)
+
+
+async def _tried(account: Account, call: Call) -> Preview:
+    """Return what a dry run says. Raises `Conflict` where the workload changed in between."""
+    planned = await _plan(account, call)
+    if isinstance(planned, Failed):
+        raise PreviewError(planned.message)
+    if not isinstance(planned, _Change):
+        return Preview(f"{_spec(call).target} in {call.namespace} stays as it is", planned.result)
+    await account.json_patch(_path(call), _operations(planned, call), dry_run=True)
+    return _preview(call, planned)
 
 
 async def _try(account: Account, call: Call) -> Outcome | None:
