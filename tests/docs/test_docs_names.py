@@ -17,6 +17,7 @@ from incident_operator.api.runbook import Stage
 from incident_operator.core import effects, reasons
 from incident_operator.core.runbooks import compiler_references
 from incident_operator.engine.metrics import EngineMetrics
+from incident_operator.receiver import json_text
 from incident_operator.receiver.metrics import ReceiverMetrics
 from incident_operator.settings import PREFIX, Settings
 
@@ -145,3 +146,7 @@ def test_a_line_is_no_longer_than_the_code_s(page: Path):
     lines = [line for line in text.splitlines() if not line.startswith("|") and "kubectl create role " not in line]
     if page.name != "fields.md":
         assert max(len(line) for line in lines) <= 150
+
+
+def test_the_manual_names_the_receiver_s_own_limit_of_a_message():
+    assert f"{json_text.ELEMENTS:,} lists, objects and commas a message" in (pages.DOCS / "operating.md").read_text()

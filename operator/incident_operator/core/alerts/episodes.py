@@ -121,18 +121,16 @@ def _sort_known_end(occurrence: Occurrence, own: Sequence[_Known], result: _Sort
     """An end that is told again ends what began before it and was told since, by the slower of two Alertmanagers."""
     if occurrence.firing:
         return
-    fingerprint = identities.fingerprint_of(occurrence.id)
     for known in own:
-        if fingerprint in known.firing_fingerprints and any(
-            _is_older(each, occurrence) for each in known.episode.firing
-        ):
+        if any(_is_older(each, occurrence) for each in known.firing):
             result.into.setdefault(known.episode.number, []).append(occurrence)
 
 
 def _is_older(occurrence_id: str, than: Occurrence) -> bool:
+    if identities.fingerprint_of(occurrence_id) != identities.fingerprint_of(than.id):
+        return False
     began = identities.started_at(occurrence_id)
-    same = identities.fingerprint_of(occurrence_id) == identities.fingerprint_of(than.id)
-    return same and began is not None and began < than.starts_at
+    return began is not None and began < than.starts_at
 
 
 def _next_number(episodes: Sequence[Episode]) -> int:
