@@ -46,7 +46,7 @@ class Idle:
         self._cluster.kubectl("annotate", "incident", "over", "-n", NAMESPACE, f"incidents.dev/abort=now {person}")
         until(self._is_deleted, 60, lambda: "the end of the aborted Incident's time to live")
         time.sleep(1.0)  # the Event of that phase change
-        self._audit, self._began = AuditLog(self._cluster), time.monotonic()
+        self._audit, self._began = AuditLog(self._cluster, NAMESPACE), time.monotonic()
 
     def stop(self) -> None:
         """End it, and remove its namespace."""
@@ -64,8 +64,7 @@ class Idle:
 
     def writes(self) -> list[dict[str, Any]]:
         """What it changed while it was idle, beyond its Lease."""
-        places = [(entry.get("objectRef", {}), entry) for entry in self._audit.writes()]
-        return [entry for at, entry in places if at.get("namespace") == NAMESPACE and at.get("resource") != "leases"]
+        return [entry for entry in self._audit.writes() if entry["objectRef"]["resource"] != "leases"]
 
     def _waits(self, name: str) -> bool | None:
         found = self._cluster.get("incident", name, "-n", NAMESPACE) or {}

@@ -63,7 +63,7 @@ async def until(look: object, wanted: object) -> None:
 async def test_a_latency_alert_scales_up_and_its_end_scales_back(
     operator: OperatorProcess, web: clusters.Cluster
 ) -> None:
-    audit, began = AuditLog(web), datetime.now(UTC)
+    audit, began = AuditLog(web, NAMESPACE), datetime.now(UTC)
     labels = {"alertname": "HighLatency", "namespace": NAMESPACE, "severity": "warning"}
     assert (await operator.post(alert(began, **labels)))[0] == 200
     await until(lambda: phase(web), "Verifying")
@@ -83,7 +83,7 @@ async def test_a_repeated_alert_costs_no_write_and_a_second_one_joins(
     first = alert(began, **labels)
     await operator.post(first)
     await until(lambda: phase(web), "Verifying")
-    audit = AuditLog(web)
+    audit = AuditLog(web, NAMESPACE)
     for _ in range(5):
         await operator.post(first)
     assert audit.writes("incidents") == []

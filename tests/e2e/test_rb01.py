@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from demonstration import people
+from demonstration import manifests, people
 
 from e2e.apiserver_proxy import ApiserverProxy, Hold, Write
 from e2e.operator_process import OperatorProcess, alert
@@ -34,7 +34,7 @@ async def resolve(operator: OperatorProcess, night: Night) -> None:
 async def test_rb01_ends_resolved_and_each_effect_happened_once(
     operator: OperatorProcess, night: Night, cast: people.Cast
 ) -> None:
-    audit = AuditLog(night.cluster)
+    audit = AuditLog(night.cluster, manifests.NAMESPACE)
     await fire(operator, night)
     await asyncio.to_thread(night.wait_for, "AwaitingApproval")
     assert night.fresh() == [night.yesterday]

@@ -94,9 +94,13 @@ def until(look: Callable[[], T | None], seconds: float, wanted: Callable[[], str
 
 
 class AuditLog:
-    """What the apiserver wrote down about the operator from a moment on."""
+    """What the apiserver wrote down about the operator from a moment on: everywhere, or in one namespace.
 
-    def __init__(self, cluster: Cluster) -> None:
+    Operators of other tests may be at work on the same cluster, under the same name and elsewhere.
+    """
+
+    def __init__(self, cluster: Cluster, namespace: str | None = None) -> None:
+        self._namespace = namespace
         self._path = Path(cluster.kubeconfig).parent / "logs" / "audit.log"
         self._start = self._path.stat().st_size
 
@@ -106,8 +110,11 @@ class AuditLog:
             log.seek(self._start)
             for line in log:
                 entry = json.loads(line)
-                if entry["user"]["username"] == OPERATOR and entry["stage"] == "ResponseComplete":
+                if entry["user"]["username"] == OPERATOR and entry["stage"] == "ResponseComplete" and self._is_here(entry):
                     yield entry
+
+    def _is_here(self, entry: dict[str, Any]) -> bool:
+        return self._namespace in {None, entry.get("objectRef", {}).get("namespace")}
 
     def writes(self, resource: str = "") -> list[dict[str, Any]]:
         """What the operator changed, dry runs left out; `resource` as in `incidents/status`."""

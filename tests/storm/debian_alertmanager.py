@@ -50,11 +50,16 @@ def command(folder: Path) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def running(words: Sequence[str], folder: Path, receiver_port: int, group_by: str) -> AsyncIterator[Alertmanager]:
-    """Run it on loopback, alone, telling everything to a receiver on a port."""
+async def running(
+    words: Sequence[str], folder: Path, receiver_port: int, group_by: str, group_wait: str = "1s"
+) -> AsyncIterator[Alertmanager]:
+    """Run it on loopback, alone, telling everything to a receiver on a port.
+
+    An alert that began longer ago than `group_wait` is told at once, whether or not others of its group follow.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    (folder / "alertmanager.yml").write_text(json.dumps(_configuration(receiver_port, group_by)))
+    (folder / "alertmanager.yml").write_text(json.dumps(_configuration(receiver_port, group_by, group_wait)))
     with (folder / "alertmanager.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *words, f"--config.file={folder / 'alertmanager.yml'}", f"--storage.path={folder / 'data'}",
@@ -90,7 +95,7 @@ def _posted(alert: Alert) -> dict[str, Any]:
     }
 
 
-def _configuration(receiver_port: int, group_by: str) -> dict[str, Any]:
+def _configuration(receiver_port: int, group_by: str, group_wait: str) -> dict[str, Any]:
     webhook = {
         "url": f"http://127.0.0.1:{receiver_port}{PATH}",
         "http_config": {"authorization": {"credentials": TOKEN}},
@@ -98,7 +103,7 @@ def _configuration(receiver_port: int, group_by: str) -> dict[str, Any]:
     }
     route = {
         "receiver": RECEIVER, "group_by": [group_by],
-        "group_wait": "1s", "group_interval": "1s", "repeat_interval": "1h",
+        "group_wait": group_wait, "group_interval": "1s", "repeat_interval": "1h",
     }  # fmt: skip
     return {"route": route, "receivers": [{"name": RECEIVER, "webhook_configs": [webhook]}]}
 

@@ -14,10 +14,11 @@ from storm.alerts import Alert, fingerprint, message, rfc3339
 from storm.field import now
 
 GROUP = {"instance": 'a"\\ü'}
+GROUP_WAIT = "7s"  # longer ago than the alerts began, so that one message has them all
 
 
 def alerts() -> list[Alert]:
-    began = now() - timedelta(minutes=1)
+    began = now() - timedelta(seconds=2)
     common = {"alertname": "Shape", **GROUP, "job": "node"}
     told = {"summary": "it <b>fails</b> & more", "description": "ü🙂"}
     firing = [
@@ -39,7 +40,6 @@ def test_a_fingerprint_depends_on_names_and_values_but_not_on_their_order():
 
 @pytest.mark.cluster
 async def test_a_message_is_the_same_as_the_real_alertmanagers(tmp_path):
-    made = alerts()
     words = await asyncio.to_thread(debian_alertmanager.command, tmp_path / "programs")
     received: asyncio.Queue[tuple[Any, Any]] = asyncio.Queue()
 
@@ -52,7 +52,8 @@ async def test_a_message_is_the_same_as_the_real_alertmanagers(tmp_path):
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
-        async with debian_alertmanager.running(words, tmp_path / "am", port, "instance") as alertmanager:
+        async with debian_alertmanager.running(words, tmp_path / "am", port, "instance", GROUP_WAIT) as alertmanager:
+            made = alerts()
             await alertmanager.post(made)
             headers, real = await asyncio.wait_for(received.get(), 30)
     finally:
