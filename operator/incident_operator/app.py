@@ -16,6 +16,7 @@ from incident_operator.clients import access as accesses
 from incident_operator.clients import kube, paths, served
 from incident_operator.clients.reads import Reads
 from incident_operator.clients.redaction import Redactor
+from incident_operator.clients.right_of_way import RightOfWay
 from incident_operator.clients.state import State
 from incident_operator.engine.acts import Acts
 from incident_operator.engine.asking import Question
@@ -74,7 +75,8 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         client = await stack.enter_async_context(kube.Kube(access))
         identity = await _whoami(client)
         tools = await stack.enter_async_context(action_registry.tools(access, client, redactor, clock))
-        registry, background, ending = CollectorRegistry(), Background(), asyncio.Event()
+        registry, ending, way = CollectorRegistry(), asyncio.Event(), RightOfWay()
+        background = Background(way)
         stack.push_async_callback(background.drain)
         metrics, echoes, revisions, tally = EngineMetrics(registry), Echoes(), Revisions(client), Tally()
         runbooks, policies = Runbooks(client, revisions), Policies(client, identity)
@@ -91,11 +93,11 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
             return ending.is_set() or not elector.may_act()
 
         visits = Visits(
-            state, runbooks, question, carrier, recorder, clock, settings.unasked, stopping, elector.led_for, busy
+            state, runbooks, question, carrier, recorder, clock, settings.unasked, stopping, elector.led_for, busy, way
         )
         readiness = Readiness(client, runbooks, revisions, tools.connections, tools.probes, tally, clock)
-        slots = PrioritySlots(MAX_WRITES)
-        inbox = _inbox(visits, readiness, tally, echoes, gives_way=lambda: slots.waiting > 0)
+        slots = PrioritySlots(MAX_WRITES, way)
+        inbox = _inbox(visits, readiness, tally, echoes, lambda: slots.waiting > 0 or way.is_held)
         reads = await stack.enter_async_context(Reads(access))
         expiry = Expiry(client, reads, clock, settings.closed_ttl, settings.namespaces, elector.may_act)
         leading.drivers += (inbox.incidents, inbox.runbooks)
@@ -118,7 +120,7 @@ def _lease(settings: Settings, access: accesses.Access, me: str) -> Chosen:
 
 def _inbox(visits: Visits, readiness: Readiness, tally: Tally, echoes: Echoes, gives_way: Callable[[], bool]) -> Inbox:
     index = RunbookIndex()
-    incidents = Driver(visits.visit, clock, rests=True, gives_way=gives_way)
+    incidents = Driver(visits.visit, clock, rests=True, gives_way=gives_way, way=visits.way)
     checks = Driver(_checking(readiness, index), clock, workers=2, what="Runbook", rests=True)
     return Inbox(incidents, checks, IncidentIndex(), index, tally, echoes)
 

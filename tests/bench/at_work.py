@@ -24,12 +24,16 @@ from bench.incidents import (
 from bench.rows import ROWS, Result, percentile
 
 _AT_A_TIME = 32
+_PAUSE = 0.1
 _MINIMUM = 1 + STEPS + 1
 """One create, an intent for each step, and the last outcome (design §3)."""
 
 
 async def latency(bench: Bench) -> list[Result]:
-    """One alert after another, each when the one before has been driven to its end; and one create after another."""
+    """One alert after another, each when the one before has been driven to its end; and one create after another.
+
+    Both after a pause: a machine that had nothing to do for a moment answers later than one that is at it.
+    """
     async with AsyncExitStack() as stack:
         alerts, empty = await bench.namespace(stack, "alerts"), await bench.namespace(stack, "bare")
         poster = Poster(bench.session, await stack.enter_async_context(programs.operator(bench.on, alerts)), alerts)
@@ -43,12 +47,15 @@ async def latency(bench: Bench) -> list[Result]:
                 took.append(await _milliseconds(poster.post()))
                 posted[0] += 1
                 await seen.until(posted[0])
-                await asyncio.sleep(0.1)  # the watch's echoes
+                await asyncio.sleep(_PAUSE)  # the watch's echoes
             return took
 
         async def theirs() -> list[float]:
-            creates = (bench.bare.create(incidents(empty), incident(empty)) for _ in range(count))
-            return [await _milliseconds(create) for create in creates]
+            took = []
+            for _ in range(count):
+                took.append(await _milliseconds(bench.bare.create(incidents(empty), incident(empty))))
+                await asyncio.sleep(_PAUSE)
+            return took
 
         halves = []
         for _ in range(bench.size.repetitions):
@@ -154,6 +161,8 @@ def _counted(written: list[tuple[str, int]], count: int) -> list[Result]:
     counted = ("create incidents", "patch incidents/status", "patch incidents")
     of_incidents = [(what, code) for what, code in written if what in counted]
     kept = [what for what, code in of_incidents if code < 300]
+    if len(kept) < count * _MINIMUM:
+        raise RuntimeError(f"the audit log shows {len(kept)} writes for {count} Incidents, which need {_MINIMUM} each")
     beside = {what: len([1 for each, _ in written if each == what]) / count for what, _ in written}
     told = ", ".join(f"{value:.2f} {what}" for what, value in sorted(beside.items(), key=lambda item: -item[1]))
     writes = Result(ROWS["writes"], [len(kept) / count / _MINIMUM], f"per Incident: {told}")

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from e2e.audit_lines import AuditLines
+
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 _AGENT = "incident-operator"
 
@@ -11,15 +13,12 @@ class Audit:
     """What was written by the operator since this was made."""
 
     def __init__(self, log: Path) -> None:
-        self._log = log
-        self._from = log.stat().st_size
+        self._lines = AuditLines(log)
 
     def writes(self, namespace: str) -> list[tuple[str, int]]:
         """Return (verb and resource, status code) of each write of an operator in a namespace, Leases and dry runs apart."""
-        with self._log.open("rb") as log:
-            log.seek(self._from)
-            lines = [line for line in log if namespace.encode() in line]
-        return [found for line in lines if (found := _write(json.loads(line), namespace)) is not None]
+        lines = [json.loads(line) for line in self._lines if namespace.encode() in line]
+        return [found for line in lines if (found := _write(line, namespace)) is not None]
 
 
 def _write(entry: dict[str, object], namespace: str) -> tuple[str, int] | None:

@@ -18,6 +18,8 @@ from e2e.operator_process import TOKEN, alert
 API = "/apis/incidents.dev/v1alpha1/namespaces"
 _numbers = itertools.count()
 _PATIENCE = 300.0
+_KEPT_BY_KOPF = frozenset({"last-handled-configuration", "touch-dummy"})
+"""Annotations of an object that kopf has nothing more to do for."""
 
 
 def incidents(namespace: str) -> str:
@@ -39,8 +41,8 @@ def is_done(incident: Json) -> bool:
 
 def is_done_by_the_book(made: Json) -> bool:
     """The same for the reference: five results, and no progress left over."""
-    left = any(key.startswith("kopf.zalando.org/") and "diffbase" not in key and "last-handled" not in key
-               for key in made["metadata"].get("annotations") or {})  # fmt: skip
+    kept = [key for key in made["metadata"].get("annotations") or {} if key.startswith("kopf.zalando.org/")]
+    left = [key for key in kept if key.rpartition("/")[2] not in _KEPT_BY_KOPF]
     return len(made.get("status") or {}) >= STEPS and not left
 
 
@@ -48,16 +50,20 @@ def is_done_by_the_book(made: Json) -> bool:
 class Seen:
     """What a watch told."""
 
+    last: dict[str, Json] = field(default_factory=dict)
+    """Name → what is not done yet, as it was seen last."""
     done_at: dict[str, float] = field(default_factory=dict)
     """Name → when it was seen to be done."""
     statuses: dict[str, list[Json]] = field(default_factory=dict)
     """Name → the statuses that it went through."""
 
     async def until(self, count: int) -> None:
-        """Wait until so many are done."""
-        async with asyncio.timeout(_PATIENCE):
-            while len(self.done_at) < count:
-                await asyncio.sleep(0.01)
+        """Wait until so many are done. Raises `RuntimeError` that shows one of those that are not in time."""
+        deadline = time.monotonic() + _PATIENCE
+        while len(self.done_at) < count:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{len(self.done_at)} of {count} are done; not done: {list(self.last.values())[:1]}")
+            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager
@@ -70,8 +76,10 @@ async def seeing(bare: Bare, path: str, done: Callable[[Json], bool]) -> AsyncIt
             name = made["metadata"]["name"]
             if status := made.get("status"):
                 seen.statuses.setdefault(name, []).append(status)
-            if name not in seen.done_at and done(made):
-                seen.done_at[name] = time.perf_counter()
+            seen.last[name] = made
+            if name in seen.done_at or done(made):
+                seen.done_at.setdefault(name, time.perf_counter())
+                del seen.last[name]
 
     task = asyncio.create_task(follow())
     await watching.wait()

@@ -25,7 +25,7 @@ class Row:
 ROWS = {
     row.key: row
     for row in (
-        Row("p50", "alert → stored, p50 ÷ bare create", "one POST after another, each a new group; one create after another", 1.5, 1.2),
+        Row("p50", "alert → stored, p50 ÷ bare create", "one POST after another, each a new group; one create after another, at the same pace", 1.5, 1.2),
         Row("p99", "alert → stored, p99 ÷ bare create", "the same", 1.5, 1.2),
         Row("storm", "storm intake per second ÷ bare create ceiling", "POSTs of one new group each, 32 at a time, while the Incidents are driven; bare creates, 32 at a time", 0.85, 0.95, at_least=True),
         Row("writes", "API writes per Incident ÷ minimum", "the audit log's creates and status patches of Incidents ÷ (1 + 6)", 1.0, 1.0),

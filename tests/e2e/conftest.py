@@ -16,7 +16,9 @@ from demonstration import people, platform  # noqa: E402
 from e2e import ground, witnesses  # noqa: E402
 from e2e.apiserver_proxy import ApiserverProxy  # noqa: E402
 from e2e.idle import Idle  # noqa: E402
-from e2e.operator_process import OperatorProcess, kubeconfig  # noqa: E402
+from e2e.operator_process import kubeconfig  # noqa: E402
+from forking.operator import ForkedOperator  # noqa: E402
+from forking.starter import Stable  # noqa: E402
 from incident_operator.clients import access as accesses  # noqa: E402
 
 
@@ -53,6 +55,13 @@ def idle(
 
 
 @pytest.fixture(scope="session")
+def stable() -> Iterator[Stable]:
+    """What starts operators without the second that imports take; the idle one is started as people start it."""
+    with Stable() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
 def prod(cluster: clusters.Cluster, installed: str) -> Iterator[clusters.Cluster]:
     """The sample platform in `prod`, reachable from this process; removed at the end."""
     platform.remove(cluster)
@@ -79,10 +88,12 @@ async def proxy(cluster: clusters.Cluster) -> AsyncIterator[ApiserverProxy]:
 
 
 @pytest.fixture
-async def operator(installed: str, proxy: ApiserverProxy, tmp_path: Path) -> AsyncIterator[OperatorProcess]:
+async def operator(
+    installed: str, proxy: ApiserverProxy, stable: Stable, tmp_path: Path
+) -> AsyncIterator[ForkedOperator]:
     """The operator for `prod`, as the chart's service account, through the proxy; at the end its Lease is free for the next."""
     config = kubeconfig(tmp_path / "kubeconfig", proxy.url, installed)
-    process = OperatorProcess(config, tmp_path, "prod")
+    process = ForkedOperator(config, tmp_path, "prod", stable=stable)
     await process.start()
     yield process
     await process.stop()

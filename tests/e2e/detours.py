@@ -16,6 +16,8 @@ from demonstration import people
 
 from e2e import ground
 from e2e.operator_process import OperatorProcess, alert, kubeconfig
+from forking.operator import ForkedOperator
+from forking.starter import Stable
 from incident_operator.clients import access as accesses
 from incident_operator.clients import paths
 from incident_operator.clients.kube import Kube
@@ -159,11 +161,14 @@ def namespace(cluster: clusters.Cluster, name: str, *more: Mapping[str, Any]) ->
 
 
 @asynccontextmanager
-async def operated(cluster: clusters.Cluster, token: str, folder: Path, name: str) -> AsyncIterator[Scene]:
+async def operated(
+    cluster: clusters.Cluster, token: str, stable: Stable, folder: Path, name: str
+) -> AsyncIterator[Scene]:
     """The operator of a namespace, with the chart's own service account, for as long as the block lasts."""
     config = yaml.safe_load(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]
     authority = config.get("certificate-authority-data") or _encoded(Path(config["certificate-authority"]))
-    process = OperatorProcess(kubeconfig(folder / "kubeconfig", config["server"], token, authority), folder, name)
+    written = kubeconfig(folder / "kubeconfig", config["server"], token, authority)
+    process = ForkedOperator(written, folder, name, stable=stable)
     async with Kube(await accesses.load(str(cluster.kubeconfig))) as kube:
         await process.start()
         try:

@@ -38,12 +38,7 @@ class OperatorProcess:
         """Start it, and wait until it says that it is ready."""
         self.port, self.health_port = free_port(), free_port()
         environment = environment_of(self.folder, self.namespaces, self.port, self.health_port)
-        environment |= self.more
-        with self.log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", self.module, "run", "--kubeconfig", str(self.kubeconfig),
-                env=environment, stdout=log, stderr=log,
-            )  # fmt: skip
+        await self._spawn({**environment, **self.more})
         await self._until_ready()
 
     @property
@@ -76,8 +71,18 @@ class OperatorProcess:
         async with aiohttp.ClientSession() as session, session.post(url, json=payload, headers=headers) as answer:
             return answer.status, await answer.text()
 
+    async def _spawn(self, environment: Mapping[str, str]) -> None:
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", self.module, "run", "--kubeconfig", str(self.kubeconfig),
+                env=environment, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def _runs(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
     async def _end(self, how: signal.Signals) -> None:
-        if self.process is not None and self.process.returncode is None:
+        if self.process is not None and self._runs():
             self.process.send_signal(how)
             await self.process.wait()
 
@@ -87,7 +92,7 @@ class OperatorProcess:
                 await asyncio.sleep(0.1)
 
     async def _is_ready(self, session: aiohttp.ClientSession) -> bool:
-        if self.process is None or self.process.returncode is not None:
+        if not self._runs():
             raise RuntimeError(f"the operator ended:\n{self.log.read_text()[-3000:]}")
         try:
             async with session.get(f"http://127.0.0.1:{self.health_port}/readyz") as answer:

@@ -14,6 +14,7 @@ from demonstration import people
 from e2e import detours
 from e2e.detours import HOSTILE, Scene, approve_with, job, plan_hash, retry_with, scale, states
 from e2e.operator_process import alert
+from forking.starter import Stable
 from incident_operator.clients import paths
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
@@ -29,10 +30,14 @@ def namespace(cluster: clusters.Cluster, installed: str) -> Iterator[str]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(
-    cluster: clusters.Cluster, installed: str, namespace: str, tmp_path_factory: pytest.TempPathFactory
+    cluster: clusters.Cluster,
+    installed: str,
+    namespace: str,
+    stable: Stable,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Scene]:
     folder = tmp_path_factory.mktemp("detours")
-    async with detours.operated(cluster, installed, folder, namespace) as running:
+    async with detours.operated(cluster, installed, stable, folder, namespace) as running:
         yield running
 
 

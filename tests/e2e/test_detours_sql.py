@@ -21,6 +21,7 @@ from demonstration import people
 from e2e import detours
 from e2e.detours import Scene, retry_with, states
 from e2e.operator_process import alert
+from forking.starter import Stable
 from incident_operator.clients import paths
 from sql.endpoints import PASSWORD, Database
 from sql.proxy import Proxy, Trouble, listening
@@ -96,10 +97,15 @@ def namespace(cluster: clusters.Cluster, installed: str) -> Iterator[str]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(
-    cluster: clusters.Cluster, installed: str, namespace: str, line: Line, tmp_path_factory: pytest.TempPathFactory
+    cluster: clusters.Cluster,
+    installed: str,
+    namespace: str,
+    line: Line,
+    stable: Stable,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Scene]:
     cluster.apply(connection(namespace, line.port))
-    async with detours.operated(cluster, installed, tmp_path_factory.mktemp("sql"), namespace) as running:
+    async with detours.operated(cluster, installed, stable, tmp_path_factory.mktemp("sql"), namespace) as running:
         yield running
 
 

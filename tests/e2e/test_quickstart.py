@@ -14,6 +14,8 @@ from e2e.apiserver_proxy import ApiserverProxy
 from e2e.conftest import REPOSITORY
 from e2e.operator_process import OperatorProcess, alert, kubeconfig
 from e2e.witnesses import AuditLog
+from forking.operator import ForkedOperator
+from forking.starter import Stable
 
 pytestmark = pytest.mark.cluster
 NAMESPACE = "quickstart"
@@ -34,11 +36,12 @@ def web(cluster: clusters.Cluster, installed: str) -> clusters.Cluster:
 
 @pytest.fixture
 async def operator(
-    installed: str, proxy: ApiserverProxy, web: clusters.Cluster, tmp_path: Path
-) -> AsyncIterator[OperatorProcess]:
+    installed: str, proxy: ApiserverProxy, web: clusters.Cluster, stable: Stable, tmp_path: Path
+) -> AsyncIterator[ForkedOperator]:
     """The operator for `quickstart`."""
     web.kubectl("delete", "incidents", "--all", "-n", NAMESPACE)
-    process = OperatorProcess(kubeconfig(tmp_path / "kubeconfig", proxy.url, installed), tmp_path, NAMESPACE)
+    config = kubeconfig(tmp_path / "kubeconfig", proxy.url, installed)
+    process = ForkedOperator(config, tmp_path, NAMESPACE, stable=stable)
     await process.start()
     yield process
     await process.stop()

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from demonstration import manifests, platform
 from demonstration.cluster import Cluster
 
+from e2e.audit_lines import AuditLines
+
 OPERATOR = "system:serviceaccount:incident-operator-system:incident-operator"
 T = TypeVar("T")
 _WRITES = {"create", "update", "patch", "delete", "deletecollection"}
@@ -101,17 +103,14 @@ class AuditLog:
 
     def __init__(self, cluster: Cluster, namespace: str | None = None) -> None:
         self._namespace = namespace
-        self._path = Path(cluster.kubeconfig).parent / "logs" / "audit.log"
-        self._start = self._path.stat().st_size
+        self._lines = AuditLines(Path(cluster.kubeconfig).parent / "logs" / "audit.log")
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """Everything that the operator asked for since then, under its own name or as a service account."""
-        with self._path.open("rb") as log:
-            log.seek(self._start)
-            for line in log:
-                entry = json.loads(line)
-                if entry["user"]["username"] == OPERATOR and entry["stage"] == "ResponseComplete" and self._is_here(entry):
-                    yield entry
+        for line in self._lines:
+            entry = json.loads(line)
+            if entry["user"]["username"] == OPERATOR and entry["stage"] == "ResponseComplete" and self._is_here(entry):
+                yield entry
 
     def _is_here(self, entry: dict[str, Any]) -> bool:
         return self._namespace in {None, entry.get("objectRef", {}).get("namespace")}

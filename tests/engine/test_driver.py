@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from incident_operator.clients import kube
+from incident_operator.clients.right_of_way import RightOfWay
 from incident_operator.engine.driver import Driver
 from incident_operator.engine.keys import Key
 
@@ -190,3 +191,23 @@ async def test_nothing_is_remembered_of_a_key_that_is_gone() -> None:
         await settle()
         driver.forget(A)
         assert (driver._ranks, driver._failures, pause(driver, A)) == ({}, {}, None)
+
+
+@pytest.mark.parametrize(("severity", "holds"), [("P0", True), ("P1", True), ("P2", False), ("", False)])
+async def test_the_visit_of_what_is_severe_holds_the_right_of_way(severity: str, holds: bool) -> None:
+    way, go = RightOfWay(), asyncio.Event()
+
+    async def visit(_: Key) -> None:
+        await go.wait()
+
+    driver = Driver(visit, lambda: NOW, workers=1, way=way)
+    task = asyncio.create_task(driver.run())
+    driver.add(A, severity)
+    await settle()
+    assert way.is_held is holds
+    go.set()
+    await settle()
+    assert not way.is_held
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -10,7 +10,7 @@ from incident_operator.engine import pool as pools
 from incident_operator.engine.keys import Key
 from incident_operator.engine.pool import Pool
 
-A, B, C = Key("prod", "a"), Key("prod", "b"), Key("prod", "c")
+A, B, C, D, E = (Key("prod", name) for name in "abcde")
 
 
 @asynccontextmanager
@@ -108,9 +108,28 @@ async def test_no_more_are_worked_on_at_once_than_there_are_workers() -> None:
     work = Held()
     async with running(work, 2) as pool:
         for key in (A, B, C):
-            pool.add(key, 1)
+            pool.add(key, 2)
         await settle()
         assert (work.at_once, pool.depth) == (2, 1)
+
+
+async def test_what_is_urgent_finds_a_worker_though_all_others_are_in_the_middle_of_something() -> None:
+    work = Held()
+    async with running(work, 2) as pool:
+        for key in (A, B, C):
+            pool.add(key, 2)
+        await settle()
+        pool.add(D, 1)
+        await settle()
+        assert work.begun == [A, B, D]
+        pool.add(E, 1)
+        await settle()
+        assert pool.depth == 2, "the one that was kept back is in use"
+        for _ in range(3):
+            work.go.release()
+            await settle()
+        assert sorted(work.begun) == [A, B, C, D, E]
+        assert work.begun.index(E) == 3
 
 
 async def test_it_is_idle_only_when_nothing_is_in_the_middle_of_something() -> None:

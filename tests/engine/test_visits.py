@@ -1,5 +1,9 @@
 """How an Incident advances on an apiserver: what is written, in which order, and what a person changes."""
 
+import asyncio
+from contextlib import ExitStack
+from dataclasses import replace
+
 import pytest
 
 from engine.conftest import RUNBOOK
@@ -7,6 +11,7 @@ from engine.world import INCIDENT, World, world
 from incident_operator.actions.protocol import Call
 from incident_operator.api.incident import Incident, IncidentStatus, Phase
 from incident_operator.clients import paths
+from incident_operator.clients.right_of_way import RightOfWay
 from incident_operator.clients.state import State
 from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded
 from incident_operator.engine import events, evidence
@@ -225,6 +230,40 @@ async def test_the_report_is_stored_before_the_incident_closes(pack: World) -> N
     text = pack.api.object(paths.configmaps("prod", f"{INCIDENT.name}-report"))["data"]["report.md"]
     assert text.startswith("# Pack failed · P1")
     assert "alice@example.com" in text
+
+
+def make_mild(pack: World) -> None:
+    body = pack.api.object(paths.incidents(*INCIDENT))
+    pack.api.put({**body, "spec": {**body["spec"], "severity": "P3"}})
+
+
+@pytest.mark.parametrize("mild", [True, False])
+async def test_a_mild_visit_begins_nothing_while_something_severe_has_the_right_of_way(pack: World, mild: bool) -> None:
+    if mild:
+        make_mild(pack)
+    way = RightOfWay(longest=60)
+    with way.held(severe=True):
+        visit = asyncio.create_task(replace(pack.engine(), way=way).visit(INCIDENT))
+        done, _ = await asyncio.wait([visit], timeout=2 if not mild else 0.5)
+        assert bool(done) is not mild
+        assert bool(pack.targets.calls) is not mild
+    await visit
+    assert pack.targets.done() == ["serve"]
+
+
+async def test_a_visit_that_has_acted_records_it_before_it_gives_way(pack: World) -> None:
+    make_mild(pack)
+    way = RightOfWay(longest=60)
+    with ExitStack() as severe:
+
+        def comes_up(call: Call) -> Outcome:
+            severe.enter_context(way.held(severe=True))
+            return Succeeded({}, "1 row", {})
+
+        pack.targets.answers["serve"] = comes_up
+        await asyncio.wait_for(replace(pack.engine(), way=way).visit(INCIDENT), 10)
+        assert way.is_held
+        assert pack.state("serve") == "Succeeded"
 
 
 class Comparing(State):

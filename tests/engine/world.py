@@ -13,6 +13,7 @@ from incident_operator.actions.protocol import Call, Preview
 from incident_operator.api.incident import Incident
 from incident_operator.clients import kube, paths
 from incident_operator.clients.redaction import Redactor
+from incident_operator.clients.right_of_way import RightOfWay
 from incident_operator.clients.state import State
 from incident_operator.core.outcomes import Outcome, Succeeded
 from incident_operator.engine.acts import Acts
@@ -117,7 +118,7 @@ class World:
     targets: Targets = field(default_factory=Targets)
     trust: Trusting = field(default_factory=Trusting)
     now: datetime = START
-    background: Background = field(default_factory=Background)
+    background: Background = field(default_factory=lambda: Background(RightOfWay()))
 
     leads: Callable[[], bool] = lambda: True
     """Whether a process leads; asked whenever the process asks itself."""

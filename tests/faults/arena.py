@@ -17,9 +17,10 @@ from faults.apiserver import Proxy
 from faults.audit import AuditLog
 from faults.eyes import Eyes
 from faults.lane import Lane
-from faults.operators import Operator, Stable
+from faults.operators import Operator
 from faults.recorder import Recorder
 from faults.scene import Example, Scene
+from forking.starter import Stable
 from incident_operator.clients import access as accesses
 from incident_operator.clients.kube import Kube
 

@@ -18,9 +18,8 @@ from incident_operator.engine.progress import Progress
 
 
 def apply(name: str) -> None:
-    """Break this process in the named way; an empty name leaves it whole."""
-    if name:
-        ENGINES[name]()
+    """Break this process in the named way."""
+    ENGINES[name]()
 
 
 @dataclass(frozen=True, slots=True)

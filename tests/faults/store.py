@@ -10,7 +10,15 @@ from demonstration.cluster import REPOSITORY
 from faults.runs import Result, Run, result
 
 FOLDER = REPOSITORY / ".faults"
-_CODE = ("operator/incident_operator", "tests/faults", "crds", "charts", "examples/quickstart", "examples/dawsos")
+_CODE = (
+    "operator/incident_operator",
+    "tests/faults",
+    "tests/forking",
+    "crds",
+    "charts",
+    "examples/quickstart",
+    "examples/dawsos",
+)
 _KINDS = frozenset({".py", ".yaml", ".sql", ".json"})
 
 

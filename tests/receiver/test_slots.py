@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from incident_operator.api.meta import Severity
+from incident_operator.clients.right_of_way import RightOfWay
 from incident_operator.receiver.slots import PrioritySlots
 
 P0, P1, P2, P3 = Severity.P0, Severity.P1, Severity.P2, Severity.P3
@@ -42,7 +43,7 @@ class Writers:
 
 
 async def full(size: int) -> Writers:
-    writers = Writers(PrioritySlots(size))
+    writers = Writers(PrioritySlots(size, RightOfWay()))
     for number in range(size - size // 8):
         await writers.start(f"mild {number}", P3)
     return writers
@@ -50,7 +51,7 @@ async def full(size: int) -> Writers:
 
 async def test_the_severest_is_next_and_equals_go_in_the_order_in_which_they_came():
     writers = await full(1)
-    for name, severity in [("a", P3), ("b", P2), ("c", P0), ("d", P2), ("e", P1)]:
+    for name, severity in [("a", P3), ("b", P2), ("d", P2), ("e", P1), ("c", P0)]:
         await writers.start(name, severity)
     assert writers.slots.waiting == 5
     for name in ["mild 0", "c", "e", "b", "d", "a"]:
@@ -96,7 +97,7 @@ async def test_who_gives_up_waiting_loses_nobody_a_place(handed):
 
 
 async def test_never_more_than_so_many_write_at_a_time():
-    slots = PrioritySlots(8)
+    slots = PrioritySlots(8, RightOfWay())
     at_once = most = 0
 
     async def write(severity: Severity) -> None:
@@ -112,3 +113,17 @@ async def test_never_more_than_so_many_write_at_a_time():
     async with AsyncExitStack() as held:
         for _ in range(8):
             await held.enter_async_context(slots.taken(P0))
+
+
+async def test_nothing_mild_is_written_while_somebody_severe_has_the_right_of_way():
+    way = RightOfWay()
+    writers = Writers(PrioritySlots(8, way))
+    with way.held(severe=True):
+        await writers.start("mild", P2)
+        await writers.start("severe", P1)
+        assert writers.began == ["severe"]
+    await settle()
+    assert "mild" not in writers.began, "the severe write holds it now"
+    await writers.end("severe")
+    assert writers.began == ["severe", "mild"]
+    await writers.end("mild")

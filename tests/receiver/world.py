@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from incident_operator.clients import paths
 from incident_operator.clients.kube import Kube
+from incident_operator.clients.right_of_way import RightOfWay
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.intake import Intake, Receipt
 from incident_operator.receiver.metrics import ReceiverMetrics
@@ -49,7 +50,7 @@ def replica(kube: Kube, *runbooks: messages.Json, unmatched_namespace: str | Non
     incidents.mark_ready()
     known.mark_ready()
     metrics = ReceiverMetrics(registry)
-    store = IncidentStore(kube, incidents, PrioritySlots(16))
+    store = IncidentStore(kube, incidents, PrioritySlots(16, RightOfWay()))
     intake = Intake(store, incidents, known, metrics, unmatched_namespace=unmatched_namespace)
     return Replica(kube, incidents, known, metrics, registry, intake)
 

@@ -6,18 +6,21 @@ from typing import Any
 
 import structlog
 
+from incident_operator.clients.right_of_way import RightOfWay
+
 _log = structlog.get_logger()
 
 
 class Background:
-    """Holds tasks until they are done."""
+    """Holds tasks until they are done. None begins while something severe has the right of way."""
 
-    def __init__(self) -> None:
+    def __init__(self, way: RightOfWay) -> None:
+        self._way = way
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Start work; an error that it does not handle itself is logged."""
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(self._in_time(work))
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
@@ -29,6 +32,14 @@ class Background:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+
+    async def _in_time(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await self._way.give(severe=False)
+        except asyncio.CancelledError:
+            work.close()
+            raise
+        await work
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -24,6 +24,10 @@ class Busy:
         if not self._keys:
             self._idle.set()
 
+    def has(self, key: Key) -> bool:
+        """Tell whether an act of that Incident is under way."""
+        return key in self._keys
+
     async def idle(self) -> None:
         """Wait until no act is under way."""
         await self._idle.wait()

@@ -8,9 +8,10 @@ import structlog
 
 from incident_operator.api.meta import Severity
 from incident_operator.clients import kube
+from incident_operator.clients.right_of_way import RightOfWay
 from incident_operator.engine.deadlines import Deadlines
 from incident_operator.engine.keys import Key
-from incident_operator.engine.pool import Pool, Wanted
+from incident_operator.engine.pool import URGENT, Pool, Wanted
 
 Visit = Callable[[Key], Awaitable[datetime | None]]
 _FIRST_BACKOFF = 0.5
@@ -33,12 +34,17 @@ class Driver:
         workers: int = 16,
         what: str = "Incident",
         gives_way: Callable[[], bool] = lambda: False,
+        way: RightOfWay | None = None,
         rests: bool = False,
     ) -> None:
-        """`gives_way` tells whether visits of less severe keys are to wait a little, for something else goes first."""
+        """`gives_way` tells whether visits of less severe keys are to wait a little, for something else goes first.
+
+        The visits of severe keys hold the `way`, so that others do not begin anything beside them.
+        """
         self._visit = visit
         self._clock = clock
         self._what = what
+        self._way = way or RightOfWay()
         self._pool = Pool(self._work, workers, gives_way)
         self._deadlines = Deadlines(clock, self._wake)
         self._rests = rests
@@ -111,7 +117,8 @@ class Driver:
         # it is looked at now; a moment that is told from here on was told by something that this visit may not see
         self._deadlines.set(key, None)
         try:
-            again = await self._visit(key)
+            with self._way.held(self._ranks.get(key, len(_RANKS)) <= URGENT):
+                again = await self._visit(key)
         except asyncio.CancelledError:
             if _ends():
                 raise

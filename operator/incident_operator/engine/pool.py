@@ -16,6 +16,8 @@ URGENT = 1
 _LONGEST_WAY = 2.0
 """Seconds that a worker gives way to alerts that come in; then it goes on, so that a storm starves nobody."""
 _LOOK_EVERY = 0.05
+_KEPT_OF = 8
+"""On top comes one worker in so many that only works on what is urgent: the others may all be in the middle of long work."""
 
 
 class Pool:
@@ -32,6 +34,7 @@ class Pool:
         self._active: set[Key] = set()
         self._again: dict[Key, tuple[int, Wanted | None]] = {}
         self._ready = asyncio.Semaphore(0)
+        self._urgent_ready = asyncio.Semaphore(0)
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -50,6 +53,7 @@ class Pool:
         heapq.heappush(self._heap, (rank, next(self._order), key))
         self._ready.release()
         if rank <= URGENT:
+            self._urgent_ready.release()
             self._urgent_came.set()
 
     def clear(self) -> None:
@@ -72,24 +76,34 @@ class Pool:
         async with asyncio.TaskGroup() as workers:
             for _ in range(self._size):
                 workers.create_task(self._worker())
+            for _ in range(max(1, self._size // _KEPT_OF)):
+                workers.create_task(self._urgent_worker())
 
     async def _worker(self) -> None:
         while True:
             await self._ready.acquire()
             await self._give_way()
-            if not self._heap:
-                continue
-            _, _, key = heapq.heappop(self._heap)
-            self._waiting.discard(key)
-            self._active.add(key)
-            self._idle.clear()
-            try:
-                await self._work(key)
-            finally:
-                self._active.discard(key)
-                if not self._active:
-                    self._idle.set()
-                self._repeat(key)
+            if self._heap:
+                await self._work_on_first()
+
+    async def _urgent_worker(self) -> None:
+        while True:
+            await self._urgent_ready.acquire()
+            if self._heap and self._heap[0][0] <= URGENT:
+                await self._work_on_first()
+
+    async def _work_on_first(self) -> None:
+        _, _, key = heapq.heappop(self._heap)
+        self._waiting.discard(key)
+        self._active.add(key)
+        self._idle.clear()
+        try:
+            await self._work(key)
+        finally:
+            self._active.discard(key)
+            if not self._active:
+                self._idle.set()
+            self._repeat(key)
 
     def _repeat(self, key: Key) -> None:
         rank, wanted = self._again.pop(key, (None, None))

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from incident_operator.api.incident import CLOSED_PHASES, Incident
+from incident_operator.clients.right_of_way import RightOfWay
 from incident_operator.clients.state import Gone, State, Superseded
 from incident_operator.core.machine import decisions, machine, underway
 from incident_operator.core.machine.view import AGES, View
@@ -44,6 +45,7 @@ class Visits:
     led_for: Callable[[], timedelta] = lambda: AGES
     """How long this process has led."""
     busy: Busy = field(default_factory=Busy)
+    way: RightOfWay = field(default_factory=RightOfWay)
 
     async def visit(self, key: Key) -> datetime | None:
         """Do what can be done now; return when to come back, None for never: it is closed, or gone."""
@@ -60,6 +62,7 @@ class Visits:
 
     async def _drive(self, progress: Progress) -> datetime | None:
         for _ in range(MAX_TURNS):
+            await self._give_way(progress.stored)
             view = await self._view(progress.working)
             decision = decisions.Wait(None) if self.stopping() else machine.decide(view)
             try:
@@ -98,12 +101,21 @@ class Visits:
             case _:
                 assert_never(decision)
 
+    async def _give_way(self, incident: Incident) -> None:
+        """Let what is severe go first, unless an act has begun: its outcome is not kept in memory longer than it must."""
+        if not self.busy.has(_key(incident)):
+            await self.way.give(incident.spec.severity.is_severe)
+
     async def _view(self, incident: Incident) -> View:
         runbook = await self.runbooks.in_force(incident)
         return View(incident, runbook, self.clock(), self.unasked, self.led_for())
 
     def _act_begins(self, view: View) -> None:
-        self.busy.enter(Key(view.incident.metadata.namespace, view.incident.metadata.name))
+        self.busy.enter(_key(view.incident))
+
+
+def _key(incident: Incident) -> Key:
+    return Key(incident.metadata.namespace, incident.metadata.name)
 
 
 def _next_look(stored: Incident, until: datetime | None, now: datetime) -> datetime:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from prometheus_client import Gauge
 
 from incident_operator.api.meta import Severity
-from incident_operator.receiver import slots
 
 ARRIVING = 1024
 """Messages that may be on their way in at a time, however slowly; each has its own time limit."""
@@ -51,7 +50,7 @@ class Admission:
     @contextmanager
     def storing(self, severity: Severity) -> Iterator[None]:
         """Let a message of that severity be stored in the block. Raises `OverloadedError`."""
-        kept = max(1, self._max_posts // _KEPT_OF) if slots.urgent(severity) else 0
+        kept = max(1, self._max_posts // _KEPT_OF) if severity.is_severe else 0
         if self._posts >= self._max_posts + kept:
             raise OverloadedError
         self._count(1)

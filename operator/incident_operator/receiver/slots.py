@@ -7,20 +7,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from incident_operator.api.meta import Severity
+from incident_operator.clients.right_of_way import RightOfWay
 
 _KEPT_OF = 8
 """One place in so many is kept for the severest."""
 
 
-def urgent(severity: Severity) -> bool:
-    """Return whether an alert of that severity may use what is kept back from the others."""
-    return severity <= Severity.P1
-
-
 class PrioritySlots:
     """So many writes at a time."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, way: RightOfWay) -> None:
+        """Write nothing mild while somebody severe has the right of way."""
+        self._way = way
+        way.when_free(self._hand_out)
         self._free = size
         self._kept = size // _KEPT_OF
         self._order = itertools.count()
@@ -35,17 +34,20 @@ class PrioritySlots:
     @asynccontextmanager
     async def taken(self, severity: Severity) -> AsyncIterator[None]:
         """Hold a place for the block; waits until it is this one's turn."""
-        if self._may_have(severity):
-            self._free -= 1
-        else:
-            await self._turn(severity)
-        try:
-            yield
-        finally:
-            self._give_back()
+        with self._way.held(severity.is_severe):
+            if self._may_have(severity):
+                self._free -= 1
+            else:
+                await self._turn(severity)
+            try:
+                yield
+            finally:
+                self._give_back()
 
     def _may_have(self, severity: Severity) -> bool:
-        return self._free > (0 if urgent(severity) else self._kept)
+        if severity.is_severe:
+            return self._free > 0
+        return self._free > self._kept and not self._way.is_held
 
     async def _turn(self, severity: Severity) -> None:
         turn = asyncio.get_running_loop().create_future()
@@ -62,6 +64,9 @@ class PrioritySlots:
 
     def _give_back(self) -> None:
         self._free += 1
+        self._hand_out()
+
+    def _hand_out(self) -> None:
         while self._queue:
             severity, _, turn = self._queue[0]
             if not turn.done():

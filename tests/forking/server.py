@@ -1,10 +1,11 @@
 """A process that has imported the operator and forks one whenever it is asked: a start costs no second of imports.
 
 Each fork runs the real `incident-operator run` and is ended like any other process. The parent speaks over one socket:
-in goes a line of JSON {environment, log, words, broken, hastened}, out comes the pid with a handle on the process (a pidfd, so that nothing
-else can be meant by it, however late).
+in goes a line of JSON {environment, log, words, changes}, out comes the pid with a handle on the process (a pidfd, so
+that nothing else can be meant by it, however late). A change is `module` or `module:argument`, whose `apply` is called first.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -17,7 +18,6 @@ import kubernetes.aio.config
 import kubernetes.aio.dynamic  # noqa: F401
 
 import incident_operator.app  # noqa: F401 # what takes long to import, so that forks need not
-from faults import broken, hastened
 from incident_operator import cli
 
 
@@ -57,9 +57,9 @@ def _become(order: dict[str, object], line: socket.socket) -> NoReturn:
         os.dup2(log, 2)
         os.environ.clear()
         os.environ.update(order["environment"])  # type: ignore[arg-type]
-        broken.apply(str(order["broken"]))
-        if order["hastened"]:
-            hastened.apply()
+        for change in order["changes"]:  # type: ignore[attr-defined]
+            module, _, argument = change.partition(":")
+            importlib.import_module(module).apply(*filter(None, [argument]))
         sys.argv = ["incident-operator", *order["words"]]  # type: ignore[misc]
         cli.main()
     except SystemExit as end:
