@@ -89,11 +89,15 @@ async def proxy(cluster: clusters.Cluster) -> AsyncIterator[ApiserverProxy]:
 
 @pytest.fixture
 async def operator(
-    installed: str, proxy: ApiserverProxy, stable: Stable, tmp_path: Path
+    installed: str, proxy: ApiserverProxy, stable: Stable, tmp_path: Path, request: pytest.FixtureRequest
 ) -> AsyncIterator[ForkedOperator]:
-    """The operator for `prod`, as the chart's service account, through the proxy; at the end its Lease is free for the next."""
+    """The operator for `prod`, as the chart's service account, through the proxy; at the end its Lease is free for the next.
+
+    A test that counts writes chooses more seconds of Lease: a short one is lost on a busy machine, and that is written down.
+    """
     config = kubeconfig(tmp_path / "kubeconfig", proxy.url, installed)
-    process = ForkedOperator(config, tmp_path, "prod", stable=stable)
+    more = {"INCIDENT_OPERATOR_LEASE_SECONDS": str(getattr(request, "param", 2))}
+    process = ForkedOperator(config, tmp_path, "prod", more=more, stable=stable)
     await process.start()
     yield process
     await process.stop()

@@ -41,7 +41,8 @@ async def operator(
     """The operator for `quickstart`."""
     web.kubectl("delete", "incidents", "--all", "-n", NAMESPACE)
     config = kubeconfig(tmp_path / "kubeconfig", proxy.url, installed)
-    process = ForkedOperator(config, tmp_path, NAMESPACE, stable=stable)
+    steady = {"INCIDENT_OPERATOR_LEASE_SECONDS": "15"}  # nobody is killed here, and a lost Lease costs writes
+    process = ForkedOperator(config, tmp_path, NAMESPACE, more=steady, stable=stable)
     await process.start()
     yield process
     await process.stop()

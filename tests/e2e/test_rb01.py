@@ -31,6 +31,7 @@ async def resolve(operator: OperatorProcess, night: Night) -> None:
     await fire(operator, night, "resolved")
 
 
+@pytest.mark.parametrize("operator", [15], indirect=True, ids=["steady"])
 async def test_rb01_ends_resolved_and_each_effect_happened_once(
     operator: OperatorProcess, night: Night, cast: people.Cast
 ) -> None:

@@ -6,6 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from engine.world import INCIDENT, World
+from incident_operator.api.incident import Phase
 from incident_operator.engine.busy import Busy
 from incident_operator.engine.keys import Key
 from incident_operator.engine.leading import Leading
@@ -129,3 +130,16 @@ async def test_a_duty_that_fails_is_told_of_and_begun_again() -> None:
         leading.begin()
         await asyncio.wait_for(done.wait(), 5)
     assert [line["log_level"] for line in logs] == ["error"]
+
+
+async def test_a_process_that_leads_no_more_tells_nothing_where_it_has_begun_nothing(pack: World) -> None:
+    await pack.engine().visit(INCIDENT)
+    await pack.background.drain()
+    await pack.resolve_alert()
+    before = len(pack.api.writes)
+    pack.leads = lambda: False
+    assert await pack.engine().visit(INCIDENT) is None
+    assert len(pack.api.writes) == before
+    pack.leads = lambda: True
+    await pack.engine().visit(INCIDENT)
+    assert pack.incident().status.phase is Phase.RESOLVED

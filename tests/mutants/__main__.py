@@ -23,6 +23,7 @@ _GUARDED = [
     "core/plan.py",
     "core/policy_in_place.py",
     "engine/*.py",
+    "clients/right_of_way.py",
     "clients/state.py",
     "receiver/*.py",
     "actions/scale_marks.py",

@@ -41,7 +41,7 @@ class Visits:
     clock: Callable[[], datetime]
     unasked: frozenset[str] = frozenset()
     stopping: Callable[[], bool] = bool
-    """Whether the process is about to end, or leads no more: what is under way is recorded, and nothing more is begun."""
+    """Whether the process is about to end, or leads no more: an act under way is recorded, and nothing more is begun or told."""
     led_for: Callable[[], timedelta] = lambda: AGES
     """How long this process has led."""
     busy: Busy = field(default_factory=Busy)
@@ -64,7 +64,10 @@ class Visits:
         for _ in range(MAX_TURNS):
             await self._give_way(progress.stored)
             view = await self._view(progress.working)
-            decision = decisions.Wait(None) if self.stopping() else machine.decide(view)
+            stopping = self.stopping()
+            if stopping and not self.busy.has(_key(view.incident)):
+                return None  # nothing was done here that would have to be told; whoever leads next looks at it anew
+            decision = decisions.Wait(None) if stopping else machine.decide(view)
             try:
                 match decision:
                     case decisions.Wait(until):
