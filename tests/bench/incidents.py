@@ -59,11 +59,15 @@ class Seen:
 
     async def until(self, count: int) -> None:
         """Wait until so many are done. Raises `RuntimeError` that shows one of those that are not in time."""
-        deadline = time.monotonic() + _PATIENCE
-        while len(self.done_at) < count:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{len(self.done_at)} of {count} are done; not done: {list(self.last.values())[:1]}")
+        if not await self.reaches(count, _PATIENCE):
+            raise RuntimeError(f"{len(self.done_at)} of {count} are done; not done: {list(self.last.values())[:1]}")
+
+    async def reaches(self, count: int, seconds: float) -> bool:
+        """Wait until so many are done, but not longer than that; tell whether they are."""
+        deadline = time.monotonic() + seconds
+        while len(self.done_at) < count and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
+        return len(self.done_at) >= count
 
 
 @contextlib.asynccontextmanager

@@ -81,15 +81,37 @@ async def operator(on: Ground, namespace: str) -> AsyncIterator[Program]:
         await program.stop()
 
 
-@contextlib.asynccontextmanager
-async def reference(on: Ground, namespace: str) -> AsyncIterator[Program]:
+@dataclass
+class Reference:
     """The textbook operator, ready."""
-    program = await start_textbook(on, namespace)
+
+    on: Ground
+    namespace: str
+    program: Program
+    restarts: int = 0
+    """How often it had to be started again, because it had stopped to hear of changes."""
+
+    async def restart(self) -> None:
+        """Start it again, as a person would who finds that it does nothing any more."""
+        await self.program.stop()
+        self.restarts += 1
+        self.program = await _textbook(self.on, self.namespace)
+
+
+@contextlib.asynccontextmanager
+async def reference(on: Ground, namespace: str) -> AsyncIterator[Reference]:
+    """The textbook operator, ready."""
+    made = Reference(on, namespace, await _textbook(on, namespace))
     try:
-        await until_answers(program, "/healthz")
-        yield program
+        yield made
     finally:
-        await program.stop()
+        await made.program.stop()
+
+
+async def _textbook(on: Ground, namespace: str) -> Program:
+    program = await start_textbook(on, namespace)
+    await until_answers(program, "/healthz")
+    return program
 
 
 async def until_answers(program: Program, path: str) -> None:
