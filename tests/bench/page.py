@@ -2,13 +2,14 @@
 
 import os
 import platform
+import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from bench.harness import Size
-from bench.rows import Result
+from bench.rows import MISSED, Result
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 _LIBRARIES = ("incident-operator", "kopf", "aiohttp", "uvloop", "orjson", "pydantic")
@@ -16,7 +17,7 @@ _LIBRARIES = ("incident-operator", "kopf", "aiohttp", "uvloop", "orjson", "pydan
 
 def table(results: Sequence[Result]) -> str:
     """Return the results as a Markdown table."""
-    lines = ["| what | result | spread | must | aim | | beside |", "|---|---|---|---|---|---|---|"]
+    lines = ["| what | result | spread | must | aim | verdict | beside |", "|---|---|---|---|---|---|---|"]
     for result in results:
         row, sign = result.row, "≥" if result.row.at_least else "≤"
         unit = f" {row.unit}" if row.unit else ""
@@ -29,7 +30,7 @@ def table(results: Sequence[Result]) -> str:
 
 def page(results: Sequence[Result], size: Size, kubernetes: str) -> str:
     """Return docs/benchmarks.md."""
-    how = "\n".join(f"- **{result.row.what}**: {result.row.how}." for result in results)
+    how = "\n".join(_wrapped(f"- **{result.row.what}**: {result.row.how}.") for result in results)
     return f"""# Benchmarks
 
 Written by `make bench`. Every figure is a ratio to a reference that ran in turn with it on the same machine (ours, reference,
@@ -37,16 +38,29 @@ reference, ours; {size.repetitions} times; median and spread), because absolute 
 references: a bare aiohttp client that does the same writes on the same apiserver, and a textbook kopf operator
 (`tests/bench/textbook.py`). Steps of the bench do nothing; all else is the whole program.
 
-{_machine()}; Kubernetes {kubernetes}, apiserver and etcd on the same cores; {_versions()}.
+{_wrapped(f"{_machine()}; Kubernetes {kubernetes}, apiserver and etcd on the same cores; {_versions()}.")}
 
 {table(results)}
-
+{_missed(results)}
 ## What was measured
 
 {how}
 
 `python -m bench --only cpu` (with `PYTHONPATH=tests`) measures one row, `--quick` a small size; neither writes this page.
 """
+
+
+def _missed(results: Sequence[Result]) -> str:
+    missed = [result.row for result in results if result.verdict == MISSED]
+    if not missed:
+        return ""
+    told = "\n".join(_wrapped(f"- **{row.what}**: {row.why_missed or 'not looked into yet'}.") for row in missed)
+    return f"\n## Why rows miss what they must\n\n{told}\n"
+
+
+def _wrapped(text: str) -> str:
+    indent = "  " if text.startswith("- ") else ""
+    return textwrap.fill(text, 130, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _machine() -> str:

@@ -3,6 +3,8 @@
 import statistics
 from dataclasses import dataclass, field
 
+MISSED = "must missed"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -15,6 +17,8 @@ class Row:
     must: float
     aim: float
     at_least: bool = False
+    why_missed: str = ""
+    """What was found to stand in the way where it misses what it must; printed only then."""
     unit: str = ""
 
     def keeps(self, value: float, limit: float) -> bool:
@@ -26,12 +30,12 @@ ROWS = {
     row.key: row
     for row in (
         Row("p50", "alert → stored, p50 ÷ bare create", "one POST after another, each a new group; one create after another, at the same pace", 1.5, 1.2),
-        Row("p99", "alert → stored, p99 ÷ bare create", "the same", 1.5, 1.2),
-        Row("storm", "storm intake per second ÷ bare create ceiling", "POSTs of one new group each, 32 at a time, while the Incidents are driven; bare creates, 32 at a time", 0.85, 0.95, at_least=True),
+        Row("p99", "alert → stored, p99 ÷ bare create", "the same", 1.5, 1.2, why_missed="the slowest of a hundred meet whatever else runs on the two cores; the repetitions differ by more than what is missing"),
+        Row("storm", "storm intake per second ÷ bare create ceiling", "POSTs of one new group each, 32 at a time, while the Incidents are driven; bare creates, 32 at a time", 0.85, 0.95, at_least=True, why_missed="the bare client and the apiserver alone keep both cores busy, so all that the operator needs (3 ms an alert) is missing there; and it writes 8 at a time, not 32, so that a P0 alert passes: 16 at a time gave 0.64, and twice the wait"),
         Row("writes", "API writes per Incident ÷ minimum", "the audit log's creates and status patches of Incidents ÷ (1 + 6)", 1.0, 1.0),
         Row("conflicts", "writes that collided", "writes of Incidents that the audit log shows as refused", 0, 0),
         Row("steps", "five no-op steps end to end ÷ the same writes back to back", "POST until the last status is seen by a watch; 1 create and the same 6 patches by the bare client", 1.3, 1.1),
-        Row("cpu", "CPU per Incident ÷ textbook kopf", "CPU of the whole process, from /proc, for the same number of Incidents of five durable steps", 0.4, 0.15),
+        Row("cpu", "CPU per Incident ÷ textbook kopf", "CPU of the whole process, from /proc, for the same number of Incidents of five durable steps", 0.4, 0.15, why_missed="the profile is flat: a quarter is TLS and sockets, a fifth the telling of status, a twelfth log lines; the textbook checks, receives and tells nothing"),
         Row("existing", "CPU per Incident with many existing ÷ with few", "two operators, one with 10,000 closed Incidents in its namespace, one with 100", 1.1, 1.05),
         Row("start", "start to first act, many closed Incidents ÷ none", "from exec until the first intent of an Incident that waited is stored", 2.0, 1.2),
         Row("closed", "memory with 10,000 closed Incidents", "resident memory after start and a minute's work", 130, 80, unit="MiB"),
@@ -66,7 +70,7 @@ class Result:
         """Against must and aim."""
         value = round(self.median, 2)
         if not self.row.keeps(value, self.row.must):
-            return "must missed"
+            return MISSED
         return "aim met" if self.row.keeps(value, self.row.aim) else "must met, aim missed"
 
 
