@@ -93,7 +93,8 @@ class Reference:
 
     async def restart(self) -> None:
         """Start it again, as a person would who finds that it does nothing any more."""
-        await self.program.stop()
+        self.program.process.kill()
+        await self.program.process.wait()
         self.restarts += 1
         self.program = await _textbook(self.on, self.namespace)
 
