@@ -56,6 +56,7 @@ class ApiserverProxy:
         self._server = server
         self._tls = tls
         self._holds: list[Hold] = []
+        self._under_way: set[asyncio.Task[Any]] = set()
         self.url = ""
 
     async def __aenter__(self) -> Self:
@@ -63,7 +64,7 @@ class ApiserverProxy:
             connector=aiohttp.TCPConnector(ssl=self._tls, limit=0), auto_decompress=False
         )
         app = web.Application(client_max_size=16 * 1024**2)
-        app.router.add_route("*", "/{path:.*}", self._forward)
+        app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -76,6 +77,9 @@ class ApiserverProxy:
         for hold in self._holds:
             hold.released.set()
         await self._runner.cleanup()
+        # those whose client was killed are nobody's any more, and would wait for a watch for ever
+        left = [task for task in self._under_way if task.cancel()]
+        await asyncio.gather(*left, return_exceptions=True)
         await self._session.close()
 
     def hold(self, match: Match, *, applied: bool) -> Hold:
@@ -83,6 +87,15 @@ class ApiserverProxy:
         made = Hold(match, applied)
         self._holds.append(made)
         return made
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        try:
+            return await self._forward(request)
+        finally:
+            self._under_way.discard(task)
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
