@@ -2,10 +2,9 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -13,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from incident_operator import health, logs, process, receiving
 from incident_operator.actions import registry as action_registry
 from incident_operator.clients import access as accesses
-from incident_operator.clients import kube, paths, served
+from incident_operator.clients import kube, served
 from incident_operator.clients.reads import Reads
 from incident_operator.clients.redaction import Redactor
 from incident_operator.clients.right_of_way import RightOfWay
@@ -44,6 +43,7 @@ from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.runbooks import RunbookIndex
 from incident_operator.receiver.settings import MAX_WRITES
 from incident_operator.receiver.slots import PrioritySlots
+from incident_operator.relisting import Relisting
 from incident_operator.settings import Settings
 
 _RECHECK_EVERY = timedelta(minutes=5)
@@ -64,7 +64,7 @@ async def run(settings: Settings) -> None:
     logs.configure(settings.log_format, redactor.clean)
     async with _built(settings, redactor) as parts:
         await served.wait(parts.client)
-        await served.patiently(lambda: _list_all(parts, settings.namespaces))
+        await served.patiently(lambda: _list_all(parts))
         await process.run(parts, settings)
 
 
@@ -111,7 +111,8 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
             _log.error("Approvals cannot be trusted", problem=missing)
         _log.info("Started", identity=identity, server=access.server, namespaces=settings.namespaces or "all")
         feed = IncidentFeed(client, reads, inbox, settings.namespaces, clock)
-        yield Parts(inbox, feed, access, client, ending, elector, busy)
+        relisting = Relisting(client, inbox, settings.namespaces)
+        yield Parts(inbox, feed, relisting, access, client, ending, elector, busy)
 
 
 def _lease(settings: Settings, access: accesses.Access, me: str) -> Chosen:
@@ -148,28 +149,16 @@ async def _health(settings: Settings, inbox: Inbox, registry: CollectorRegistry)
         yield
 
 
-async def _list_all(parts: Parts, namespaces: tuple[str, ...]) -> None:
+async def _list_all(parts: Parts) -> None:
     """Read everything once before alerts are judged; later changes come as events."""
     try:
-        for namespace in namespaces or (None,):
-            async for runbook in parts.client.list(paths.runbooks(namespace)):
-                _take(parts.inbox.runbook, runbook)
+        await parts.relisting.once()
         await parts.feed.start()
     except kube.NotFound as error:
         told = "the cluster does not serve Incidents and Runbooks; install their definitions: kubectl apply -f crds/"
         raise kube.NotFound(error.status, error.reason, told) from error
     parts.inbox.runbook_index.mark_ready()
     parts.inbox.incident_index.mark_ready()
-
-
-def _take(note: Callable[[Mapping[str, Any]], None], body: Mapping[str, Any]) -> None:
-    """Note an object; one that cannot be read must not keep the operator from serving the others."""
-    try:
-        note(body)
-    except (ValueError, KeyError, TypeError) as error:
-        meta = body["metadata"]
-        told = " ".join(str(error).split())[:500]
-        _log.error("Cannot be read, and is left alone", namespace=meta["namespace"], name=meta["name"], error=told)
 
 
 async def _whoami(client: kube.Kube) -> str:

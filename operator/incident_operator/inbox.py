@@ -28,8 +28,8 @@ class Inbox:
     runbook_index: RunbookIndex
     tally: Tally
     echoes: Echoes
-    _checked: set[Key] = field(default_factory=set)
-    """Runbooks that this process has had checked."""
+    _runbooks: dict[Key, int] = field(default_factory=dict)
+    """The newest version that was seen of each Runbook."""
     _connections: dict[Key, int] = field(default_factory=dict)
     """The generation of each Connection as last seen."""
 
@@ -64,14 +64,22 @@ class Inbox:
         self.incidents.forget(key)
         self.echoes.forget(key)
 
+    @property
+    def known_runbooks(self) -> frozenset[Key]:
+        """Those that were seen and are not gone."""
+        return frozenset(self._runbooks)
+
     def runbook(self, body: Json) -> None:
         """Note a Runbook; one that is new, here or there, is checked, and Incidents that may have waited look again."""
+        key, version = _key(body), int(body["metadata"]["resourceVersion"])
+        seen = self._runbooks.get(key)
+        if seen is not None and version <= seen:
+            return  # the watch and the lists tell the same, one later than the other
+        self._runbooks[key] = version
         self.runbook_index.note(body)
-        key = _key(body)
         current = body.get("status", {}).get("observedGeneration") == body["metadata"]["generation"]
-        if current and key in self._checked:
+        if current and seen is not None:
             return
-        self._checked.add(key)
         self.runbooks.add(key)
         if not current:
             self._wake_users(key)
@@ -79,7 +87,7 @@ class Inbox:
     def runbook_gone(self, body: Json) -> None:
         """Forget a deleted Runbook."""
         self.runbook_index.forget(body)
-        self._checked.discard(_key(body))
+        self._runbooks.pop(_key(body), None)
         self.runbooks.forget(_key(body))
 
     def connection(self, body: Json) -> None:
@@ -96,7 +104,7 @@ class Inbox:
         self._look_again(_key(body).namespace)
 
     def _look_again(self, namespace: str) -> None:
-        for key in self._checked:
+        for key in self._runbooks:
             if key.namespace == namespace:
                 self.runbooks.add_later(key, 1.0)
                 self._wake_users(key)

@@ -20,6 +20,7 @@ from incident_operator.engine.busy import Busy
 from incident_operator.engine.lease import Elector
 from incident_operator.feed import IncidentFeed
 from incident_operator.inbox import Inbox
+from incident_operator.relisting import Relisting
 from incident_operator.settings import Settings
 
 _FINISH_SECONDS = 20.0
@@ -49,6 +50,7 @@ class Parts:
 
     inbox: Inbox
     feed: IncidentFeed
+    relisting: Relisting
     kubernetes: Access
     client: Kube
     ending: asyncio.Event
@@ -62,7 +64,8 @@ async def run(parts: Parts, settings: Settings) -> None:
     told, stop = Told(), asyncio.Event()
     watching = await _start_kopf(parts, settings, stop)
     with _hearing(told):
-        engine = _tasks(parts.inbox.incidents.run(), parts.inbox.runbooks.run(), parts.feed.run(), parts.elector.run())
+        driving = (parts.inbox.incidents.run(), parts.inbox.runbooks.run(), parts.elector.run())
+        engine = _tasks(*driving, parts.feed.run(), parts.relisting.run())
         waiting = asyncio.create_task(told.to_stop.wait())
         try:
             await asyncio.wait([waiting, *watching, *engine], return_when=asyncio.FIRST_COMPLETED)

@@ -25,6 +25,7 @@ from incident_operator.inbox import Inbox
 from incident_operator.process import Parts
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.runbooks import RunbookIndex
+from incident_operator.relisting import Relisting
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_routes import Request
 
@@ -58,7 +59,7 @@ async def parts(api: FakeApiserver) -> AsyncIterator[Parts]:
     async with kube.Kube(api.access()) as client, Reads(api.access()) as reads:
         elector = Elector(client, Chosen("prod", "incident-operator", 15, "one"), _now, leading)
         feed = IncidentFeed(client, reads, inbox, (), _now)
-        yield Parts(inbox, feed, api.access(), client, asyncio.Event(), elector, Busy())
+        yield Parts(inbox, feed, Relisting(client, inbox, ()), api.access(), client, asyncio.Event(), elector, Busy())
 
 
 async def _nothing(_: Key) -> datetime | None:

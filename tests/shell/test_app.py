@@ -23,7 +23,7 @@ async def test_all_is_read_before_it_is_ready(api: FakeApiserver, parts: Parts) 
     api.put(stored("Runbook", "pack", SPEC))
     api.put(stored("Incident", "pack-1", {"runbookRef": {"name": "pack"}}))
     assert not parts.inbox.incident_index.ready
-    await app._list_all(parts, ())
+    await app._list_all(parts)
     assert parts.inbox.incident_index.ready
     assert parts.inbox.runbook_index.ready
     assert parts.inbox.tally.open(PACK) == 1
@@ -37,7 +37,7 @@ async def test_one_object_that_cannot_be_read_does_not_keep_the_others_from_bein
     api.put(stored("Incident", "a-strange-one", {}, status={"phase": "Dreaming"}))
     api.put(stored("Incident", "pack-1", {"runbookRef": {"name": "pack"}}))
     with capture_logs() as logs:
-        await app._list_all(parts, ())
+        await app._list_all(parts)
     assert parts.inbox.runbook_index.names() == (("prod", "pack"),)
     assert parts.inbox.tally.open(PACK) == 1
     assert [one["name"] for one in logs if one["log_level"] == "error"] == ["a-strange-one"] * 2

@@ -56,9 +56,9 @@ def incident(version: str = "5", **status: Any) -> dict[str, Any]:
     return {"metadata": meta(INCIDENT.name, version), "spec": spec, "status": status}
 
 
-def runbook(generation: int = 1, observed: int = 0) -> dict[str, Any]:
+def runbook(generation: int = 1, observed: int = 0, version: str = "3") -> dict[str, Any]:
     spec = {"title": "t", "serviceAccountName": "rb", "match": ['alertname="A"']}
-    return {"metadata": meta("pack", "3", generation), "spec": spec, "status": {"observedGeneration": observed}}
+    return {"metadata": meta("pack", version, generation), "spec": spec, "status": {"observedGeneration": observed}}
 
 
 def connection(generation: int = 1) -> dict[str, Any]:
@@ -137,15 +137,26 @@ def test_an_incident_that_cannot_be_read_is_refused_before_anything_is_noted(see
 
 def test_a_runbook_is_checked_at_first_sight_even_where_its_status_is_current(seen: Seen) -> None:
     seen.box.runbook(runbook(observed=1))
-    seen.box.runbook(runbook(observed=1))
+    seen.box.runbook(runbook(observed=1, version="4"))
     assert seen.runbooks.taken() == [("now", PACK)]
+
+
+@pytest.mark.parametrize("version", ["9", "8"], ids=["what is known", "what is older than that"])
+def test_a_runbook_that_is_told_twice_sets_nothing_going(seen: Seen, version: str) -> None:
+    seen.box.runbook(runbook(generation=2, version="9"))
+    seen.runbooks.taken()
+    older = runbook(generation=1, version=version)
+    older["spec"] = {**older["spec"], "match": ['alertname="B"']}
+    seen.box.runbook(older)
+    assert seen.runbooks.taken() == []
+    assert seen.box.runbook_index.matching({"alertname": "A"})
 
 
 def test_an_edited_runbook_is_checked_and_its_open_incidents_look_again(seen: Seen) -> None:
     seen.box.runbook(runbook(observed=1))
     seen.box.incident(incident())
     seen.incidents.taken(), seen.runbooks.taken()
-    seen.box.runbook(runbook(generation=2, observed=1))
+    seen.box.runbook(runbook(generation=2, observed=1, version="4"))
     assert seen.runbooks.taken() == [("now", PACK)]
     assert seen.incidents.taken() == [("now", INCIDENT)]
 

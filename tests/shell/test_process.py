@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import kopf
 import pytest
@@ -12,6 +13,7 @@ from incident_operator import process
 from incident_operator.clients import kube, paths
 from incident_operator.engine.keys import Key
 from incident_operator.process import Parts, Told
+from incident_operator.relisting import Relisting
 from incident_operator.settings import Settings
 from kube.fake_apiserver import FakeApiserver
 
@@ -94,6 +96,18 @@ async def test_sigterm_is_ours_and_acts_end_before_kopf_is_told(
     parts.busy.leave(INCIDENT)
     await asyncio.wait_for(running, 5)
     assert (kopf_hears, holder(api)) == ([], "")
+
+
+@pytest.mark.usefixtures("kopf_hears")
+async def test_a_runbook_that_no_watch_tells_of_is_found_while_it_runs(api: FakeApiserver, parts: Parts) -> None:
+    often = replace(parts, relisting=Relisting(parts.client, parts.inbox, (), pause=0.05))
+    running = asyncio.create_task(process.run(often, Settings()))
+    spec = {"title": "t", "serviceAccountName": "rb", "match": ['alertname="A"']}
+    meta = {"name": "pack", "namespace": "prod"}
+    api.put({"apiVersion": "incidents.dev/v1alpha1", "kind": "Runbook", "metadata": meta, "spec": spec})
+    await until(lambda: parts.inbox.runbook_index.names() == (("prod", "pack"),))
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(running, 10)
 
 
 @pytest.mark.usefixtures("kopf_hears")
