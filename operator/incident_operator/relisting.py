@@ -1,12 +1,10 @@
 """Runbooks, read again every minute: whatever their watch loses, and though it fell silent for good, no alert goes unmatched long."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
 
 import structlog
 
-from incident_operator.clients import paths
+from incident_operator.clients import paths, watching
 from incident_operator.clients.api_errors import ApiError
 from incident_operator.clients.kube import Kube
 from incident_operator.engine.keys import Key
@@ -31,7 +29,10 @@ class Relisting:
         for namespace in self._namespaces or (None,):
             async for runbook in self._kube.list(paths.runbooks(namespace)):
                 listed.add(Key(runbook["metadata"]["namespace"], runbook["metadata"]["name"]))
-                self._tell(runbook)
+                try:
+                    self._inbox.runbook(runbook)
+                except (ValueError, KeyError, TypeError) as error:
+                    watching.unreadable(runbook["metadata"], error)
         for key in before - listed:
             self._inbox.runbook_gone({"metadata": {"namespace": key.namespace, "name": key.name}})
 
@@ -43,11 +44,3 @@ class Relisting:
                 await self.once()
             except ApiError as error:
                 _log.warning("Runbooks cannot be read again", error=str(error))
-
-    def _tell(self, runbook: Mapping[str, Any]) -> None:
-        """One that cannot be read must not keep the operator from serving the others."""
-        try:
-            self._inbox.runbook(runbook)
-        except (ValueError, KeyError, TypeError) as error:
-            meta, told = runbook["metadata"], " ".join(str(error).split())[:500]
-            _log.error("Cannot be read, and is left alone", namespace=meta["namespace"], name=meta["name"], error=told)

@@ -104,21 +104,24 @@ async def test_what_was_dropped_is_not_worked_on_and_what_comes_after_it_is() ->
     assert work.begun == [B]
 
 
-async def test_no_more_are_worked_on_at_once_than_there_are_workers() -> None:
+@asynccontextmanager
+async def full() -> AsyncIterator[tuple[Held, Pool]]:
+    """Two workers in the middle of something, and a third key that waits."""
     work = Held()
     async with running(work, 2) as pool:
         for key in (A, B, C):
             pool.add(key, 2)
         await settle()
+        yield work, pool
+
+
+async def test_no_more_are_worked_on_at_once_than_there_are_workers() -> None:
+    async with full() as (work, pool):
         assert (work.at_once, pool.depth) == (2, 1)
 
 
 async def test_what_is_urgent_finds_a_worker_though_all_others_are_in_the_middle_of_something() -> None:
-    work = Held()
-    async with running(work, 2) as pool:
-        for key in (A, B, C):
-            pool.add(key, 2)
-        await settle()
+    async with full() as (work, pool):
         pool.add(D, 1)
         await settle()
         assert work.begun == [A, B, D]

@@ -201,7 +201,7 @@ def _read(raw: msgspec.Raw) -> tuple[Metadata, Head | None]:
         head = _HEAD.decode(raw)
     except msgspec.ValidationError as error:
         metadata = _decoded(_OBJECT, raw).metadata
-        _unreadable(metadata, error)
+        unreadable(metadata, error)
         return metadata, None
     except msgspec.MsgspecError as error:
         raise _garbage(error) from error
@@ -214,11 +214,11 @@ def _tell(take: Callable[[Head], None], metadata: Metadata, head: Head | None) -
     try:
         take(head)
     except (ValueError, KeyError, TypeError) as error:
-        _unreadable(metadata, error)
+        unreadable(metadata, error)
 
 
-def _unreadable(metadata: Metadata, error: Exception) -> None:
-    """One that cannot be read must not keep the operator from serving the others."""
+def unreadable(metadata: Metadata, error: Exception) -> None:
+    """Log an object that cannot be read, and no more: it must not keep the operator from serving the others."""
     told = " ".join(str(error).split())[:500]
     where = {"namespace": metadata.get("namespace"), "name": metadata.get("name")}
     _log.error("Cannot be read, and is left alone", **where, error=told)
