@@ -247,6 +247,21 @@ def test_approvals_that_cannot_be_trusted_stop_destructive_steps():
     assert world.done == ["serve", "rebuild"]
 
 
+def test_an_approval_is_void_once_a_step_before_its_own_has_to_be_asked_for():
+    diagnose = [read("look", outputs={"bad": "result.rows.size() > 0"})]
+    drain = post("drain", when="steps.look.outputs.bad", protective=True)
+    world = World(usual(diagnose=diagnose, mitigate=[drain])).go().approve()
+    world.policy_problem = "approvals cannot be trusted: policy incident-approval is missing."
+    world.go()
+    world.policy_problem, world.script["look"] = "", [Succeeded({"rows": [{}]}, "1 row")]
+    world.retry().go()
+    assert world.pending.steps == ["drain"]
+    assert world.pending.changed == "drain is needed first, which was not approved"
+    world.approve().go()
+    assert world.pending.steps == ["rebuild"]
+    assert world.done == ["drain"]
+
+
 def test_a_rejected_step_stops_even_where_its_failure_would_not():
     world = World(usual(remediate=[job("rebuild", onFailure="continue")])).go().reject().go()
     assert world.status.reason == reasons.REJECTED

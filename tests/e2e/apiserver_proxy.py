@@ -76,11 +76,12 @@ class ApiserverProxy:
     ) -> None:
         for hold in self._holds:
             hold.released.set()
+        # cuts off what still runs at once; a TLS goodbye to a watch would take longer than the test's loop lives
+        await self._session.close()
         await self._runner.cleanup()
-        # those whose client was killed are nobody's any more, and would wait for a watch for ever
+        # those whose client was killed are nobody's any more
         left = [task for task in self._under_way if task.cancel()]
         await asyncio.gather(*left, return_exceptions=True)
-        await self._session.close()
 
     def hold(self, match: Match, *, applied: bool) -> Hold:
         """Hold the next write that matches."""
@@ -94,6 +95,8 @@ class ApiserverProxy:
         self._under_way.add(task)
         try:
             return await self._forward(request)
+        except aiohttp.ClientConnectionError:
+            return hang_up(request)  # one side is gone, so the other loses its connection too
         finally:
             self._under_way.discard(task)
 
@@ -113,7 +116,10 @@ class ApiserverProxy:
             if hold is not None:
                 await answer.read()
                 return await _gone(hold)
-            return await _stream(request, answer)
+            try:
+                return await _stream(request, answer)
+            finally:
+                _end(answer)
 
     def _matching(self, request: web.Request, body: bytes) -> Hold | None:
         if request.method == "GET" or request.query.get("dryRun"):
@@ -129,6 +135,20 @@ async def _gone(hold: Hold) -> web.Response:
     hold.reached.set()
     await hold.released.wait()
     return web.Response(status=503, text="held by the test")
+
+
+def hang_up(request: web.Request) -> web.Response:
+    """Close the connection without an answer."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=502)
+
+
+def _end(answer: aiohttp.ClientResponse) -> None:
+    """Cut off what was not read to its end: a TLS goodbye waits for the apiserver, and nobody waits for it."""
+    connection = answer.connection
+    if connection is not None and connection.transport is not None and not answer.content.at_eof():
+        connection.transport.abort()
 
 
 async def _stream(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:

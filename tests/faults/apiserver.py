@@ -15,6 +15,7 @@ import aiohttp
 import orjson
 from aiohttp import web
 
+from e2e.apiserver_proxy import hang_up
 from faults import watches
 from faults.troubles import STATUS_OF, Fault, Switch, resource
 
@@ -196,13 +197,6 @@ def refusal(fault: Fault) -> web.Response:
 def gone() -> web.Response:
     """Return what a watch from too old a version is told."""
     return _status(410, "Expired", "The resourceVersion for the provided watch is too old.", {})
-
-
-def hang_up(request: web.Request) -> web.Response:
-    """Close the connection without an answer."""
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response(status=502)
 
 
 def _status(code: int, reason: str, message: str, headers: Mapping[str, str]) -> web.Response:

@@ -12,7 +12,8 @@ from typing import Self
 
 from aiohttp import web
 
-from faults.apiserver import LATE_SECONDS, Plot, hang_up
+from e2e.apiserver_proxy import hang_up
+from faults.apiserver import LATE_SECONDS, Plot
 from faults.troubles import STATUS_OF, Fault
 
 

@@ -37,6 +37,11 @@ def outlived(current: IncidentStatus) -> IncidentStatus:
     return approval.end_active(current, ApprovalState.VOIDED, "the approval was given too long ago")
 
 
+def overtaken(current: IncidentStatus, step: str) -> IncidentStatus:
+    """End an approval whose steps have to wait for one that it does not cover: one approval is used at a time."""
+    return approval.end_active(current, ApprovalState.VOIDED, f"{step} is needed first, which was not approved")
+
+
 def _covered(view: View, first: StepRecord) -> list[Run]:
     runs = [next_run(view, first)]
     if _alone(view.step(first)):

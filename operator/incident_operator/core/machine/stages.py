@@ -7,7 +7,7 @@ from incident_operator.core import approval, reasons, storable
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions import evaluation, expr, facts
 from incident_operator.core.machine import asking, status, undoing
-from incident_operator.core.machine.decisions import Begin, Decision, Read, Transition, Wait
+from incident_operator.core.machine.decisions import Begin, Decision, Read, Run, Transition, Wait
 from incident_operator.core.machine.retrying import retry_question
 from incident_operator.core.machine.view import View, is_undo, next_run
 from incident_operator.core.runbooks import dependencies
@@ -84,11 +84,15 @@ def _step(view: View, record: StepRecord) -> Decision | None:
     run = next_run(view, record)
     if step.effect is Effect.READ:
         return Read((run,))
-    if not asking.needs_approval(view, step):
-        return Begin(run)
+    return _under_approval(view, record, run) if asking.needs_approval(view, step) else Begin(run)
+
+
+def _under_approval(view: View, record: StepRecord, run: Run) -> Decision:
     used = approval.active(view.status)
-    if used is None or (entry := approval.entry_for(used, record.name)) is None:
+    if used is None:
         return asking.ask(view, record)
+    if (entry := approval.entry_for(used, record.name)) is None:
+        return Transition(asking.overtaken(view.status, record.name))
     if used.expires_at is None or view.now >= used.expires_at:
         return Transition(asking.outlived(view.status))
     return Begin(run, approved=entry, trial_binds=_is_first(used.plan, entry))

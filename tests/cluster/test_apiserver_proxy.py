@@ -1,0 +1,39 @@
+"""The proxy that stands before the apiserver in end-to-end tests."""
+
+import asyncio
+import gc
+import ssl
+
+import aiohttp
+
+from e2e.apiserver_proxy import ApiserverProxy
+from faults import certificates
+
+_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n"
+
+
+async def test_a_watch_that_is_left_behind_is_cut_off_with_the_proxy(tmp_path):
+    made = certificates.make(tmp_path)
+    trust = ssl.create_default_context(cafile=str(made.authority))
+    over = asyncio.Event()
+
+    async def watched(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(_ANSWER)
+        await over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(watched, "127.0.0.1", 0, ssl=made.server()) as upstream:
+        port = upstream.sockets[0].getsockname()[1]
+        async with ApiserverProxy(f"https://127.0.0.1:{port}", trust) as proxy, aiohttp.ClientSession() as client:
+            answer = await client.get(proxy.url)
+            assert await answer.content.readline() == b"{}\n"
+            answer.close()
+        left = [each for each in gc.get_objects() if isinstance(each, asyncio.Transport) and _is_open_to(port, each)]
+        over.set()
+    assert left == []
+
+
+def _is_open_to(port: int, transport: asyncio.Transport) -> bool:
+    peer, socket = transport.get_extra_info("peername"), transport.get_extra_info("socket")
+    return peer is not None and peer[1] == port and socket.fileno() != -1
