@@ -125,6 +125,17 @@ def traces(config):
         yield config.runtime
 
 
+def test_an_up_that_was_killed_half_way_is_finished_by_the_next(first):
+    begun = subprocess.Popen(first.command("up"), env=first.environment, stdout=subprocess.DEVNULL)
+    while not (first.config.runtime / "pids" / "kube-apiserver").exists():
+        assert begun.poll() is None
+        time.sleep(0.02)
+    begun.kill()
+    begun.wait()
+    first.must("up")
+    assert "local" in first.kubectl("get", "nodes", "-o", "name")
+
+
 def test_up_again_changes_nothing(running):
     before = pids(running.config)
     assert "the cluster is up" in running.must("up")
@@ -199,39 +210,26 @@ def test_what_a_dead_cluster_left_behind_is_cleared_by_the_next_clone(running, s
     kill_everything(running.config)
     assert "clearing what a dead cluster" in second.must("up")
     assert second.kubectl("get", "pods", "-o", "name") == ""
-    second.must("reset")
-    assert list(traces(running.config)) == []
-    assert list(traces(second.config)) == []
 
 
-def test_a_cluster_whose_directory_was_deleted_under_it_is_made_anew(first):
-    first.must("up")
-    shutil.rmtree(first.config.state, ignore_errors=True)
-    first.must("up")
-    assert "local" in first.kubectl("get", "nodes", "-o", "name")
+def test_a_cluster_whose_directory_was_deleted_under_it_is_made_anew(second):
+    second.must("up")
+    shutil.rmtree(second.config.state, ignore_errors=True)
+    second.must("up")
+    assert "local" in second.kubectl("get", "nodes", "-o", "name")
 
 
-def test_an_up_that_was_killed_half_way_is_finished_by_the_next(first):
-    first.must("reset")
-    begun = subprocess.Popen(first.command("up"), env=first.environment, stdout=subprocess.DEVNULL)
-    while not (first.config.runtime / "pids" / "kube-apiserver").exists():
-        assert begun.poll() is None
-        time.sleep(0.02)
-    begun.kill()
-    begun.wait()
-    first.must("up")
-    assert "local" in first.kubectl("get", "nodes", "-o", "name")
-
-
-def test_reset_leaves_nothing_of_the_cluster_and_all_else_as_it_was(running):
-    images = running.config.images
+def test_reset_leaves_nothing_of_the_cluster_and_all_else_as_it_was(first, second):
+    second.must("up")
+    images = second.config.images
     images.mkdir()
     (images / "kept.tar").write_text("")
     others = list(settings.RUNTIME_ROOT.glob("[0-8]/pids/*"))
     before = {path: path.read_text() for path in others}
-    running.must("reset")
-    assert list(traces(running.config)) == []
-    assert [path.name for path in running.config.state.iterdir() if path.name != ".gitignore"] == ["images"]
+    second.must("reset")
+    assert list(traces(first.config)) == []
+    assert list(traces(second.config)) == []
+    assert [path.name for path in second.config.state.iterdir() if path.name != ".gitignore"] == ["images"]
     for path, text in before.items():
         assert path.read_text() == text
         assert processes.Process(path.name, path, path).pid() == int(text)
