@@ -32,7 +32,7 @@ def rendered(*arguments: str) -> tuple[Json, ...]:
     """The manifests of a release in namespace ops."""
     done = helm("template", "incident-operator", str(CHART), "--namespace=ops", *arguments)
     assert done.returncode == 0, done.stderr
-    return tuple(document for document in yaml.safe_load_all(done.stdout) if document)
+    return tuple(document for document in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if document)
 
 
 def of_kind(kind: str, *arguments: str) -> dict[str, Json]:

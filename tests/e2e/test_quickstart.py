@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from demonstration import cluster as clusters
 
-from e2e import ground
+from e2e import ground, phases
 from e2e.apiserver_proxy import ApiserverProxy
 from e2e.conftest import REPOSITORY
 from e2e.operator_process import OperatorProcess, alert, kubeconfig
@@ -52,16 +53,8 @@ def replicas(web: clusters.Cluster) -> int:
     return int((web.get("deployment", "web", "-n", NAMESPACE) or {})["spec"]["replicas"])
 
 
-def phase(web: clusters.Cluster) -> str:
-    items = (web.get("incidents", "-n", NAMESPACE) or {})["items"]
-    return items[0]["status"]["phase"] if len(items) == 1 else f"{len(items)} incidents"
-
-
-async def until(look: object, wanted: object) -> None:
-    async with asyncio.timeout(60):
-        while (found := await asyncio.to_thread(look)) != wanted:  # type: ignore[arg-type]
-            await asyncio.sleep(0.2)
-    assert found == wanted
+async def waits_for(web: clusters.Cluster, phase: str) -> dict[str, Any]:
+    return await asyncio.to_thread(phases.wait_for, web, NAMESPACE, phase)
 
 
 async def test_a_latency_alert_scales_up_and_its_end_scales_back(
@@ -70,10 +63,10 @@ async def test_a_latency_alert_scales_up_and_its_end_scales_back(
     audit, began = AuditLog(web, NAMESPACE), datetime.now(UTC)
     labels = {"alertname": "HighLatency", "namespace": NAMESPACE, "severity": "warning"}
     assert (await operator.post(alert(began, **labels)))[0] == 200
-    await until(lambda: phase(web), "Verifying")
+    await waits_for(web, "Verifying")
     assert replicas(web) == 5
     assert (await operator.post(alert(began, "resolved", **labels)))[0] == 200
-    await until(lambda: phase(web), "Resolved")
+    await waits_for(web, "Resolved")
     assert replicas(web) == 2
     effects, waits = 2, 1
     assert len(audit.writes("incidents/status")) == effects + 1 + waits
@@ -86,18 +79,18 @@ async def test_a_repeated_alert_costs_no_write_and_a_second_one_joins(
     labels = {"alertname": "HighLatency", "namespace": NAMESPACE, "severity": "warning"}
     first = alert(began, **labels)
     await operator.post(first)
-    await until(lambda: phase(web), "Verifying")
+    await waits_for(web, "Verifying")
     audit = AuditLog(web, NAMESPACE)
     for _ in range(5):
         await operator.post(first)
     assert audit.writes("incidents") == []
     await operator.post(alert(began, **labels, pod="web-2"))
-    items = (web.get("incidents", "-n", NAMESPACE) or {})["items"]
-    assert [len(item["spec"]["alerts"]) for item in items] == [2]
+    assert [len(item["spec"]["alerts"]) for item in phases.incidents(web, NAMESPACE)] == [2]
     await operator.post(alert(began, "resolved", **labels))
-    assert phase(web) == "Verifying", "the second alert still fires"
+    (still,) = phases.incidents(web, NAMESPACE)
+    assert still["status"]["phase"] == "Verifying", "the second alert still fires"
     await operator.post(alert(began, "resolved", **labels, pod="web-2"))
-    await until(lambda: phase(web), "Resolved")
+    await waits_for(web, "Resolved")
 
 
 async def test_somebody_elses_scaling_is_not_overwritten_by_the_undo(
@@ -106,11 +99,10 @@ async def test_somebody_elses_scaling_is_not_overwritten_by_the_undo(
     began = datetime.now(UTC)
     labels = {"alertname": "HighLatency", "namespace": NAMESPACE, "severity": "warning"}
     await operator.post(alert(began, **labels))
-    await until(lambda: phase(web), "Verifying")
+    await waits_for(web, "Verifying")
     web.kubectl("scale", "deployment/web", "--replicas=3", "-n", NAMESPACE)
     await operator.post(alert(began, "resolved", **labels))
-    await until(lambda: phase(web), "NeedsHuman")
+    stopped = await waits_for(web, "NeedsHuman")
     assert replicas(web) == 3
-    message = (web.get("incidents", "-n", NAMESPACE) or {})["items"][0]["status"]["message"]
-    assert "3 replicas now" in message
+    assert "3 replicas now" in stopped["status"]["message"]
     web.kubectl("scale", "deployment/web", "--replicas=2", "-n", NAMESPACE)

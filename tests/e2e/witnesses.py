@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from demonstration import manifests, platform
 from demonstration.cluster import Cluster
 
+from e2e import phases
 from e2e.audit_lines import AuditLines
 
 OPERATOR = "system:serviceaccount:incident-operator-system:incident-operator"
@@ -65,24 +66,9 @@ class Night:
         found = self.cluster.get("jobs", "-n", manifests.NAMESPACE) or {}
         return list(found.get("items", []))
 
-    def incident(self) -> dict[str, Any]:
-        """The only Incident."""
-        found = self.cluster.get("incidents", "-n", manifests.NAMESPACE) or {}
-        items = found.get("items", [])
-        assert len(items) == 1, [item["metadata"]["name"] for item in items]
-        return dict(items[0])
-
     def wait_for(self, phase: str, seconds: float = 60) -> dict[str, Any]:
         """Wait until the only Incident is in a phase, and return it."""
-        return until(lambda: self._in(phase), seconds, lambda: f"{phase}; it is {self._told()}")
-
-    def _in(self, phase: str) -> dict[str, Any] | None:
-        found = (self.cluster.get("incidents", "-n", manifests.NAMESPACE) or {}).get("items", [])
-        return found[0] if len(found) == 1 and found[0].get("status", {}).get("phase") == phase else None
-
-    def _told(self) -> str:
-        status = self.incident().get("status", {})
-        return f"{status.get('phase')}: {status.get('message')}"
+        return phases.wait_for(self.cluster, manifests.NAMESPACE, phase, seconds)
 
 
 def until(look: Callable[[], T | None], seconds: float, wanted: Callable[[], str]) -> T:

@@ -42,6 +42,14 @@ def incident(name: str, phase: str = "Resolved", *, ended: datetime | None = CRE
     }
 
 
+def failed(name: str, judged: datetime) -> dict[str, Any]:
+    """One that never resolved: aborted, say."""
+    made = incident(name, "Failed", ended=None)
+    when = {"type": "Succeeded", "status": "False", "reason": "Aborted", "lastTransitionTime": judged.isoformat()}
+    made["status"]["conditions"] = [when]
+    return made
+
+
 def names(api: FakeApiserver, namespace: str | None = None) -> list[str]:
     return [each["metadata"]["name"] for each in api.objects(paths.incidents(namespace))]
 
@@ -55,9 +63,21 @@ def names(api: FakeApiserver, namespace: str | None = None) -> list[str]:
         (incident("a-1", "NeedsHuman"), True),
         (incident("a-1", "Pending", ended=None), True),
         (incident("a-1", ended=CREATED + 2 * HOUR), True),
+        (failed("a-1", judged=CREATED), False),
+        (failed("a-1", judged=CREATED + 2 * HOUR), True),
         (incident("a-1", deletionTimestamp="2025-10-21T00:00:00Z", finalizers=["x/y"]), True),
     ],
-    ids=["resolved", "failed", "suppressed", "needs a human", "pending", "ended later", "is being deleted"],
+    ids=[
+        "resolved",
+        "failed",
+        "suppressed",
+        "needs a human",
+        "pending",
+        "ended later",
+        "failed early",
+        "failed later",
+        "is being deleted",
+    ],
 )
 async def test_what_is_closed_for_its_time_to_live_is_deleted_and_nothing_else(made: dict, kept: bool) -> None:
     async with expiring(TTL + HOUR) as (api, expiry):

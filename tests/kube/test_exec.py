@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 import pytest
+import pytest_asyncio
 
 from incident_operator.actions import exec_pods
 from incident_operator.actions.exec import Exec
@@ -87,17 +88,23 @@ async def fake_ground(api: FakeApiserver, cluster: Cluster) -> AsyncIterator[Gro
         yield Ground(world, Exec(cluster, Commands(api.access())))
 
 
-@pytest.fixture
-async def real_ground(image: None) -> AsyncIterator[Ground]:
-    async with worlds.real() as world, Cluster(world.access) as cluster:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def deployed(image: None) -> AsyncIterator[str]:
+    """The namespace of the Deployment, for all the tests here: none of them changes it."""
+    async with worlds.real() as world:
         await world.grant(calls.ACCOUNT, *RIGHTS)
         await world.grant("nobody", *RIGHTS[:2])
         await world.client.create(DEPLOYMENTS.format(world.namespace), workload())
-        ground = Ground(world, Exec(cluster, Commands(world.access)))
         async with asyncio.timeout(60):
-            while not any(exec_pods.ready(pod) for pod in await ground.pods()):
+            while not any([exec_pods.ready(pod) async for pod in world.client.list(paths.pods(world.namespace))]):
                 await asyncio.sleep(0.3)
-        yield ground
+        yield world.namespace
+
+
+@pytest.fixture
+async def real_ground(deployed: str) -> AsyncIterator[Ground]:
+    async with worlds.attached(deployed) as world, Cluster(world.access) as cluster:
+        yield Ground(world, Exec(cluster, Commands(world.access)))
 
 
 @pytest.fixture(params=["fake_ground", pytest.param("real_ground", marks=pytest.mark.cluster)])

@@ -63,11 +63,18 @@ async def fake() -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def real() -> AsyncIterator[World]:
-    reach = await access.load(live.kubeconfig())
-    namespace = f"kube-test-{secrets.token_hex(4)}"
-    async with kube.Kube(reach) as client:
-        await client.create(paths.namespaces(), {"metadata": {"name": namespace}})
+    """A new namespace of a real apiserver, deleted afterwards."""
+    async with attached(f"kube-test-{secrets.token_hex(4)}") as world:
+        await world.client.create(paths.namespaces(), {"metadata": {"name": world.namespace}})
         try:
-            yield World(reach, client, namespace, is_real=True, forbid=lambda _user, _verb, _resource: None)
+            yield world
         finally:
-            await client.delete(paths.namespaces(namespace))
+            await world.client.delete(paths.namespaces(world.namespace))
+
+
+@asynccontextmanager
+async def attached(namespace: str) -> AsyncIterator[World]:
+    """A namespace of a real apiserver that is there already."""
+    reach = await access.load(live.kubeconfig())
+    async with kube.Kube(reach) as client:
+        yield World(reach, client, namespace, is_real=True, forbid=lambda _user, _verb, _resource: None)

@@ -2,6 +2,12 @@
 
 EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     (
+        "incident_operator.clients.right_of_way",
+        "RightOfWay.give",
+        "severe or not self.is_held",
+        "severe",
+    ): "where nobody holds it, the loop ends before its first turn; asking first is only cheaper",
+    (
         "incident_operator.engine.expiry",
         "Expiry._has_expired",
         "ended is not None and self.clock() - ended >= self.ttl",
