@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
     running.warm(wanted.tests)
     echo(f"{len(found)} mutants; the tests without any took {time.monotonic() - began:.0f}s")
     ends = Counter[End]()
-    for mutant, end in _hunt(found, reached):
+    for mutant, end in _hunt(found, reached, wanted.least):
         ends[end] += 1
         if end is not End.KILLED:
             echo(f"{end.value}: {mutant}{'' if reached.of(mutant) else ' (no test runs it)'}")
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
     return 1 if ends[End.SURVIVES] else 0
 
 
-def _hunt(found: list[Mutant], reached: running.Reached) -> Iterator[tuple[Mutant, End]]:
+def _hunt(found: list[Mutant], reached: running.Reached, least: int) -> Iterator[tuple[Mutant, End]]:
     waiting, under_way = deque(found), dict[int, Mutant]()
     while waiting or under_way:
         while waiting and len(under_way) < _AT_A_TIME:
@@ -67,7 +67,7 @@ def _hunt(found: list[Mutant], reached: running.Reached) -> Iterator[tuple[Mutan
             if not reached.of(mutant):
                 yield mutant, End.SURVIVES
                 continue
-            under_way[running.begin(mutant, reached)] = mutant
+            under_way[running.begin(mutant, reached, least)] = mutant
         for pid, mutant in list(under_way.items()):
             if (end := running.end(pid)) is not None:
                 del under_way[pid]
@@ -80,6 +80,9 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("words", nargs="*", help="only mutants whose line holds one of these")
     parser.add_argument("--sample", type=int, default=0, help="so many mutants, at random")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--least", type=int, default=30, help="seconds that every mutant has before it counts as hanging"
+    )
     parser.add_argument("--root", type=Path, default=_REPOSITORY / "operator", help="directory of the package")
     parser.add_argument("--package", default="incident_operator")
     parser.add_argument("--guarded", nargs="+", help="modules, as patterns below the root")

@@ -25,7 +25,8 @@ from mutants.finding import Mutant
 
 _PATIENCE = 4
 """A mutant that takes so many times as long as the tests took without it hangs, which is as good as a failure."""
-_LEAST_SECONDS = 30
+_TO_END = 5
+"""Seconds between the signal that ends the tests of a mutant which hangs and the one that nothing survives."""
 _ENOUGH_CALLS = 200_000
 """What a test runs for the first time after so many calls is not noted: watching costs time."""
 _PASSED, _FAILED = 0, 1
@@ -73,10 +74,10 @@ def warm(tests: list[str]) -> None:
         pytest.main([*_QUIET, "--collect-only", *tests])
 
 
-def begin(mutant: Mutant, reached: Reached) -> int:
-    """Start the tests against a mutant; return the id of the process."""
+def begin(mutant: Mutant, reached: Reached, least: int) -> int:
+    """Start the tests against a mutant, for at least so many seconds; return the id of the process."""
     tests = reached.of(mutant)
-    seconds = _LEAST_SECONDS + _PATIENCE * int(sum(reached.seconds[test] for test in tests))
+    seconds = least + _PATIENCE * int(sum(reached.seconds[test] for test in tests))
     return _fork(lambda: _run(tests, seconds, [_Placed(mutant)]))
 
 
@@ -104,7 +105,8 @@ def _surveyed(root: Path, package: str, tests: list[str], target: Path) -> int:
 
 
 def _run(tests: list[str], seconds: int, plugins: list[object]) -> int:
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    # at a hard limit that is no higher the kernel kills at once, which looks as if the tests could not be run
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + _TO_END))
     signal.alarm(_PATIENCE * seconds)
     _mute()
     return int(pytest.main([*_QUIET, *tests], plugins=plugins))

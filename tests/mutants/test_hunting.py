@@ -26,9 +26,17 @@ class Till:
             if coin == "button":
                 continue
             self.total += coin
+
+
+def halvings(number):
+    count = 0
+    while True:
+        if number <= 1:
+            return count
+        number, count = number // 2, count + 1
 """
 TESTS = """
-from tiny.money import Till, share
+from tiny.money import Till, halvings, share
 
 
 def test_nobody_gets_nothing():
@@ -49,6 +57,10 @@ def test_it_is_closed_at_night():
     assert not till.open
     till.hour = 10
     assert till.open
+
+
+def test_eight_is_halved_three_times():
+    assert halvings(8) == 3
 """
 
 
@@ -70,7 +82,7 @@ def test_every_guard_is_found_and_taken_away(text, found):
         assert mutant.source == text.replace(mutant.guard, f"({mutant.became})", 1)
 
 
-def test_a_guard_that_no_test_defends_survives_and_the_others_are_killed(tmp_path):
+def test_a_guard_that_no_test_defends_survives_and_the_others_are_killed_or_hang(tmp_path):
     for path, text in {"tiny/__init__.py": "", "tiny/money.py": GUARDS, "tests/test_money.py": TESTS}.items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text)
@@ -81,12 +93,13 @@ def test_a_guard_that_no_test_defends_survives_and_the_others_are_killed(tmp_pat
         "tiny.money:3 share: `people == 0 or total < 0` → `people == 0`",
         "tiny.money:11 Till.open: `self.hour > 8 and self.hour < 20` → `self.hour > 8`",
     ]
-    assert "4 of 6 killed, 0 by a timeout" in hunt.stdout
+    assert "hangs: tiny.money:23 halvings: `number <= 1` → `False`" in hunt.stdout
+    assert "5 of 7 killed, 1 by a timeout" in hunt.stdout
 
 
 def _hunt(root: Path) -> subprocess.CompletedProcess[str]:
     here = Path(__file__).parents[1]
-    arguments = ["--root", ".", "--package", "tiny", "--guarded", "tiny/*.py", "--tests", "tests"]
+    arguments = ["--root", ".", "--package", "tiny", "--guarded", "tiny/*.py", "--tests", "tests", "--least", "1"]
     return subprocess.run(
         [sys.executable, "-m", "mutants", *arguments],
         cwd=root,
