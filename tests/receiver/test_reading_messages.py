@@ -69,6 +69,10 @@ def test_a_body_full_of_the_shortest_alerts_is_read():
     assert payload.read(body, messages.LIMITS).alerts == messages.read(shortest).alerts
 
 
+def test_a_text_may_hold_more_commas_than_a_body_may_hold_elements():
+    assert payload.read(changed(extra="," * (json_text.ELEMENTS + 1)), messages.LIMITS).alerts
+
+
 def test_a_message_without_alerts_tells_nothing():
     assert messages.read() == Message((), (), 0)
 
