@@ -8,7 +8,8 @@ UV_VERSION := 0.13.9
 UV := .tools/bin/uv
 BIN := .venv/bin
 PYTHON ?= python3
-# What is imported is compiled once, not by each of the hundreds of processes that tests start (images often set this).
+# What is imported is compiled once, not by each of the hundreds of processes that tests start; container images often switch
+# that off.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
@@ -42,7 +43,7 @@ test: .venv/.synced cluster ## Run every test, those on a real cluster included
 test-policies: # they take the policies away for a moment, so nothing else on the cluster runs beside them
 	@$(BIN)/pytest -q -m cluster tests/approval_policy
 
-test-unit: # in one process: the other groups have the other core
+test-unit: # in one process: the groups beside it need the rest of the machine
 	@$(BIN)/pytest -q -m 'not cluster'
 
 test-e2e: test-policies

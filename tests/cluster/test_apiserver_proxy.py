@@ -29,11 +29,17 @@ async def test_a_watch_that_is_left_behind_is_cut_off_with_the_proxy(tmp_path):
             answer = await client.get(proxy.url)
             assert await answer.content.readline() == b"{}\n"
             answer.close()
-        left = [each for each in gc.get_objects() if isinstance(each, asyncio.Transport) and _is_open_to(port, each)]
+        left = _open_to(port)
         over.set()
     assert left == []
 
 
-def _is_open_to(port: int, transport: asyncio.Transport) -> bool:
-    peer, socket = transport.get_extra_info("peername"), transport.get_extra_info("socket")
-    return peer is not None and peer[1] == port and socket.fileno() != -1
+def _open_to(port: int) -> list[asyncio.Transport]:
+    # isinstance would ask proxies of objects that are gone
+    transports = [each for each in gc.get_objects() if issubclass(type(each), asyncio.Transport)]
+    return [each for each in transports if _peer(each) == port and each.get_extra_info("socket").fileno() != -1]
+
+
+def _peer(transport: asyncio.Transport) -> int | None:
+    name = transport.get_extra_info("peername")
+    return name[1] if isinstance(name, tuple) else None

@@ -76,10 +76,15 @@ def second(tmp_path_factory):
 @pytest.fixture
 def running(first):
     """The first clone's cluster, up, with a pod in it. Without an image to pull, the pod only waits."""
-    first.must("up")
-    first.kubectl("apply", "-f", "-", stdin=POD)
-    first.kubectl(*POD_READY)
+    wait_in_a_pod(first)
     return first
+
+
+def wait_in_a_pod(clone):
+    """Bring a clone's cluster up, with a pod in it."""
+    clone.must("up")
+    clone.kubectl("apply", "-f", "-", stdin=POD)
+    clone.kubectl(*POD_READY)
 
 
 RESTARTS = "jsonpath={.status.containerStatuses[0].restartCount}"
@@ -107,6 +112,10 @@ def kill_everything(config):
         time.sleep(0.02)
 
 
+def log_links(config):
+    return [log for log in leftovers.CONTAINER_LOG_LINKS.glob("*") if log.readlink().is_relative_to(config.logs)]
+
+
 def traces(config):
     """Whatever is left on the machine of this instance: processes, mounts, network, control groups and files."""
     marks = (str(config.runtime).encode(), str(config.state).encode())
@@ -120,12 +129,13 @@ def traces(config):
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
     yield from (table for table in network.tables_in(tables) if config.bridge in table)
     yield from leftovers.CNI_RESULTS.glob(f"incident-operator-{INSTANCE}-*")
-    yield from (log for log in leftovers.CONTAINER_LOG_LINKS.glob("*") if log.readlink().is_relative_to(config.logs))
+    yield from log_links(config)
     if config.runtime.exists():
         yield config.runtime
 
 
 def test_an_up_that_was_killed_half_way_is_finished_by_the_next(first):
+    first.must("reset")
     begun = subprocess.Popen(first.command("up"), env=first.environment, stdout=subprocess.DEVNULL)
     while not (first.config.runtime / "pids" / "kube-apiserver").exists():
         assert begun.poll() is None
@@ -210,6 +220,8 @@ def test_what_a_dead_cluster_left_behind_is_cleared_by_the_next_clone(running, s
     kill_everything(running.config)
     assert "clearing what a dead cluster" in second.must("up")
     assert second.kubectl("get", "pods", "-o", "name") == ""
+    assert leftovers.container_pids(second.config) == []
+    assert log_links(running.config) == []
 
 
 def test_a_cluster_whose_directory_was_deleted_under_it_is_made_anew(second):
@@ -220,7 +232,7 @@ def test_a_cluster_whose_directory_was_deleted_under_it_is_made_anew(second):
 
 
 def test_reset_leaves_nothing_of_the_cluster_and_all_else_as_it_was(first, second):
-    second.must("up")
+    wait_in_a_pod(second)
     images = second.config.images
     images.mkdir()
     (images / "kept.tar").write_text("")

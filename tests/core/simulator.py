@@ -199,7 +199,7 @@ class World:
             steps=names,
             plan=entries,
             excluded=list(self.excluded),
-            changed=approval.voided_because(seen.status),
+            changed=approval.voided_because(seen.status, names[0]),
             approve_with=approval.command("prod", "x", Verb.APPROVE, hashed[:12]),
             reject_with=approval.command("prod", "x", Verb.REJECT, hashed[:12]),
         )

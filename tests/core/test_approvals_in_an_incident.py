@@ -255,10 +255,14 @@ def test_an_approval_is_void_once_a_step_before_its_own_has_to_be_asked_for():
     world.go()
     world.policy_problem, world.script["look"] = "", [Succeeded({"rows": [{}]}, "1 row")]
     world.retry().go()
-    assert world.pending.steps == ["drain"]
-    assert world.pending.changed == "drain is needed first, which was not approved"
+    assert (world.pending.steps, world.pending.changed) == (["drain"], "")
     world.approve().go()
     assert world.pending.steps == ["rebuild"]
+    assert world.pending.changed == "drain has to be done first, and was not approved with it"
+    assert [(record.steps, record.state.value, record.by) for record in world.status.approvals] == [
+        (["rebuild"], "Voided", "alice@dawsos.com"),
+        (["drain"], "Consumed", "alice@dawsos.com"),
+    ]
     assert world.done == ["drain"]
 
 

@@ -117,6 +117,16 @@ def test_who_rejected_is_not_told_as_having_approved():
     assert world.status.message == "Resolved in 0s. Done: serve, undo-serve."
 
 
+def test_everybody_who_approved_something_that_was_done_is_named_though_their_plan_became_void():
+    world = World(usual(remediate=[sql("drain"), sql("publish")])).go().approve("alice@dawsos.com")
+    world.does["publish"] = "publish something else"
+    world.go()
+    assert world.pending.steps == ["publish"]
+    world.approve("carol@dawsos.com").go().resolve().go()
+    told = "Done: serve, drain, publish, undo-serve. Approved by alice@dawsos.com, carol@dawsos.com."
+    assert world.status.message == f"Resolved in 0s. {told}"
+
+
 @pytest.mark.parametrize("minutes", [1, 9, 29])
 def test_a_message_does_not_change_with_the_time_alone(minutes):
     world = World(usual()).go()

@@ -76,10 +76,10 @@ class ApiserverProxy:
     ) -> None:
         for hold in self._holds:
             hold.released.set()
-        # cuts off what still runs at once; a TLS goodbye to a watch would take longer than the test's loop lives
+        # first, because this cuts off what still runs; a TLS goodbye to a watch takes longer than the test's loop lives
         await self._session.close()
         await self._runner.cleanup()
-        # those whose client was killed are nobody's any more
+        # those whose client was killed are nobody's any more, and nothing would ever end them
         left = [task for task in self._under_way if task.cancel()]
         await asyncio.gather(*left, return_exceptions=True)
 
@@ -95,7 +95,7 @@ class ApiserverProxy:
         self._under_way.add(task)
         try:
             return await self._forward(request)
-        except aiohttp.ClientConnectionError:
+        except aiohttp.ClientError:
             return hang_up(request)  # one side is gone, so the other loses its connection too
         finally:
             self._under_way.discard(task)
@@ -119,7 +119,7 @@ class ApiserverProxy:
             try:
                 return await _stream(request, answer)
             finally:
-                _end(answer)
+                _cut_off(answer)
 
     def _matching(self, request: web.Request, body: bytes) -> Hold | None:
         if request.method == "GET" or request.query.get("dryRun"):
@@ -144,8 +144,8 @@ def hang_up(request: web.Request) -> web.Response:
     return web.Response(status=502)
 
 
-def _end(answer: aiohttp.ClientResponse) -> None:
-    """Cut off what was not read to its end: a TLS goodbye waits for the apiserver, and nobody waits for it."""
+def _cut_off(answer: aiohttp.ClientResponse) -> None:
+    """End what was not read to its end: a TLS goodbye waits for the apiserver, and nobody waits for it."""
     connection = answer.connection
     if connection is not None and connection.transport is not None and not answer.content.at_eof():
         connection.transport.abort()

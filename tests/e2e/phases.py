@@ -1,13 +1,18 @@
-"""Waits for the phase of a namespace's only Incident with one kubectl that watches.
+"""Waits for the phase of a namespace's only Incident with a kubectl that watches.
 
 A kubectl for every look costs more than all that the operator does meanwhile.
 """
 
+import math
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from demonstration.cluster import Cluster
+
+_PAUSE = 0.5
+"""Seconds between a watch that ended early and the next."""
 
 
 def wait_for(cluster: Cluster, namespace: str, phase: str, seconds: float = 60) -> dict[str, Any]:
@@ -25,8 +30,15 @@ def incidents(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
 
 
 def _phases(cluster: Cluster, namespace: str, seconds: float) -> Iterator[str]:
-    """The phase of each Incident, first as it is and then at every change."""
-    words = ["get", "incidents", "-n", namespace, "--watch", f"--request-timeout={seconds:.0f}s"]
+    """The phase of each Incident, first as it is and then at every change, for so many seconds."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        yield from _watched(cluster, namespace, math.ceil(left))
+        time.sleep(_PAUSE)
+
+
+def _watched(cluster: Cluster, namespace: str, seconds: int) -> Iterator[str]:
+    words = ["get", "incidents", "-n", namespace, "--watch", f"--request-timeout={seconds}s"]
     command = [cluster.program("kubectl"), *words, "-o", 'jsonpath={.status.phase}{"\\n"}']
     with subprocess.Popen(command, env=cluster.environment, stdout=subprocess.PIPE, text=True) as kubectl:
         assert kubectl.stdout is not None

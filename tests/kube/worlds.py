@@ -1,4 +1,4 @@
-"""The two apiservers that the same tests run against: the fake, and a real one with a namespace for each test."""
+"""The two apiservers that the same tests run against: the fake, and a real one with a namespace made for them."""
 
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -74,7 +74,7 @@ async def real() -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def attached(namespace: str) -> AsyncIterator[World]:
-    """A namespace of a real apiserver that is there already."""
+    """A namespace of a real apiserver, neither made nor deleted here."""
     reach = await access.load(live.kubeconfig())
     async with kube.Kube(reach) as client:
         yield World(reach, client, namespace, is_real=True, forbid=lambda _user, _verb, _resource: None)

@@ -99,7 +99,7 @@ def test_a_guard_that_no_test_defends_survives_and_the_others_are_killed_or_hang
 
 def _hunt(root: Path) -> subprocess.CompletedProcess[str]:
     here = Path(__file__).parents[1]
-    arguments = ["--root", ".", "--package", "tiny", "--guarded", "tiny/*.py", "--tests", "tests", "--least", "1"]
+    arguments = ["--root", ".", "--package", "tiny", "--guarded", "tiny/*.py", "--tests", "tests", "--least", "3"]
     return subprocess.run(
         [sys.executable, "-m", "mutants", *arguments],
         cwd=root,

@@ -83,7 +83,4 @@ class Throttle(ApiserverProxy):
                      "message": "too many requests, please try again later"},
                     status=429, headers={"Retry-After": "1"},
                 )  # fmt: skip
-        try:
-            return await super()._forward(request)
-        except ConnectionResetError:  # who asked was killed
-            return web.Response(status=502)
+        return await super()._forward(request)

@@ -119,9 +119,15 @@ def times_expired(status: IncidentStatus, step: str) -> int:
     return count
 
 
-def voided_because(status: IncidentStatus) -> str:
-    """Return why the newest approval no longer holds, for the next question."""
-    newest = status.approvals[-1] if status.approvals else None
+def approver(status: IncidentStatus, step: str) -> str:
+    """Return who approved a step that was done: whoever answered last. Empty where nobody was asked."""
+    asked = (record for record in reversed(status.approvals) if step in record.steps)
+    return next((record.by for record in asked if record.by), "")
+
+
+def voided_because(status: IncidentStatus, step: str) -> str:
+    """Return why the newest approval of a step no longer holds, for the question that asks for it again."""
+    newest = next((record for record in reversed(status.approvals) if step in record.steps), None)
     return newest.reason if newest is not None and newest.state is ApprovalState.VOIDED else ""
 
 

@@ -96,7 +96,7 @@ class Question:
             plan=entries,
             excluded=excluded,
             excluded_because=because,
-            changed=approval.voided_because(view.status)[:4096],
+            changed=approval.voided_because(view.status, names[0])[:4096],
             approve_with=approval.command(meta.namespace, meta.name, annotations.Verb.APPROVE, token),
             reject_with=approval.command(meta.namespace, meta.name, annotations.Verb.REJECT, token),
         )

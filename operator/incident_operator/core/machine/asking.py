@@ -39,7 +39,9 @@ def outlived(current: IncidentStatus) -> IncidentStatus:
 
 def overtaken(current: IncidentStatus, step: str) -> IncidentStatus:
     """End an approval whose steps have to wait for one that it does not cover: one approval is used at a time."""
-    return approval.end_active(current, ApprovalState.VOIDED, f"{step} is needed first, which was not approved")
+    return approval.end_active(
+        current, ApprovalState.VOIDED, f"{step} has to be done first, and was not approved with it"
+    )
 
 
 def _covered(view: View, first: StepRecord) -> list[Run]:

@@ -3,11 +3,10 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-from incident_operator.api.approvals import ApprovalState
 from incident_operator.api.incident import CLOSED_PHASES, Phase, StepRecord, StepState, UndoState
 from incident_operator.api.meta import delta
 from incident_operator.api.runbook import Stage
-from incident_operator.core import reasons
+from incident_operator.core import approval, reasons
 from incident_operator.core.effects import Effect
 from incident_operator.core.machine import closing, limits, status, undoing
 from incident_operator.core.machine.view import View, is_undo
@@ -154,14 +153,10 @@ def _next(record: StepRecord) -> str:
 
 
 def _resolved(view: View) -> str:
-    acted = [
-        r.name
-        for r in view.status.steps
-        if r.effect != Effect.READ and r.state in {StepState.SUCCEEDED, StepState.UNDONE}
-    ]
+    states = {StepState.SUCCEEDED, StepState.UNDONE}
+    acted = [record for record in view.status.steps if record.effect != Effect.READ and record.state in states]
     took = elapsed(view.status.times.detected, view.status.times.resolved)
-    carried_out = {ApprovalState.ACTIVE, ApprovalState.CONSUMED}
-    approvers = sorted({record.by for record in view.status.approvals if record.by and record.state in carried_out})
+    approvers = sorted({by for record in acted if (by := approval.approver(view.status, record.name))})
     by = f" Approved by {', '.join(approvers)}." if approvers else ""
-    did = f"Done: {', '.join(acted)}." if acted else "Nothing had to be changed."
+    did = f"Done: {', '.join(record.name for record in acted)}." if acted else "Nothing had to be changed."
     return f"Resolved in {took}. {did}{by}"
