@@ -33,8 +33,11 @@ async def _owned_by(admin: Kube, incident: dict, namespace: str) -> None:
 
 
 async def _gone(admin: Kube, path: str) -> bool:
-    """Whether the object goes away within 20 s, or for an orphan: stays, with no owner left."""
-    for _ in range(200):
+    """Whether the object goes away in time, or for an orphan: stays, with no owner left.
+
+    The garbage collector looks for new kinds every 30 s, so on a new cluster it may know nothing of Incidents before that.
+    """
+    for _ in range(900):
         try:
             found = await admin.get(path)
         except NotFound:
