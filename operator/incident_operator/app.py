@@ -73,7 +73,7 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
     access = await accesses.load(settings.kubeconfig, settings.context)
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(kube.Kube(access))
-        identity = await _whoami(client)
+        identity = await served.patiently(lambda: _whoami(client), only=served.TOO_MANY)
         tools = await stack.enter_async_context(action_registry.tools(access, client, redactor, clock))
         registry, ending, way = CollectorRegistry(), asyncio.Event(), RightOfWay()
         background = Background(way)

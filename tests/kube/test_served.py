@@ -76,3 +76,18 @@ async def test_a_read_that_is_refused_is_not_tried_again() -> None:
     with pytest.raises(kube.Forbidden):
         await served.patiently(read)
     assert len(tries) == 1
+
+
+async def test_where_only_too_many_requests_are_waited_out_all_else_is_told_at_once(monkeypatch) -> None:
+    monkeypatch.setattr(served, "_LOOK_EVERY", 0.01)
+    answers = [
+        kube.Unavailable(429, "TooManyRequests", "busy", sent=True),
+        kube.Unavailable(503, "Away", "away", sent=True),
+    ]
+
+    async def read() -> None:
+        raise answers.pop(0)
+
+    with pytest.raises(kube.Unavailable, match="away"):
+        await served.patiently(read, only=served.TOO_MANY)
+    assert answers == []

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 
@@ -12,6 +13,8 @@ PATIENCE = 30.0
 """Seconds to wait for definitions; in a cluster the process is started again after that."""
 _LOOK_EVERY = 0.5
 _PLURALS = frozenset({"incidents", "runbooks", "connections"})
+TOO_MANY = frozenset({429})
+T = TypeVar("T")
 _log = structlog.get_logger()
 
 
@@ -30,15 +33,17 @@ async def wait(client: kube.Kube) -> None:
         raise kube.NotFound(404, "NotFound", told)
 
 
-async def patiently(read: Callable[[], Awaitable[None]]) -> None:
-    """Read what is stored, again while the apiserver puts it off: a kind is listed a moment before it can be read (429).
+async def patiently(read: Callable[[], Awaitable[T]], only: frozenset[int] = frozenset()) -> T:
+    """Read, again while the apiserver puts it off: a kind is listed a moment before it can be read (429).
 
-    Raises `ApiError`: what the last try met, or at once what another try would not change.
+    Where `only` is given, other statuses are not waited out: who cannot reach the apiserver at all hears so at once. Raises `ApiError`: what the last try met, or at once what another try would not change.
     """
     for looks in range(int(PATIENCE / _LOOK_EVERY)):
         try:
             return await read()
         except kube.Unavailable as error:
+            if only and error.status not in only:
+                raise
             if not looks:
                 _log.warning("Waits for the apiserver to be ready", error=str(error), seconds=PATIENCE)
         await asyncio.sleep(_LOOK_EVERY)
