@@ -75,7 +75,10 @@ def warm(tests: list[str]) -> None:
 
 
 def begin(mutant: Mutant, reached: Reached, least: int) -> int:
-    """Start the tests against a mutant, which has at least so many seconds before it counts as hanging; return the id of the process."""
+    """Start the tests against a mutant; return the id of the process.
+
+    It has at least so many seconds (`least`) before it counts as hanging.
+    """
     tests = reached.of(mutant)
     seconds = least + _PATIENCE * int(sum(reached.seconds[test] for test in tests))
     return _fork(lambda: _run(tests, seconds, [_Placed(mutant)]))

@@ -36,7 +36,8 @@ async def wait(client: kube.Kube) -> None:
 async def patiently(read: Callable[[], Awaitable[T]], only: frozenset[int] = frozenset()) -> T:
     """Read, again while the apiserver puts it off: a kind is listed a moment before it can be read (429).
 
-    Where `only` is given, other statuses are not waited out: who cannot reach the apiserver at all hears so at once. Raises `ApiError`: what the last try met, or at once what another try would not change.
+    Where `only` is given, other statuses are not waited out: who cannot reach the apiserver at all hears so at once.
+    Raises `ApiError`: what the last try met, or at once what another try would not change.
     """
     for looks in range(int(PATIENCE / _LOOK_EVERY)):
         try:
