@@ -1,19 +1,24 @@
 """What the end-to-end tests stand on: the chart without its Pods, and the sample's Runbook for an operator outside."""
 
 import base64
+import contextlib
 import copy
 import fcntl
 import json
 import ssl
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import yaml
 from demonstration import chart, manifests
 from demonstration.cluster import REPOSITORY, Cluster
+from demonstration.shell import Failure
 
 _TOKEN_LIFE = "3h"  # a duration
+_LOOKS = 60
+_LOOK_EVERY = 0.5  # seconds
 
 
 def install_chart_without_pods(cluster: Cluster) -> str:
@@ -29,8 +34,28 @@ def _install_chart_without_pods(cluster: Cluster) -> str:
     values = f"namespaces={{{manifests.NAMESPACE}}},replicas=0"
     folder = REPOSITORY / "charts" / "incident-operator"
     cluster.helm("upgrade", "--install", chart.RELEASE, str(folder), *options, "--set", values)
+    wait_for_definitions(cluster)
     token = cluster.kubectl("create", "token", chart.RELEASE, "-n", chart.NAMESPACE, f"--duration={_TOKEN_LIFE}")
     return token.strip()
+
+
+def wait_for_definitions(cluster: Cluster) -> None:
+    """Return once our kinds can be written. Raises `Failure` with what kubectl said if that takes too long.
+
+    The mutating policies look for new definitions every few seconds, and refuse their objects until then.
+    """
+    for _ in range(_LOOKS):
+        with contextlib.suppress(Failure):
+            return _try_to_write(cluster)
+        time.sleep(_LOOK_EVERY)
+    return _try_to_write(cluster)
+
+
+def _try_to_write(cluster: Cluster) -> None:
+    spec = {"title": "a try", "match": ['alertname="Try"'], "serviceAccountName": "default"}
+    meta = {"name": "a-try", "namespace": "default"}
+    runbook = {"apiVersion": "incidents.dev/v1alpha1", "kind": "Runbook", "metadata": meta, "spec": spec}
+    cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(runbook))
 
 
 def apply_runbook_for_outside(cluster: Cluster) -> None:

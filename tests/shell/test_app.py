@@ -2,13 +2,18 @@
 
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from incident_operator import app
+from incident_operator.clients import served
+from incident_operator.clients.redaction import Redactor
 from incident_operator.engine.keys import Key
 from incident_operator.process import Parts
 from incident_operator.receiver.runbooks import RunbookIndex
+from incident_operator.settings import Settings
 from kube.fake_apiserver import FakeApiserver
+from kube.fake_faults import Fault
 
 PACK = Key("prod", "pack")
 SPEC = {"title": "t", "serviceAccountName": "rb", "match": ['alertname="A"']}
@@ -41,6 +46,17 @@ async def test_one_object_that_cannot_be_read_does_not_keep_the_others_from_bein
     assert parts.inbox.runbook_index.names() == (("prod", "pack"),)
     assert parts.inbox.tally.open(PACK) == 1
     assert [one["name"] for one in logs if one["log_level"] == "error"] == ["a-strange-one"] * 2
+
+
+async def test_a_start_whose_first_question_is_throttled_asks_it_again(
+    api: FakeApiserver, kubeconfig: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served, "_LOOK_EVERY", 0.01)
+    api.inject(Fault.TOO_MANY_REQUESTS, path="/selfsubjectreviews", times=2)
+    settings = Settings(kubeconfig=kubeconfig, health_address="127.0.0.1", health_port=0)
+    async with app._built(settings, Redactor()):
+        asked = [one for one in api.requests if one.path.endswith("/selfsubjectreviews")]
+    assert len(asked) == 3
 
 
 async def test_a_runbook_that_was_deleted_unseen_matches_nothing_after_its_next_check() -> None:

@@ -9,7 +9,7 @@ from demonstration import chart
 from demonstration.cluster import REPOSITORY, Cluster
 from demonstration.shell import Failure
 
-from e2e.ground import impersonation
+from e2e.ground import impersonation, wait_for_definitions
 
 NAMESPACE = "storm"
 STORM, URGENT, PILE = "StormAlert", "StormUrgent", "StormPile"
@@ -30,6 +30,7 @@ def prepare(cluster: Cluster, *, policies: bool = True) -> str:
     definitions = REPOSITORY / "crds"
     for path in sorted(definitions.glob("*.yaml" if policies else f"{_GROUP}_*.yaml")):
         cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(path))
+    wait_for_definitions(cluster)
     cluster.apply([_namespace(chart.NAMESPACE), _namespace(NAMESPACE)])
     _apply(cluster, [*_rights_of_the_chart(cluster), *_place(), *_runbooks()])
     words = ("create", "token", chart.RELEASE, "-n", chart.NAMESPACE, f"--duration={_TOKEN_LIFE}")
