@@ -7,6 +7,7 @@ import pytest
 
 from incident_operator.api.meta import Severity
 from incident_operator.clients.right_of_way import RightOfWay
+from incident_operator.receiver.settings import MAX_WRITES
 from incident_operator.receiver.slots import PrioritySlots
 
 P0, P1, P2, P3 = Severity.P0, Severity.P1, Severity.P2, Severity.P3
@@ -44,7 +45,7 @@ class Writers:
 
 async def full(size: int) -> Writers:
     writers = Writers(PrioritySlots(size, RightOfWay()))
-    for number in range(size - size // 8):
+    for number in range(size - size // 5):
         await writers.start(f"mild {number}", P3)
     return writers
 
@@ -62,12 +63,21 @@ async def test_the_severest_is_next_and_equals_go_in_the_order_in_which_they_cam
 
 @pytest.mark.parametrize(("severity", "begins"), [(P0, True), (P1, True), (P2, False), (P3, False)])
 async def test_some_places_are_kept_for_the_severest(severity, begins):
-    writers = await full(16)
-    assert len(writers.began) == 14
+    writers = await full(10)
+    assert len(writers.began) == 8
     await writers.start("one", severity)
     assert ("one" in writers.began) is begins
     await writers.start("two", P0)
     assert "two" in writers.began
+
+
+async def test_of_the_places_that_the_operator_has_one_is_kept():
+    writers = await full(MAX_WRITES)
+    assert len(writers.began) == MAX_WRITES - 1
+    await writers.start("mild", P3)
+    assert "mild" not in writers.began
+    await writers.start("severe", P1)
+    assert "severe" in writers.began
 
 
 async def test_a_kept_place_that_is_given_back_is_kept_again():

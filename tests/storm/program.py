@@ -123,7 +123,7 @@ async def _abuse(stage: Stage, size: Size, found: Report) -> Report:
 async def _storm(stage: Stage, size: Size, found: Report) -> Report:
     lines = [await _timed(stage.cluster, scenario) for scenario in _scenarios(stage, size)]
     began = time.monotonic()
-    line, waits = await urgent.urgent(stage, size.share(2000), 5)
+    line, waits = await urgent.urgent(stage, size.share(2000), 15)
     _tell(line, began)
     say(report.urgency(waits))
     return replace(found, lines=(*lines, line), waits=waits)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from incident_operator.api.meta import Severity
 from incident_operator.clients.right_of_way import RightOfWay
 
-_KEPT_OF = 8
+_KEPT_OF = 5
 """One place in so many is kept for the severest."""
 
 
