@@ -123,6 +123,7 @@ class FakeApiserver:
     async def _answer(self, http: web.Request) -> web.StreamResponse:
         request = await _request(http)
         self.requests.append(request)
+        fault = None
         try:
             fault = self._faults.strike(request)
             if request.path.endswith("/exec") and fault in {None, Fault.CUT_SHORT, Fault.NO_END}:
@@ -131,6 +132,8 @@ class FakeApiserver:
                 return await self._watch(http, request)
             answer = None if fault is Fault.DROPPED else self._serve(request)
         except RefusedError as refused:
+            if fault is Fault.REPLY_LOST:
+                return _break_off(http)
             return _json(_status(refused), refused.status, self._faults.headers)
         if fault is Fault.SILENT:
             await asyncio.sleep(3600)

@@ -11,7 +11,7 @@ from kube.fake_store import RefusedError
 class Fault(Enum):
     """How a request goes wrong."""
 
-    REPLY_LOST = "applied, but the connection breaks before the answer"
+    REPLY_LOST = "applied or refused, but the connection breaks before the answer"
     DROPPED = "the connection breaks before anything is applied"
     SILENT = "applied, but no answer ever comes"
     CUT_SHORT = "a stream begins, and the connection breaks"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from incident_operator.receiver import json_text, server
 from incident_operator.receiver.reading import Reading
-from incident_operator.receiver.settings import ReceiverSettings
+from incident_operator.receiver.settings import MAX_WRITES, ReceiverSettings
 from kube.fake_faults import Fault
 from receiver import messages
 from receiver import world as worlds
@@ -210,8 +210,9 @@ MILD = messages.runbook(severity="P3")
 
 
 async def test_a_severe_alert_has_room_and_a_write_when_milder_ones_have_taken_all(tokens):
-    async with worlds.started(MILD, SEVERE) as world, opened(world, tokens, max_posts=14, store_timeout=2.0) as door:
-        stuck = await stuck_posts(door, *(alert(pack_date=str(number)) for number in range(14)))
+    mild = MAX_WRITES - 1
+    async with worlds.started(MILD, SEVERE) as world, opened(world, tokens, max_posts=mild, store_timeout=2.0) as door:
+        stuck = await stuck_posts(door, *(alert(pack_date=str(number)) for number in range(mild)))
         assert await door.told(messages.body(alert(pack_date="one more"))) == 503
         assert await door.told(messages.body(alert("Severe"))) == 200
         assert set(await asyncio.gather(*stuck)) == {503}

@@ -14,6 +14,7 @@ from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.intake import Intake, Receipt
 from incident_operator.receiver.metrics import ReceiverMetrics
 from incident_operator.receiver.runbooks import RunbookIndex
+from incident_operator.receiver.settings import MAX_WRITES
 from incident_operator.receiver.slots import PrioritySlots
 from incident_operator.receiver.store import IncidentStore
 from kube.fake_apiserver import FakeApiserver
@@ -50,7 +51,7 @@ def replica(kube: Kube, *runbooks: messages.Json, unmatched_namespace: str | Non
     incidents.mark_ready()
     known.mark_ready()
     metrics = ReceiverMetrics(registry)
-    store = IncidentStore(kube, incidents, PrioritySlots(16, RightOfWay()))
+    store = IncidentStore(kube, incidents, PrioritySlots(MAX_WRITES, RightOfWay()))
     intake = Intake(store, incidents, known, metrics, unmatched_namespace=unmatched_namespace)
     return Replica(kube, incidents, known, metrics, registry, intake)
 
