@@ -17,7 +17,7 @@ from incident_operator.clients.cluster import Cluster
 from incident_operator.clients.exec import STREAM_BYTES, Commands
 from incident_operator.core import reasons
 from incident_operator.core.outcomes import Failed, Succeeded, Unknown
-from kube import calls, worlds
+from kube import calls, sockets, worlds
 from kube.fake_apiserver import FakeApiserver
 from kube.manifests import deployment
 from kube.worlds import IMAGE, World
@@ -103,7 +103,11 @@ async def deployed(image: None) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def real_ground(deployed: str) -> AsyncIterator[Ground]:
-    async with worlds.attached(deployed) as world, Cluster(world.access) as cluster:
+    async with (
+        sockets.closed_afterwards(),
+        worlds.attached(deployed) as world,
+        Cluster(world.access) as cluster,
+    ):
         yield Ground(world, Exec(cluster, Commands(world.access)))
 
 
