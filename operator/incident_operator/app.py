@@ -36,14 +36,13 @@ from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks
 from incident_operator.engine.tally import Tally
 from incident_operator.engine.visit import Visits
-from incident_operator.feed import IncidentFeed
 from incident_operator.inbox import Inbox
+from incident_operator.informers import IncidentInformer, RunbookInformer
 from incident_operator.process import Parts
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.runbooks import RunbookIndex
 from incident_operator.receiver.settings import MAX_WRITES
 from incident_operator.receiver.slots import PrioritySlots
-from incident_operator.relisting import Relisting
 from incident_operator.settings import Settings
 
 _RECHECK_EVERY = timedelta(minutes=5)
@@ -58,14 +57,14 @@ def clock() -> datetime:
     return datetime.now(UTC)  # noqa: TID251
 
 
-async def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Raises what keeps it from starting."""
+async def run(settings: Settings, at_end: Callable[[], None] = lambda: None) -> None:
+    """Run until SIGTERM or SIGINT; `at_end` is called once it begins to end. Raises what keeps it from running."""
     redactor = Redactor()
     logs.configure(settings.log_format, redactor.clean)
     async with _built(settings, redactor) as parts:
         await served.wait(parts.client)
         await served.patiently(lambda: _list_all(parts))
-        await process.run(parts, settings)
+        await process.run(parts, settings, at_end)
 
 
 @asynccontextmanager
@@ -110,9 +109,9 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         if missing := await policies.problem():
             _log.error("Approvals cannot be trusted", problem=missing)
         _log.info("Started", identity=identity, server=access.server, namespaces=settings.namespaces or "all")
-        feed = IncidentFeed(client, reads, inbox, settings.namespaces, clock)
-        relisting = Relisting(client, inbox, settings.namespaces)
-        yield Parts(inbox, feed, relisting, access, client, ending, elector, busy)
+        runbook_informer = RunbookInformer(reads, inbox, settings.namespaces)
+        incident_informer = IncidentInformer(client, reads, inbox, settings.namespaces, clock)
+        yield Parts(inbox, runbook_informer, incident_informer, access, client, ending, elector, busy)
 
 
 def _lease(settings: Settings, access: accesses.Access, me: str) -> Chosen:
@@ -152,8 +151,8 @@ async def _health(settings: Settings, inbox: Inbox, registry: CollectorRegistry)
 async def _list_all(parts: Parts) -> None:
     """Read everything once before alerts are judged; later changes come as events."""
     try:
-        await parts.relisting.once()
-        await parts.feed.start()
+        await parts.runbook_informer.start()
+        await parts.incident_informer.start()
     except kube.NotFound as error:
         told = "the cluster does not serve Incidents and Runbooks; install their definitions: kubectl apply -f crds/"
         raise kube.NotFound(error.status, error.reason, told) from error

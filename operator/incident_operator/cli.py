@@ -36,13 +36,13 @@ def run(kubeconfig: str | None, context: str | None) -> None:
 
     Everything else is set by environment variables INCIDENT_OPERATOR_…; docs/settings.md lists them.
     """
-    from incident_operator import app  # noqa: PLC0415 # heavy; the other commands start quickly without it
+    from incident_operator import app, process  # noqa: PLC0415 # heavy; the other commands start quickly without it
 
     try:
         chosen = settings_module.from_environment()
         chosen = dataclasses.replace(chosen, kubeconfig=kubeconfig or chosen.kubeconfig, context=context)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(app.run(chosen))
+            runner.run(app.run(chosen, process.end_at_the_latest))
     except _EXPECTED as error:
         _fail(error)
 

@@ -1,6 +1,6 @@
 """The kopf functions: each hands an event to the inbox. No state is kept in kopf, and nothing is patched by it.
 
-Incidents are not among them: kopf copies every object for every event, which is most of what a burst would cost; see feed.py.
+Only Connections are watched by kopf: Incidents and Runbooks, which hold free JSON, come by `informers.py`, which says why.
 """
 
 from typing import Any
@@ -17,15 +17,11 @@ _DELETED = "DELETED"
 
 
 def register(registry: kopf.OperatorRegistry, inbox: Inbox, access: Access) -> None:
-    """Register what is watched by kopf: the kinds that change seldom."""
+    """Register what kopf watches: the typed kind, which changes seldom."""
 
     @kopf.on.login(registry=registry)  # type: ignore[untyped-decorator, unused-ignore]
     async def login(**_: Any) -> kopf.AiohttpSession:
         return _session(access)
-
-    @kopf.on.event(GROUP, VERSION, "runbooks", registry=registry)
-    async def runbook(event: kopf.RawEvent, **_: Any) -> None:
-        (inbox.runbook_gone if event["type"] == _DELETED else inbox.runbook)(event["object"])
 
     @kopf.on.event(GROUP, VERSION, "connections", registry=registry)
     async def connection(event: kopf.RawEvent, **_: Any) -> None:

@@ -64,17 +64,12 @@ class Inbox:
         self.incidents.forget(key)
         self.echoes.forget(key)
 
-    @property
-    def known_runbooks(self) -> frozenset[Key]:
-        """Those that were seen and are not gone."""
-        return frozenset(self._runbooks)
-
     def runbook(self, body: Json) -> None:
         """Note a Runbook; one that is new, here or there, is checked, and Incidents that may have waited look again."""
         key, version = _key(body), int(body["metadata"]["resourceVersion"])
         seen = self._runbooks.get(key)
         if seen is not None and version <= seen:
-            return  # the watch and the lists tell the same, one later than the other
+            return  # a list tells again what the watch told
         self._runbooks[key] = version
         self.runbook_index.note(body)
         current = body.get("status", {}).get("observedGeneration") == body["metadata"]["generation"]

@@ -1,11 +1,16 @@
 """Runs the parts until the process is told to stop: then what is under way ends, the Lease is given back, and all stops.
 
-Signals are ours: kopf, told to stop, cancels whatever else runs in its loop, acts included.
+A part that fails is started again, and told; one that fails again and again ends the process, which then ends at once: a
+process that neither works nor ends is worse than none. Signals are ours: kopf, told to stop, cancels whatever else runs in its
+loop, acts included.
 """
 
 import asyncio
+import os
 import signal
-from collections.abc import Coroutine, Iterator, Sequence
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,19 +19,27 @@ import kopf
 import structlog
 
 from incident_operator import handlers
+from incident_operator.clients import served
 from incident_operator.clients.access import Access
 from incident_operator.clients.kube import Kube
 from incident_operator.engine.busy import Busy
 from incident_operator.engine.lease import Elector
-from incident_operator.feed import IncidentFeed
 from incident_operator.inbox import Inbox
-from incident_operator.relisting import Relisting
+from incident_operator.informers import Informer
 from incident_operator.settings import Settings
 
 _FINISH_SECONDS = 20.0
 """How long acts under way may take to end after SIGTERM; the Pod's grace period is longer."""
 _END_SECONDS = 5.0
 """How long everything else may take to end after that."""
+_OVERDUE_SECONDS = 10.0
+"""When the process is ended by force: a thread, or a task that swallows its cancellation, may keep it from ending."""
+_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds before a part is started again, after one failure, after two, and so on."""
+_SOUND_SECONDS = 120.0
+"""A part that ran for so long was well: its failures are counted anew."""
+_MOST_FAILURES = 8
+"""In a row; then the process ends, and whoever watches it starts another."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _log = structlog.get_logger()
 
@@ -49,8 +62,8 @@ class Parts:
     """What runs, once it is built."""
 
     inbox: Inbox
-    feed: IncidentFeed
-    relisting: Relisting
+    runbook_informer: Informer
+    incident_informer: Informer
     kubernetes: Access
     client: Kube
     ending: asyncio.Event
@@ -59,21 +72,57 @@ class Parts:
     busy: Busy
 
 
-async def run(parts: Parts, settings: Settings) -> None:
-    """Run until told to stop, or until a part fails; raises what it failed with."""
-    told, stop = Told(), asyncio.Event()
-    watching = await _start_kopf(parts, settings, stop)
+async def run(parts: Parts, settings: Settings, at_end: Callable[[], None] = lambda: None) -> None:
+    """Run until told to stop, or until a part fails for good; raises what it failed with."""
+    told = Told()
+    running = {
+        "incidents": parts.inbox.incidents.run,
+        "runbooks": parts.inbox.runbooks.run,
+        "leader election": parts.elector.run,
+        "watch of runbooks": parts.runbook_informer.run,
+        "watch of incidents": parts.incident_informer.run,
+        "watch of connections": lambda: _kopf(parts, settings, told),
+    }
     with _hearing(told):
-        driving = (parts.inbox.incidents.run(), parts.inbox.runbooks.run(), parts.elector.run())
-        engine = _tasks(*driving, parts.feed.run(), parts.relisting.run())
+        kept = _tasks(*(kept_running(name, part) for name, part in running.items()))
         waiting = asyncio.create_task(told.to_stop.wait())
         try:
-            await asyncio.wait([waiting, *watching, *engine], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([waiting, *kept], return_when=asyncio.FIRST_COMPLETED)
             await finish(parts, told)
         finally:
-            stop.set()
-            results = await _end([waiting, *watching, *engine])
+            at_end()
+            results = await _end([waiting, *kept])
     _raise_failure(results)
+
+
+async def kept_running(name: str, part: Callable[[], Awaitable[None]], pauses: Sequence[float] = _PAUSES) -> None:
+    """Run a part until it ends by itself, or is cancelled. Raises what it failed with at last."""
+    failures, loop = 0, asyncio.get_running_loop()
+    while True:
+        began = loop.time()
+        try:
+            return await part()
+        except Exception as error:
+            failures = 1 if loop.time() - began >= _SOUND_SECONDS else failures + 1
+            if failures >= _MOST_FAILURES:
+                raise
+            pause = pauses[min(failures, len(pauses)) - 1]
+            _log.exception(
+                "Part failed and is started again", part=name, error=str(error), failures=failures, seconds=pause
+            )
+        await asyncio.sleep(pause)
+
+
+def end_at_the_latest(seconds: float = _OVERDUE_SECONDS) -> None:
+    """End the process by force once so many seconds are over, whatever still hangs then."""
+
+    def end() -> None:
+        sys.stderr.write(f"incident-operator did not end within {seconds:g}s and is ended by force\n")
+        os._exit(1)
+
+    overdue = threading.Timer(seconds, end)
+    overdue.daemon = True
+    overdue.start()
 
 
 async def finish(parts: Parts, told: Told) -> None:
@@ -88,9 +137,10 @@ async def finish(parts: Parts, told: Told) -> None:
         await parts.elector.release()
 
 
-async def _start_kopf(parts: Parts, settings: Settings, stop: asyncio.Event) -> Sequence[asyncio.Task[Any]]:
-    """Start kopf's tasks; its own way to wait for them would, at the end, cancel every other task there is."""
-    registry = kopf.OperatorRegistry()
+async def _kopf(parts: Parts, settings: Settings, told: Told) -> None:
+    """Have kopf watch Connections; its own way to wait for its tasks would, at the end, cancel every other task there is."""
+    await served.wait(parts.client)
+    registry, stop = kopf.OperatorRegistry(), asyncio.Event()
     handlers.register(registry, parts.inbox, parts.kubernetes)
     tasks = await kopf.spawn_tasks(
         registry=registry,
@@ -102,20 +152,31 @@ async def _start_kopf(parts: Parts, settings: Settings, stop: asyncio.Event) -> 
         namespaces=settings.namespaces,
         stop_flag=stop,
     )
-    return list(tasks)
+    _hear(told)
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop.set()
+        results = await _end(list(tasks))
+    _raise_failure(results)
+    raise RuntimeError("kopf stopped by itself")
 
 
 @contextmanager
 def _hearing(told: Told) -> Iterator[None]:
-    """Hear signals for the block's time; whoever listened before, as kopf does, is not told."""
-    loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, told.hear)
+    """Hear signals for the block's time."""
+    _hear(told)
     try:
         yield
     finally:
         for number in _SIGNALS:
-            loop.remove_signal_handler(number)
+            asyncio.get_running_loop().remove_signal_handler(number)
+
+
+def _hear(told: Told) -> None:
+    """Be told of signals, and nobody else: kopf listens from when it is started."""
+    for number in _SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, told.hear)
 
 
 def _tasks(*work: Coroutine[Any, Any, Any]) -> list[asyncio.Task[Any]]:

@@ -35,6 +35,8 @@ class FakeApiserver:
         """Every request, in the order of arrival."""
         self.logs: dict[tuple[str, str, str], str] = {}
         """What containers wrote: (namespace, Pod, container) → text."""
+        self.planted: dict[str, bytes] = {}
+        """Collection's path → the text of one more item, whatever it is, that its lists tell first."""
         self._kinds = kinds
         self._store = Store()
         self.watches = Watches(self._store)
@@ -141,6 +143,8 @@ class FakeApiserver:
             return _break_off(http)
         if isinstance(answer, str):
             return web.Response(body=answer.encode(errors="surrogateescape"), content_type="text/plain")
+        if request.path in self.planted and "items" in answer:
+            answer = {**answer, "items": [orjson.Fragment(self.planted[request.path]), *answer["items"]]}
         return _json(answer, 201 if request.method == "POST" else 200)
 
     def _serve(self, request: Request) -> Object | str:

@@ -46,6 +46,11 @@ class Watches:
         self._compacted = 0
         store.listeners.append(self._publish)
 
+    @property
+    def version(self) -> int:
+        """The newest version that there is."""
+        return self._store.version
+
     def hide(self, changes: int = 1) -> None:
         """Let the next changes be told to nobody."""
         self._hidden += changes

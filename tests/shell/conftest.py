@@ -20,12 +20,11 @@ from incident_operator.engine.keys import Key
 from incident_operator.engine.leading import Leading
 from incident_operator.engine.lease import Chosen, Elector
 from incident_operator.engine.tally import Tally
-from incident_operator.feed import IncidentFeed
 from incident_operator.inbox import Inbox
+from incident_operator.informers import IncidentInformer, RunbookInformer
 from incident_operator.process import Parts
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.runbooks import RunbookIndex
-from incident_operator.relisting import Relisting
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_routes import Request
 
@@ -58,8 +57,8 @@ async def parts(api: FakeApiserver) -> AsyncIterator[Parts]:
     inbox = Inbox(*leading.drivers, IncidentIndex(), RunbookIndex(), Tally(), Echoes())
     async with kube.Kube(api.access()) as client, Reads(api.access()) as reads:
         elector = Elector(client, Chosen("prod", "incident-operator", 15, "one"), _now, leading)
-        feed = IncidentFeed(client, reads, inbox, (), _now)
-        yield Parts(inbox, feed, Relisting(client, inbox, ()), api.access(), client, asyncio.Event(), elector, Busy())
+        informers = RunbookInformer(reads, inbox, ()), IncidentInformer(client, reads, inbox, (), _now)
+        yield Parts(inbox, *informers, api.access(), client, asyncio.Event(), elector, Busy())
 
 
 async def _nothing(_: Key) -> datetime | None:

@@ -3,17 +3,18 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import kopf
 import pytest
+from structlog.testing import capture_logs
 
 from incident_operator import process
 from incident_operator.clients import kube, paths
 from incident_operator.engine.keys import Key
 from incident_operator.process import Parts, Told
-from incident_operator.relisting import Relisting
 from incident_operator.settings import Settings
 from kube.fake_apiserver import FakeApiserver
 
@@ -99,18 +100,6 @@ async def test_sigterm_is_ours_and_acts_end_before_kopf_is_told(
 
 
 @pytest.mark.usefixtures("kopf_hears")
-async def test_a_runbook_that_no_watch_tells_of_is_found_while_it_runs(api: FakeApiserver, parts: Parts) -> None:
-    often = replace(parts, relisting=Relisting(parts.client, parts.inbox, (), pause=0.05))
-    running = asyncio.create_task(process.run(often, Settings()))
-    spec = {"title": "t", "serviceAccountName": "rb", "match": ['alertname="A"']}
-    meta = {"name": "pack", "namespace": "prod"}
-    api.put({"apiVersion": "incidents.dev/v1alpha1", "kind": "Runbook", "metadata": meta, "spec": spec})
-    await until(lambda: parts.inbox.runbook_index.names() == (("prod", "pack"),))
-    os.kill(os.getpid(), signal.SIGTERM)
-    await asyncio.wait_for(running, 10)
-
-
-@pytest.mark.usefixtures("kopf_hears")
 async def test_other_tasks_outlive_the_stop(parts: Parts) -> None:
     running = asyncio.create_task(process.run(parts, Settings()))
     await until(parts.elector.may_act)
@@ -132,9 +121,52 @@ async def fails_in_a_group(*_: object) -> None:
 
 @pytest.mark.usefixtures("kopf_hears")
 @pytest.mark.parametrize("failing", [fails, fails_in_a_group])
-async def test_the_failure_of_a_part_is_what_the_process_ends_with(
+async def test_a_part_that_always_fails_is_what_the_process_ends_with(
     parts: Parts, monkeypatch: pytest.MonkeyPatch, failing: Callable[..., Awaitable[None]]
 ) -> None:
-    monkeypatch.setattr(type(parts.feed), "run", failing)
+    monkeypatch.setattr(type(parts.incident_informer), "run", failing)
+    monkeypatch.setattr(process.kept_running, "__defaults__", ((0.0,),))
+    ended: list[str] = []
     with pytest.raises(kube.Unavailable):
-        await asyncio.wait_for(process.run(parts, Settings()), 5)
+        await asyncio.wait_for(process.run(parts, Settings(), lambda: ended.append("by force, if need be")), 5)
+    assert ended == ["by force, if need be"]
+
+
+@pytest.mark.parametrize("failing", [fails, fails_in_a_group])
+async def test_a_part_that_failed_is_told_and_started_again(failing: Callable[..., Awaitable[None]]) -> None:
+    runs: list[str] = []
+
+    async def part() -> None:
+        runs.append("run")
+        if len(runs) < 3:
+            await failing()
+
+    with capture_logs() as logs:
+        await asyncio.wait_for(process.kept_running("watch of runbooks", part, pauses=(0.0,)), 5)
+    assert len(runs) == 3
+    assert [one["part"] for one in logs if one["log_level"] == "error"] == ["watch of runbooks"] * 2
+
+
+async def test_kopf_that_stops_by_itself_is_started_again_and_signals_stay_ours(
+    api: FakeApiserver, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[str] = []
+
+    async def spawn(**_: object) -> list[asyncio.Task[object]]:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, starts.append, "SIGTERM")
+        starts.append("start")
+        return [asyncio.create_task(asyncio.sleep(0 if len(starts) == 1 else 3600))]
+
+    monkeypatch.setattr(kopf, "spawn_tasks", spawn)
+    monkeypatch.setattr(process.kept_running, "__defaults__", ((0.0,),))
+    running = asyncio.create_task(process.run(parts, Settings()))
+    await until(lambda: len(starts) == 2)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(running, 5)
+    assert starts == ["start", "start"]
+
+
+def test_a_process_that_hangs_at_its_end_is_ended_by_force() -> None:
+    hanging = "import time; from incident_operator import process; process.end_at_the_latest(0.1); time.sleep(60)"
+    ended = subprocess.run([sys.executable, "-c", hanging], capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "incident-operator did not end within 0.1s and is ended by force\n")

@@ -1,4 +1,4 @@
-"""The few fields of an Incident that lists and watches are read for; all others are skipped while parsing.
+"""The few fields of Incidents and Runbooks that lists and watches are read for; all others are skipped while parsing.
 
 Validation of the whole is for whoever works on the Incident: here even a strange one has a name.
 """
@@ -68,3 +68,25 @@ class Head(TypedDict, total=False):
     metadata: Metadata
     spec: Spec
     status: Status
+
+
+class RunbookSpec(TypedDict, total=False):
+    """What alerts are matched by."""
+
+    match: list[str]
+    severity: str
+    groupBy: list[str]
+
+
+class RunbookStatus(TypedDict, total=False):
+    """Which version was checked."""
+
+    observedGeneration: int
+
+
+class PartialRunbook(TypedDict, total=False):
+    """A Runbook as far as lists and watches are concerned."""
+
+    metadata: Metadata
+    spec: RunbookSpec
+    status: RunbookStatus

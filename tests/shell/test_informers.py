@@ -11,19 +11,19 @@ import pytest
 from incident_operator.api.incident import Incident
 from incident_operator.clients import kube, paths
 from incident_operator.clients.reads import Reads
-from incident_operator.clients.watching import Pace
+from incident_operator.clients.reflector import Pace
 from incident_operator.core.alerts import grouping
 from incident_operator.engine.driver import Driver
 from incident_operator.engine.echoes import Echoes
 from incident_operator.engine.keys import Key
 from incident_operator.engine.tally import Tally
-from incident_operator.feed import IncidentFeed
 from incident_operator.inbox import Inbox
+from incident_operator.informers import IncidentInformer
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.runbooks import RunbookIndex
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
-from kube.watchers import until
+from kube.reflecting import until
 
 GROUP = grouping.of("prod", "pack", ("pod",), {"pod": "a"})
 NAME = GROUP.series.name(1)
@@ -80,7 +80,7 @@ class Process:
 async def running(api: FakeApiserver, pace: Pace | None = None) -> AsyncIterator[Process]:
     async with kube.Kube(api.access()) as client, Reads(api.access()) as reads:
         process = Process(api, client)
-        feed = IncidentFeed(client, reads, process.inbox, (), clock, pace)
+        feed = IncidentInformer(client, reads, process.inbox, (), clock, pace)
         await feed.start()
         tasks = [asyncio.create_task(each.run()) for each in (feed, process.inbox.incidents)]
         await until(lambda: api.watches.open)
@@ -173,6 +173,6 @@ async def test_closed_incidents_are_not_even_read_at_the_start(api: FakeApiserve
 
 async def test_each_served_namespace_is_watched_by_itself(api: FakeApiserver) -> None:
     async with kube.Kube(api.access()) as client, Reads(api.access()) as reads:
-        feed = IncidentFeed(client, reads, Process(api, client).inbox, ("prod", "stage"), clock)
+        feed = IncidentInformer(client, reads, Process(api, client).inbox, ("prod", "stage"), clock)
         await feed.start()
     assert [one.path for one in api.requests] == [paths.incidents("prod"), paths.incidents("stage")]

@@ -1,36 +1,39 @@
-"""Lists Incidents and watches them from there, over and over: what the watch loses, the next list finds.
+"""Lists a collection and watches it from there, over and over: what the watch loses, the next list finds.
 
 A list comes at the start, after every break that may have hidden something, and every ten minutes in any case. What a list
-lacks of what was known has left, whatever became of it.
+lacks of what was known has left, whatever became of it. Each object is decoded by itself: one that cannot be read is left
+alone, and the others are told all the same.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypedDict, TypeVar, cast
 
 import msgspec
 import structlog
 
-from incident_operator.clients import api_errors
-from incident_operator.clients.heads import Head, Metadata
+from incident_operator.clients import api_errors, raw_json
+from incident_operator.clients.heads import Metadata
 from incident_operator.clients.reads import Later, Reads
 
 _log = structlog.get_logger()
 Name = tuple[str, str]
 """Namespace and name."""
 _T = TypeVar("_T")
+_Seen = TypeVar("_Seen", bound=Mapping[str, object])
+_Seen_contra = TypeVar("_Seen_contra", contravariant=True)
 
 
-class Sink(Protocol):
-    """Where changes are told. Both return at once; ValueError, KeyError and TypeError mean that an object is unreadable."""
+class Sink(Protocol[_Seen_contra]):
+    """Where changes are told. Both return at once; whatever they raise means that this one object is unreadable."""
 
-    def seen(self, incident: Head) -> None:
-        """Take an Incident in its newest state."""
+    def seen(self, found: _Seen_contra) -> None:
+        """Take an object in its newest state."""
         ...
 
-    def left(self, incident: Head) -> None:
+    def left(self, found: _Seen_contra) -> None:
         """Take one that is not selected any more: deleted, or no longer as the selector says. It may be a name only."""
         ...
 
@@ -51,7 +54,7 @@ class Pace:
     chunk: int = 500
 
 
-class _Object(msgspec.Struct):
+class _Object(TypedDict):
     metadata: Metadata
 
 
@@ -69,14 +72,29 @@ class _Status(msgspec.Struct):
     code: int = 500
 
 
-_PAGE, _EVENT, _HEAD = msgspec.json.Decoder(_Page), msgspec.json.Decoder(_Event), msgspec.json.Decoder(Head)
-_OBJECT, _STATUS = msgspec.json.Decoder(_Object), msgspec.json.Decoder(_Status)
+_PAGE, _EVENT = msgspec.json.Decoder(_Page), msgspec.json.Decoder(_Event)
+_METADATA, _STATUS = msgspec.json.Decoder(Metadata), msgspec.json.Decoder(_Status)
+_OBJECT, _TYPE = msgspec.json.Decoder(_Object), msgspec.json.Decoder(str)
+_LIST_METADATA = msgspec.json.Decoder(dict[str, str | int])
+_IDENTITY = ("namespace", "name", "uid", "resourceVersion", "generation")
+_UNREADABLE = (msgspec.MsgspecError, RecursionError)
 
 
-class Watch:
+class Reflector(Generic[_Seen]):
     """Follows one collection; of all that match `selector` if the apiserver can select by it, else of all."""
 
-    def __init__(self, reads: Reads, path: str, sink: Sink, selector: str = "", pace: Pace | None = None) -> None:
+    def __init__(
+        self,
+        reads: Reads,
+        path: str,
+        sink: Sink[_Seen],
+        decoder: msgspec.json.Decoder[_Seen],
+        *,
+        selector: str = "",
+        pace: Pace | None = None,
+    ) -> None:
+        """`decoder` reads an object as far as the sink needs it; what it refuses is unreadable."""
+        self._decoder = decoder
         self._reads = reads
         self._path = path
         self._sink = sink
@@ -114,7 +132,7 @@ class Watch:
 
     def _failed(self, error: api_errors.ApiError) -> float:
         """Return how long the apiserver wants to be left alone; a break that may have hidden something asks for a list."""
-        _log.warning("The watch of Incidents broke and is taken up again", path=self._path, error=str(error))
+        _log.warning("The watch broke and is taken up again", path=self._path, error=str(error))
         if not isinstance(error, api_errors.Unavailable):
             self._version = ""
         return min(error.seconds, self._pace.longest_pause) if isinstance(error, Later) else 0.0
@@ -142,7 +160,10 @@ class Watch:
         except api_errors.Invalid as error:
             if not (self._selector and "field label not supported" in str(error)):
                 raise
-            _log.warning("The apiserver cannot select Incidents by phase (it needs Kubernetes 1.32): all are watched")
+            _log.warning(
+                "The apiserver cannot select by this field (Kubernetes 1.32 can): all are watched",
+                selector=self._selector,
+            )
             self._selector = ""
             await self._list_once()
 
@@ -150,7 +171,7 @@ class Watch:
         self._version, listed = "", set[Name]()
         query = {"limit": str(self._pace.chunk), **self._selection()}
         while True:
-            page = _decoded(_PAGE, await self._reads.page(self._path, query))
+            page = _page(await self._reads.page(self._path, query))
             listed.update(map(self._listed, page.items))
             query["continue"] = str(page.metadata.get("continue") or "")
             if not query["continue"]:
@@ -162,17 +183,17 @@ class Watch:
         self._version, self._listed_at = version, asyncio.get_running_loop().time()
 
     def _listed(self, raw: msgspec.Raw) -> Name:
-        metadata, head = _read(raw)
+        metadata, found = self._read(raw)
         name = metadata["namespace"], metadata["name"]
         if self._known.get(name) != int(metadata["resourceVersion"]):
-            self._see(name, metadata, head)
+            self._see(name, metadata, found)
         return name
 
     def _take(self, line: bytes) -> None:
-        event = _decoded(_EVENT, line)
+        event = _event(line)
         if event.type == "ERROR":
             raise api_errors.of_answer(_decoded(_STATUS, event.object).code, bytes(event.object))
-        metadata, head = _read(event.object)
+        metadata, found = self._read(event.object, bookmark=event.type == "BOOKMARK")
         version = int(metadata["resourceVersion"])
         if version <= self._newest:
             return  # a watch goes forward only: this state is older than what was told
@@ -182,38 +203,82 @@ class Watch:
         name = metadata["namespace"], metadata["name"]
         if event.type == "DELETED":
             self._known.pop(name, None)
-            _tell(self._sink.left, metadata, head)
+            _tell(self._sink.left, metadata, found)
         else:
-            self._see(name, metadata, head)
+            self._see(name, metadata, found)
 
-    def _see(self, name: Name, metadata: Metadata, head: Head | None) -> None:
+    def _see(self, name: Name, metadata: Metadata, found: _Seen | None) -> None:
         self._known[name] = int(metadata["resourceVersion"])
-        _tell(self._sink.seen, metadata, head)
+        _tell(self._sink.seen, metadata, found)
 
     def _drop(self, name: Name, version: str) -> None:
         self._known.pop(name)
-        self._sink.left({"metadata": {"namespace": name[0], "name": name[1], "resourceVersion": version}})
+        gone: Metadata = {"namespace": name[0], "name": name[1], "resourceVersion": version}
+        _tell(self._sink.left, gone, msgspec.convert({"metadata": gone}, self._decoder.type))
+
+    def _read(self, raw: msgspec.Raw, *, bookmark: bool = False) -> tuple[Metadata, _Seen | None]:
+        """Return an object, or its metadata alone where the rest is not as it should be."""
+        if bookmark:
+            return _metadata(raw), None
+        try:
+            found = self._decoder.decode(raw)
+            return cast("Metadata", found["metadata"]), found
+        except (*_UNREADABLE, KeyError) as error:
+            metadata = _metadata(raw)
+            unreadable(metadata, error)
+            return metadata, None
 
 
-def _read(raw: msgspec.Raw) -> tuple[Metadata, Head | None]:
-    """Return an object, or its metadata alone where the rest is not as it should be."""
+def _metadata(raw: msgspec.Raw) -> Metadata:
+    """Return an object's metadata. Raises `ApiError` where even that cannot be told.
+
+    The fields are taken out one by one: `managedFields` are nested as deep as what they manage.
+    """
     try:
-        head = _HEAD.decode(raw)
-    except msgspec.ValidationError as error:
-        metadata = _decoded(_OBJECT, raw).metadata
-        unreadable(metadata, error)
-        return metadata, None
-    except msgspec.MsgspecError as error:
+        return _OBJECT.decode(raw)["metadata"]
+    except (*_UNREADABLE, KeyError):
+        pass
+    try:
+        fields = raw_json.members(raw_json.members(bytes(raw))["metadata"])
+        kept = b",".join(b'"%s":%s' % (name.encode(), fields[name]) for name in _IDENTITY if name in fields)
+        return _METADATA.decode(b"{%s}" % kept)
+    except (ValueError, KeyError, msgspec.MsgspecError) as error:
         raise _garbage(error) from error
-    return head["metadata"], head
 
 
-def _tell(take: Callable[[Head], None], metadata: Metadata, head: Head | None) -> None:
-    if head is None:
+def _page(text: bytes) -> _Page:
+    """Return a page with its items undecoded, whatever is in them."""
+    try:
+        return _PAGE.decode(text)
+    except _UNREADABLE:
+        pass
+    try:
+        parts = raw_json.members(text)
+        items = [msgspec.Raw(item) for item in raw_json.elements(parts.get("items", b"[]"))]
+        return _Page(_LIST_METADATA.decode(parts["metadata"]), items)
+    except (ValueError, KeyError, msgspec.MsgspecError) as error:
+        raise _garbage(error) from error
+
+
+def _event(line: bytes) -> _Event:
+    """Return an event with its object undecoded."""
+    try:
+        return _EVENT.decode(line)
+    except _UNREADABLE:
+        pass
+    try:
+        parts = raw_json.members(line)
+        return _Event(_TYPE.decode(parts["type"]), msgspec.Raw(parts["object"]))
+    except (ValueError, KeyError, msgspec.MsgspecError) as error:
+        raise _garbage(error) from error
+
+
+def _tell(take: Callable[[_Seen], None], metadata: Metadata, found: _Seen | None) -> None:
+    if found is None:
         return
     try:
-        take(head)
-    except (ValueError, KeyError, TypeError) as error:
+        take(found)
+    except Exception as error:  # noqa: BLE001 # whatever an object makes fail is that object's failure alone
         unreadable(metadata, error)
 
 
@@ -221,13 +286,13 @@ def unreadable(metadata: Metadata, error: Exception) -> None:
     """Log an object that cannot be read, and no more: it must not keep the operator from serving the others."""
     told = " ".join(str(error).split())[:500]
     where = {"namespace": metadata.get("namespace"), "name": metadata.get("name")}
-    _log.error("Cannot be read, and is left alone", **where, error=told)
+    _log.error("Unreadable object skipped", **where, error=told)
 
 
 def _decoded(decoder: msgspec.json.Decoder[_T], text: bytes | msgspec.Raw) -> _T:
     try:
         return decoder.decode(text)
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise _garbage(error) from error
 
 

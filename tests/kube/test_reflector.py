@@ -1,19 +1,20 @@
-"""The watch of Incidents: what the apiserver tells arrives once, and what it does not tell is found all the same."""
+"""The reflector: what the apiserver tells arrives once, and what it does not tell is found all the same."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
 from structlog.testing import capture_logs
 
-from incident_operator.clients import kube, paths
+from incident_operator.clients import kube, paths, raw_json
 from incident_operator.clients.api_errors import ApiError
 from incident_operator.clients.reads import Reads, split
-from incident_operator.clients.watching import Pace
+from incident_operator.clients.reflector import Pace
 from kube import fake_routes, fake_watch
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
-from kube.watchers import until, watching
+from kube.reflecting import until, watching
 from kube.worlds import World
 
 INCIDENTS = paths.incidents("prod")
@@ -235,6 +236,66 @@ async def test_one_that_cannot_be_read_does_not_keep_others_from_being_seen(api:
             await told.until("seen", "fine")
     assert told.names() == ["dreaming", "fine"]
     assert [one["name"] for one in logs if one["log_level"] == "error"] == ["dreaming", "odd", "odd"]
+
+
+def as_text(made: dict, deep: str) -> bytes:
+    """The object as the apiserver would write it, with a field and managed fields that no decoder takes."""
+    meta = {**made["metadata"], "resourceVersion": "7", "managedFields": ["DEEP"]}
+    text = json.dumps({**made, "metadata": meta, "spec": {"alerts": [], "free": "DEEP"}})
+    return text.replace('"DEEP"', deep).encode()
+
+
+@pytest.mark.parametrize("depth", [900, 1100, 9000])
+async def test_one_nested_object_does_not_keep_the_others_of_its_page_or_watch_from_being_seen(
+    api: FakeApiserver, depth: int
+) -> None:
+    deep = as_text(incident("deep"), '{"a":' * depth + "1" + "}" * depth)
+    api.put(incident("before"))
+    api.planted[INCIDENTS] = deep
+    with capture_logs() as logs:
+        async with watching(api.access(), INCIDENTS) as told:
+            await streams(api)
+            api.watches.send(
+                b'{"type":"ADDED","object":%s}\n' % deep.replace(b'"7"', b'"%d"' % (api.watches.version + 1))
+            )
+            api.put(incident("between"))
+            api.put(incident("after"))
+            await told.until("seen", "after")
+    assert [name for name in told.names() if name != "deep"] == ["before", "after"]
+    unread = {one["name"] for one in logs if one["log_level"] == "error"}
+    assert unread == (set() if depth < 1000 else {"deep"}), (
+        "what it is nested in is skipped, as long as that is possible"
+    )
+    assert lists(api) == 1, "the stream goes on"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b"{}", {}),
+        (b' { "a" : 1 , "b\\"," : "}{][,:\\\\" } ', {"a": b"1", 'b\\",': b'"}{][,:\\\\"'}),
+        (b'{"a":[1,{"b":2}],"c":{"d":{}}}', {"a": b'[1,{"b":2}]', "c": b'{"d":{}}'}),
+    ],
+)
+def test_an_object_is_taken_apart_without_reading_its_values(text: bytes, found: dict[str, bytes]) -> None:
+    assert raw_json.members(text) == found
+
+
+def test_an_array_is_taken_apart_without_reading_its_elements() -> None:
+    assert raw_json.elements(b' [ {"a":[1,2]} ,"x,y",[[]] , 3] ') == [b'{"a":[1,2]}', b'"x,y"', b"[[]]", b"3"]
+    assert raw_json.elements(b"[]") == []
+
+
+@pytest.mark.parametrize("text", [b"", b"5", b"[1", b'{"a":1}', b"[[1]"])
+def test_what_is_not_an_array_is_not_taken_apart(text: bytes) -> None:
+    with pytest.raises(ValueError, match=r"expected|ends before"):
+        raw_json.elements(text)
+
+
+@pytest.mark.parametrize("text", [b"[1]", b"{1:2}", b'{"a" 1}'])
+def test_what_is_not_an_object_is_not_taken_apart(text: bytes) -> None:
+    with pytest.raises(ValueError, match=r"expected|no name"):
+        raw_json.members(text)
 
 
 async def test_lines_are_whole_wherever_the_network_cuts_them() -> None:

@@ -1,14 +1,16 @@
-"""A watch that runs, and what it told."""
+"""A reflector that runs, and what it told."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import msgspec
+
 from incident_operator.clients.access import Access
 from incident_operator.clients.heads import Head
 from incident_operator.clients.reads import Reads
-from incident_operator.clients.watching import Pace, Watch
+from incident_operator.clients.reflector import Pace, Reflector
 
 OPEN = "status.phase!=Resolved,status.phase!=Failed"
 QUICK = Pace(watch=30.0, slack=0.0, between_lists=600.0, pauses=(0.01, 0.05))
@@ -46,9 +48,9 @@ async def watching(access: Access, path: str, selector: str = OPEN, pace: Pace =
     """List, and watch for the block's time."""
     told = Told()
     async with Reads(access) as reads:
-        watch = Watch(reads, path, told, selector, pace)
-        await watch.start()
-        task = asyncio.create_task(watch.run())
+        reflector = Reflector(reads, path, told, msgspec.json.Decoder(Head), selector=selector, pace=pace)
+        await reflector.start()
+        task = asyncio.create_task(reflector.run())
         try:
             yield told
         finally:
