@@ -144,10 +144,11 @@ def test_a_base_is_another_when_its_packages_are():
 def test_the_bases_that_the_project_offers_are_there(tmp_path):
     assert "python3" in bases.named("python", tmp_path).packages
     assert "prometheus-alertmanager" in bases.named("platform", tmp_path).packages
+    assert "pgbouncer" in bases.named("pooler", tmp_path).packages
 
 
 def test_an_unknown_base_is_refused_with_those_there_are(tmp_path):
-    with pytest.raises(console.ClusterError, match="platform, python"):
+    with pytest.raises(console.ClusterError, match="platform, pooler, python"):
         bases.named("ruby", tmp_path)
 
 

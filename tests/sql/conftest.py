@@ -12,6 +12,7 @@ import pytest
 from incident_operator.actions.sql_execute import SqlExecute
 from incident_operator.actions.sql_query import SqlQuery
 from incident_operator.clients.sql_sessions import Sessions
+from sql import pgbouncer
 from sql.endpoints import PASSWORD, Database, FakeConnections
 
 ROLES = f"""
@@ -54,6 +55,19 @@ def database(server: str, request: pytest.FixtureRequest) -> Database:
     made = Database(server, name)
     made.grant_effects("app_write")
     return made
+
+
+@pytest.fixture(scope="session")
+def pooler(server: str) -> Iterator[str]:
+    """Yield the directory of a pooler's socket; it pools by transaction, one server connection for each role."""
+    with pgbouncer.running(server, ("app_write", "app_read")) as folder:
+        yield folder
+
+
+@pytest.fixture
+def pooled(packs: Database, pooler: str) -> Database:
+    """The database of `packs`, behind the pooler: for endpoints, its owner cannot log in there."""
+    return Database(pooler, packs.name, pgbouncer.PORT)
 
 
 @pytest.fixture

@@ -29,6 +29,18 @@ class Rows:
     """There were more rows than asked for."""
 
 
+class _OneStatement(psycopg.AsyncCursor[Any]):
+    """Sends by the extended protocol, in which the server refuses `a; b`, and gives the statement no name.
+
+    psycopg sends what has no parameters by the simple protocol, which would run both. Its public ways around that do not
+    serve: `prepare=True` leaves a named statement on the server connection, where the next client of a pooler in
+    transaction mode fails to prepare its own of that name; and in a pipeline after a `stream`, libpq still gives single rows.
+    """
+
+    def _execute_send(self, query: Any, **how: Any) -> None:
+        super()._execute_send(query, **how | {"force_extended": True})
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """One transaction on one connection. Everything raises `SqlError`."""
@@ -61,9 +73,8 @@ class Session:
         """Run one statement and return what it changed, and the first `most` rows that it returned."""
         bound = sql_values.bind(params)
         with self._explained():
-            async with self.connection.cursor() as cursor:
-                # a prepared statement is one statement: the server refuses `a; b`
-                await cursor.execute(statement, bound, prepare=True)
+            async with _OneStatement(self.connection) as cursor:
+                await cursor.execute(statement, bound)
                 found = await cursor.fetchmany(most + 1) if cursor.description else []
                 rows = [_row(cursor, values) for values in found[:most]]
                 return Rows(rows, _affected(cursor), truncated=len(found) > most)
@@ -87,7 +98,8 @@ class Session:
 def _stream(
     cursor: psycopg.AsyncCursor[Any], statement: str, bound: Mapping[str, Any]
 ) -> AsyncGenerator[tuple[Any, ...], None]:
-    # psycopg promises an iterator only; that it is a generator lets us end it before its end
+    # this is the extended protocol as well, unnamed; psycopg promises an iterator only, but that it is a generator lets
+    # us end it before its end
     return cast("AsyncGenerator[tuple[Any, ...], None]", cursor.stream(statement, bound))
 
 

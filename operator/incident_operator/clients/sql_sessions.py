@@ -121,6 +121,8 @@ def _options(endpoint: Endpoint) -> dict[str, Any]:
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
+        # no statement gets a name on the server: behind a pooler that is not ours alone
+        "prepare_threshold": None,
     }
     return options
 
