@@ -11,37 +11,36 @@ from prometheus_client import CollectorRegistry
 
 from incident_operator import health, logs, process, receiving
 from incident_operator.actions import registry as action_registry
+from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import access as accesses
 from incident_operator.clients import kube, served
+from incident_operator.clients.priority import MAX_WRITES, Priority
 from incident_operator.clients.reads import Reads
 from incident_operator.clients.redaction import Redactor
-from incident_operator.clients.right_of_way import RightOfWay
 from incident_operator.clients.state import State
-from incident_operator.engine.acts import Acts
-from incident_operator.engine.asking import Question
+from incident_operator.engine.approvals import Approvals
 from incident_operator.engine.background import Background
-from incident_operator.engine.busy import Busy
-from incident_operator.engine.carrier import Carrier
-from incident_operator.engine.driver import Driver
-from incident_operator.engine.echoes import Echoes
+from incident_operator.engine.calls import Calls
+from incident_operator.engine.counts import Counts
+from incident_operator.engine.executor import Executor
+from incident_operator.engine.expectations import Expectations
 from incident_operator.engine.expiry import Expiry
-from incident_operator.engine.keys import Key
-from incident_operator.engine.leading import Leading
-from incident_operator.engine.lease import Chosen, Elector
+from incident_operator.engine.in_flight import InFlight
+from incident_operator.engine.leader_elector import LeaderElector, LeaseConfig
+from incident_operator.engine.leadership_callbacks import LeaderCallbacks
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.policies import Policies
 from incident_operator.engine.readiness import Readiness
+from incident_operator.engine.reconciler import Reconciler
 from incident_operator.engine.recorder import Recorder
 from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks
-from incident_operator.engine.tally import Tally
-from incident_operator.engine.visit import Visits
+from incident_operator.engine.work_queue import WorkQueue
 from incident_operator.inbox import Inbox
 from incident_operator.informers import IncidentInformer, RunbookInformer
 from incident_operator.process import Parts
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.runbooks import RunbookIndex
-from incident_operator.receiver.settings import MAX_WRITES
 from incident_operator.receiver.slots import PrioritySlots
 from incident_operator.settings import Settings
 
@@ -74,59 +73,77 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         client = await stack.enter_async_context(kube.Kube(access))
         identity = await served.patiently(lambda: _whoami(client), only=served.TOO_MANY)
         tools = await stack.enter_async_context(action_registry.tools(access, client, redactor, clock))
-        registry, ending, way = CollectorRegistry(), asyncio.Event(), RightOfWay()
-        background = Background(way)
+        registry, ending, priority = CollectorRegistry(), asyncio.Event(), Priority()
+        background = Background(priority)
         stack.push_async_callback(background.drain)
-        metrics, echoes, revisions, tally = EngineMetrics(registry), Echoes(), Revisions(client), Tally()
+        metrics, expectations, revisions, counts = EngineMetrics(registry), Expectations(), Revisions(client), Counts()
         runbooks, policies = Runbooks(client, revisions), Policies(client, identity)
-        acts = Acts(tools.actions, redactor, clock)
-        question = Question(acts, policies, lambda: secrets.token_hex(16))
-        me, leading, busy = f"{settings.instance[:40]}-{secrets.token_hex(4)}", Leading(), Busy()
-        elector = Elector(client, _lease(settings, access, me), clock, leading)
+        calls = Calls(tools.actions, redactor, clock)
+        approvals = Approvals(calls, policies, lambda: secrets.token_hex(16))
+        me, leadership, in_flight = f"{settings.instance[:40]}-{secrets.token_hex(4)}", LeaderCallbacks(), InFlight()
+        elector = LeaderElector(client, _lease(settings, access, me), clock, leadership)
         metrics.watch_leader(elector.may_act)
         state = State(client, me)
-        recorder = Recorder(state, client, echoes, metrics, background, settings.instance)
-        carrier = Carrier(acts, question, recorder, metrics, elector.may_act)
+        recorder = Recorder(state, client, expectations, metrics, background, settings.instance)
+        executor = Executor(calls, approvals, recorder, metrics, elector.may_act)
 
         def stopping() -> bool:
             return ending.is_set() or not elector.may_act()
 
-        visits = Visits(
-            state, runbooks, question, carrier, recorder, clock, settings.unasked, stopping, elector.led_for, busy, way
+        reconciler = Reconciler(
+            state,
+            runbooks,
+            approvals,
+            executor,
+            recorder,
+            clock,
+            settings.unasked,
+            stopping,
+            elector.led_for,
+            in_flight,
+            priority,
         )
-        readiness = Readiness(client, runbooks, revisions, tools.connections, tools.probes, tally, clock)
-        slots = PrioritySlots(MAX_WRITES, way)
-        inbox = _inbox(visits, readiness, tally, echoes, lambda: slots.waiting > 0 or way.is_held)
+        readiness = Readiness(client, runbooks, revisions, tools.connections, tools.probes, counts, clock)
+        slots = PrioritySlots(MAX_WRITES, priority)
+        inbox = _inbox(reconciler, readiness, counts, expectations, lambda: slots.waiting > 0 or priority.is_held)
         reads = await stack.enter_async_context(Reads(access))
         expiry = Expiry(client, reads, clock, settings.closed_ttl, settings.namespaces, elector.may_act)
-        leading.drivers += (inbox.incidents, inbox.runbooks)
-        leading.duties += (expiry.run,)
+        leadership.queues += (inbox.incidents, inbox.runbooks)
+        leadership.callbacks += (expiry.run,)
         metrics.watch_depth(lambda: inbox.incidents.depth)
         intake = await stack.enter_async_context(receiving.receiver(settings, client, inbox, registry, slots))
         if intake is not None:
-            leading.duties += (receiving.rereading(settings, client, tools.connections, intake, clock).run,)
+            leadership.callbacks += (
+                receiving.alertmanager_poll(settings, client, tools.connections, intake, clock).run,
+            )
         await stack.enter_async_context(_health(settings, inbox, registry))
         if missing := await policies.problem():
             _log.error("Approvals cannot be trusted", problem=missing)
         _log.info("Started", identity=identity, server=access.server, namespaces=settings.namespaces or "all")
         runbook_informer = RunbookInformer(reads, inbox, settings.namespaces)
         incident_informer = IncidentInformer(client, reads, inbox, settings.namespaces, clock)
-        yield Parts(inbox, runbook_informer, incident_informer, access, client, ending, elector, busy)
+        yield Parts(inbox, runbook_informer, incident_informer, access, client, ending, elector, in_flight)
 
 
-def _lease(settings: Settings, access: accesses.Access, me: str) -> Chosen:
-    return Chosen(settings.lease_namespace or access.namespace, settings.lease_name, settings.lease_seconds, me)
+def _lease(settings: Settings, access: accesses.Access, me: str) -> LeaseConfig:
+    return LeaseConfig(settings.lease_namespace or access.namespace, settings.lease_name, settings.lease_seconds, me)
 
 
-def _inbox(visits: Visits, readiness: Readiness, tally: Tally, echoes: Echoes, gives_way: Callable[[], bool]) -> Inbox:
+def _inbox(
+    reconciler: Reconciler,
+    readiness: Readiness,
+    counts: Counts,
+    expectations: Expectations,
+    must_yield: Callable[[], bool],
+) -> Inbox:
     index = RunbookIndex()
-    incidents = Driver(visits.visit, clock, rests=True, gives_way=gives_way, way=visits.way)
-    checks = Driver(_checking(readiness, index), clock, workers=2, what="Runbook", rests=True)
-    return Inbox(incidents, checks, IncidentIndex(), index, tally, echoes)
+    incidents = WorkQueue(reconciler.reconcile, clock, paused=True, must_yield=must_yield, priority=reconciler.priority)
+    checks = WorkQueue(_checking(readiness, index), clock, workers=2, what="Runbook", paused=True)
+    return Inbox(incidents, checks, IncidentIndex(), index, counts, expectations)
 
 
-def _checking(readiness: Readiness, index: RunbookIndex) -> Callable[[Key], Awaitable[datetime | None]]:
-    async def check(key: Key) -> datetime | None:
+def _checking(readiness: Readiness, index: RunbookIndex) -> Callable[[ObjectKey], Awaitable[datetime | None]]:
+    async def check(key: ObjectKey) -> datetime | None:
         if await readiness.check(key):
             return clock() + _RECHECK_EVERY
         # its deletion may have happened while nobody watched

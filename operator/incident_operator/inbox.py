@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from incident_operator.api.incident import CLOSED_PHASES, Phase
-from incident_operator.api.meta import Severity, rfc3339
-from incident_operator.engine.driver import Driver
-from incident_operator.engine.echoes import Echoes, Ending
-from incident_operator.engine.keys import Key
-from incident_operator.engine.tally import Tally
+from incident_operator.api.meta import ObjectKey, Severity, rfc3339
+from incident_operator.engine.counts import Counts
+from incident_operator.engine.expectations import Ending, Expectations
+from incident_operator.engine.work_queue import WorkQueue
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.runbooks import RunbookIndex
 
@@ -22,35 +21,35 @@ Json = Mapping[str, Any]
 class Inbox:
     """Takes events of all kinds. Every method returns at once."""
 
-    incidents: Driver
-    runbooks: Driver
+    incidents: WorkQueue
+    runbooks: WorkQueue
     incident_index: IncidentIndex
     runbook_index: RunbookIndex
-    tally: Tally
-    echoes: Echoes
-    _runbooks: dict[Key, int] = field(default_factory=dict)
+    counts: Counts
+    expectations: Expectations
+    _runbooks: dict[ObjectKey, int] = field(default_factory=dict)
     """The newest version that was seen of each Runbook."""
-    _connections: dict[Key, int] = field(default_factory=dict)
+    _connections: dict[ObjectKey, int] = field(default_factory=dict)
     """The generation of each Connection as last seen."""
 
     def incident(self, body: Json) -> None:
-        """Note an Incident, and have it visited unless a visit knows that state. ValueError where it cannot be read."""
+        """Note an Incident, and have it reconciled unless a reconciliation knows that state. ValueError where it cannot be read."""
         key, version = _key(body), body["metadata"]["resourceVersion"]
         closed = Phase((body.get("status") or {}).get("phase") or Phase.PENDING) in CLOSED_PHASES
         severity = Severity((body.get("spec") or {}).get("severity") or Severity.P2)
-        known = self.echoes.is_echo(key, version)
-        if known and not closed and not self.tally.is_open(key):
+        known = self.expectations.is_expected(key, version)
+        if known and not closed and not self.counts.is_open(key):
             return  # an answer that was overtaken: it closed in the meantime
         self.incident_index.note(body)
-        self._recount(self.tally.note(key, body))
+        self._recount(self.counts.note(key, body))
         if closed:
             self.incidents.forget(key)
         elif not known:
-            self.incidents.add(key, severity.value, lambda: not self.echoes.is_echo(key, version))
+            self.incidents.add(key, severity.value, lambda: not self.expectations.is_expected(key, version))
 
     def incident_closed(self, body: Json) -> bool:
         """Note that an Incident left the open ones because this process closed it; False if it did not."""
-        ending = self.echoes.ending(_key(body), body["metadata"]["resourceVersion"])
+        ending = self.expectations.ending(_key(body), body["metadata"]["resourceVersion"])
         if ending is None or "spec" not in body:
             return False
         self.incident(_ended(body, ending))
@@ -60,9 +59,9 @@ class Inbox:
         """Forget a deleted Incident."""
         key = _key(body)
         self.incident_index.forget(body)
-        self._recount(self.tally.forget(key))
+        self._recount(self.counts.forget(key))
         self.incidents.forget(key)
-        self.echoes.forget(key)
+        self.expectations.forget(key)
 
     def runbook(self, body: Json) -> None:
         """Note a Runbook; one that is new, here or there, is checked, and Incidents that may have waited look again."""
@@ -104,13 +103,13 @@ class Inbox:
                 self.runbooks.add_later(key, 1.0)
                 self._wake_users(key)
 
-    def _recount(self, runbook: Key | None) -> None:
+    def _recount(self, runbook: ObjectKey | None) -> None:
         if runbook is not None:
             self.runbooks.add_later(runbook, _SETTLE_SECONDS)
 
-    def _wake_users(self, runbook: Key) -> None:
-        for name in self.tally.open_names(runbook):
-            self.incidents.add(Key(runbook.namespace, name))
+    def _wake_users(self, runbook: ObjectKey) -> None:
+        for name in self.counts.open_names(runbook):
+            self.incidents.add(ObjectKey(runbook.namespace, name))
 
 
 def _ended(body: Json, ending: Ending) -> Json:
@@ -118,5 +117,5 @@ def _ended(body: Json, ending: Ending) -> Json:
     return {**body, "status": {"phase": ending.phase.value, "times": times}}
 
 
-def _key(body: Json) -> Key:
-    return Key(body["metadata"]["namespace"], body["metadata"]["name"])
+def _key(body: Json) -> ObjectKey:
+    return ObjectKey(body["metadata"]["namespace"], body["metadata"]["name"])

@@ -12,19 +12,19 @@ from typing import Any, Protocol
 import msgspec
 
 from incident_operator.api.incident import CLOSED_PHASES
+from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube, paths
-from incident_operator.clients.heads import Head, PartialRunbook
+from incident_operator.clients.partial_objects import PartialIncident, PartialRunbook
 from incident_operator.clients.reads import Reads
 from incident_operator.clients.reflector import Pace, Reflector
-from incident_operator.engine.driver import Driver
-from incident_operator.engine.keys import Key
+from incident_operator.engine.work_queue import WorkQueue
 from incident_operator.inbox import Inbox
 
 OPEN = ",".join(f"status.phase!={phase.value}" for phase in sorted(CLOSED_PHASES))
 """The field selector of open Incidents."""
 _SETTLE_SECONDS = 0.3
 """The event of our own closing write can come before the answer to it."""
-_INCIDENT, _RUNBOOK = msgspec.json.Decoder(Head), msgspec.json.Decoder(PartialRunbook)
+_INCIDENT, _RUNBOOK = msgspec.json.Decoder(PartialIncident), msgspec.json.Decoder(PartialRunbook)
 
 
 class Informer(Protocol):
@@ -57,8 +57,8 @@ class IncidentInformer:
     ) -> None:
         self._kube = client
         self._inbox = inbox
-        self._departed: dict[Key, Head] = {}
-        self._departures = Driver(self._look, clock, workers=4, what="Departed Incident")
+        self._departed: dict[ObjectKey, PartialIncident] = {}
+        self._departures = WorkQueue(self._look, clock, workers=4, what="Departed Incident")
         self._reflectors = [
             Reflector(reads, paths.incidents(each), self, _INCIDENT, selector=OPEN, pace=pace)
             for each in namespaces or (None,)
@@ -73,19 +73,19 @@ class IncidentInformer:
         """Follow until cancelled."""
         await _together(self._departures.run, *(reflector.run for reflector in self._reflectors))
 
-    def seen(self, incident: Head) -> None:
+    def seen(self, incident: PartialIncident) -> None:
         """Hand an Incident on."""
         self._inbox.incident(incident)
 
-    def left(self, incident: Head) -> None:
+    def left(self, incident: PartialIncident) -> None:
         """Tell closed from gone, at once if this process closed it, else by asking a moment later."""
         if self._inbox.incident_closed(incident):
             return
-        key = Key(incident["metadata"]["namespace"], incident["metadata"]["name"])
+        key = ObjectKey(incident["metadata"]["namespace"], incident["metadata"]["name"])
         self._departed[key] = incident
         self._departures.add_later(key, _SETTLE_SECONDS)
 
-    async def _look(self, key: Key) -> None:
+    async def _look(self, key: ObjectKey) -> None:
         incident = self._departed.get(key)
         if incident is None or self._inbox.incident_closed(incident):
             self._departed.pop(key, None)

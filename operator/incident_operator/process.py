@@ -22,8 +22,8 @@ from incident_operator import handlers
 from incident_operator.clients import served
 from incident_operator.clients.access import Access
 from incident_operator.clients.kube import Kube
-from incident_operator.engine.busy import Busy
-from incident_operator.engine.lease import Elector
+from incident_operator.engine.in_flight import InFlight
+from incident_operator.engine.leader_elector import LeaderElector
 from incident_operator.inbox import Inbox
 from incident_operator.informers import Informer
 from incident_operator.settings import Settings
@@ -68,8 +68,8 @@ class Parts:
     client: Kube
     ending: asyncio.Event
     """Set when the process is about to end: nothing is begun any more."""
-    elector: Elector
-    busy: Busy
+    elector: LeaderElector
+    in_flight: InFlight
 
 
 async def run(parts: Parts, settings: Settings, at_end: Callable[[], None] = lambda: None) -> None:
@@ -129,7 +129,7 @@ async def finish(parts: Parts, told: Told) -> None:
     """Let acts under way end and be recorded, then let others lead; what takes longer is left to them when the Lease is over."""
     parts.ending.set()
     _log.info("Stopping: what is under way is finished first", seconds=_FINISH_SECONDS)
-    idle, hurried = _tasks(parts.busy.idle(), told.to_hurry.wait())
+    idle, hurried = _tasks(parts.in_flight.idle(), told.to_hurry.wait())
     await asyncio.wait([idle, hurried], timeout=_FINISH_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     finished = idle.done()
     await _end([idle, hurried])

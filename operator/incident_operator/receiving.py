@@ -1,4 +1,4 @@
-"""Builds what takes alerts in: the door that Alertmanager posts to, and what reads its open alerts again."""
+"""Builds what takes alerts in: the handler that Alertmanager posts to, and the poll of its open alerts."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,7 +14,7 @@ from incident_operator.receiver import server
 from incident_operator.receiver.checking import LabelLimits
 from incident_operator.receiver.intake import Intake
 from incident_operator.receiver.metrics import ReceiverMetrics
-from incident_operator.receiver.rereading import Rereading
+from incident_operator.receiver.polling import AlertmanagerPoll
 from incident_operator.receiver.settings import ReceiverSettings
 from incident_operator.receiver.slots import PrioritySlots
 from incident_operator.receiver.store import IncidentStore
@@ -37,19 +37,19 @@ async def receiver(
     intake = Intake(
         store, inbox.incident_index, inbox.runbook_index, metrics, unmatched_namespace=chosen.unmatched_namespace
     )
-    door = server.Door(chosen, intake, (inbox.incident_index, inbox.runbook_index), metrics)
-    async with server.serving(door, chosen) as port:
+    handler = server.WebhookHandler(chosen, intake, (inbox.incident_index, inbox.runbook_index), metrics)
+    async with server.serving(handler, chosen) as port:
         _log.info("Receives alerts", address=chosen.host, port=port, path=chosen.path)
         yield intake
 
 
-def rereading(
+def alertmanager_poll(
     settings: Settings, client: Kube, connections: Connections, intake: Intake, clock: Callable[[], datetime]
-) -> Rereading:
-    """Return what reads the open alerts of every Alertmanager that a Connection names."""
+) -> AlertmanagerPoll:
+    """Return the poll of the open alerts of every Alertmanager that a Connection names."""
     chosen = _chosen(settings)
     limits = LabelLimits(chosen.max_labels, chosen.max_label_bytes)
-    return Rereading(client, connections, intake, limits, clock, settings.namespaces)
+    return AlertmanagerPoll(client, connections, intake, limits, clock, settings.namespaces)
 
 
 def _chosen(settings: Settings) -> ReceiverSettings:

@@ -6,10 +6,10 @@ from incident_operator.api.incident import CLOSED_PHASES, IncidentStatus, Phase,
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval
 from incident_operator.core.effects import Effect
-from incident_operator.core.machine import asking, status
+from incident_operator.core.machine import coverage, status
 from incident_operator.core.machine.decisions import Begin, Decision, Resume, Wait
 from incident_operator.core.machine.view import View, is_undo
-from incident_operator.core.telling import bounds
+from incident_operator.core.status import bounds
 
 REQUIRED_CONDITIONS = {"Diagnosed", "Mitigated", "Approved", "Remediated", "Verified", "Succeeded"}
 ABNORMAL_CONDITIONS = {"Stalled", "AlertsTruncated"}
@@ -99,7 +99,7 @@ def _check_begin(view: View, begin: Begin) -> None:
     if view.incident.spec.resolved and not is_undo(record):
         assert record.stage is Stage.RESTORE, "nothing but restoring begins once the alert has resolved"
     step = view.step(record)
-    if is_undo(record) or not asking.needs_approval(view, step):
+    if is_undo(record) or not coverage.needs_approval(view, step):
         return
     used = approval.active(view.status)
     assert used is not None, "a destructive step needs an approval"

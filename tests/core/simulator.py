@@ -1,6 +1,6 @@
 """Plays the engine's part without a world: carries decisions out against scripted outcomes and a clock of its own.
 
-What the engine does in `engine/visit.py` is done here in the same order: intent before act, outcome in memory until
+What the engine does in `engine/reconciler.py` is done here in the same order: intent before act, outcome in memory until
 the next write, all memory lost at a crash.
 """
 
@@ -16,13 +16,14 @@ from incident_operator.api.incident import CLOSED_PHASES, AlertStatus, Incident,
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, plan, reasons
 from incident_operator.core.effects import Effect
-from incident_operator.core.machine import decisions, judge, limits, lookups, machine, status, underway
+from incident_operator.core.machine import decisions, in_flight, limits, lookups, machine, status
 from incident_operator.core.machine.decisions import Run
+from incident_operator.core.machine.outcome import evaluate, evaluate_probe
 from incident_operator.core.machine.retrying import retry_question
 from incident_operator.core.machine.view import Blocked, View
 from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded
 from incident_operator.core.runbooks.compiled import Compiled
-from incident_operator.core.telling import presentation
+from incident_operator.core.status import present
 
 OK = Succeeded({"json": {"done": True}, "status": 200, "rows": [], "before": 2, "after": 5}, "ok")
 MAX_TURNS = 300
@@ -75,7 +76,7 @@ class World:
     probed: bool = True
     """What a probe finds out: whether the effect had happened."""
 
-    def visit(self) -> datetime | None:
+    def reconcile(self) -> datetime | None:
         """Drive the Incident as far as it goes; return when to come back."""
         if self.stored.status.phase in CLOSED_PHASES:
             return None
@@ -87,7 +88,7 @@ class World:
             if isinstance(decision, decisions.Wait | decisions.Stop):
                 self.write(seen)
                 return decision.until if isinstance(decision, decisions.Wait) else None
-            if underway.to_be_recorded(self.stored.status, seen, decision):
+            if in_flight.to_be_recorded(self.stored.status, seen, decision):
                 self.write(seen)
                 working = self.stored.status
                 continue
@@ -122,8 +123,8 @@ class World:
 
     def write(self, seen: View) -> None:
         """Store what is known, unless it is stored already."""
-        shown = presentation.present(seen)
-        if presentation.significant(shown) == presentation.significant(self.stored.status):
+        shown = present.present(seen)
+        if present.significant(shown) == present.significant(self.stored.status):
             return
         stored = Incident.model_validate(self.stored.model_copy(update={"status": shown}).to_json())
         invariants.check_shown(shown, stored.status)
@@ -170,7 +171,7 @@ class World:
         for run in runs:
             record = status.find(current, run.record)
             if record is not None and record.key != run.key:
-                current = status.begin(current, run, self.now)
+                current = status.record_intent(current, run, self.now)
         outcomes = outcomes or [self._next_outcome(run.record) for run in runs]
         for run, outcome in zip(runs, outcomes, strict=True):
             current = self.settled(seen.with_status(current), run, outcome)
@@ -236,33 +237,33 @@ class World:
     def intended(self, seen: View, run: Run) -> View:
         """Return the view with the intent that is to be stored; a key is begun once in all of the world's time."""
         assert run.key not in self.begun, "a key is begun once"
-        return seen.with_status(status.begin(seen.status, run, self.now))
+        return seen.with_status(status.record_intent(seen.status, run, self.now))
 
     def probe(self, seen: View, run: Run) -> IncidentStatus:
         """Have the probe tell."""
         found = Succeeded({"json": {"done": self.probed}}, "answered")
-        verdict = judge.judge_probe(seen.incident, seen.compiled.steps[run.step], found, self.now)
-        return self.settle(seen, run, verdict)
+        result = evaluate_probe(seen.incident, seen.compiled.steps[run.step], found, self.now)
+        return self.take_in(seen, run, result)
 
     def settled(self, seen: View, run: Run, outcome: Outcome) -> IncidentStatus:
         """Take in what became of a run."""
         record = status.find(seen.status, run.record)
         assert record is not None
-        verdict = judge.judge(seen.incident, seen.compiled.steps[run.step], record, run, outcome, self.now)
-        return self.settle(seen, run, verdict)
+        result = evaluate(seen.incident, seen.compiled.steps[run.step], record, run, outcome, self.now)
+        return self.take_in(seen, run, result)
 
-    def settle(self, seen: View, run: Run, verdict: status.Verdict) -> IncidentStatus:
-        """Take in a verdict."""
+    def take_in(self, seen: View, run: Run, result: status.StepResult) -> IncidentStatus:
+        """Take in what an outcome means."""
         undoable = seen.compiled.steps[run.step].undo is not None
-        return status.settle(seen.status, run, verdict, undoable=undoable, now=self.now)
+        return status.record_outcome(seen.status, run, result, undoable=undoable, now=self.now)
 
     # what happens outside
 
     def go(self, until: timedelta = timedelta(0)) -> "World":
-        """Visit, and visit again whenever a moment comes, for so long."""
+        """Reconcile, and reconcile again whenever a moment comes, for so long."""
         end = self.now + until
         for _ in range(2000):
-            again = self.visit()
+            again = self.reconcile()
             if again is None or again > end:
                 self.now = end
                 return self

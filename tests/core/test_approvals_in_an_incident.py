@@ -12,7 +12,7 @@ from incident_operator.core import approval, reasons
 from incident_operator.core.machine import machine
 from incident_operator.core.machine.decisions import Transition
 from incident_operator.core.machine.view import Blocked
-from incident_operator.core.outcomes import Succeeded, Unknown
+from incident_operator.core.outcomes import Succeeded, Undetermined
 
 HOUR = timedelta(hours=1)
 TWO = {"mitigate": [scale("grow"), sql("serve", undo=UNDO)]}
@@ -202,7 +202,7 @@ def test_an_approval_ends_with_the_first_step_that_fails():
 
 def test_an_approval_does_not_outlive_a_step_that_nobody_can_tell_about():
     world = World(usual(remediate=[post("replay"), job("rebuild")]))
-    world.script["replay"] = [Unknown("connection lost")]
+    world.script["replay"] = [Undetermined("connection lost")]
     world.go().approve().go().tell("not-done").go()
     assert world.done == ["serve"]
     assert world.pending.steps == ["replay", "rebuild"]

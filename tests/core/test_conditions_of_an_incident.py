@@ -8,16 +8,16 @@ from core.builders import START, usual, view
 from core.simulator import World, failed
 from incident_operator.core import reasons
 from incident_operator.core.machine.view import Blocked
-from incident_operator.core.outcomes import Unknown
-from incident_operator.core.telling import conditions, presentation, verdicts
-from incident_operator.core.telling.conditions import condition
+from incident_operator.core.outcomes import Undetermined
+from incident_operator.core.status import conditions, present
+from incident_operator.core.status.conditions import condition
 
 
 def told(world):
     return {each.type: (each.status, each.reason) for each in world.status.conditions}
 
 
-def test_every_condition_is_there_from_the_first_visit_on():
+def test_every_condition_is_there_from_the_first_reconciliation_on():
     world = World(Blocked(reasons.NO_RUNBOOK, "No runbook matches.")).go()
     assert told(world) == {
         "Approved": ("Unknown", "Pending"),
@@ -56,7 +56,7 @@ def test_conditions_tell_the_whole_story():
         (lambda w: w.abort(), "Succeeded", ("False", "Aborted")),
         (lambda w: w.approve(), "Approved", ("True", "Approved")),
         (lambda w: _approved_with(w, failed()), "Remediated", ("False", "StepFailed")),
-        (lambda w: _approved_with(w, Unknown("lost")), "Remediated", ("False", "StepUnknown")),
+        (lambda w: _approved_with(w, Undetermined("lost")), "Remediated", ("False", "StepUnknown")),
         (lambda w: _drifted(w, "something else"), "Approved", ("False", "AwaitingApproval")),
     ],
 )
@@ -96,13 +96,13 @@ def test_alerts_that_were_cut_are_a_condition():
     world = World(usual()).go()
     spec = world.stored.spec.model_copy(update={"truncated_alerts": 3, "alerts_omitted": 7})
     seen = view(usual(), world.stored.model_copy(update={"spec": spec}), START)
-    cut = verdicts.conditions_of(seen)["AlertsTruncated"]
+    cut = conditions.conditions_of(seen)["AlertsTruncated"]
     assert cut == (
         True,
         "AlertsCut",
         "Alertmanager cut 3 alerts from its message; 7 alerts did not fit into this Incident",
     )
-    assert presentation.present(seen).alerts == "1 firing/0 resolved +7"
+    assert present.present(seen).alerts == "1 firing/0 resolved +7"
 
 
 def test_a_long_message_is_cut_where_it_is_stored():

@@ -12,7 +12,7 @@ from explore.__main__ import starts
 from explore.models import RUNBOOKS
 from explore.nodes import told
 from explore.walk import walk
-from incident_operator.core.machine import answers, asking, healing, machine, underway
+from incident_operator.core.machine import alert_changes, answers, coverage, in_flight, machine
 
 STATES = 150
 SOME = 15
@@ -39,12 +39,12 @@ def test_from_everywhere_people_can_bring_it_to_an_end(name):
         answers.aborted,
         answers.approved,
         answers.expired,
-        asking.approval_used_up,
-        healing.alert_came_back,
-        healing.alert_went_away,
-        healing.halted,
-        underway.effect_under_way,
-        underway.effect_unknown,
+        coverage.approval_used_up,
+        alert_changes.alert_came_back,
+        alert_changes.alert_went_away,
+        alert_changes.halted,
+        in_flight.effect_under_way,
+        in_flight.effect_unknown,
     ],
     ids=lambda rung: rung.__name__,
 )

@@ -6,7 +6,7 @@ from core.builders import UNDO, alert, incident, job, read, scale, sql, usual
 from core.simulator import World, failed
 from incident_operator.api.meta import Severity
 from incident_operator.core.outcomes import Succeeded
-from incident_operator.core.telling import report
+from incident_operator.core.status import report
 
 RB_01 = usual(
     title="RB-01: Pricing pack build failure",

@@ -11,7 +11,7 @@ from incident_operator.core import reasons
 from incident_operator.core.machine import lookups, machine
 from incident_operator.core.machine.decisions import Probe, Resume, Stop, Transition, Wait
 from incident_operator.core.machine.view import Blocked
-from incident_operator.core.outcomes import Failed, Succeeded, Unknown
+from incident_operator.core.outcomes import Failed, Succeeded, Undetermined
 
 HOUR = timedelta(hours=1)
 TWO = {"mitigate": [scale("grow"), sql("serve", undo=UNDO)]}
@@ -66,7 +66,7 @@ def test_a_probe_tells_whether_an_interrupted_effect_happened(happened, done):
 
 def test_nobody_can_ask_for_another_try_of_what_may_have_happened():
     world = World(usual(remediate=[post("replay")]))
-    world.script["replay"] = [Unknown("connection lost")]
+    world.script["replay"] = [Undetermined("connection lost")]
     world.go().approve().go().retry().go(HOUR)
     assert world.status.reason == reasons.STEP_UNKNOWN
     assert world.states()["replay"] == "Unknown"
@@ -82,7 +82,7 @@ def test_nobody_can_call_done_what_is_known_to_have_failed():
 
 def test_what_a_person_said_of_one_attempt_says_nothing_about_the_next():
     world = World(usual(remediate=[post("replay")]))
-    world.script["replay"] = [Unknown("connection lost"), Unknown("connection lost again")]
+    world.script["replay"] = [Undetermined("connection lost"), Undetermined("connection lost again")]
     world.go().approve().go().tell("not-done").go().approve().go(HOUR)
     assert world.status.reason == reasons.STEP_UNKNOWN
     assert "connection lost again" in world.status.message
@@ -175,7 +175,7 @@ def test_an_act_under_way_whose_runbook_is_gone_is_told_as_unclear_after_abort()
 
 def test_abort_never_calls_an_unknown_effect_one_that_did_not_happen():
     world = World(usual(remediate=[post("replay")]))
-    world.script["replay"] = [Unknown("connection lost")]
+    world.script["replay"] = [Undetermined("connection lost")]
     world.go().approve().go().abort().go()
     assert world.states()["replay"] == "Unknown"
     assert "May or may not have happened: replay." in world.status.message

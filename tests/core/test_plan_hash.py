@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.builders import START
 from incident_operator.api.approvals import PlanEntry
-from incident_operator.core import plan, storable
+from incident_operator.core import plan, sanitize
 
 BINDING = plan.Binding("uid", "revision", {"date": "2025-10-21", "rows": 3}, START, "nonce")
 ENTRY = PlanEntry(step="rebuild", attempt=1, do="create Job", details={"command": ["a", "b"]}, in_trial="1 row")
@@ -71,7 +71,7 @@ def test_large_and_odd_numbers_have_a_hash_and_are_told_apart(number):
 @settings(deadline=None, max_examples=60)
 @given(JSON)
 def test_what_was_approved_is_the_same_after_it_was_stored(details):
-    rendered = ENTRY.model_copy(update={"details": storable.canonical({"params": details})})
+    rendered = ENTRY.model_copy(update={"details": sanitize.canonical({"params": details})})
     stored = PlanEntry.model_validate_json(rendered.model_dump_json(by_alias=True))
     assert plan.difference(stored, rendered, trial_binds=True) == ""
     assert plan.plan_hash([stored], BINDING) == plan.plan_hash([rendered], BINDING)

@@ -8,7 +8,7 @@ from core.builders import START, UNDO, incident, read, sql, usual
 from core.simulator import World, failed
 from incident_operator.api.incident import Times
 from incident_operator.api.runbook import Objectives
-from incident_operator.core.telling import objectives
+from incident_operator.core.status import objectives
 
 PROMISED = Objectives(acknowledge="5m", mitigate="15m", resolve="2h")
 
@@ -72,7 +72,7 @@ def test_an_incident_that_waits_for_a_person_notes_a_missed_promise():
     world = World(usual(objectives={"acknowledge": "5m"}), incident()).go()
     assert objectives.next_deadline(world.status.objectives) == after(5)
     world.now = after(5)
-    world.visit()
+    world.reconcile()
     assert world.status.objectives[0].state.value == "Missed"
 
 

@@ -27,19 +27,19 @@ def test_whatever_happens_no_rule_is_broken_and_people_can_bring_it_to_an_end(na
         world.script = {record: [outcome] for record, outcome in trouble.items()}
         world.crash_at = None if crash is None else world.moments + crash
         _happens(world, event)
-        _visit(world)
+        _reconcile(world)
     world.script, world.crash_at = {}, None
     keys = [effect.key for effect in world.effects]
     assert len(keys) == len(set(keys))
     endings.assert_can_be_brought_to_an_end(world, " > ".join(event for event, _, _ in steps))
 
 
-def _visit(world: World) -> None:
+def _reconcile(world: World) -> None:
     try:
-        world.visit()
+        world.reconcile()
     except Crashed:
         world.crash_at = None
-        world.visit()
+        world.reconcile()
 
 
 def _happens(world: World, event: str) -> None:

@@ -11,7 +11,7 @@ from incident_operator.api.approvals import ApprovalState, HandledAnswer, Pendin
 from incident_operator.api.incident import StepRecord
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, plan
-from incident_operator.core.telling import bounds
+from incident_operator.core.status import bounds
 
 HASH = "7f3a9cde" * 8
 

@@ -9,8 +9,8 @@ from core.simulator import World, failed, unfinished
 from incident_operator.api.incident import CLOSED_PHASES, Phase
 from incident_operator.core import reasons
 from incident_operator.core.machine.view import Blocked
-from incident_operator.core.outcomes import Unknown
-from incident_operator.core.telling import messages, presentation
+from incident_operator.core.outcomes import Undetermined
+from incident_operator.core.status import messages, present
 
 RESOLVE = "$(kubectl auth whoami -o jsonpath='{.status.userInfo.username}')"
 POLL = {"until": {"every": "10s", "for": "2m"}, "expect": "result.rows.size() > 0"}
@@ -32,7 +32,7 @@ POLL = {"until": {"every": "10s", "for": "2m"}, "expect": "result.rows.size() > 
         (lambda w: w.reject(), "NeedsHuman", "rebuild", "a person: the plan was rejected",
          ("rebuild was rejected by alice@dawsos.com and not done. Still in place: serve. Ask again: "
          f'kubectl annotate --overwrite -n prod incident pack-failed-5f2c1-1 incidents.dev/retry="rebuild/0.0 {RESOLVE}"')),
-        (lambda w: _approved_with(w, Unknown("lost at commit")), "NeedsHuman", "rebuild",
+        (lambda w: _approved_with(w, Undetermined("lost at commit")), "NeedsHuman", "rebuild",
          "a person: did it happen?",
          ("job rebuild may or may not have run: lost at commit; it is never repeated by itself. Look whether it happened, "
          "then tell: kubectl annotate --overwrite -n prod incident pack-failed-5f2c1-1 "
@@ -97,7 +97,7 @@ def test_a_restore_act_that_is_under_way_is_told_although_the_alert_fires_again(
 
 def test_a_restore_act_that_nobody_can_tell_about_is_told_although_the_alert_fires_again():
     world = World(usual(restore=[post("replay")]))
-    world.script["replay"] = [Unknown("connection lost")]
+    world.script["replay"] = [Undetermined("connection lost")]
     world.go().approve().go().resolve().go()
     world.gone = Blocked(reasons.RUNBOOK_NOT_FOUND, "The Runbook was deleted.")
     assert world.fire().go().status.step == "replay"
@@ -132,7 +132,7 @@ def test_a_message_does_not_change_with_the_time_alone(minutes):
     world = World(usual()).go()
     writes, message = world.writes, world.status.message
     world.now += timedelta(minutes=minutes)
-    world.visit()
+    world.reconcile()
     assert (world.writes, world.status.message) == (writes, message)
 
 
@@ -146,7 +146,7 @@ def test_polls_of_a_read_are_not_worth_a_write():
 
 def test_alerts_are_counted():
     seen = view(usual(), incident(alert(1), alert(2, resolved=True)))
-    assert presentation.present(seen).alerts == "1 firing/1 resolved"
+    assert present.present(seen).alerts == "1 firing/1 resolved"
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,13 @@ import asyncio
 
 from structlog.testing import capture_logs
 
-from incident_operator.clients.right_of_way import RightOfWay
+from incident_operator.clients.priority import Priority
 from incident_operator.engine.background import Background
 
 
 async def test_what_is_under_way_is_waited_for() -> None:
     done = asyncio.Event()
-    background = Background(RightOfWay())
+    background = Background(Priority())
 
     async def work() -> None:
         await asyncio.sleep(0.01)
@@ -23,7 +23,7 @@ async def test_what_is_under_way_is_waited_for() -> None:
 
 async def test_what_takes_too_long_is_cancelled_and_has_ended_when_the_wait_is_over() -> None:
     ended = asyncio.Event()
-    background = Background(RightOfWay())
+    background = Background(Priority())
 
     async def work() -> None:
         try:
@@ -37,7 +37,7 @@ async def test_what_takes_too_long_is_cancelled_and_has_ended_when_the_wait_is_o
 
 
 async def test_an_error_is_logged() -> None:
-    background = Background(RightOfWay())
+    background = Background(Priority())
 
     async def fails() -> None:
         raise ValueError("a defect")
@@ -49,17 +49,17 @@ async def test_an_error_is_logged() -> None:
 
 
 async def test_where_nothing_was_started_nothing_is_waited_for() -> None:
-    await Background(RightOfWay()).drain()
+    await Background(Priority()).drain()
 
 
-async def test_nothing_is_begun_while_something_severe_has_the_right_of_way() -> None:
-    way, begun = RightOfWay(), asyncio.Event()
-    background = Background(way)
+async def test_nothing_is_begun_while_something_severe_has_the_priority() -> None:
+    priority, begun = Priority(), asyncio.Event()
+    background = Background(priority)
 
     async def work() -> None:
         begun.set()
 
-    with way.held(severe=True):
+    with priority.held(severe=True):
         background.start(work())
         await asyncio.sleep(0.01)
         assert not begun.is_set()
@@ -67,12 +67,12 @@ async def test_nothing_is_begun_while_something_severe_has_the_right_of_way() ->
 
 
 async def test_what_never_began_is_dropped_at_the_end_without_a_complaint() -> None:
-    way = RightOfWay()
-    background = Background(way)
+    priority = Priority()
+    background = Background(priority)
 
     async def work() -> None:
         raise AssertionError("it began")
 
-    with way.held(severe=True):
+    with priority.held(severe=True):
         background.start(work())
         await background.drain(seconds=0.01)

@@ -17,7 +17,7 @@ async def survive(world: World) -> None:
     """Let people do their part, and start a new process whenever the old one died."""
     for _ in range(12):
         try:
-            await world.engine().visit(INCIDENT)
+            await world.engine().reconcile(INCIDENT)
         except Killed:
             continue
         status = world.incident().status
@@ -34,7 +34,7 @@ async def test_dying_at_any_write_doubles_and_loses_nothing(pack: World, nth: in
     async with DyingKube(pack.api.access()) as client:
         for _ in range(3):
             try:
-                await pack.engine(client).visit(INCIDENT)
+                await pack.engine(client).reconcile(INCIDENT)
             except Killed:
                 break
             if pack.incident().status.phase is Phase.AWAITING_APPROVAL:

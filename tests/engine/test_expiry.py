@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from kube.watchers import until
 
 from incident_operator.clients import kube, paths
 from incident_operator.clients.reads import Reads
@@ -16,6 +15,7 @@ from incident_operator.engine.expiry import Expiry
 from kube import fake_routes
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
+from kube.reflecting import until
 
 CREATED = datetime(2025, 10, 21, tzinfo=UTC)
 """When the fake says that everything was created."""

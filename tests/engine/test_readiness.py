@@ -8,15 +8,15 @@ import pytest
 
 from engine.world import World
 from incident_operator.api.connection import Connection
+from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube, paths, probes
 from incident_operator.clients.connections import Connections, Endpoint, EndpointError
-from incident_operator.engine.keys import Key
+from incident_operator.engine.counts import Counts
 from incident_operator.engine.readiness import Readiness
 from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks
-from incident_operator.engine.tally import Tally
 
-PACK, OTHER = Key("prod", "pack"), Key("prod", "other")
+PACK, OTHER = ObjectKey("prod", "pack"), ObjectKey("prod", "other")
 
 
 class Endpoints(Connections):
@@ -52,9 +52,11 @@ class Checks:
         revisions = Revisions(world.client)
         runbooks = Runbooks(world.client, revisions)
         now = datetime(2025, 10, 21, tzinfo=UTC)
-        self.readiness = Readiness(world.client, runbooks, revisions, self.endpoints, Answering(), Tally(), lambda: now)
+        self.readiness = Readiness(
+            world.client, runbooks, revisions, self.endpoints, Answering(), Counts(), lambda: now
+        )
 
-    async def check(self, *keys: Key) -> None:
+    async def check(self, *keys: ObjectKey) -> None:
         for key in keys:
             await self.readiness.check(key)
 
@@ -115,4 +117,4 @@ async def test_a_missing_connection_makes_it_not_ready_until_it_appears(checks: 
 
 
 async def test_a_runbook_that_is_gone_is_told(checks: Checks) -> None:
-    assert not await checks.readiness.check(Key("prod", "gone"))
+    assert not await checks.readiness.check(ObjectKey("prod", "gone"))

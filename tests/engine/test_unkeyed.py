@@ -5,17 +5,17 @@ import pytest
 from engine.world import INCIDENT, Killed, World
 from incident_operator.actions.protocol import Call
 from incident_operator.api.incident import Phase
-from incident_operator.core.outcomes import Outcome, Succeeded, Unknown
+from incident_operator.core.outcomes import Outcome, Succeeded, Undetermined
 
 
 async def approved(world: World) -> None:
-    await world.engine().visit(INCIDENT)
+    await world.engine().reconcile(INCIDENT)
     await world.approve()
 
 
 async def killed(world: World) -> None:
     with pytest.raises(Killed):
-        await world.engine().visit(INCIDENT)
+        await world.engine().reconcile(INCIDENT)
 
 
 def commands(world: World) -> int:
@@ -27,7 +27,7 @@ async def test_an_interrupted_command_is_never_run_again_and_a_person_is_asked(c
     await approved(cache)
     setattr(cache.targets, when, "flush")
     await killed(cache)
-    await cache.engine().visit(INCIDENT)
+    await cache.engine().reconcile(INCIDENT)
     status = cache.incident().status
     assert (status.phase, status.reason) == (Phase.NEEDS_HUMAN, "StepUnknown")
     assert "exec flush may or may not have run" in status.message
@@ -40,16 +40,16 @@ async def test_a_probe_tells_whether_an_interrupted_command_ran(probed_cache: Wo
     probed_cache.targets.kill_before = "flush"
     probed_cache.targets.answers["flush"] = lambda call: Succeeded({"status": answer}, "answered")
     await killed(probed_cache)
-    await probed_cache.engine().visit(INCIDENT)
+    await probed_cache.engine().reconcile(INCIDENT)
     assert commands(probed_cache) == runs
     assert probed_cache.state("flush") == "Succeeded"
 
 
 async def test_a_command_whose_end_was_not_seen_is_not_run_again(cache: World) -> None:
-    cache.targets.answers["flush"] = lambda _: Unknown("in cache-0/main: the connection was lost")
+    cache.targets.answers["flush"] = lambda _: Undetermined("in cache-0/main: the connection was lost")
     await approved(cache)
-    await cache.engine().visit(INCIDENT)
-    await cache.engine().visit(INCIDENT)
+    await cache.engine().reconcile(INCIDENT)
+    await cache.engine().reconcile(INCIDENT)
     assert cache.incident().status.reason == "StepUnknown"
     assert commands(cache) == 1
 
@@ -71,11 +71,11 @@ async def test_the_outcome_is_stored_before_what_takes_time_comes_next(cache: Wo
 
 
 async def test_it_costs_one_write_more_than_an_act_that_leaves_a_mark(cache: World) -> None:
-    await cache.engine().visit(INCIDENT)
+    await cache.engine().reconcile(INCIDENT)
     await cache.approve()
-    await cache.engine().visit(INCIDENT)
+    await cache.engine().reconcile(INCIDENT)
     await cache.resolve_alert()
-    await cache.engine().visit(INCIDENT)
+    await cache.engine().reconcile(INCIDENT)
     effects, waits, unkeyed = 2, 2, 1
     assert cache.incident().status.phase is Phase.RESOLVED
     assert cache.status_writes() == effects + 1 + waits + unkeyed

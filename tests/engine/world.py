@@ -11,26 +11,26 @@ from prometheus_client import CollectorRegistry
 
 from incident_operator.actions.protocol import Call, Preview
 from incident_operator.api.incident import Incident
+from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube, paths
+from incident_operator.clients.priority import Priority
 from incident_operator.clients.redaction import Redactor
-from incident_operator.clients.right_of_way import RightOfWay
 from incident_operator.clients.state import State
 from incident_operator.core.outcomes import Outcome, Succeeded
-from incident_operator.engine.acts import Acts
-from incident_operator.engine.asking import Question
+from incident_operator.engine.approvals import Approvals
 from incident_operator.engine.background import Background
-from incident_operator.engine.carrier import Carrier
-from incident_operator.engine.echoes import Echoes
-from incident_operator.engine.keys import Key
+from incident_operator.engine.calls import Calls
+from incident_operator.engine.executor import Executor
+from incident_operator.engine.expectations import Expectations
 from incident_operator.engine.metrics import EngineMetrics
+from incident_operator.engine.reconciler import Reconciler
 from incident_operator.engine.recorder import Recorder
 from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks
-from incident_operator.engine.visit import Visits
 from kube.fake_apiserver import FakeApiserver
 
 START = datetime(2025, 10, 21, 0, 30, tzinfo=UTC)
-INCIDENT = Key("prod", "pack-5f2c1-1")
+INCIDENT = ObjectKey("prod", "pack-5f2c1-1")
 EFFECTS = frozenset({"sqlExecute", "job", "scale", "exec"})
 
 
@@ -118,30 +118,30 @@ class World:
     targets: Targets = field(default_factory=Targets)
     trust: Trusting = field(default_factory=Trusting)
     now: datetime = START
-    background: Background = field(default_factory=lambda: Background(RightOfWay()))
+    background: Background = field(default_factory=lambda: Background(Priority()))
 
     leads: Callable[[], bool] = lambda: True
     """Whether a process leads; asked whenever the process asks itself."""
 
-    def engine(self, client: kube.Kube | None = None) -> Visits:
+    def engine(self, client: kube.Kube | None = None) -> Reconciler:
         """A process that has just started: it remembers nothing."""
         chosen = client or self.client
         revisions = Revisions(chosen)
         actions = dict.fromkeys(("sqlQuery", "sqlExecute", "job", "http", "scale", "exec"), self.targets)
-        acts = Acts(actions, Redactor(), lambda: self.now)
+        calls = Calls(actions, Redactor(), lambda: self.now)
         self._started = getattr(self, "_started", 0) + 1
         state, metrics = (
             State(chosen, f"process-{self._started}", pauses=(0.0, 0.0)),
             EngineMetrics(CollectorRegistry()),
         )
-        question = Question(acts, self.trust, lambda: "nonce")
-        recorder = Recorder(state, chosen, Echoes(), metrics, self.background, "test")
-        carrier = Carrier(acts, question, recorder, metrics, self.leads)
-        return Visits(
+        approvals = Approvals(calls, self.trust, lambda: "nonce")
+        recorder = Recorder(state, chosen, Expectations(), metrics, self.background, "test")
+        executor = Executor(calls, approvals, recorder, metrics, self.leads)
+        return Reconciler(
             state,
             Runbooks(chosen, revisions),
-            question,
-            carrier,
+            approvals,
+            executor,
             recorder,
             lambda: self.now,
             stopping=lambda: not self.leads(),

@@ -21,7 +21,7 @@ from incident_operator.clients.prometheus import Prometheus
 from incident_operator.clients.redaction import Redactor
 from incident_operator.clients.sql_sessions import Sessions
 from incident_operator.receiver import server
-from incident_operator.receiver.rereading import Rereading
+from incident_operator.receiver.polling import AlertmanagerPoll
 from incident_operator.receiver.settings import ReceiverSettings
 from receiver import messages
 from receiver import world as worlds
@@ -108,11 +108,13 @@ async def until_ready(found: Alertmanager) -> None:
 
 @asynccontextmanager
 async def opened(world: World, tokens: Path) -> AsyncIterator[str]:
-    """Open the world's door, and yield the address for Alertmanager's webhook."""
+    """Open the world's handler, and yield the address for Alertmanager's webhook."""
     tokens.write_text(TOKEN)
     chosen = ReceiverSettings((tokens,), host="127.0.0.1", port=0)
-    door = server.Door(chosen, world.one.intake, (world.one.incidents, world.one.runbooks), world.one.metrics)
-    async with server.serving(door, chosen) as port:
+    handler = server.WebhookHandler(
+        chosen, world.one.intake, (world.one.incidents, world.one.runbooks), world.one.metrics
+    )
+    async with server.serving(handler, chosen) as port:
         yield f"http://127.0.0.1:{port}/api/v1/alerts"
 
 
@@ -122,7 +124,7 @@ async def reread(world: World, url: str, **fields: str) -> None:
     world.api.put({"apiVersion": "incidents.dev/v1alpha1", "kind": "Connection", "metadata": meta, "spec": spec})
     kube = world.one.kube
     connections = Connections(kube, Redactor())
-    await Rereading(kube, connections, world.one.intake, messages.LIMITS, lambda: datetime.now(UTC)).once()
+    await AlertmanagerPoll(kube, connections, world.one.intake, messages.LIMITS, lambda: datetime.now(UTC)).once()
 
 
 def dates(world: World) -> list[str]:

@@ -10,7 +10,7 @@ from incident_operator.api.annotations import Verb
 from incident_operator.api.incident import CLOSED_PHASES, IncidentStatus, Phase, StepRecord, StepState
 from incident_operator.api.meta import delta
 from incident_operator.core import approval
-from incident_operator.core.machine import answers, closing, limits, status
+from incident_operator.core.machine import answers, finish, limits, status
 from incident_operator.core.machine.decisions import Run
 from incident_operator.core.machine.view import View
 
@@ -24,7 +24,7 @@ class Node:
 
     world: World
     working: IncidentStatus
-    """What the operator knows; beyond what is stored where it is in the middle of a visit."""
+    """What the operator knows; beyond what is stored where it is in the middle of a reconciliation."""
     path: Path
     acting: Run | None = None
     """The effect whose intent was stored by this very process, and that it does next."""
@@ -60,7 +60,7 @@ def moments(node: Node) -> list[datetime | None]:
     found = [moment for record in current.steps for moment in _moments_of(node.world, record)]
     found += [pending.expires_at if pending else None, used.expires_at if used else None]
     waits = current.runbook_revision and not any(r.state not in status.FINISHED for r in current.steps)
-    return [*found, closing.resolve_deadline(node.view) if waits and node.world.gone is None else None]
+    return [*found, finish.resolve_deadline(node.view) if waits and node.world.gone is None else None]
 
 
 def key(node: Node) -> int:

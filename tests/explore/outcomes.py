@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from core.simulator import OK, failed, unfinished
 from incident_operator.core.effects import Effect
-from incident_operator.core.machine import judge, status
+from incident_operator.core.machine import status
+from incident_operator.core.machine.outcome import evaluate_probe
 from incident_operator.core.machine.view import View
-from incident_operator.core.outcomes import Failed, Outcome, Succeeded, Unknown
+from incident_operator.core.outcomes import Failed, Outcome, Succeeded, Undetermined
 from incident_operator.core.runbooks.compiled import CompiledStep
 
 
@@ -32,8 +33,8 @@ _ACT = (
     End("fails after its effect", failed(effected=True), happened=True),
     UNFINISHED,
     End("times out after its effect", unfinished(), happened=True),
-    End("may have happened", Unknown("connection lost")),
-    End("may have happened, and did", Unknown("connection lost"), happened=True),
+    End("may have happened", Undetermined("connection lost")),
+    End("may have happened, and did", Undetermined("connection lost"), happened=True),
 )
 _CANNOT_LOOK = End("cannot be looked up", failed("forbidden", retryable=True), happened=True)
 
@@ -65,6 +66,6 @@ def found(outcome: Outcome) -> Outcome:
     return outcome if isinstance(outcome, Succeeded | Failed) else OK
 
 
-def probe_fails(view: View, step: CompiledStep) -> status.Verdict:
+def probe_fails(view: View, step: CompiledStep) -> status.StepResult:
     """Return what a probe that gets no answer says."""
-    return judge.judge_probe(view.incident, step, failed(), view.now)
+    return evaluate_probe(view.incident, step, failed(), view.now)

@@ -1,4 +1,4 @@
-"""What the operator does in a state, and everything that may come of it; the way of `engine/visit.py`, a step at a time."""
+"""What the operator does in a state, and everything that may come of it; the way of `engine/reconciler.py`, a step at a time."""
 
 import itertools
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from incident_operator.core.machine import decisions, lookups, machine, status
 from incident_operator.core.machine.decisions import Run
 from incident_operator.core.outcomes import Outcome
 from incident_operator.core.runbooks.compiled import CompiledStep
-from incident_operator.core.telling import presentation
+from incident_operator.core.status import present
 
 _NO_POLICY = "approvals cannot be trusted: policy incident-approval is missing."
 _MOST_TOGETHER = 2
@@ -51,7 +51,7 @@ def _carried_out(node: Node, decision: decisions.Decision) -> Iterator[Node]:
 
 def store(node: Node, world: World, current: status.IncidentStatus) -> None:
     """Store a status as it is told to people."""
-    shown = presentation.present(world.view(current))
+    shown = present.present(world.view(current))
     invariants.check_shown(shown, shown)
     rules.check_told(node, shown)
     world.stored = world.stored.model_copy(update={"status": shown})
@@ -143,7 +143,7 @@ def _probe(node: Node, run: Run) -> Iterator[Node]:
     world = node.world.copy()
     world.probed = run.key in world.markers
     yield _known(node, "the probe tells", node.world, world.probe(node.view, run))
-    cannot = world.settle(node.view, run, outcomes.probe_fails(node.view, node.world.compiled.steps[run.step]))
+    cannot = world.take_in(node.view, run, outcomes.probe_fails(node.view, node.world.compiled.steps[run.step]))
     yield _known(node, "the probe cannot tell", node.world, cannot)
 
 

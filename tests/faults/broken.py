@@ -10,10 +10,10 @@ from incident_operator.clients.cluster import Account
 from incident_operator.core.effects import Effect
 from incident_operator.core.machine.decisions import Begin
 from incident_operator.core.machine.view import View
-from incident_operator.core.outcomes import Outcome, Unknown
-from incident_operator.engine.acts import Acts
-from incident_operator.engine.asking import Question
-from incident_operator.engine.carrier import Carrier
+from incident_operator.core.outcomes import Outcome, Undetermined
+from incident_operator.engine.approvals import Approvals
+from incident_operator.engine.calls import Calls
+from incident_operator.engine.executor import Executor
 from incident_operator.engine.progress import Progress
 
 
@@ -32,23 +32,23 @@ class _Forgetful:
 
 def _without_intent() -> None:
     """It acts first, and writes afterwards."""
-    begin = Carrier.begin
+    begin = Executor.begin
 
-    async def at_once(self: Carrier, progress: Progress, view: View, decision: Begin) -> Progress:
+    async def at_once(self: Executor, progress: Progress, view: View, decision: Begin) -> Progress:
         return await begin(replace(self, recorder=_Forgetful()), progress, view, decision)
 
-    Carrier.begin = at_once  # type: ignore[method-assign]
+    Executor.begin = at_once  # type: ignore[method-assign]
 
 
 def _with_blind_retry() -> None:
     """It does again whatever got no answer."""
-    run = Acts.run
+    run = Calls.run
 
-    async def stubbornly(self: Acts, call: Call, effect: Effect) -> Outcome:
+    async def stubbornly(self: Calls, call: Call, effect: Effect) -> Outcome:
         outcome = await run(self, call, effect)
-        return await run(self, call, effect) if isinstance(outcome, Unknown) else outcome
+        return await run(self, call, effect) if isinstance(outcome, Undetermined) else outcome
 
-    Acts.run = stubbornly  # type: ignore[method-assign]
+    Calls.run = stubbornly  # type: ignore[method-assign]
 
 
 def _without_marker() -> None:
@@ -84,7 +84,7 @@ def _without_rendering_again() -> None:
     async def unchanged(*_: Any) -> None:
         return None
 
-    Question.changed = unchanged  # type: ignore[method-assign]
+    Approvals.changed = unchanged  # type: ignore[method-assign]
 
 
 ENGINES: Mapping[str, Callable[[], None]] = {

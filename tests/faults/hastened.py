@@ -5,14 +5,14 @@ import importlib
 import importlib.util
 from datetime import timedelta
 
-from incident_operator.engine import visit
+from incident_operator.engine import reconciler
 
 _SECONDS = 3.0
 
 
 def apply() -> None:
     """Shorten the looks at open Incidents, and the time between two lists of them."""
-    visit.LOOK_AGAIN = timedelta(seconds=_SECONDS)
+    reconciler.LOOK_AGAIN = timedelta(seconds=_SECONDS)
     if importlib.util.find_spec("incident_operator.clients.reflector"):
         reflector = importlib.import_module("incident_operator.clients.reflector")
         reflector.Pace = functools.partial(reflector.Pace, between_lists=_SECONDS)

@@ -10,7 +10,7 @@ from http_calls import FakeConnections, answering, call, endpoint, listening, re
 from incident_operator.actions.http import Http
 from incident_operator.actions.protocol import PreviewError
 from incident_operator.clients.connections import EndpointError
-from incident_operator.core.outcomes import Failed, Pending, Succeeded, Unknown
+from incident_operator.core.outcomes import Failed, Pending, Succeeded, Undetermined
 
 TOKEN = "s3cr3t/t0ken+=="
 READ = request("POST", "/execute", safe=True, json={"a": 1})
@@ -174,14 +174,14 @@ async def test_for_a_read_every_status_is_an_answer(service, status):
 STATUSES = {
     200: (Succeeded, Succeeded),
     201: (Succeeded, Succeeded),
-    302: (Pending, Unknown),
+    302: (Pending, Undetermined),
     307: (Failed, Failed),
     400: (Failed, Failed),
     403: (Failed, Failed),
     409: (Pending, Failed),
     429: (Pending, Failed),
-    500: (Pending, Unknown),
-    503: (Pending, Unknown),
+    500: (Pending, Undetermined),
+    503: (Pending, Undetermined),
 }
 
 
@@ -217,7 +217,7 @@ async def test_a_lost_reply_is_a_failed_read_a_pending_keyed_call_and_an_unknown
     assert isinstance(read, Failed)
     assert (read.reason, read.retryable) == ("ConnectionFailed", True)
     assert isinstance(keyed, Pending)
-    assert isinstance(unkeyed, Unknown)
+    assert isinstance(unkeyed, Undetermined)
     assert "the request was sent, so it may have been carried out" in unkeyed.message
 
 
@@ -239,7 +239,7 @@ async def test_a_broken_connection_is_never_answered_by_sending_again(method):
     seen: list[bytes] = []
     async with listening(answering(b"", seen=seen)) as port:
         outcome = await action(f"http://127.0.0.1:{port}").run(call(request(method)))
-    assert isinstance(outcome, Unknown)
+    assert isinstance(outcome, Undetermined)
     assert len(seen) == 1
 
 

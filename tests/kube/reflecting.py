@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from incident_operator.clients.access import Access
-from incident_operator.clients.heads import Head
+from incident_operator.clients.partial_objects import PartialIncident
 from incident_operator.clients.reads import Reads
 from incident_operator.clients.reflector import Pace, Reflector
 
@@ -24,15 +24,15 @@ class Told:
         self.events: list[tuple[str, str, str]] = []
         """(seen or left, name, phase)"""
 
-    def seen(self, incident: Head) -> None:
+    def seen(self, incident: PartialIncident) -> None:
         self._keep("seen", incident)
         if incident.get("status", {}).get("phase") == "Dreaming":
             raise ValueError("no such phase")
 
-    def left(self, incident: Head) -> None:
+    def left(self, incident: PartialIncident) -> None:
         self._keep("left", incident)
 
-    def _keep(self, what: str, incident: Head) -> None:
+    def _keep(self, what: str, incident: PartialIncident) -> None:
         self.events.append((what, incident["metadata"]["name"], incident.get("status", {}).get("phase", "")))
 
     def names(self, what: str = "seen") -> list[str]:
@@ -48,7 +48,7 @@ async def watching(access: Access, path: str, selector: str = OPEN, pace: Pace =
     """List, and watch for the block's time."""
     told = Told()
     async with Reads(access) as reads:
-        reflector = Reflector(reads, path, told, msgspec.json.Decoder(Head), selector=selector, pace=pace)
+        reflector = Reflector(reads, path, told, msgspec.json.Decoder(PartialIncident), selector=selector, pace=pace)
         await reflector.start()
         task = asyncio.create_task(reflector.run())
         try:

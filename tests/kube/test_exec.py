@@ -16,7 +16,7 @@ from incident_operator.clients import kube, paths
 from incident_operator.clients.cluster import Cluster
 from incident_operator.clients.exec import STREAM_BYTES, Commands
 from incident_operator.core import reasons
-from incident_operator.core.outcomes import Failed, Succeeded, Unknown
+from incident_operator.core.outcomes import Failed, Succeeded, Undetermined
 from kube import calls, sockets, worlds
 from kube.fake_apiserver import FakeApiserver
 from kube.manifests import deployment
@@ -171,7 +171,7 @@ async def test_output_that_is_no_text_is_told_all_the_same(ground):
 
 async def test_a_command_that_takes_too_long_may_still_run(ground):
     outcome = await ground.run("import time; time.sleep(30)", timeout=1.5)
-    assert isinstance(outcome, Unknown)
+    assert isinstance(outcome, Undetermined)
     assert "it may still run" in outcome.message
 
 

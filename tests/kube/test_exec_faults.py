@@ -9,7 +9,7 @@ from incident_operator.clients import access
 from incident_operator.clients.cluster import Cluster
 from incident_operator.clients.exec import Commands
 from incident_operator.core import reasons
-from incident_operator.core.outcomes import Failed, Succeeded, Unknown
+from incident_operator.core.outcomes import Failed, Succeeded, Undetermined
 from kube.calls import call
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
@@ -39,14 +39,14 @@ def upgrades(api: FakeApiserver) -> int:
 async def test_a_connection_that_breaks_leaves_it_unknown_and_is_never_tried_again(web, exec_, fault):
     web.inject(fault, path="/exec", times=5)
     outcome = await exec_.run(CALL)
-    assert isinstance(outcome, Unknown)
+    assert isinstance(outcome, Undetermined)
     assert upgrades(web) == 1
 
 
 async def test_an_apiserver_that_accepts_and_never_answers_leaves_it_unknown(web, exec_):
     web.inject(Fault.SILENT, path="/exec", times=5)
     outcome = await exec_.run(call(CALL.spec, timeout=1.0))
-    assert isinstance(outcome, Unknown)
+    assert isinstance(outcome, Undetermined)
     assert upgrades(web) == 1
 
 
@@ -69,7 +69,7 @@ async def test_a_refusal_of_the_upgrade_proves_that_nothing_ran(web, exec_, faul
 @pytest.mark.parametrize("fault", [Fault.INTERNAL_ERROR, Fault.SERVICE_UNAVAILABLE])
 async def test_a_server_error_instead_of_the_upgrade_proves_nothing(web, exec_, fault):
     web.inject(fault, path="/exec")
-    assert isinstance(await exec_.run(CALL), Unknown)
+    assert isinstance(await exec_.run(CALL), Undetermined)
 
 
 async def test_an_apiserver_that_is_not_there_ran_nothing(web, cluster):
@@ -93,7 +93,7 @@ async def test_a_pod_that_was_replaced_in_between_leaves_it_unknown_which_one_ra
 
     web.interleave(replace, path="/exec")
     outcome = await exec_.run(CALL)
-    assert isinstance(outcome, Unknown)
+    assert isinstance(outcome, Undetermined)
     assert "Pod web-1 was replaced meanwhile" in outcome.message
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from incident_operator.actions.protocol import UndoOf
 from incident_operator.actions.scale import Scale
-from incident_operator.actions.scale_marks import ANNOTATION
+from incident_operator.actions.scale_markers import ANNOTATION
 from incident_operator.clients.cluster import Cluster
 from incident_operator.core import reasons
 from incident_operator.core.outcomes import Pending, Succeeded

@@ -2,8 +2,8 @@
 
 EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     (
-        "incident_operator.clients.right_of_way",
-        "RightOfWay.give",
+        "incident_operator.clients.priority",
+        "Priority.yield_to_urgent",
         "severe or not self.is_held",
         "severe",
     ): "where nobody holds it, the loop ends before its first turn; asking first is only cheaper",
@@ -14,20 +14,20 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "self.clock() - ended >= self.ttl",
     ): "the apiserver says of everything when it was created",
     (
-        "incident_operator.engine.lease",
-        "Elector.may_act",
+        "incident_operator.engine.leader_elector",
+        "LeaderElector.may_act",
         "not self._released and self._leads_since is not None and (self._steady() < self._acting_until)",
         "self._leads_since is not None and self._steady() < self._acting_until",
     ): "releasing ends the term at once, and none begins after it",
     (
-        "incident_operator.engine.lease",
-        "Elector.may_act",
+        "incident_operator.engine.leader_elector",
+        "LeaderElector.may_act",
         "not self._released and self._leads_since is not None and (self._steady() < self._acting_until)",
         "not self._released and self._steady() < self._acting_until",
     ): "without a term, the moment until which may be acted is over or was never set",
     (
-        "incident_operator.engine.tally",
-        "Tally.note",
+        "incident_operator.engine.counts",
+        "Counts.note",
         "runbook is not None and self._is_newest(runbook, key.name, status)",
         "self._is_newest(runbook, key.name, status)",
     ): "one without a Runbook is shown nowhere, whatever is remembered of it",
@@ -44,11 +44,11 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "True",
     ): "a delivery without a group holds resolved alerts only, for which no plan opens an Incident",
     (
-        "incident_operator.engine.driver",
+        "incident_operator.engine.work_queue",
         "_ends",
         "task is not None and task.cancelling() > 0",
         "task.cancelling() > 0",
-    ): "a visit always runs in a worker's task, so there is one",
+    ): "a reconciliation always runs in a worker's task, so there is one",
     (
         "incident_operator.receiver.server",
         "_secured",

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from incident_operator.core.alerts import occurrences
-from incident_operator.core.alerts.occurrences import Occurrence
+from incident_operator.core.alerts import received_alerts
+from incident_operator.core.alerts.received_alerts import ReceivedAlert
 from incident_operator.receiver import payload
 from incident_operator.receiver.checking import LabelLimits
 
@@ -55,17 +55,17 @@ def read(*alerts: Json, truncated: int = 0) -> payload.Message:
     return payload.read(body(*alerts, truncated=truncated), LIMITS)
 
 
-def occurrence(made: Json) -> Occurrence:
+def received(made: Json) -> ReceivedAlert:
     (only,) = read(made).alerts
     return only
 
 
-def occurrence_id(made: Json) -> str:
-    return occurrence(made).id
+def received_id(made: Json) -> str:
+    return received(made).id
 
 
 def fingerprint(made: Json) -> str:
-    return occurrences.fingerprint(made["labels"])
+    return received_alerts.fingerprint(made["labels"])
 
 
 def runbook(

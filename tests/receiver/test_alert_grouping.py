@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incident_operator.core.alerts import grouping, occurrences
+from incident_operator.core.alerts import grouping, received_alerts
 from receiver import messages
 
 LABEL_VALUE = re.compile(r"[a-z0-9A-Z]([-a-z0-9A-Z_.]{0,61}[a-z0-9A-Z])?")
@@ -32,7 +32,7 @@ def test_alerts_that_agree_in_the_labels_are_one_group():
     ],
 )
 def test_what_differs_in_namespace_runbook_or_values_is_another_group(other):
-    assert grouping.of("prod", "pack", ["date"], {"date": "1"}).series.digest != grouping.of(*other).series.digest
+    assert grouping.of("prod", "pack", ["date"], {"date": "1"}).sequence.digest != grouping.of(*other).sequence.digest
 
 
 def test_an_absent_label_groups_like_an_empty_one():
@@ -46,19 +46,19 @@ def test_values_cannot_be_shifted_from_one_label_to_the_next():
 
 
 def test_the_name_is_the_runbook_the_hash_and_the_number():
-    series = grouping.of("prod", "pricing-pack", ["date"], {"date": "1"}).series
-    assert series.name(3) == f"pricing-pack-{series.digest[:5]}-3"
-    assert grouping.split_name(series.name(3)) == (series.stem, 3)
+    sequence = grouping.of("prod", "pricing-pack", ["date"], {"date": "1"}).sequence
+    assert sequence.name(3) == f"pricing-pack-{sequence.digest[:5]}-3"
+    assert grouping.split_name(sequence.name(3)) == (sequence.stem, 3)
 
 
 @pytest.mark.parametrize("runbook", ["a" * 253, "a" * 49 + ".-" * 3 + "b", "pack", "a.b-c"])
 def test_a_name_is_valid_and_fits_into_a_label_however_long_the_runbooks_is(runbook):
     group = grouping.of("prod", runbook, [], {})
-    name = group.series.name(999_999)
+    name = group.sequence.name(999_999)
     assert len(name) <= 63
     assert OBJECT_NAME.fullmatch(name)
     assert LABEL_VALUE.fullmatch(group.runbook_label)
-    assert LABEL_VALUE.fullmatch(group.series.digest)
+    assert LABEL_VALUE.fullmatch(group.sequence.digest)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_alerts_without_a_runbook_are_one_group_for_each_alertname():
     other = grouping.unmatched("ops", {"alertname": "A", "pod": "2"})
     assert one == other
     assert one.runbook == ""
-    assert one.series.name(1).startswith("unmatched-")
-    assert one.series.digest != grouping.of("ops", "unmatched", ["alertname"], {"alertname": "A"}).series.digest
+    assert one.sequence.name(1).startswith("unmatched-")
+    assert one.sequence.digest != grouping.of("ops", "unmatched", ["alertname"], {"alertname": "A"}).sequence.digest
 
 
 labels = st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=4)
@@ -83,28 +83,28 @@ moments = st.datetimes(datetime(1970, 1, 2), datetime(2100, 1, 1), timezones=st.
 
 @given(labels, labels, moments, moments)
 def test_an_occurrence_is_its_labels_and_its_start(one, other, start, other_start):
-    same = occurrences.identity(one, start) == occurrences.identity(other, other_start)
+    same = received_alerts.identity(one, start) == received_alerts.identity(other, other_start)
     assert same is (one == other and start == other_start)
 
 
 @given(labels, moments)
 def test_an_id_fits_its_field_and_tells_the_fingerprint(given_labels, start):
-    found = occurrences.identity(dict(reversed(given_labels.items())), start)
-    assert found == occurrences.identity(given_labels, start)
+    found = received_alerts.identity(dict(reversed(given_labels.items())), start)
+    assert found == received_alerts.identity(given_labels, start)
     assert len(found) <= 64
-    assert occurrences.fingerprint_of(found) == occurrences.fingerprint(given_labels)
+    assert received_alerts.fingerprint_of(found) == received_alerts.fingerprint(given_labels)
 
 
 def test_the_same_moment_in_another_time_zone_is_the_same_occurrence():
     here, there = messages.alert(starts="2025-10-21T00:10:12.5Z"), messages.alert(starts="2025-10-21T02:10:12.5+02:00")
-    assert messages.occurrence_id(here) == messages.occurrence_id(there)
+    assert messages.received_id(here) == messages.received_id(there)
 
 
 def test_of_one_alert_told_twice_that_it_resolved_is_the_later_news():
-    firing, ended = messages.occurrence(messages.alert()), messages.occurrence(messages.resolved())
-    assert occurrences.distinct([ended, firing]) == (ended,)
-    assert occurrences.distinct([firing, ended]) == (ended,)
-    assert occurrences.distinct([firing, firing]) == (firing,)
+    firing, ended = messages.received(messages.alert()), messages.received(messages.resolved())
+    assert received_alerts.distinct([ended, firing]) == (ended,)
+    assert received_alerts.distinct([firing, ended]) == (ended,)
+    assert received_alerts.distinct([firing, firing]) == (firing,)
     assert ended.ends_at == datetime(2025, 10, 21, 0, 40, tzinfo=UTC)
     assert firing.ends_at is None
     assert firing.starts_at == datetime(2025, 10, 21, 0, 10, 12, tzinfo=UTC) + timedelta(seconds=0.5)

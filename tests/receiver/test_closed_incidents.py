@@ -5,7 +5,7 @@ import pytest
 from incident_operator.clients import paths
 from incident_operator.receiver.index import IncidentIndex
 from receiver.messages import alert
-from receiver.test_index import SERIES, Series, incident
+from receiver.test_index import SERIES, IncidentSequence, incident
 from receiver.world import Replica, World
 
 DAYS = [f"2025-10-0{day}T00:00:00Z" for day in range(1, 6)]
@@ -83,28 +83,28 @@ async def test_the_next_one_of_a_group_that_began_here_costs_nothing_but_its_wri
     assert [one.method for one in world.api.requests[sent:]] == ["POST"]
 
 
-def series(number: int) -> Series:
-    return Series("prod", f"pack-{number:05d}", "digest")
+def sequence(number: int) -> IncidentSequence:
+    return IncidentSequence("prod", f"pack-{number:05d}", "digest")
 
 
 def test_closed_incidents_are_forgotten_by_whole_series_the_oldest_first() -> None:
     index = IncidentIndex(closed_kept=4)
     for number in range(3):
-        index.note(incident(1, phase="Resolved", series=series(number)))
-        index.note(incident(2, phase="Resolved", series=series(number)))
-        index.mark_complete(series(number))
-    assert [len(index.episodes(series(number))) for number in range(3)] == [0, 2, 2]
-    assert [index.is_complete(series(number)) for number in range(3)] == [False, True, True]
+        index.note(incident(1, phase="Resolved", sequence=sequence(number)))
+        index.note(incident(2, phase="Resolved", sequence=sequence(number)))
+        index.mark_complete(sequence(number))
+    assert [len(index.episodes(sequence(number))) for number in range(3)] == [0, 2, 2]
+    assert [index.is_complete(sequence(number)) for number in range(3)] == [False, True, True]
 
 
 def test_an_open_incident_is_never_forgotten_for_others() -> None:
     index = IncidentIndex(closed_kept=1)
-    index.note(incident(1, phase="Resolved", series=series(0)))
-    index.note(incident(2, series=series(0)))
+    index.note(incident(1, phase="Resolved", sequence=sequence(0)))
+    index.note(incident(2, sequence=sequence(0)))
     for number in range(1, 5):
-        index.note(incident(1, phase="Resolved", series=series(number)))
-    assert [each.number for each in index.episodes(series(0))] == [2]
-    assert not index.is_complete(series(0))
+        index.note(incident(1, phase="Resolved", sequence=sequence(number)))
+    assert [each.number for each in index.episodes(sequence(0))] == [2]
+    assert not index.is_complete(sequence(0))
 
 
 def test_a_deleted_closed_incident_no_longer_counts() -> None:
@@ -113,7 +113,7 @@ def test_a_deleted_closed_incident_no_longer_counts() -> None:
         index.note(incident(1, phase="Resolved", version=version))
         index.forget(incident(1, version=version))
     index.note(incident(1, phase="Resolved", version=30))
-    index.note(incident(1, phase="Resolved", series=series(1)))
+    index.note(incident(1, phase="Resolved", sequence=sequence(1)))
     assert len(index.episodes(SERIES)) == 1
 
 
@@ -121,7 +121,7 @@ def test_all_groups_under_one_stem_are_complete_each_for_itself() -> None:
     index = IncidentIndex()
     index.mark_complete(SERIES)
     assert index.is_complete(SERIES)
-    assert not index.is_complete(Series(SERIES.namespace, SERIES.stem, "other"))
+    assert not index.is_complete(IncidentSequence(SERIES.namespace, SERIES.stem, "other"))
 
 
 async def test_a_repeat_of_the_open_ones_alert_costs_a_restarted_receiver_no_request(world: World) -> None:

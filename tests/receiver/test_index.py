@@ -7,28 +7,28 @@ import uuid
 import pytest
 
 from incident_operator.core.alerts import grouping
-from incident_operator.core.alerts.grouping import Series
+from incident_operator.core.alerts.grouping import IncidentSequence
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.runbooks import Candidate, RunbookIndex
 from receiver import messages
 
-SERIES = Series("prod", "pack-12345", "digest")
-A = messages.occurrence_id(messages.alert("A"))
+SERIES = IncidentSequence("prod", "pack-12345", "digest")
+A = messages.received_id(messages.alert("A"))
 HOLDS_A = messages.fingerprint(messages.alert("A"))
 
 
 def incident(
-    number=1, *, version=10, generation=1, phase="", firing=(A,), resolved=(), series=SERIES, name=None, uid=""
+    number=1, *, version=10, generation=1, phase="", firing=(A,), resolved=(), sequence=SERIES, name=None, uid=""
 ):
     alerts = [{"id": each, "startsAt": messages.STARTED, "status": "firing"} for each in firing]
     alerts += [{"id": each, "startsAt": messages.STARTED, "status": "resolved"} for each in resolved]
     metadata = {
-        "namespace": series.namespace,
-        "name": name or series.name(number),
+        "namespace": sequence.namespace,
+        "name": name or sequence.name(number),
         "uid": uid or f"6c7e1a52-0000-4000-8000-{number:012}",
         "resourceVersion": str(version),
         "generation": generation,
-        "labels": {"incidents.dev/group": series.digest},
+        "labels": {"incidents.dev/group": sequence.digest},
     }
     return {"metadata": metadata, "spec": {"alerts": alerts}, "status": {"phase": phase} if phase else {}}
 
@@ -100,7 +100,7 @@ def test_alerts_of_an_incident_without_a_generation_are_always_looked_at():
     assert index.holders(HOLDS_A) == ()
 
 
-def test_several_incidents_of_a_series_are_told_apart():
+def test_several_incidents_of_a_sequence_are_told_apart():
     index = index_of(incident(1, phase="Resolved"), incident(2))
     assert sorted((each.number, each.open) for each in index.episodes(SERIES)) == [(1, False), (2, True)]
     assert index.holders(HOLDS_A) == (SERIES,)
@@ -136,8 +136,8 @@ def test_a_remembered_incident_takes_little_memory():
 
 def stored_for(number: int):
     made = messages.alert("A", pod=str(number))
-    series = grouping.of("prod", "pack", ["pod"], made["labels"]).series
-    return incident(firing=(messages.occurrence_id(made),), series=series, uid=str(uuid.uuid4()))
+    sequence = grouping.of("prod", "pack", ["pod"], made["labels"]).sequence
+    return incident(firing=(messages.received_id(made),), sequence=sequence, uid=str(uuid.uuid4()))
 
 
 def test_every_runbook_whose_matchers_hold_answers():

@@ -27,12 +27,12 @@ async def test_an_alert_becomes_an_incident_of_its_runbook(world: World):
     assert str(receipt) == "1 alerts: 1 Incidents opened, 0 changed"
     incident = world.incident()
     group = grouping.of("prod", "pack", ["pack_date"], {"pack_date": "2025-10-21"})
-    assert incident["metadata"]["name"] == f"pack-{group.series.digest[:5]}-1"
+    assert incident["metadata"]["name"] == f"pack-{group.sequence.digest[:5]}-1"
     assert incident["metadata"]["labels"] == {
         "app.kubernetes.io/managed-by": "incident-operator",
         "incidents.dev/runbook": "pack",
         "incidents.dev/severity": "P1",
-        "incidents.dev/group": group.series.digest,
+        "incidents.dev/group": group.sequence.digest,
     }
     assert incident["spec"]["runbookRef"] == {"name": "pack"}
     assert incident["spec"]["group"] == {"pack_date": "2025-10-21"}
@@ -51,7 +51,7 @@ async def test_a_repeat_asks_the_apiserver_nothing(world: World):
 async def test_a_second_alert_of_the_group_joins_the_open_incident(world: World):
     await world.one.take(alert(pod="a"))
     await world.one.take(alert(pod="a"), alert(pod="b"))
-    assert ids(world.incident()) == [messages.occurrence_id(alert(pod=pod)) for pod in "ab"]
+    assert ids(world.incident()) == [messages.received_id(alert(pod=pod)) for pod in "ab"]
     assert world.incident()["spec"]["commonLabels"] == {"alertname": "PackFailed"}
     assert world.writes == ["POST", "PATCH"]
 
@@ -62,7 +62,7 @@ async def test_alerts_of_different_groups_become_incidents_of_their_own(world: W
     assert world.writes == ["POST", "POST"]
 
 
-async def test_news_of_one_message_for_one_incident_are_one_write(world: World):
+async def test_changes_of_one_message_for_one_incident_are_one_write(world: World):
     await world.one.take(alert(pod="a"), alert(pod="b"))
     await world.one.take(resolved(pod="a"), resolved(pod="b"), alert(pod="c"))
     assert statuses(world.incident()) == ["resolved", "resolved", "firing"]
@@ -98,7 +98,7 @@ async def test_a_closed_incident_is_not_opened_again_by_a_repeat(world: World, w
     if watched:
         await restarted.watch()
     await restarted.take(alert())
-    assert ids(world.incident()) == [messages.occurrence_id(alert())]
+    assert ids(world.incident()) == [messages.received_id(alert())]
 
 
 @pytest.mark.parametrize("watched", [True, False])
@@ -182,7 +182,7 @@ async def test_a_first_number_that_was_deleted_is_made_again(world: World):
     names = await days(world, 3)
     delete(world, names[0])
     await world.one.watch()
-    world.one.incidents.forget_name(grouping.of("prod", "pack", ["pack_date"], {}).series, 1)
+    world.one.incidents.forget_name(grouping.of("prod", "pack", ["pack_date"], {}).sequence, 1)
     await world.one.take(alert(starts="2025-10-08T00:00:00Z"))
     assert [incident["metadata"]["name"] for incident in world.incidents()] == names
     restarted = world.another()
@@ -199,30 +199,30 @@ async def test_a_receiver_that_saw_only_the_newest_incident_still_learns_what_th
 
 
 async def test_another_groups_incident_of_the_same_name_is_left_alone(world: World):
-    series = grouping.of("prod", "pack", ["pack_date"], {"pack_date": "1"}).series
-    taken = {"namespace": "prod", "name": series.name(1), "labels": {"incidents.dev/group": "other"}}
+    sequence = grouping.of("prod", "pack", ["pack_date"], {"pack_date": "1"}).sequence
+    taken = {"namespace": "prod", "name": sequence.name(1), "labels": {"incidents.dev/group": "other"}}
     world.api.put({"apiVersion": "incidents.dev/v1alpha1", "kind": "Incident", "metadata": taken, "spec": {}})
     await world.one.take(alert(pack_date="1"))
     await world.another().take(alert(pack_date="1"))
     foreign, own = world.incidents()
     assert foreign["spec"] == {}
-    assert own["metadata"]["name"] == series.name(2)
+    assert own["metadata"]["name"] == sequence.name(2)
     assert len(ids(own)) == 1
 
 
 async def test_an_incident_that_somebody_made_without_a_spec_takes_the_alert_in(world: World):
-    series = grouping.of("prod", "pack", ["pack_date"], {"pack_date": "1"}).series
-    metadata = {"namespace": "prod", "name": series.name(1), "labels": {"incidents.dev/group": series.digest}}
+    sequence = grouping.of("prod", "pack", ["pack_date"], {"pack_date": "1"}).sequence
+    metadata = {"namespace": "prod", "name": sequence.name(1), "labels": {"incidents.dev/group": sequence.digest}}
     world.api.put({"apiVersion": "incidents.dev/v1alpha1", "kind": "Incident", "metadata": metadata})
     await world.one.take(alert(pack_date="1"))
-    assert ids(world.incident()) == [messages.occurrence_id(alert(pack_date="1"))]
+    assert ids(world.incident()) == [messages.received_id(alert(pack_date="1"))]
 
 
 async def test_two_replicas_meet_in_one_incident(world: World):
     other = world.another()
     await asyncio.gather(world.one.take(alert(), alert(pod="a")), other.take(alert(pod="b"), alert()))
     assert sorted(ids(world.incident())) == sorted(
-        messages.occurrence_id(each) for each in (alert(), alert(pod="a"), alert(pod="b"))
+        messages.received_id(each) for each in (alert(), alert(pod="a"), alert(pod="b"))
     )
 
 
@@ -340,7 +340,7 @@ async def test_what_could_not_be_stored_is_told_and_stored_once_when_it_comes_ag
         await world.one.take(alert())
     assert len(world.incidents()) == int(applied)
     await world.one.take(alert())
-    assert ids(world.incident()) == [messages.occurrence_id(alert())]
+    assert ids(world.incident()) == [messages.received_id(alert())]
 
 
 @pytest.mark.parametrize("fault", [Fault.REPLY_LOST, Fault.DROPPED, Fault.INTERNAL_ERROR])
@@ -369,8 +369,8 @@ async def test_an_incident_that_closes_while_an_alert_comes_is_left_alone(world:
     world.api.interleave(lambda: world.close(first), method="PATCH")
     await world.one.take(alert(pod="b"))
     closed, opened = world.incidents()
-    assert ids(closed) == [messages.occurrence_id(alert(pod="a"))]
-    assert ids(opened) == [messages.occurrence_id(alert(pod="b"))]
+    assert ids(closed) == [messages.received_id(alert(pod="a"))]
+    assert ids(opened) == [messages.received_id(alert(pod="b"))]
     assert closed["status"] == {"phase": "Resolved"}
 
 
@@ -388,7 +388,7 @@ async def test_a_deleted_incident_is_opened_anew(world: World):
     path = paths.incidents("prod", world.incident()["metadata"]["name"])
     world.api.remove(path)
     await world.one.take(alert(pod="b"))
-    assert ids(world.incident()) == [messages.occurrence_id(alert(pod="b"))]
+    assert ids(world.incident()) == [messages.received_id(alert(pod="b"))]
 
 
 async def test_an_incident_deleted_while_an_alert_comes_is_opened_anew(world: World):
@@ -396,7 +396,7 @@ async def test_an_incident_deleted_while_an_alert_comes_is_opened_anew(world: Wo
     path = paths.incidents("prod", world.incident()["metadata"]["name"])
     world.api.interleave(lambda: world.api.remove(path), method="PATCH")
     await world.one.take(alert(pod="b"))
-    assert ids(world.incident()) == [messages.occurrence_id(alert(pod="b"))]
+    assert ids(world.incident()) == [messages.received_id(alert(pod="b"))]
 
 
 async def test_an_incident_that_never_holds_still_is_given_up_after_some_rounds(world: World):

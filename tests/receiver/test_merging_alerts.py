@@ -8,24 +8,24 @@ from hypothesis import strategies as st
 
 from incident_operator.api.incident import Alert, AlertStatus, IncidentSpec
 from incident_operator.api.meta import Severity
-from incident_operator.core.alerts import grouping, incident_spec, occurrences
-from incident_operator.core.alerts.occurrences import Occurrence
+from incident_operator.core.alerts import grouping, incident_spec, received_alerts
+from incident_operator.core.alerts.received_alerts import ReceivedAlert
 from receiver import messages
 
 GROUP = grouping.of("prod", "pack", [], {})
 START = datetime(2025, 10, 21, 0, 10, tzinfo=UTC)
 
 
-def opened(*news: Occurrence, truncated: int = 0) -> IncidentSpec:
-    return incident_spec.opened(GROUP, Severity.P1, news, truncated)
+def opened(*changes: ReceivedAlert, truncated: int = 0) -> IncidentSpec:
+    return incident_spec.opened(GROUP, Severity.P1, changes, truncated)
 
 
-def firing(name="A", start=START, **labels) -> Occurrence:
-    return occurrences.of({"alertname": name, **labels}, start)
+def firing(name="A", start=START, **labels) -> ReceivedAlert:
+    return received_alerts.of({"alertname": name, **labels}, start)
 
 
-def ended(name="A", start=START, end=START + timedelta(hours=1), **labels) -> Occurrence:
-    return occurrences.of({"alertname": name, **labels}, start, end, status=AlertStatus.RESOLVED)
+def ended(name="A", start=START, end=START + timedelta(hours=1), **labels) -> ReceivedAlert:
+    return received_alerts.of({"alertname": name, **labels}, start, end, status=AlertStatus.RESOLVED)
 
 
 def statuses(spec: IncidentSpec) -> list[str]:
@@ -34,7 +34,7 @@ def statuses(spec: IncidentSpec) -> list[str]:
 
 def test_a_new_incident_holds_runbook_group_severity_and_the_alert():
     group = grouping.of("prod", "pack", ["date"], {"date": "1"})
-    spec = incident_spec.opened(group, Severity.P0, [messages.occurrence(messages.alert(date="1"))], 0)
+    spec = incident_spec.opened(group, Severity.P0, [messages.received(messages.alert(date="1"))], 0)
     assert incident_spec.to_json(spec) == {
         "runbookRef": {"name": "pack"},
         "severity": "P0",
@@ -42,7 +42,7 @@ def test_a_new_incident_holds_runbook_group_severity_and_the_alert():
         "commonLabels": {"alertname": "PackFailed", "date": "1"},
         "alerts": [
             {
-                "id": messages.occurrence_id(messages.alert(date="1")),
+                "id": messages.received_id(messages.alert(date="1")),
                 "startsAt": "2025-10-21T00:10:12Z",
                 "status": "firing",
                 "summary": "PackFailed fires",
@@ -71,9 +71,9 @@ label_sets = st.lists(
 def test_common_and_own_labels_together_are_exactly_each_alerts_labels(rounds):
     spec, told = IncidentSpec(), {}
     for each_round in rounds:
-        news = occurrences.distinct(occurrences.of(labels, START) for labels in each_round)
-        spec = incident_spec.merged(spec, news, 0)
-        told.update({each.id: dict(each.labels) for each in news})
+        changes = received_alerts.distinct(received_alerts.of(labels, START) for labels in each_round)
+        spec = incident_spec.merged(spec, changes, 0)
+        told.update({each.id: dict(each.labels) for each in changes})
     assert {alert.id: incident_spec.labels_of(spec, alert) for alert in spec.alerts} == told
     for name, value in spec.common_labels.items():
         assert all(labels[name] == value for labels in told.values())
@@ -82,16 +82,16 @@ def test_common_and_own_labels_together_are_exactly_each_alerts_labels(rounds):
 
 @given(st.lists(label_sets, min_size=1, max_size=3), st.booleans())
 def test_what_is_known_changes_nothing(rounds, resolves):
-    news = occurrences.distinct(occurrences.of(labels, START) for each in rounds for labels in each)
-    spec = incident_spec.merged(IncidentSpec(), news, 2)
+    changes = received_alerts.distinct(received_alerts.of(labels, START) for each in rounds for labels in each)
+    spec = incident_spec.merged(IncidentSpec(), changes, 2)
     if resolves:
-        spec = incident_spec.merged(spec, [ended_of(each) for each in news], 0)
-    assert incident_spec.merged(spec, news, 1) == spec
+        spec = incident_spec.merged(spec, [ended_of(each) for each in changes], 0)
+    assert incident_spec.merged(spec, changes, 1) == spec
 
 
-def ended_of(occurrence: Occurrence) -> Occurrence:
-    end = occurrence.starts_at + timedelta(minutes=5)
-    return occurrences.of(occurrence.labels, occurrence.starts_at, end, status=AlertStatus.RESOLVED)
+def ended_of(alert: ReceivedAlert) -> ReceivedAlert:
+    end = alert.starts_at + timedelta(minutes=5)
+    return received_alerts.of(alert.labels, alert.starts_at, end, status=AlertStatus.RESOLVED)
 
 
 def test_a_resolved_alert_is_marked_and_fires_never_again():
@@ -139,8 +139,10 @@ def test_how_many_alerts_alertmanager_left_out_is_kept_and_never_shrinks():
 
 def test_texts_are_cut_and_control_characters_do_not_reach_a_terminal():
     annotations = {"summary": "s" * 600, "description": "red \x1b[31m alert", "long": "x" * 5000}
-    news = occurrences.of({"alertname": "A"}, START, annotations=annotations, generator_url="http://" + "u" * 3000)
-    (alert,) = opened(news).alerts
+    changes = received_alerts.of(
+        {"alertname": "A"}, START, annotations=annotations, generator_url="http://" + "u" * 3000
+    )
+    (alert,) = opened(changes).alerts
     assert len(alert.summary) == 512
     assert alert.summary.endswith("…")
     assert alert.annotations["description"] == "red \ufffd[31m alert"
@@ -148,9 +150,11 @@ def test_texts_are_cut_and_control_characters_do_not_reach_a_terminal():
     assert alert.generator_url == ""
 
 
-def many(count: int, **labels: str) -> list[Occurrence]:
+def many(count: int, **labels: str) -> list[ReceivedAlert]:
     return [
-        occurrences.of({"alertname": "A", "pod": f"pod-{index}", **labels}, START, annotations={"summary": "s" * 400})
+        received_alerts.of(
+            {"alertname": "A", "pod": f"pod-{index}", **labels}, START, annotations={"summary": "s" * 400}
+        )
         for index in range(count)
     ]
 
@@ -185,8 +189,8 @@ def test_no_order_of_news_makes_an_incident_large_or_loses_a_listed_alert(data):
     listed: list[str] = [alert.id for alert in spec.alerts]
     for round_number in range(3):
         big = data.draw(st.text("<&ä ", min_size=0, max_size=900))
-        news = many(data.draw(st.integers(0, 600)), big=big, round=str(round_number))
-        spec = incident_spec.merged(spec, news, 0)
+        changes = many(data.draw(st.integers(0, 600)), big=big, round=str(round_number))
+        spec = incident_spec.merged(spec, changes, 0)
         assert [alert.id for alert in spec.alerts][: len(listed)] == listed
         listed = [alert.id for alert in spec.alerts]
         assert incident_spec.stored_size(incident_spec.to_json(spec)) < 240 * 1024

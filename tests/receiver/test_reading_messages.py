@@ -11,7 +11,7 @@ from incident_operator.api.incident import AlertStatus
 from incident_operator.receiver import json_text, payload
 from incident_operator.receiver.checking import LabelLimits
 from incident_operator.receiver.payload import Message
-from incident_operator.receiver.refusals import MalformedError
+from incident_operator.receiver.rejections import MalformedError
 from incident_operator.receiver.settings import ReceiverSettings
 from receiver import messages
 
@@ -161,7 +161,7 @@ def test_the_other_alerts_of_the_message_are_not_refused():
     bad = {**messages.alert(), "labels": {"a": "\x00"}}
     message = messages.read(messages.alert(pod="a"), bad, messages.alert(pod="b"))
     assert [alert.labels["pod"] for alert in message.alerts] == ["a", "b"]
-    assert [refusal.field for refusal in message.refused] == ['alerts[1].labels["a"]']
+    assert [rejection.field for rejection in message.refused] == ['alerts[1].labels["a"]']
 
 
 @pytest.mark.parametrize("value", ["'; DROP TABLE pack; --", "$(reboot)", "${steps.a}", "a\nb\tc\r", '"', "🙂", "\\"])
@@ -185,13 +185,13 @@ def test_a_text_may_hold_as_many_commas_as_it_likes():
 def test_an_alert_is_the_same_whether_its_start_is_told_in_nanoseconds_or_in_milliseconds(fraction):
     exact = f"2025-10-21T00:10:12{fraction}"
     milliseconds = (exact if fraction else f"{exact}.").ljust(23, "0")[:23]
-    webhook, api = (messages.occurrence_id(messages.alert(starts=f"{told}Z")) for told in (exact, milliseconds))
+    webhook, api = (messages.received_id(messages.alert(starts=f"{told}Z")) for told in (exact, milliseconds))
     assert webhook == api
 
 
 def test_an_alert_that_starts_a_millisecond_later_is_another_one():
     starts = ("2025-10-21T00:10:12.123Z", "2025-10-21T00:10:12.124Z")
-    assert len({messages.occurrence_id(messages.alert(starts=told)) for told in starts}) == 2
+    assert len({messages.received_id(messages.alert(starts=told)) for told in starts}) == 2
 
 
 def test_the_limits_are_settings():

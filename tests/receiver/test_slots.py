@@ -6,8 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from incident_operator.api.meta import Severity
-from incident_operator.clients.right_of_way import RightOfWay
-from incident_operator.receiver.settings import MAX_WRITES
+from incident_operator.clients.priority import MAX_WRITES, Priority
 from incident_operator.receiver.slots import PrioritySlots
 
 P0, P1, P2, P3 = Severity.P0, Severity.P1, Severity.P2, Severity.P3
@@ -44,7 +43,7 @@ class Writers:
 
 
 async def full(size: int) -> Writers:
-    writers = Writers(PrioritySlots(size, RightOfWay()))
+    writers = Writers(PrioritySlots(size, Priority()))
     for number in range(size - size // 5):
         await writers.start(f"mild {number}", P3)
     return writers
@@ -107,7 +106,7 @@ async def test_who_gives_up_waiting_loses_nobody_a_place(handed):
 
 
 async def test_never_more_than_so_many_write_at_a_time():
-    slots = PrioritySlots(8, RightOfWay())
+    slots = PrioritySlots(8, Priority())
     at_once = most = 0
 
     async def write(severity: Severity) -> None:
@@ -125,10 +124,10 @@ async def test_never_more_than_so_many_write_at_a_time():
             await held.enter_async_context(slots.taken(P0))
 
 
-async def test_nothing_mild_is_written_while_somebody_severe_has_the_right_of_way():
-    way = RightOfWay()
-    writers = Writers(PrioritySlots(8, way))
-    with way.held(severe=True):
+async def test_nothing_mild_is_written_while_somebody_severe_has_the_priority():
+    priority = Priority()
+    writers = Writers(PrioritySlots(8, priority))
+    with priority.held(severe=True):
         await writers.start("mild", P2)
         await writers.start("severe", P1)
         assert writers.began == ["severe"]

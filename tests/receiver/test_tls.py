@@ -37,9 +37,9 @@ async def test_a_message_comes_over_tls(world: World, tmp_path, pair):
     token.write_text("the-token")
     settings = ReceiverSettings((token,), "127.0.0.1", 0, tls_certificate=pair[0], tls_key=pair[1])
     one = world.one
-    door = server.Door(settings, one.intake, (one.incidents, one.runbooks), one.metrics)
+    handler = server.WebhookHandler(settings, one.intake, (one.incidents, one.runbooks), one.metrics)
     trusted = ssl.create_default_context(cafile=pair[0])
-    async with server.serving(door, settings) as port, aiohttp.ClientSession() as http:
+    async with server.serving(handler, settings) as port, aiohttp.ClientSession() as http:
         headers = {"Authorization": "Bearer the-token"}
         url = f"https://localhost:{port}/api/v1/alerts"
         async with http.post(url, data=messages.body(messages.alert()), headers=headers, ssl=trusted) as response:

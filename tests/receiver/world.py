@@ -9,12 +9,11 @@ from prometheus_client import CollectorRegistry
 
 from incident_operator.clients import paths
 from incident_operator.clients.kube import Kube
-from incident_operator.clients.right_of_way import RightOfWay
+from incident_operator.clients.priority import MAX_WRITES, Priority
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.intake import Intake, Receipt
 from incident_operator.receiver.metrics import ReceiverMetrics
 from incident_operator.receiver.runbooks import RunbookIndex
-from incident_operator.receiver.settings import MAX_WRITES
 from incident_operator.receiver.slots import PrioritySlots
 from incident_operator.receiver.store import IncidentStore
 from kube.fake_apiserver import FakeApiserver
@@ -51,7 +50,7 @@ def replica(kube: Kube, *runbooks: messages.Json, unmatched_namespace: str | Non
     incidents.mark_ready()
     known.mark_ready()
     metrics = ReceiverMetrics(registry)
-    store = IncidentStore(kube, incidents, PrioritySlots(MAX_WRITES, RightOfWay()))
+    store = IncidentStore(kube, incidents, PrioritySlots(MAX_WRITES, Priority()))
     intake = Intake(store, incidents, known, metrics, unmatched_namespace=unmatched_namespace)
     return Replica(kube, incidents, known, metrics, registry, intake)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from incident_operator.core.expressions import evaluation, expr
-from incident_operator.core.expressions.expr import CompileError, Program, Scope, StepFact, Unknown
+from incident_operator.core.expressions.expr import CompileError, NoAnswer, Program, Scope, StepFact
 from runbooks.runbook_texts import NOW, facts
 
 JSON = st.recursive(
@@ -105,7 +105,7 @@ def test_no_answer_says_whose_answer_is_missing(source, why):
         "skipped": StepFact("Skipped", None, "its condition was false"),
     }
     found = value(source, {"rows": [], "status": 200}, {"n": 3}, **steps)
-    assert isinstance(found, Unknown)
+    assert isinstance(found, NoAnswer)
     assert found.why == why
 
 
@@ -124,7 +124,7 @@ def test_an_output_that_is_null_is_an_answer():
 @pytest.mark.parametrize("source", ["'yes'", "1", "[true]", "null", "result.word"])
 def test_a_condition_that_is_not_a_bool_is_unknown_never_true(source):
     found = evaluation.condition(compiled(source), facts(), NOW, {"word": "NOT_FOUND: false"})
-    assert isinstance(found, Unknown)
+    assert isinstance(found, NoAnswer)
     assert "neither true nor false" in found.why
 
 
@@ -213,20 +213,20 @@ def test_data_nested_without_end_is_unknown_and_does_not_exhaust_the_stack():
     for _ in range(100_000):
         deep = {"a": deep}
     found = value("result.size()", deep)
-    assert isinstance(found, Unknown)
+    assert isinstance(found, NoAnswer)
     assert found.why.startswith("the data is nested deeper than 64 levels")
 
 
 @pytest.mark.parametrize("source", ["[optional.none()]", "{'a': optional.none()}", "{'a': [optional.of(1)]}"])
 def test_an_optional_inside_a_list_or_map_does_not_crash_the_process(source):
     found = value(source)
-    assert isinstance(found, Unknown)
+    assert isinstance(found, NoAnswer)
     assert "end it with .orValue" in found.why
 
 
 def test_an_expression_that_iterates_too_much_is_stopped():
     found = value("result.rows.all(a, result.rows.all(b, result.rows.all(c, true)))", {"rows": [1] * 100})
-    assert isinstance(found, Unknown)
+    assert isinstance(found, NoAnswer)
     assert found.why.startswith("it iterates more than 10000 times")
 
 
@@ -234,7 +234,7 @@ def test_an_expression_that_iterates_too_much_is_stopped():
 def test_evaluating_arbitrary_data_never_raises(data):
     for source in ("result.x", "result.x == result.x", "result.x.a[0] > 1", "string(result.x)", "{'k': [result.x]}"):
         found = value(source, {"x": data})
-        assert isinstance(found, None | bool | int | float | str | list | dict | Unknown)
+        assert isinstance(found, None | bool | int | float | str | list | dict | NoAnswer)
 
 
 @given(st.text(max_size=60))

@@ -11,15 +11,15 @@ import pytest
 import structlog
 import yaml
 
+from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube
 from incident_operator.clients.reads import Reads
-from incident_operator.engine.busy import Busy
-from incident_operator.engine.driver import Driver
-from incident_operator.engine.echoes import Echoes
-from incident_operator.engine.keys import Key
-from incident_operator.engine.leading import Leading
-from incident_operator.engine.lease import Chosen, Elector
-from incident_operator.engine.tally import Tally
+from incident_operator.engine.counts import Counts
+from incident_operator.engine.expectations import Expectations
+from incident_operator.engine.in_flight import InFlight
+from incident_operator.engine.leader_elector import LeaderElector, LeaseConfig
+from incident_operator.engine.leadership_callbacks import LeaderCallbacks
+from incident_operator.engine.work_queue import WorkQueue
 from incident_operator.inbox import Inbox
 from incident_operator.informers import IncidentInformer, RunbookInformer
 from incident_operator.process import Parts
@@ -52,16 +52,16 @@ def kubeconfig(api: FakeApiserver, tmp_path: Path) -> str:
 @pytest.fixture
 async def parts(api: FakeApiserver) -> AsyncIterator[Parts]:
     """What runs, with nothing to do."""
-    leading = Leading()
-    leading.drivers += (Driver(_nothing, _now, rests=True), Driver(_nothing, _now, rests=True))
-    inbox = Inbox(*leading.drivers, IncidentIndex(), RunbookIndex(), Tally(), Echoes())
+    leadership = LeaderCallbacks()
+    leadership.queues += (WorkQueue(_nothing, _now, paused=True), WorkQueue(_nothing, _now, paused=True))
+    inbox = Inbox(*leadership.queues, IncidentIndex(), RunbookIndex(), Counts(), Expectations())
     async with kube.Kube(api.access()) as client, Reads(api.access()) as reads:
-        elector = Elector(client, Chosen("prod", "incident-operator", 15, "one"), _now, leading)
+        elector = LeaderElector(client, LeaseConfig("prod", "incident-operator", 15, "one"), _now, leadership)
         informers = RunbookInformer(reads, inbox, ()), IncidentInformer(client, reads, inbox, (), _now)
-        yield Parts(inbox, *informers, api.access(), client, asyncio.Event(), elector, Busy())
+        yield Parts(inbox, *informers, api.access(), client, asyncio.Event(), elector, InFlight())
 
 
-async def _nothing(_: Key) -> datetime | None:
+async def _nothing(_: ObjectKey) -> datetime | None:
     return None
 
 

@@ -6,16 +6,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from incident_operator import app
+from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import served
 from incident_operator.clients.redaction import Redactor
-from incident_operator.engine.keys import Key
 from incident_operator.process import Parts
 from incident_operator.receiver.runbooks import RunbookIndex
 from incident_operator.settings import Settings
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
 
-PACK = Key("prod", "pack")
+PACK = ObjectKey("prod", "pack")
 SPEC = {"title": "t", "serviceAccountName": "rb", "match": ['alertname="A"']}
 
 
@@ -31,7 +31,7 @@ async def test_all_is_read_before_it_is_ready(api: FakeApiserver, parts: Parts) 
     await app._list_all(parts)
     assert parts.inbox.incident_index.ready
     assert parts.inbox.runbook_index.ready
-    assert parts.inbox.tally.open(PACK) == 1
+    assert parts.inbox.counts.open(PACK) == 1
 
 
 async def test_one_object_that_cannot_be_read_does_not_keep_the_others_from_being_served(
@@ -44,7 +44,7 @@ async def test_one_object_that_cannot_be_read_does_not_keep_the_others_from_bein
     with capture_logs() as logs:
         await app._list_all(parts)
     assert parts.inbox.runbook_index.names() == (("prod", "pack"),)
-    assert parts.inbox.tally.open(PACK) == 1
+    assert parts.inbox.counts.open(PACK) == 1
     assert [one["name"] for one in logs if one["log_level"] == "error"] == ["a-strange-one"] * 2
 
 
@@ -61,7 +61,7 @@ async def test_a_start_whose_first_question_is_throttled_asks_it_again(
 
 async def test_a_runbook_that_was_deleted_unseen_matches_nothing_after_its_next_check() -> None:
     class Gone:
-        async def check(self, _: Key) -> bool:
+        async def check(self, _: ObjectKey) -> bool:
             return False
 
     index = RunbookIndex()

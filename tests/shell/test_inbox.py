@@ -6,34 +6,34 @@ from typing import Any
 import pytest
 
 from incident_operator.api.incident import Incident
-from incident_operator.engine.driver import Driver
-from incident_operator.engine.echoes import Echoes
-from incident_operator.engine.keys import Key
-from incident_operator.engine.pool import Wanted
-from incident_operator.engine.tally import Tally
+from incident_operator.api.meta import ObjectKey
+from incident_operator.engine.counts import Counts
+from incident_operator.engine.expectations import Expectations
+from incident_operator.engine.work_queue import WorkQueue
+from incident_operator.engine.workers import Wanted
 from incident_operator.inbox import Inbox
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.runbooks import RunbookIndex
 
-PACK, INCIDENT = Key("prod", "pack"), Key("prod", "pack-5f2c1a2b3c4d-1")
+PACK, INCIDENT = ObjectKey("prod", "pack"), ObjectKey("prod", "pack-5f2c1a2b3c4d-1")
 
 
-class Noted(Driver):
+class Noted(WorkQueue):
     """Keeps what it is asked for."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, Key]] = []
+        self.asked: list[tuple[str, ObjectKey]] = []
 
-    def add(self, key: Key, severity: str = "", wanted: Wanted | None = None) -> None:
+    def add(self, key: ObjectKey, severity: str = "", wanted: Wanted | None = None) -> None:
         self.asked.append((severity or "now", key))
 
-    def add_later(self, key: Key, seconds: float) -> None:
+    def add_later(self, key: ObjectKey, seconds: float) -> None:
         self.asked.append(("later", key))
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: ObjectKey) -> None:
         self.asked.append(("forgotten", key))
 
-    def taken(self) -> list[tuple[str, Key]]:
+    def taken(self) -> list[tuple[str, ObjectKey]]:
         taken, self.asked = self.asked, []
         return taken
 
@@ -43,7 +43,7 @@ class Seen:
 
     def __init__(self) -> None:
         self.incidents, self.runbooks = Noted(), Noted()
-        self.box = Inbox(self.incidents, self.runbooks, IncidentIndex(), RunbookIndex(), Tally(), Echoes())
+        self.box = Inbox(self.incidents, self.runbooks, IncidentIndex(), RunbookIndex(), Counts(), Expectations())
 
 
 @pytest.fixture
@@ -69,17 +69,17 @@ def meta(name: str, version: str, generation: int = 1) -> dict[str, Any]:
     return {"namespace": "prod", "name": name, "resourceVersion": version, "uid": name, "generation": generation}
 
 
-def test_an_incident_is_visited_by_its_severity_unless_it_shows_our_own_write(seen: Seen) -> None:
+def test_an_incident_is_reconciled_by_its_severity_unless_it_shows_our_own_write(seen: Seen) -> None:
     seen.box.incident(incident("5"))
-    seen.box.echoes.expect(INCIDENT, "6")
+    seen.box.expectations.expect(INCIDENT, "6")
     seen.box.incident(incident("6"))
     seen.box.incident(incident("7"))
     assert seen.incidents.taken() == [("P1", INCIDENT), ("P1", INCIDENT)]
 
 
-def test_an_event_that_a_visit_knows_already_wakes_nobody(seen: Seen) -> None:
+def test_an_event_that_a_reconciliation_knows_already_wakes_nobody(seen: Seen) -> None:
     seen.box.incident(incident("5"))
-    seen.box.echoes.expect(INCIDENT, "7")
+    seen.box.expectations.expect(INCIDENT, "7")
     seen.incidents.taken()
     seen.box.incident(incident("6"))
     seen.box.incident(incident("7"))
@@ -91,9 +91,9 @@ def test_a_closed_incident_is_forgotten_and_counted_as_the_last_one(seen: Seen) 
     at = "2025-10-21T01:00:00Z"
     seen.incidents.taken()
     seen.box.incident(incident("6", phase="Resolved", times={"resolved": at}))
-    last = seen.box.tally.last(PACK)
+    last = seen.box.counts.last(PACK)
     assert seen.incidents.taken() == [("forgotten", INCIDENT)]
-    assert seen.box.tally.open(PACK) == 0
+    assert seen.box.counts.open(PACK) == 0
     assert last is not None
     assert last.at == datetime(2025, 10, 21, 1, tzinfo=UTC)
 
@@ -104,35 +104,35 @@ def closed_by_us(version: str) -> Incident:
 
 def test_an_incident_that_left_because_we_closed_it_counts_as_closed(seen: Seen) -> None:
     seen.box.incident(incident("5"))
-    seen.box.echoes.closed(closed_by_us("9"))
+    seen.box.expectations.closed(closed_by_us("9"))
     assert seen.box.incident_closed(incident("9", phase="Verifying"))
-    last = seen.box.tally.last(PACK)
-    assert seen.box.tally.open(PACK) == 0
+    last = seen.box.counts.last(PACK)
+    assert seen.box.counts.open(PACK) == 0
     assert (last.phase, last.at) == ("Failed", datetime(2025, 10, 21, 1, tzinfo=UTC)) if last else False
 
 
 @pytest.mark.parametrize("body", [incident("10"), {"metadata": meta(INCIDENT.name, "9")}], ids=["later", "name only"])
 def test_an_incident_that_left_otherwise_is_not_taken_for_closed(seen: Seen, body: dict[str, Any]) -> None:
     seen.box.incident(incident("5"))
-    seen.box.echoes.closed(closed_by_us("9"))
+    seen.box.expectations.closed(closed_by_us("9"))
     assert not seen.box.incident_closed(body)
-    assert seen.box.tally.open(PACK) == 1
+    assert seen.box.counts.open(PACK) == 1
 
 
 def test_an_answer_that_was_overtaken_does_not_open_again_what_is_closed(seen: Seen) -> None:
     seen.box.incident(incident("5"))
-    seen.box.echoes.expect(INCIDENT, "9")
+    seen.box.expectations.expect(INCIDENT, "9")
     seen.box.incident(incident("9", phase="Resolved"))
     seen.incidents.taken()
     seen.box.incident(incident("5"))
     assert seen.incidents.taken() == []
-    assert seen.box.tally.open(PACK) == 0
+    assert seen.box.counts.open(PACK) == 0
 
 
 def test_an_incident_that_cannot_be_read_is_refused_before_anything_is_noted(seen: Seen) -> None:
     with pytest.raises(ValueError, match="Dreaming"):
         seen.box.incident(incident(phase="Dreaming"))
-    assert seen.box.tally.open(PACK) == 0
+    assert seen.box.counts.open(PACK) == 0
 
 
 def test_a_runbook_is_checked_at_first_sight_even_where_its_status_is_current(seen: Seen) -> None:
@@ -181,9 +181,9 @@ def test_our_own_status_write_of_a_connection_sets_nothing_going(seen: Seen) -> 
 
 def test_a_deleted_incident_is_counted_no_more(seen: Seen) -> None:
     seen.box.incident(incident())
-    assert seen.box.tally.open(PACK) == 1
+    assert seen.box.counts.open(PACK) == 1
     seen.box.incident_gone(incident("9"))
-    assert seen.box.tally.open(PACK) == 0
+    assert seen.box.counts.open(PACK) == 0
     assert ("later", PACK) in seen.runbooks.taken()
 
 

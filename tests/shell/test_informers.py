@@ -1,4 +1,4 @@
-"""From the apiserver's watch to the visits: each Incident once, none left out, closed ones at no cost."""
+"""From the apiserver's watch to the reconciliations: each Incident once, none left out, closed ones at no cost."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 import pytest
 
 from incident_operator.api.incident import Incident
+from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube, paths
 from incident_operator.clients.reads import Reads
 from incident_operator.clients.reflector import Pace
 from incident_operator.core.alerts import grouping
-from incident_operator.engine.driver import Driver
-from incident_operator.engine.echoes import Echoes
-from incident_operator.engine.keys import Key
-from incident_operator.engine.tally import Tally
+from incident_operator.engine.counts import Counts
+from incident_operator.engine.expectations import Expectations
+from incident_operator.engine.work_queue import WorkQueue
 from incident_operator.inbox import Inbox
 from incident_operator.informers import IncidentInformer
 from incident_operator.receiver.index import IncidentIndex
@@ -26,8 +26,8 @@ from kube.fake_faults import Fault
 from kube.reflecting import until
 
 GROUP = grouping.of("prod", "pack", ("pod",), {"pod": "a"})
-NAME = GROUP.series.name(1)
-KEY, PATH = Key("prod", NAME), paths.incidents("prod", NAME)
+NAME = GROUP.sequence.name(1)
+KEY, PATH = ObjectKey("prod", NAME), paths.incidents("prod", NAME)
 ENDED = "2025-10-21T01:00:00Z"
 
 
@@ -36,7 +36,7 @@ def clock() -> datetime:
 
 
 def stored(phase: str = "") -> dict:
-    meta = {"namespace": "prod", "name": NAME, "labels": {"incidents.dev/group": GROUP.series.digest}}
+    meta = {"namespace": "prod", "name": NAME, "labels": {"incidents.dev/group": GROUP.sequence.digest}}
     spec = {"runbookRef": {"name": "pack"}, "severity": "P1"}
     status = {"status": {"phase": phase, "times": {"resolved": ENDED}}} if phase else {}
     return {"apiVersion": "incidents.dev/v1alpha1", "kind": "Incident", "metadata": meta, "spec": spec, **status}
@@ -44,36 +44,36 @@ def stored(phase: str = "") -> dict:
 
 @dataclass
 class Process:
-    """A process whose visits read the Incident and write its next phase, as those of the engine do."""
+    """A process whose reconciliations read the Incident and write its next phase, as those of the engine do."""
 
     api: FakeApiserver
     client: kube.Kube
-    echoes: Echoes = field(default_factory=Echoes)
-    visits: list[str] = field(default_factory=list)
-    """Phase before each visit."""
+    expectations: Expectations = field(default_factory=Expectations)
+    reconciled: list[str] = field(default_factory=list)
+    """Phase before each reconciliation."""
     phases: dict[str, str] = field(default_factory=dict)
-    """Phase → the one that a visit writes."""
+    """Phase → the one that a reconciliation writes."""
 
     def __post_init__(self) -> None:
-        drivers = Driver(self.visit, clock), Driver(self.nothing, clock)
-        self.inbox = Inbox(*drivers, IncidentIndex(), RunbookIndex(), Tally(), self.echoes)
+        queues = WorkQueue(self.reconcile, clock), WorkQueue(self.nothing, clock)
+        self.inbox = Inbox(*queues, IncidentIndex(), RunbookIndex(), Counts(), self.expectations)
 
-    async def visit(self, key: Key) -> None:
+    async def reconcile(self, key: ObjectKey) -> None:
         found = Incident.model_validate(await self.client.get(paths.incidents(*key)))
-        self.echoes.expect(key, found.metadata.resource_version)
-        self.visits.append(found.status.phase)
+        self.expectations.expect(key, found.metadata.resource_version)
+        self.reconciled.append(found.status.phase)
         if following := self.phases.get(found.status.phase):
             status = {"status": {"phase": following, "times": {"resolved": ENDED}}}
             written = await self.client.merge_patch(paths.incidents(*key, "status"), status)
             await asyncio.sleep(0.02)  # the echo is faster than what follows the answer
-            self.echoes.expect(key, written["metadata"]["resourceVersion"])
-            self.echoes.closed(Incident.model_validate(written))
+            self.expectations.expect(key, written["metadata"]["resourceVersion"])
+            self.expectations.closed(Incident.model_validate(written))
 
-    async def nothing(self, _: Key) -> None:
+    async def nothing(self, _: ObjectKey) -> None:
         return None
 
     def open(self) -> list[bool]:
-        return [episode.open for episode in self.inbox.incident_index.episodes(GROUP.series)]
+        return [episode.open for episode in self.inbox.incident_index.episodes(GROUP.sequence)]
 
 
 @asynccontextmanager
@@ -93,40 +93,42 @@ async def running(api: FakeApiserver, pace: Pace | None = None) -> AsyncIterator
                     await task
 
 
-async def test_an_incident_costs_one_visit_though_its_own_events_come_during_it(api: FakeApiserver) -> None:
+async def test_an_incident_costs_one_reconciliation_though_its_own_events_come_during_it(api: FakeApiserver) -> None:
     async with running(api) as process:
         process.phases["Pending"] = "Mitigating"
         api.put(stored())
-        await until(lambda: process.visits)
+        await until(lambda: process.reconciled)
         await asyncio.sleep(0.2)
-    assert process.visits == ["Pending"]
+    assert process.reconciled == ["Pending"]
 
 
-async def test_one_that_the_receiver_hands_over_costs_one_visit_and_waits_for_no_event(api: FakeApiserver) -> None:
+async def test_one_that_the_receiver_hands_over_costs_one_reconciliation_and_waits_for_no_event(
+    api: FakeApiserver,
+) -> None:
     async with running(api) as process:
         api.watches.hide()
         process.inbox.incident(await process.client.create(paths.incidents("prod"), stored()))
-        await until(lambda: process.visits)
+        await until(lambda: process.reconciled)
         process.inbox.incident(api.object(PATH))
         await asyncio.sleep(0.1)
-    assert process.visits == ["Pending"]
+    assert process.reconciled == ["Pending"]
 
 
-async def test_what_a_person_does_during_a_visit_has_another_one_follow(api: FakeApiserver) -> None:
+async def test_what_a_person_does_during_a_reconciliation_has_another_one_follow(api: FakeApiserver) -> None:
     async with running(api) as process:
         process.phases["Pending"] = "Mitigating"
         api.put(stored())
         await until(lambda: api.object(PATH).get("status", {}).get("phase") == "Mitigating")
         await process.client.merge_patch(PATH, {"metadata": {"annotations": {"incidents.dev/abort": "now alice"}}})
-        await until(lambda: len(process.visits) == 2)
-    assert process.visits == ["Pending", "Mitigating"]
+        await until(lambda: len(process.reconciled) == 2)
+    assert process.reconciled == ["Pending", "Mitigating"]
 
 
-async def test_an_incident_whose_event_was_lost_is_visited_after_the_next_list(api: FakeApiserver) -> None:
+async def test_an_incident_whose_event_was_lost_is_reconciled_after_the_next_list(api: FakeApiserver) -> None:
     async with running(api, Pace(watch=1.0, between_lists=0.5, pauses=(0.01,))) as process:
         api.watches.hide()
         api.put(stored())
-        await until(lambda: process.visits)
+        await until(lambda: process.reconciled)
 
 
 async def test_one_that_we_closed_is_known_as_closed_without_a_question(api: FakeApiserver) -> None:
@@ -134,21 +136,23 @@ async def test_one_that_we_closed_is_known_as_closed_without_a_question(api: Fak
         process.phases["Pending"] = "Resolved"
         api.put(stored())
         await until(lambda: process.open() == [False])
-        last = process.inbox.tally.last(Key("prod", "pack"))
-    assert process.visits == ["Pending"]
+        last = process.inbox.counts.last(ObjectKey("prod", "pack"))
+    assert process.reconciled == ["Pending"]
     assert last is not None
     assert (last.name, last.phase) == (NAME, "Resolved")
-    assert len([one for one in api.requests if one.path == PATH and one.method == "GET"]) == 1, "the visit's own"
+    assert len([one for one in api.requests if one.path == PATH and one.method == "GET"]) == 1, (
+        "the reconciliation's own"
+    )
 
 
 async def test_one_that_another_process_closed_is_asked_for_and_known_as_closed(api: FakeApiserver) -> None:
     async with running(api) as process:
         api.put(stored())
-        await until(lambda: process.visits)
+        await until(lambda: process.reconciled)
         api.inject(Fault.INTERNAL_ERROR, method="GET", path=PATH)
         api.put(stored("Failed"))
         await until(lambda: process.open() == [False])
-        last = process.inbox.tally.last(Key("prod", "pack"))
+        last = process.inbox.counts.last(ObjectKey("prod", "pack"))
     assert last is not None
     assert last.phase == "Failed"
 
@@ -161,14 +165,14 @@ async def test_one_that_was_deleted_is_forgotten(api: FakeApiserver, hidden: int
         api.watches.hide(hidden)
         api.remove(PATH)
         await until(lambda: process.open() == [])
-        assert process.inbox.tally.open(Key("prod", "pack")) == 0
+        assert process.inbox.counts.open(ObjectKey("prod", "pack")) == 0
 
 
 async def test_closed_incidents_are_not_even_read_at_the_start(api: FakeApiserver) -> None:
     api.put(stored("Resolved"))
     async with running(api) as process:
         assert process.open() == []
-    assert process.visits == []
+    assert process.reconciled == []
 
 
 async def test_each_served_namespace_is_watched_by_itself(api: FakeApiserver) -> None:

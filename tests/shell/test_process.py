@@ -12,13 +12,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from incident_operator import process
+from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube, paths
-from incident_operator.engine.keys import Key
 from incident_operator.process import Parts, Told
 from incident_operator.settings import Settings
 from kube.fake_apiserver import FakeApiserver
 
-INCIDENT = Key("prod", "pack-1")
+INCIDENT = ObjectKey("prod", "pack-1")
 LEASE = paths.leases("prod", "incident-operator")
 
 
@@ -46,12 +46,12 @@ async def test_without_an_act_under_way_the_lease_is_given_back_at_once(api: Fak
 
 async def test_an_act_under_way_ends_before_the_lease_is_given_back(api: FakeApiserver, parts: Parts) -> None:
     await leads(parts)
-    parts.busy.enter(INCIDENT)
+    parts.in_flight.enter(INCIDENT)
     finishing = asyncio.create_task(process.finish(parts, Told()))
     await asyncio.sleep(0.05)
     assert parts.ending.is_set()
     assert holder(api) == "one"
-    parts.busy.leave(INCIDENT)
+    parts.in_flight.leave(INCIDENT)
     await asyncio.wait_for(finishing, 5)
     assert holder(api) == ""
 
@@ -60,7 +60,7 @@ async def test_a_second_signal_leaves_what_is_under_way_to_who_comes_when_the_le
     api: FakeApiserver, parts: Parts
 ) -> None:
     await leads(parts)
-    parts.busy.enter(INCIDENT)
+    parts.in_flight.enter(INCIDENT)
     told = Told()
     told.hear()
     finishing = asyncio.create_task(process.finish(parts, told))
@@ -89,12 +89,12 @@ async def test_sigterm_is_ours_and_acts_end_before_kopf_is_told(
 ) -> None:
     running = asyncio.create_task(process.run(parts, Settings()))
     await until(parts.elector.may_act)
-    parts.busy.enter(INCIDENT)
+    parts.in_flight.enter(INCIDENT)
     os.kill(os.getpid(), signal.SIGTERM)
     await until(parts.ending.is_set)
     await asyncio.sleep(0.05)
     assert (running.done(), kopf_hears, holder(api)) == (False, [], "one")
-    parts.busy.leave(INCIDENT)
+    parts.in_flight.leave(INCIDENT)
     await asyncio.wait_for(running, 5)
     assert (kopf_hears, holder(api)) == ([], "")
 

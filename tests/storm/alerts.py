@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from incident_operator.core.alerts import occurrences
+from incident_operator.core.alerts import received_alerts
 
 RECEIVER = "incident-operator"
 EXTERNAL_URL = "http://alertmanager.storm:9093"
@@ -37,7 +37,7 @@ class Alert:
     @cached_property
     def id(self) -> str:
         """What the operator calls this occurrence in `spec.alerts`."""
-        return occurrences.identity(dict(self.labels), self.starts_at)
+        return received_alerts.identity(dict(self.labels), self.starts_at)
 
     def resolved(self, at: datetime) -> "Alert":
         """The same occurrence, over."""

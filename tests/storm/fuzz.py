@@ -1,8 +1,8 @@
-"""Coverage-guided fuzzing of what strangers can reach: bytes → JSON → message → the whole door, at function level.
+"""Coverage-guided fuzzing of what strangers can reach: bytes → JSON → message → the whole handler, at function level.
 
     python fuzz.py WORK_FOLDER RUNS SECONDS
 
-Seeds are made here. Whatever is found is an exception, a hang, or an answer that the door may not give.
+Seeds are made here. Whatever is found is an exception, a hang, or an answer that the handler may not give.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ import storm.places  # noqa: F401
 
 with atheris.instrument_imports(include=["incident_operator.receiver", "incident_operator.core.alerts"]):
     from incident_operator.receiver import payload
-    from incident_operator.receiver.refusals import MalformedError
+    from incident_operator.receiver.rejections import MalformedError
 
 from receiver import messages
 from storm.abuse import bodies
-from storm.function_door import FunctionDoor
+from storm.function_handler import FunctionHandler
 
 ANSWERS = {200, 400, 401, 404, 405, 413}
 _LONGEST = 4096
@@ -56,25 +56,25 @@ def mutated(data: bytes, limit: int, seed: int) -> bytes:
 
 
 class Target:
-    """One input, all the way; the door's loop and world live on over inputs."""
+    """One input, all the way; the handler's loop and world live on over inputs."""
 
     def __init__(self, folder: Path) -> None:
         self._loop = asyncio.new_event_loop()
         self._folder = folder
-        self._door = FunctionDoor(folder, self._loop)
+        self._handler = FunctionHandler(folder, self._loop)
         self._inputs = 0
 
     def __call__(self, data: bytes) -> None:
         """Feed it to each layer; raises where a layer does what it may not."""
         self._inputs += 1
         if self._inputs % _WORLD_LASTS == 0:
-            self._door = FunctionDoor(self._folder, self._loop)
+            self._handler = FunctionHandler(self._folder, self._loop)
         readable = _readable(data)
-        answer = self._loop.run_until_complete(self._door.post(data))
+        answer = self._loop.run_until_complete(self._handler.post(data))
         if answer not in ANSWERS:
-            raise AssertionError(f"the door answered {answer}")
+            raise AssertionError(f"the handler answered {answer}")
         if answer == 200 and not readable:
-            raise AssertionError("the door took what cannot be read")
+            raise AssertionError("the handler stored what cannot be read")
 
 
 def _readable(data: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Messages near the right one, and far from it: never an exception, never an answer that the door may not give."""
+"""Messages near the right one, and far from it: never an exception, never an answer that the handler may not give."""
 
 import asyncio
 import json
@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from incident_operator.receiver import payload
-from incident_operator.receiver.refusals import MalformedError
+from incident_operator.receiver.rejections import MalformedError
 from receiver import messages
 from storm.abuse import bodies, fuzzing
-from storm.function_door import FunctionDoor
+from storm.function_handler import FunctionHandler
 
 MOMENTS = st.sampled_from(
     [
@@ -93,28 +93,28 @@ def loop():
 @SEVERAL
 @given(message=MESSAGES)
 def test_the_door_answers_as_alertmanager_understands(tmp_path_factory, loop, message):
-    door = FunctionDoor(tmp_path_factory.getbasetemp(), loop)
-    assert loop.run_until_complete(door.post(encoded(message))) in {200, 400}
+    handler = FunctionHandler(tmp_path_factory.getbasetemp(), loop)
+    assert loop.run_until_complete(handler.post(encoded(message))) in {200, 400}
 
 
 @SEVERAL
 @given(body=st.binary(max_size=200))
 def test_the_door_answers_bytes_of_any_kind(tmp_path_factory, loop, body):
-    door = FunctionDoor(tmp_path_factory.getbasetemp(), loop)
-    assert loop.run_until_complete(door.post(body)) in {200, 400}
+    handler = FunctionHandler(tmp_path_factory.getbasetemp(), loop)
+    assert loop.run_until_complete(handler.post(body)) in {200, 400}
 
 
 @SEVERAL
 @given(alerts=st.lists(RIGHT_ALERTS, max_size=5, unique_by=lambda alert: tuple(sorted(alert["labels"].items()))))
 def test_the_same_message_twice_costs_no_write(tmp_path_factory, loop, alerts):
     # as in Alertmanager's messages, no two alerts have the same labels
-    door = FunctionDoor(tmp_path_factory.getbasetemp(), loop)
+    handler = FunctionHandler(tmp_path_factory.getbasetemp(), loop)
     body = encoded(bodies.valid(alerts=alerts))
-    answers = [loop.run_until_complete(door.post(body))]
-    writes, kept = door.memory.writes, door.memory.incidents
-    answers.append(loop.run_until_complete(door.post(body)))
+    answers = [loop.run_until_complete(handler.post(body))]
+    writes, kept = handler.memory.writes, handler.memory.incidents
+    answers.append(loop.run_until_complete(handler.post(body)))
     assert answers == [200, 200]
-    assert (door.memory.writes, door.memory.incidents) == (writes, kept)
+    assert (handler.memory.writes, handler.memory.incidents) == (writes, kept)
 
 
 SHORT = [each for each in bodies.HOSTILE if not each.name.startswith("4 MiB") and "bomb" not in each.name]
@@ -122,13 +122,13 @@ SHORT = [each for each in bodies.HOSTILE if not each.name.startswith("4 MiB") an
 
 @pytest.mark.parametrize("hostile", SHORT, ids=[each.name for each in SHORT])
 def test_a_hostile_message_is_answered_right(tmp_path, loop, hostile):
-    answer = loop.run_until_complete(FunctionDoor(tmp_path, loop).post(hostile.make()))
+    answer = loop.run_until_complete(FunctionHandler(tmp_path, loop).post(hostile.make()))
     assert answer in hostile.answers
 
 
 def test_a_report_of_the_fuzzer_is_read():
     done = "#9 DONE cov: 12 ft: 3\nDone 1234 runs in 61 second(s)\n"
     assert fuzzing.read(done, 0) == fuzzing.Fuzzed(1234, 61, 12)
-    failed = " === Uncaught Python exception: ===\nAssertionError: the door answered 500\n#5 cov: 9\n"
-    assert fuzzing.read(failed, 77).failure == "exit 77, AssertionError: the door answered 500"
+    failed = " === Uncaught Python exception: ===\nAssertionError: the handler answered 500\n#5 cov: 9\n"
+    assert fuzzing.read(failed, 77).failure == "exit 77, AssertionError: the handler answered 500"
     assert fuzzing.read("", 0).failure

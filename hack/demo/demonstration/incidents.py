@@ -27,7 +27,7 @@ class Incident:
 
     @property
     def phase(self) -> str:
-        """Its phase, empty before the first visit."""
+        """Its phase, empty before the first reconciliation."""
         return str(self.status.get("phase", ""))
 
     def condition(self, kind: str) -> dict[str, Any]:

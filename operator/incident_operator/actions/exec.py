@@ -1,6 +1,6 @@
 """`exec`: runs a command in a container that is there already, at most once (effect: unkeyed).
 
-Nothing that a command does can be looked up, so an end that was not seen is `Unknown`, and never a reason to run it again.
+Nothing that a command does can be looked up, so an end that was not seen is `Undetermined`, and never a reason to run it again.
 The account needs: create and get on pods/exec, get on pods; and for a workload get on it, and list on pods.
 """
 
@@ -17,7 +17,7 @@ from incident_operator.clients import api_errors, paths
 from incident_operator.clients.cluster import Account, Cluster
 from incident_operator.clients.exec import Command, Commands, Ended
 from incident_operator.core import reasons
-from incident_operator.core.outcomes import Failed, Outcome, Succeeded, Unknown
+from incident_operator.core.outcomes import Failed, Outcome, Succeeded, Undetermined
 
 _LAST_LINE = 300
 _SHORTEST = 1.0
@@ -68,7 +68,7 @@ def _command(call: Call, place: Place) -> Command:
 
 def _without_an_end(error: api_errors.ApiError, call: Call, place: Place) -> Outcome:
     if isinstance(error, api_errors.Unavailable) and error.sent:
-        return Unknown(f"in {_named(place)}: {error.message}")
+        return Undetermined(f"in {_named(place)}: {error.message}")
     return kube_failures.failed(error, call)
 
 
@@ -76,7 +76,7 @@ async def _told(account: Account, call: Call, place: Place, ended: Ended, patter
     other = await exec_pods.replaced(account, call.namespace, place)
     if other:
         # the apiserver runs a command by the Pod's name, whichever Pod has it
-        return Unknown(
+        return Undetermined(
             f"Pod {place.pod} was replaced meanwhile (uid {place.uid}, now {other}); "
             f"the command ended with exit code {ended.exit_code} in one of the two"
         )

@@ -15,7 +15,7 @@ from incident_operator.clients.http import HttpError, Reply
 from incident_operator.clients.http_requests import Request, RequestError
 from incident_operator.core import effects, reasons
 from incident_operator.core.effects import Effect
-from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
+from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded, Undetermined
 
 LOOK_AGAIN_SECONDS = 5.0
 _REFUSED_FOR_NOW = frozenset({408, 409, 425, 429})
@@ -108,7 +108,7 @@ def _no_reply(error: HttpError, effect: Effect) -> Outcome:
         return Pending(LOOK_AGAIN_SECONDS, f"{error.message}; asking again with the same key")
     if effect is Effect.READ or not error.sent:
         return Failed(reasons.CONNECTION_FAILED, error.message)
-    return Unknown(f"{error.message}; the request was sent, so it may have been carried out")
+    return Undetermined(f"{error.message}; the request was sent, so it may have been carried out")
 
 
 def _answered(reply: Reply, request: Request, effect: Effect) -> Outcome:
@@ -121,7 +121,7 @@ def _answered(reply: Reply, request: Request, effect: Effect) -> Outcome:
         return _refused(reply, summary)
     if effect is Effect.KEYED_CALL:
         return Pending(LOOK_AGAIN_SECONDS, f"{summary}; asking again with the same key")
-    return Unknown(f"{summary}: that status does not tell whether it was carried out")
+    return Undetermined(f"{summary}: that status does not tell whether it was carried out")
 
 
 def _refused(reply: Reply, summary: str) -> Failed:

@@ -6,7 +6,7 @@ from incident_operator.core import reasons
 from incident_operator.core.outcomes import Failed, Outcome, Pending
 
 _LOOK_AGAIN = 2.0
-"""Seconds until the mark is looked for under the same key."""
+"""Seconds until the marker is looked for under the same key."""
 
 
 class Unusable(Exception):
@@ -31,7 +31,7 @@ def failed(error: api_errors.ApiError | Unusable, call: Call) -> Failed:
 
 
 def of_effect(error: api_errors.ApiError | Unusable, call: Call) -> Outcome:
-    """Return the outcome of a write, or of the look for its mark: without an answer, it may be there all the same."""
+    """Return the outcome of a write, or of the look for its marker: without an answer, it may be there all the same."""
     match error:
         case api_errors.Unavailable():
             return Pending(_LOOK_AGAIN, f"cannot tell whether it is done: {error.message}; looking again")

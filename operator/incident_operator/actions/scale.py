@@ -1,6 +1,6 @@
 """`scale`: sets a workload's replicas once per step key, and takes that back (effect: k8s-patch).
 
-Replicas and mark change in one patch that tests uid and resourceVersion, so either both happened or neither did.
+Replicas and marker change in one patch that tests uid and resourceVersion, so either both happened or neither did.
 The account needs: get and patch on the workload, list on horizontalpodautoscalers.
 """
 
@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from incident_operator.actions import kube_failures, scale_marks, workloads
+from incident_operator.actions import kube_failures, scale_markers, workloads
 from incident_operator.actions.kube_failures import Unusable
 from incident_operator.actions.protocol import Call, Preview, PreviewError
-from incident_operator.actions.scale_marks import Mark
+from incident_operator.actions.scale_markers import Marker
 from incident_operator.api import actions
 from incident_operator.clients import api_errors, paths
 from incident_operator.clients.cluster import Account, Cluster
@@ -41,7 +41,7 @@ class Scale:
         self._cluster = cluster
 
     async def run(self, call: Call) -> Outcome:
-        """Scale, or find the mark of having scaled; `captured` is {before, after, uid}."""
+        """Scale, or find the marker of having scaled; `captured` is {before, after, uid}."""
         account = self._cluster.acting_as(call.namespace, call.service_account).within(call.timeout)
         try:
             for _ in range(_ATTEMPTS):
@@ -91,9 +91,9 @@ async def _try(account: Account, call: Call) -> Outcome | None:
 async def _plan(account: Account, call: Call) -> _Change | Succeeded | Failed:
     """Return what is to be done; an outcome where there is nothing to do, or nothing may be done."""
     workload = await account.get(_path(call))
-    mark = scale_marks.find(workload, call.key)
-    if mark is not None:
-        return _done(call, workload, mark.before, mark.after, "already ")
+    marker = scale_markers.find(workload, call.key)
+    if marker is not None:
+        return _done(call, workload, marker.before, marker.after, "already ")
     before = int(workload["spec"].get("replicas", 1))
     refusal = _changed_since(call, workload, before)
     if refusal is not None:
@@ -150,12 +150,12 @@ async def _refuse_autoscaled(account: Account, call: Call) -> None:
 
 def _operations(change: _Change, call: Call) -> Sequence[Mapping[str, Any]]:
     meta = change.workload["metadata"]
-    mark = Mark(call.key, call.incident, call.step, change.before, change.after)
+    marker = Marker(call.key, call.incident, call.step, change.before, change.after)
     return [
         {"op": "test", "path": "/metadata/uid", "value": meta["uid"]},
         {"op": "test", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]},
         {"op": "replace", "path": "/spec/replicas", "value": change.after},
-        *scale_marks.added(change.workload, mark),
+        *scale_markers.added(change.workload, marker),
     ]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
@@ -26,6 +26,13 @@ Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=32)]
 """A Go-style duration such as `90s` or `1h30m`, as everywhere in Kubernetes."""
 Cel = Annotated[str, Field(min_length=1, max_length=1024)]
 """A bare CEL expression."""
+
+
+class ObjectKey(NamedTuple):
+    """What names an object of a namespace."""
+
+    namespace: str
+    name: str
 
 
 class Model(BaseModel):

@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from incident_operator.clients import wire
+from incident_operator.clients import transport
 
 _REJECTED = "the server rejected our request due to an error in our request"
 """How the apiserver words a JSON patch that does not apply (`NewGenericServerResponse` in apimachinery, code 422)."""
@@ -89,7 +89,7 @@ def _status_object(body: bytes) -> Mapping[str, Any]:
 def unreachable(error: Exception) -> Unavailable:
     """Return what a broken connection means: a request that never had one was not applied."""
     never_connected = isinstance(
-        error, wire.NotConnectedError | aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError
+        error, transport.NotConnectedError | aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError
     )
     why = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
     return Unavailable(0, "Unreachable", f"the apiserver cannot be reached: {why}", sent=not never_connected)

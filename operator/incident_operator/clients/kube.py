@@ -14,7 +14,7 @@ import aiohttp
 import orjson
 
 from incident_operator.clients import access as accesses
-from incident_operator.clients import api_errors, wire
+from incident_operator.clients import api_errors, transport
 from incident_operator.clients.api_errors import (
     AlreadyExists,
     ApiError,
@@ -49,18 +49,18 @@ class Kube:
         self._access = access
         self._timeout = timeout
         self._headers = f"User-Agent: {USER_AGENT}\r\n"
-        self._wire: wire.Wire | None = None
+        self._transport: transport.Transport | None = None
 
     async def __aenter__(self) -> Self:
-        to = wire.Server(self._access.server, self._access.tls, self._access.server_name, self._access.proxy)
-        self._wire = wire.Wire(to, _CONNECTIONS)
+        to = transport.Server(self._access.server, self._access.tls, self._access.server_name, self._access.proxy)
+        self._transport = transport.Transport(to, _CONNECTIONS)
         return self
 
     async def __aexit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        if self._wire is not None:
-            self._wire.close()
+        if self._transport is not None:
+            self._transport.close()
 
     def acting_as(self, namespace: str, service_account: str) -> "Kube":
         """Return a client that does everything as a service account, over the same connections."""
@@ -134,11 +134,11 @@ class Kube:
         raise api_errors.of_answer(status, answer, tested=content == _JSON_PATCH and _tests(body))
 
     async def _exchange(self, method: str, target: str, headers: str, body: Any) -> tuple[int, bytes]:
-        if self._wire is None:
+        if self._transport is None:
             raise RuntimeError("Kube is used outside `async with`")
         content = b"" if body is None else orjson.dumps(body)
         try:
-            return await self._wire.request(method, target, headers, content, self._timeout)
+            return await self._transport.request(method, target, headers, content, self._timeout)
         except OSError as error:
             raise api_errors.unreachable(error) from error
 

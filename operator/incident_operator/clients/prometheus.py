@@ -12,9 +12,9 @@ from typing import Any
 import requests
 from prometheus_api_client import PrometheusConnect
 
-from incident_operator.clients import http_requests, prometheus_lines, redaction
+from incident_operator.clients import http_requests, prometheus_transport, redaction
 from incident_operator.clients.connections import Endpoint
-from incident_operator.clients.prometheus_lines import Lines, RefusedError
+from incident_operator.clients.prometheus_transport import OpenConnections, RefusedError
 
 CONNECT_SECONDS = 5.0
 THREADS = 4
@@ -71,21 +71,21 @@ class Prometheus:
 
     async def query(self, endpoint: Endpoint, query: str, seconds: float) -> list[Sample]:
         """Return the answer of an instant query, one sample a series. Raises `PromqlError`."""
-        lines = Lines()
-        work = asyncio.get_running_loop().run_in_executor(self._threads, _ask, endpoint, query, seconds, lines)
+        connections = OpenConnections()
+        work = asyncio.get_running_loop().run_in_executor(self._threads, _ask, endpoint, query, seconds, connections)
         try:
             async with asyncio.timeout(seconds):
                 return await work
         except TimeoutError:
             raise PromqlError(f"{_url(endpoint)}: no answer within {seconds:g}s", answered=False) from None
         finally:
-            lines.cut()
+            connections.cut()
 
 
-def _ask(endpoint: Endpoint, query: str, seconds: float, lines: Lines) -> list[Sample]:
+def _ask(endpoint: Endpoint, query: str, seconds: float, connections: OpenConnections) -> list[Sample]:
     try:
         with tempfile.NamedTemporaryFile("w", suffix=".crt") as trust:
-            return _samples(_result(endpoint, query, seconds, lines, trust))
+            return _samples(_result(endpoint, query, seconds, connections, trust))
     except RefusedError as error:
         raise PromqlError(redaction.without(endpoint.secret, str(error)), answered=True) from None
     except (requests.JSONDecodeError, LookupError, TypeError):
@@ -97,12 +97,12 @@ def _ask(endpoint: Endpoint, query: str, seconds: float, lines: Lines) -> list[S
         raise PromqlError(f"{_url(endpoint)}: {_NONSENSE}", answered=True) from None
 
 
-def _result(endpoint: Endpoint, query: str, seconds: float, lines: Lines, trust: Any) -> Any:
+def _result(endpoint: Endpoint, query: str, seconds: float, connections: OpenConnections, trust: Any) -> Any:
     url = _url(endpoint)
     with requests.Session() as session:
         session.trust_env = False
         session.max_redirects = 0
-        session.hooks["response"].append(prometheus_lines.checked)
+        session.hooks["response"].append(prometheus_transport.checked)
         if "ca.crt" in endpoint.secret:
             trust.write(endpoint.secret["ca.crt"])
             trust.flush()
@@ -111,7 +111,7 @@ def _result(endpoint: Endpoint, query: str, seconds: float, lines: Lines, trust:
             url, http_requests.credentials(endpoint.secret), session=session, timeout=(CONNECT_SECONDS, seconds)
         )
         # the constructor mounts an adapter of its own, which tries again and knows no limits
-        session.mount(url, prometheus_lines.Adapter(lines))
+        session.mount(url, prometheus_transport.Adapter(connections))
         # seconds without a unit: Prometheus takes no fraction in its own duration format
         return client.custom_query(query, params={"timeout": f"{seconds:.3f}"})
 

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from incident_operator.clients import api_errors, raw_json
-from incident_operator.clients.heads import Metadata
+from incident_operator.clients.partial_objects import Metadata
 from incident_operator.clients.reads import Later, Reads
 
 _log = structlog.get_logger()

@@ -43,7 +43,7 @@ class State:
         """Store a status over exactly the version that was read, and return the Incident with its new version.
 
         Raises `Superseded` when that version is no longer the newest, `Gone`, or `kube.Unavailable` when the apiserver
-        stays away. Repeating is safe: the version that is tested can be replaced once only, and the mark tells by whom.
+        stays away. Repeating is safe: the version that is tested can be replaced once only, and the marker tells by whom.
         """
         marked = status.model_copy(update={"written_by": f"{self._writer}/{next(self._writes)}"})
         maybe_applied = False

@@ -4,7 +4,7 @@ from incident_operator.api.incident import CLOSED_PHASES, Incident
 from incident_operator.api.runbook import RunbookSpec
 from incident_operator.clients import access as accesses
 from incident_operator.clients import kube, paths
-from incident_operator.core.telling import report as reports
+from incident_operator.core.status import report as reports
 from incident_operator.engine.revisions import Revisions
 
 

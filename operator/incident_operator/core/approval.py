@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from incident_operator.api.annotations import Verb
 from incident_operator.api.approvals import ApprovalRecord, ApprovalState, PendingApproval, PlanEntry
 from incident_operator.api.incident import IncidentStatus, StepState
-from incident_operator.core import plan, storable
+from incident_operator.core import plan, sanitize
 
 MIN_PREFIX = 8
 MAX_ASKS = 3
@@ -83,14 +83,14 @@ def withdraw(status: IncidentStatus, reason: str, now: datetime) -> IncidentStat
     if status.pending_approval is None:
         return status
     record = _answered(status, ApprovalState.VOIDED, "", now)
-    return _close_pending(status, record.model_copy(update={"reason": storable.text(reason, _REASON_LIMIT)}))
+    return _close_pending(status, record.model_copy(update={"reason": sanitize.text(reason, _REASON_LIMIT)}))
 
 
 def end_active(status: IncidentStatus, state: ApprovalState, reason: str = "") -> IncidentStatus:
     """End the active approval: used up, or void because the world changed."""
     if (current := active(status)) is None:
         return status
-    ended = current.model_copy(update={"state": state, "reason": storable.text(reason, _REASON_LIMIT)})
+    ended = current.model_copy(update={"state": state, "reason": sanitize.text(reason, _REASON_LIMIT)})
     return status.model_copy(update={"approvals": [*status.approvals[:-1], ended]})
 
 

@@ -7,7 +7,7 @@ from incident_operator.api.meta import Model
 
 
 class Effect(StrEnum):
-    """What kind of mark an act leaves; decides what a crash between intent and outcome means."""
+    """What kind of marker an act leaves; decides what a crash between intent and outcome means."""
 
     READ = "read"
     SQL_TX = "sql-tx"

@@ -48,10 +48,10 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class Undetermined:
     """Nobody but a person can tell whether the effect happened; it is never repeated by itself."""
 
     message: str
 
 
-Outcome = Succeeded | Failed | Pending | Unknown
+Outcome = Succeeded | Failed | Pending | Undetermined

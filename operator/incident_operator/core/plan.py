@@ -11,7 +11,7 @@ import rfc8785
 
 from incident_operator.api.approvals import PlanEntry
 from incident_operator.api.meta import rfc3339
-from incident_operator.core import storable
+from incident_operator.core import sanitize
 
 MAX_PLAN_BYTES = 32 * 1024
 _SHOWN = 200
@@ -34,8 +34,8 @@ def plan_hash(entries: Sequence[PlanEntry], binding: Binding) -> str:
     content = {
         "incident": binding.incident_uid,
         "runbookRevision": binding.runbook_revision,
-        "parameters": storable.canonical(dict(binding.parameters)),
-        "steps": [storable.canonical(entry.to_json()) for entry in entries],
+        "parameters": sanitize.canonical(dict(binding.parameters)),
+        "steps": [sanitize.canonical(entry.to_json()) for entry in entries],
         "expiresAt": rfc3339(binding.expires_at),
         "nonce": binding.nonce,
     }
@@ -70,7 +70,7 @@ def _change(name: str, then: object, now: object) -> str:
 
 
 def _plain(value: object) -> str:
-    return json.dumps(storable.canonical(value), sort_keys=True, default=str)
+    return json.dumps(sanitize.canonical(value), sort_keys=True, default=str)
 
 
 def _brief(value: object) -> str:

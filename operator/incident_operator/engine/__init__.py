@@ -1,1 +1,1 @@
-"""Drives Incidents: worker pool, one visit, deadlines. Gathers, asks the core to decide, acts, records."""
+"""Drives Incidents: workers, one reconciliation, delayed adds. Gathers, asks the core to decide, acts, records."""

@@ -6,16 +6,16 @@ from typing import Any
 
 import structlog
 
-from incident_operator.clients.right_of_way import RightOfWay
+from incident_operator.clients.priority import Priority
 
 _log = structlog.get_logger()
 
 
 class Background:
-    """Holds tasks until they are done. None begins while something severe has the right of way."""
+    """Holds tasks until they are done. None begins while something severe has priority."""
 
-    def __init__(self, way: RightOfWay) -> None:
-        self._way = way
+    def __init__(self, priority: Priority) -> None:
+        self._priority = priority
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -35,7 +35,7 @@ class Background:
 
     async def _in_time(self, work: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._way.give(severe=False)
+            await self._priority.yield_to_urgent(severe=False)
         except asyncio.CancelledError:
             work.close()
             raise

@@ -12,7 +12,7 @@ from incident_operator.api.annotations import INCIDENT_LABEL
 from incident_operator.api.incident import Incident
 from incident_operator.api.meta import API_VERSION
 from incident_operator.clients import kube, paths
-from incident_operator.core import storable
+from incident_operator.core import sanitize
 from incident_operator.core.outcomes import Failed, Json, Outcome, Succeeded
 
 MAX_TEXT = 64 * 1024
@@ -25,7 +25,7 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Exhibit:
+class Evidence:
     """One step's result as evidence."""
 
     digest: str
@@ -39,26 +39,26 @@ class Exhibit:
 
 @dataclass(frozen=True, slots=True)
 class Unstored:
-    """Exhibits gathered since the last write; data key → text."""
+    """Evidence gathered since the last write; data key → text."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
 
-    def adding(self, step: str, exhibit: Exhibit | None) -> "Unstored":
+    def adding(self, step: str, evidence: Evidence | None) -> "Unstored":
         """The same with one more, if it is worth storing."""
-        if exhibit is None or exhibit.small:
+        if evidence is None or evidence.small:
             return self
-        return Unstored({**self.texts, f"{step}.json": exhibit.text})
+        return Unstored({**self.texts, f"{step}.json": evidence.text})
 
 
-def exhibit(outcome: Outcome) -> Exhibit | None:
+def evidence_of(outcome: Outcome) -> Evidence | None:
     """Return an outcome's result as evidence; the digest is over the whole text, also where it is cut."""
     if not isinstance(outcome, Succeeded | Failed) or not outcome.result:
         return None
-    text = json.dumps(storable.cleaned(outcome.result), indent=2, sort_keys=True, ensure_ascii=False, default=str)
+    text = json.dumps(sanitize.cleaned(outcome.result), indent=2, sort_keys=True, ensure_ascii=False, default=str)
     digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
     if len(text) > MAX_TEXT:
         text = f"{text[:MAX_TEXT]}\n… cut; {len(text)} characters in all"
-    return Exhibit(digest, text)
+    return Evidence(digest, text)
 
 
 def configmap_name(incident: str, kind: str) -> str:
@@ -66,7 +66,7 @@ def configmap_name(incident: str, kind: str) -> str:
     return f"{incident}-{kind}"
 
 
-class Shelf:
+class EvidenceStore:
     """Stores evidence, and remembers which ConfigMaps there are: each is made by one request, and added to by one."""
 
     def __init__(self) -> None:

@@ -15,10 +15,10 @@ import structlog
 from incident_operator.api.annotations import GROUP_LABEL
 from incident_operator.api.incident import CLOSED_PHASES, Incident
 from incident_operator.clients import kube, paths
-from incident_operator.clients.heads import Metadata
+from incident_operator.clients.partial_objects import Metadata
 from incident_operator.clients.reads import METADATA_ONLY, Reads
 from incident_operator.core.alerts import grouping
-from incident_operator.engine.echoes import ended_at
+from incident_operator.engine.expectations import ended_at
 
 _ROUND = timedelta(hours=1)
 """Between two looks, unless the time to live is shorter than a day."""

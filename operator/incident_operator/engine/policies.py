@@ -6,7 +6,7 @@ from incident_operator import policies
 from incident_operator.api.annotations import Verb
 from incident_operator.api.incident import Incident
 from incident_operator.clients import kube, paths
-from incident_operator.core import policy_in_place
+from incident_operator.core import policy_diff
 from incident_operator.core.outcomes import Json
 
 _FORGER = "nobody-who-approved"
@@ -28,7 +28,7 @@ class Policies:
         """
         for guard in policies.guards(self.operator):
             try:
-                found = policy_in_place.weakened(await self._get(guard.path), guard.manifest)
+                found = policy_diff.weakened(await self._get(guard.path), guard.manifest)
             except kube.Forbidden as error:
                 found = f"the admission policies cannot be read ({error})"
             if found:

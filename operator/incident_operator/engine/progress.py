@@ -1,4 +1,4 @@
-"""An Incident in the middle of a visit: what is stored, and what is known beyond it."""
+"""An Incident in the middle of a reconciliation: what is stored, and what is known beyond it."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ from incident_operator.engine.evidence import Unstored
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a visit has come."""
+    """How far a reconciliation has come."""
 
     stored: Incident
     """As the apiserver has it."""

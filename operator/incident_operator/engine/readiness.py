@@ -7,18 +7,17 @@ from datetime import datetime
 import structlog
 
 from incident_operator.api.connection import Connection
-from incident_operator.api.meta import Condition
+from incident_operator.api.meta import Condition, ObjectKey
 from incident_operator.api.runbook import Runbook, RunbookSpec, RunbookStatus
 from incident_operator.clients import kube, paths, probes
 from incident_operator.clients.connections import Connections, EndpointError
 from incident_operator.core.runbooks import uses
 from incident_operator.core.runbooks.compiled import Compiled
-from incident_operator.core.telling import conditions
-from incident_operator.engine.findings import Findings
-from incident_operator.engine.keys import Key
+from incident_operator.core.status import conditions
+from incident_operator.engine.counts import Counts
+from incident_operator.engine.probe_results import ProbeResults
 from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks
-from incident_operator.engine.tally import Tally
 
 READY = "Ready"
 _MESSAGE_LIMIT = 4000
@@ -34,11 +33,11 @@ class Readiness:
     revisions: Revisions
     connections: Connections
     probes: probes.Probes
-    tally: Tally
+    counts: Counts
     clock: Callable[[], datetime]
-    findings: Findings = field(default_factory=Findings)
+    probe_results: ProbeResults = field(default_factory=ProbeResults)
 
-    async def check(self, key: Key) -> bool:
+    async def check(self, key: ObjectKey) -> bool:
         """Check one Runbook, its Connections included; False where there is none. Raises `kube.ApiError`."""
         runbook = await self.runbooks.read(key.namespace, key.name)
         if runbook is None:
@@ -62,8 +61,8 @@ class Readiness:
         failures = []
         for name in sorted(uses.connections_of(runbook.spec)):
             why = await self._probe(runbook, name)
-            connection = Key(runbook.metadata.namespace, name)
-            self.findings.note(connection, runbook.spec.service_account_name, why)
+            connection = ObjectKey(runbook.metadata.namespace, name)
+            self.probe_results.note(connection, runbook.spec.service_account_name, why)
             await self._tell_connection(connection)
             if why:
                 failures.append(f"Connection {name}: {why}")
@@ -79,14 +78,14 @@ class Readiness:
         return failure.message if failure is not None else ""
 
     async def _tell(self, runbook: Runbook, revision: str, ready: Condition) -> None:
-        key = Key(runbook.metadata.namespace, runbook.metadata.name)
-        last = self.tally.last(key, runbook.status.last_incident)
+        key = ObjectKey(runbook.metadata.namespace, runbook.metadata.name)
+        last = self.counts.last(key, runbook.status.last_incident)
         wanted = RunbookStatus(
             observed_generation=runbook.metadata.generation,
             revision=revision or runbook.status.revision,
             alerts=", ".join(runbook.spec.match)[:512],
             message="" if ready.status == conditions.TRUE else ready.message,
-            open_incidents=self.tally.open(key),
+            open_incidents=self.counts.open(key),
             last_incident=last,
             last=f"{last.phase} {last.at:%Y-%m-%dT%H:%M:%SZ}" if last else "",
             conditions=conditions.mark(runbook.status.conditions, ready),
@@ -98,14 +97,14 @@ class Readiness:
         )
         await self.client.merge_patch(paths.runbooks(key.namespace, key.name, "status"), {"status": wanted.to_json()})
 
-    async def _tell_connection(self, key: Key) -> None:
+    async def _tell_connection(self, key: ObjectKey) -> None:
         users = await self._users(key)
         try:
             found = Connection.model_validate(await self.client.get(paths.connections(*key)))
         except kube.NotFound:
-            self.findings.forget(key)
+            self.probe_results.forget(key)
             return
-        failures = self.findings.failures(key, {user.service_account_name for user in users})
+        failures = self.probe_results.failures(key, {user.service_account_name for user in users})
         ready = _condition(failures, "ProbeFailed", self._now())
         wanted = found.status.model_copy(
             update={"used_by": len(users), "conditions": conditions.mark(found.status.conditions, ready)}
@@ -113,7 +112,7 @@ class Readiness:
         if wanted.to_json() != found.status.to_json():
             await self.client.merge_patch(paths.connections(*key, "status"), {"status": wanted.to_json()})
 
-    async def _users(self, connection: Key) -> list[RunbookSpec]:
+    async def _users(self, connection: ObjectKey) -> list[RunbookSpec]:
         """Return the Runbooks that name a Connection."""
         listed = self.client.list(paths.runbooks(connection.namespace))
         specs = [Runbook.model_validate(item).spec async for item in listed]

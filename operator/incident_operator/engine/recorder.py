@@ -5,15 +5,15 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from incident_operator.api.incident import CLOSED_PHASES, Incident
+from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube
 from incident_operator.clients.state import Gone, State
 from incident_operator.core.machine.view import Pinned, View
-from incident_operator.core.telling import presentation, report
+from incident_operator.core.status import present, report
 from incident_operator.engine import events
 from incident_operator.engine.background import Background
-from incident_operator.engine.echoes import Echoes
-from incident_operator.engine.evidence import Shelf
-from incident_operator.engine.keys import Key
+from incident_operator.engine.evidence import EvidenceStore
+from incident_operator.engine.expectations import Expectations
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.progress import Progress
 
@@ -22,33 +22,35 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """Stores what a visit found out."""
+    """Stores what a reconciliation found out."""
 
     state: State
     client: kube.Kube
-    echoes: Echoes
+    expectations: Expectations
     metrics: EngineMetrics
     background: Background
     instance: str
     """Name of this process, for Events."""
-    shelf: Shelf = field(default_factory=Shelf)
+    evidence_store: EvidenceStore = field(default_factory=EvidenceStore)
 
     async def publish(self, progress: Progress, view: View) -> Progress:
         """Store the view's status, unless nothing that anybody would see has changed. Raises `Superseded`, `Gone`."""
-        shown = presentation.present(view)
-        if not presentation.differs(shown, progress.stored.status):
+        shown = present.present(view)
+        if not present.differs(shown, progress.stored.status):
             return progress
-        await self.shelf.store(self.client, view.incident, "evidence", progress.unstored.texts)
+        await self.evidence_store.store(self.client, view.incident, "evidence", progress.unstored.texts)
         stored = await self.state.store(progress.stored, shown)
         if _only_status_differs(progress.stored, stored):
-            self.echoes.expect(Key(stored.metadata.namespace, stored.metadata.name), stored.metadata.resource_version)
-        self.echoes.closed(stored)
+            self.expectations.expect(
+                ObjectKey(stored.metadata.namespace, stored.metadata.name), stored.metadata.resource_version
+            )
+        self.expectations.closed(stored)
         if stored.status.phase is not progress.stored.status.phase:
             self._note_phase(stored)
         return Progress(stored, stored, told=progress.told)
 
     async def rest(self, progress: Progress, view: View) -> Progress:
-        """Store the view's status and tell of its phase: the visit ends here. A phase that only passed by has no Event."""
+        """Store the view's status and tell of its phase: the reconciliation ends here. A phase that only passed by has no Event."""
         progress = await self.publish(progress, view)
         stored = progress.stored
         if stored.status.phase is not progress.told:
@@ -59,9 +61,9 @@ class Recorder:
         """Store the report, then the closing status: whoever sees it closed can read the report."""
         if progress.stored.status.phase in CLOSED_PHASES:
             return
-        shown = view.with_status(presentation.present(view))
+        shown = view.with_status(present.present(view))
         text = report.markdown(shown.incident, shown.compiled.spec if isinstance(shown.runbook, Pinned) else None)
-        await self.shelf.store(self.client, view.incident, "report", {"report.md": text})
+        await self.evidence_store.store(self.client, view.incident, "report", {"report.md": text})
         await self.rest(progress, view)
 
     async def read_again(self, progress: Progress) -> Progress:
@@ -70,7 +72,7 @@ class Recorder:
         fresh = await self.state.read(meta.namespace, meta.name)
         if fresh.metadata.uid != meta.uid:
             raise Gone(meta.name)
-        self.echoes.expect(Key(meta.namespace, meta.name), fresh.metadata.resource_version)
+        self.expectations.expect(ObjectKey(meta.namespace, meta.name), fresh.metadata.resource_version)
         if fresh.status.written_by != progress.stored.status.written_by:
             return Progress.of(fresh)
         return progress.on(fresh)

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 from incident_operator.api.annotations import LAST_EDITOR
 from incident_operator.api.connection import Connection, ConnectionType
 from incident_operator.api.incident import Incident
+from incident_operator.api.meta import ObjectKey
 from incident_operator.api.runbook import Runbook
 from incident_operator.clients import kube, paths
 from incident_operator.core import reasons
@@ -40,9 +41,9 @@ class Runbooks:
     def __init__(self, client: kube.Kube, revisions: Revisions) -> None:
         self._kube = client
         self._revisions = revisions
-        self._compiled: OrderedDict[tuple[str, str], Compiled] = OrderedDict()
-        self._present: OrderedDict[tuple[str, str], _Known] = OrderedDict()
-        self._reading: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._compiled: OrderedDict[ObjectKey, Compiled] = OrderedDict()
+        self._present: OrderedDict[ObjectKey, _Known] = OrderedDict()
+        self._reading: WeakValueDictionary[ObjectKey, asyncio.Lock] = WeakValueDictionary()
         """Held while a Runbook is read whole, so that a storm of new Incidents reads it once."""
 
     async def in_force(self, incident: Incident) -> Pinned | Blocked:
@@ -55,7 +56,7 @@ class Runbooks:
         known = await self._known_present(namespace, name)
         if known is not None:
             return known
-        async with self._reading.setdefault((namespace, name), asyncio.Lock()):
+        async with self._reading.setdefault(ObjectKey(namespace, name), asyncio.Lock()):
             return await self._known_present(namespace, name) or await self._read_present(namespace, name)
 
     async def editor(self, incident: Incident) -> str:
@@ -73,13 +74,13 @@ class Runbooks:
     async def compile(self, runbook: Runbook) -> Compiled | tuple[compiler.Problem, ...]:
         """Return the Runbook ready to run, or all that is wrong with it, its Connections included."""
         namespace = runbook.metadata.namespace
-        self._present.pop((namespace, runbook.metadata.name), None)
+        self._present.pop(ObjectKey(namespace, runbook.metadata.name), None)
         known = [Connection.model_validate(item) async for item in self._kube.list(paths.connections(namespace))]
         types: dict[str, ConnectionType] = {each.metadata.name: each.spec.type for each in known}
         return compiler.compile_runbook(runbook, types)
 
     async def _known_present(self, namespace: str, name: str) -> Pinned | None:
-        known = self._present.get((namespace, name))
+        known = self._present.get(ObjectKey(namespace, name))
         if known is not None and await self._is_current(known, namespace, name):
             return known.pinned
         return None
@@ -107,15 +108,17 @@ class Runbooks:
             return Blocked(reasons.RUNBOOK_NOT_READY, told)
         revision = await self._revisions.keep(runbook)
         namespace, pinned = runbook.metadata.namespace, Pinned(compiled, revision)
-        _remember(self._compiled, (namespace, revision), compiled)
+        _remember(self._compiled, ObjectKey(namespace, revision), compiled)
         _remember(
-            self._present, (namespace, name), _Known(runbook.metadata.uid, runbook.metadata.resource_version, pinned)
+            self._present,
+            ObjectKey(namespace, name),
+            _Known(runbook.metadata.uid, runbook.metadata.resource_version, pinned),
         )
         return pinned
 
     async def _pinned(self, incident: Incident) -> Pinned | Blocked:
         namespace, revision = incident.metadata.namespace, incident.status.runbook_revision
-        known = self._compiled.get((namespace, revision))
+        known = self._compiled.get(ObjectKey(namespace, revision))
         if known is not None:
             return Pinned(known, revision)
         runbook = await self._revisions.read(namespace, revision)
@@ -127,11 +130,11 @@ class Runbooks:
         compiled = compiler.compile_runbook(runbook, None)
         if not isinstance(compiled, Compiled):
             return Blocked(reasons.RUNBOOK_NOT_READY, f"Revision {revision}: {compiled[0].path}: {compiled[0].message}")
-        _remember(self._compiled, (namespace, revision), compiled)
+        _remember(self._compiled, ObjectKey(namespace, revision), compiled)
         return Pinned(compiled, revision)
 
 
-def _remember(kept: OrderedDict[tuple[str, str], _T], key: tuple[str, str], value: _T) -> None:
+def _remember(kept: OrderedDict[ObjectKey, _T], key: ObjectKey, value: _T) -> None:
     kept[key] = value
     if len(kept) > _KEPT:
         kept.popitem(last=False)

@@ -1,6 +1,6 @@
 """The admission policies that make people's answers trustworthy: the one source of the chart's and crds/' copies.
 
-The operator compares what is in place with what is here before it trusts an approval (`core/policy_in_place.py`).
+The operator compares what is in place with what is here before it trusts an approval (`core/policy_diff.py`).
 Here is no decision and no request.
 """
 

@@ -10,7 +10,7 @@ import msgspec
 
 from incident_operator.api.incident import AlertStatus
 from incident_operator.receiver import checking, json_text, payload
-from incident_operator.receiver.checking import LabelLimits, Told
+from incident_operator.receiver.checking import LabelLimits, RawAlert
 from incident_operator.receiver.payload import Message
 
 _ACTIVE = "active"
@@ -20,7 +20,7 @@ class _Status(msgspec.Struct):
     state: str
 
 
-class _Alert(Told, rename="camel", kw_only=True):
+class _Alert(RawAlert, rename="camel", kw_only=True):
     status: _Status
 
 
@@ -42,7 +42,7 @@ def read(body: bytes, limits: LabelLimits, receiver: str, at: datetime | None) -
     groups = checking.converted(json_text.read(body), list[_Group])
     return payload.of(
         [
-            checking.occurrence(alert, _status(alert, at), f"[{number}].alerts[{index}]", limits)
+            checking.checked(alert, _status(alert, at), f"[{number}].alerts[{index}]", limits)
             for number, group in enumerate(groups)
             if receiver in {"", group.receiver.name}
             for index, alert in enumerate(group.alerts)
@@ -51,6 +51,6 @@ def read(body: bytes, limits: LabelLimits, receiver: str, at: datetime | None) -
     )
 
 
-def _status(alert: Told, at: datetime | None) -> AlertStatus:
+def _status(alert: RawAlert, at: datetime | None) -> AlertStatus:
     ended = at is not None and alert.end is not None and alert.end <= at
     return AlertStatus.RESOLVED if ended else AlertStatus.FIRING

@@ -12,11 +12,11 @@ import msgspec
 
 from incident_operator.api.incident import AlertStatus
 from incident_operator.core import texts
-from incident_operator.core.alerts import incident_spec, occurrences
-from incident_operator.core.alerts.occurrences import Occurrence
+from incident_operator.core.alerts import incident_spec, received_alerts
+from incident_operator.core.alerts.received_alerts import ReceivedAlert
 from incident_operator.core.outcomes import Json
 from incident_operator.receiver import json_text
-from incident_operator.receiver.refusals import MalformedError, Refusal
+from incident_operator.receiver.rejections import MalformedError, Rejection
 
 _Zoned = Annotated[datetime, msgspec.Meta(tz=True)]
 _Wanted = TypeVar("_Wanted")
@@ -36,7 +36,7 @@ class LabelLimits:
     """Bytes of one name or value, in UTF-8."""
 
 
-class Moment:
+class Timestamp:
     """A time that was told, to the millisecond; `converted` makes it of a text. No dataclass, which would be an object."""
 
     __slots__ = ("at",)
@@ -50,12 +50,12 @@ class Moment:
         return _FIRST <= self.at <= _LAST
 
 
-class Told(msgspec.Struct, rename="camel", kw_only=True):
+class RawAlert(msgspec.Struct, rename="camel", kw_only=True):
     """What every source tells of an alert. Field names are Alertmanager's."""
 
     labels: dict[str, str]
-    starts_at: Moment
-    ends_at: Moment | None = None
+    starts_at: Timestamp
+    ends_at: Timestamp | None = None
     annotations: dict[str, str] = {}
     generator_url: str = msgspec.field(default="", name="generatorURL")
 
@@ -68,7 +68,7 @@ class Told(msgspec.Struct, rename="camel", kw_only=True):
 def converted(decoded: Json, wanted: type[_Wanted]) -> _Wanted:
     """Return decoded JSON as a msgspec type. Raises `MalformedError`, and nothing else, where it is none."""
     try:
-        return msgspec.convert(decoded, wanted, dec_hook=_moment)
+        return msgspec.convert(decoded, wanted, dec_hook=_timestamp)
     except msgspec.ValidationError as error:
         raise _malformed(error) from error
     except UnicodeEncodeError as error:
@@ -76,12 +76,12 @@ def converted(decoded: Json, wanted: type[_Wanted]) -> _Wanted:
         raise MalformedError(place.field, place.reason) from error
 
 
-def _moment(_: type, value: Any) -> Moment:
+def _timestamp(_: type, value: Any) -> Timestamp:
     text = value if isinstance(value, str) else ""
     if character := texts.not_storable(text):
         raise ValueError(f"holds {character}, which is no text")
     try:
-        return Moment(msgspec.convert(occurrences.to_milliseconds(text) or value, _Zoned))
+        return Timestamp(msgspec.convert(received_alerts.to_milliseconds(text) or value, _Zoned))
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from error  # msgspec tells the place of this one only
 
@@ -92,16 +92,16 @@ def _malformed(error: msgspec.ValidationError) -> MalformedError:
     return MalformedError(field or "body", texts.cut(reason[:1].lower() + reason[1:], _REASON))
 
 
-def occurrence(alert: Told, status: AlertStatus, place: str, limits: LabelLimits) -> Occurrence | Refusal:
+def checked(alert: RawAlert, status: AlertStatus, place: str, limits: LabelLimits) -> ReceivedAlert | Rejection:
     """Return the alert as it may be stored, or why it may not; `place` is where the message tells of it."""
-    refusal = (
+    rejection = (
         _refused_times(alert, place)
         or _refused_labels(alert.labels, f"{place}.labels", limits)
         or _refused_texts(alert, place)
     )
-    if refusal:
-        return refusal
-    return occurrences.of(
+    if rejection:
+        return rejection
+    return received_alerts.of(
         alert.labels,
         alert.starts_at.at.astimezone(UTC),
         alert.end if status is AlertStatus.RESOLVED else None,
@@ -111,24 +111,24 @@ def occurrence(alert: Told, status: AlertStatus, place: str, limits: LabelLimits
     )
 
 
-def _refused_times(alert: Told, place: str) -> Refusal | None:
+def _refused_times(alert: RawAlert, place: str) -> Rejection | None:
     if alert.starts_at.sensible:
         return None
-    return Refusal(f"{place}.startsAt", "is not between 1970 and 9999")
+    return Rejection(f"{place}.startsAt", "is not between 1970 and 9999")
 
 
-def _refused_labels(labels: Mapping[str, str], place: str, limits: LabelLimits) -> Refusal | None:
+def _refused_labels(labels: Mapping[str, str], place: str, limits: LabelLimits) -> Rejection | None:
     if not labels:
-        return Refusal(place, "is empty; an alert is known by its labels")
+        return Rejection(place, "is empty; an alert is known by its labels")
     if len(labels) > limits.count:
-        return Refusal(place, f"holds {len(labels)} labels, at most {limits.count} are taken")
+        return Rejection(place, f"holds {len(labels)} labels, at most {limits.count} are taken")
     for name, value in labels.items():
         reason = _refused_text(name, limits) or _refused_text(value, limits)
         if reason:
-            return Refusal(f"{place}[{_shown(name)}]", reason)
+            return Rejection(f"{place}[{_shown(name)}]", reason)
     size = incident_spec.stored_size(labels)
     if size > _ALL_LABELS_BYTES:
-        return Refusal(place, f"takes {size} bytes, at most {_ALL_LABELS_BYTES} are taken")
+        return Rejection(place, f"takes {size} bytes, at most {_ALL_LABELS_BYTES} are taken")
     return None
 
 
@@ -142,13 +142,13 @@ def _refused_text(text: str, limits: LabelLimits) -> str | None:
     return None
 
 
-def _refused_texts(alert: Told, place: str) -> Refusal | None:
+def _refused_texts(alert: RawAlert, place: str) -> Rejection | None:
     """Look at what only people read: control characters there are replaced when it is stored, the rest is refused."""
     fields = [(f"annotations[{_shown(name)}]", name + text) for name, text in alert.annotations.items()]
     for field, text in [*fields, ("generatorURL", alert.generator_url)]:
         character = texts.not_storable(text)
         if character:
-            return Refusal(f"{place}.{field}", f"holds {character}, which is no text")
+            return Rejection(f"{place}.{field}", f"holds {character}, which is no text")
     return None
 
 

@@ -3,7 +3,7 @@
 It answers two questions: is this news at all, and what is the next number. It may lag behind; whatever is decided from it
 is checked by the apiserver (a name that exists, a resourceVersion that moved) when it is stored. Only open Incidents are
 watched: of closed ones it knows those that this process saw closing or has read, newest first up to `CLOSED_KEPT`, and says
-of which series it knows all (`is_complete`).
+of which sequence it knows all (`is_complete`).
 """
 
 import dataclasses
@@ -13,12 +13,12 @@ from typing import Any
 
 from incident_operator.api.annotations import GROUP_LABEL
 from incident_operator.api.incident import CLOSED_PHASES, AlertStatus
-from incident_operator.core.alerts import grouping, occurrences
+from incident_operator.core.alerts import grouping, received_alerts
 from incident_operator.core.alerts.episodes import Episode
-from incident_operator.core.alerts.grouping import Series
+from incident_operator.core.alerts.grouping import IncidentSequence
 
 CLOSED_KEPT = 4000
-"""Closed Incidents that are remembered, of whole series at a time; about a kilobyte each."""
+"""Closed Incidents that are remembered, of whole sequences at a time; about a kilobyte each."""
 _Key = tuple[str, str]
 
 
@@ -32,7 +32,7 @@ class IncidentIndex:
         self._closed_total = 0
         self._complete: dict[_Key, set[str]] = {}
         self._episodes: dict[_Key, tuple[Episode, ...]] = {}
-        self._holders: dict[str, tuple[Series, ...]] = {}
+        self._holders: dict[str, tuple[IncidentSequence, ...]] = {}
         self._ready = False
 
     @property
@@ -65,25 +65,25 @@ class IncidentIndex:
         if known is not None and known.version <= _version(incident):
             self._drop(key, number)
 
-    def forget_name(self, series: Series, number: int) -> None:
+    def forget_name(self, sequence: IncidentSequence, number: int) -> None:
         """Drop an Incident that the apiserver says does not exist."""
-        self._drop((series.namespace, series.stem), number)
+        self._drop((sequence.namespace, sequence.stem), number)
 
-    def episodes(self, series: Series) -> tuple[Episode, ...]:
-        """Return all remembered Incidents named like those of the series, whichever group they are of."""
-        return self._episodes.get((series.namespace, series.stem), ())
+    def episodes(self, sequence: IncidentSequence) -> tuple[Episode, ...]:
+        """Return all remembered Incidents named like those of the sequence, whichever group they are of."""
+        return self._episodes.get((sequence.namespace, sequence.stem), ())
 
-    def holders(self, fingerprint: str) -> tuple[Series, ...]:
-        """Return the series with an Incident in which an alert of these labels fires, whatever the Runbooks say now."""
+    def holders(self, fingerprint: str) -> tuple[IncidentSequence, ...]:
+        """Return the sequences with an Incident in which an alert of these labels fires, whatever the Runbooks say now."""
         return self._holders.get(fingerprint, ())
 
-    def mark_complete(self, series: Series) -> None:
-        """Say that every stored Incident of the series is known: it was listed, or its first one was just created."""
-        self._complete.setdefault((series.namespace, series.stem), set()).add(series.digest)
+    def mark_complete(self, sequence: IncidentSequence) -> None:
+        """Say that every stored Incident of the sequence is known: it was listed, or its first one was just created."""
+        self._complete.setdefault((sequence.namespace, sequence.stem), set()).add(sequence.digest)
 
-    def is_complete(self, series: Series) -> bool:
-        """Return whether every stored Incident of the series is known, the closed ones too."""
-        return series.digest in self._complete.get((series.namespace, series.stem), ())
+    def is_complete(self, sequence: IncidentSequence) -> bool:
+        """Return whether every stored Incident of the sequence is known, the closed ones too."""
+        return sequence.digest in self._complete.get((sequence.namespace, sequence.stem), ())
 
     def _find(self, key: _Key, number: int) -> Episode | None:
         return next((each for each in self._episodes.get(key, ()) if each.number == number), None)
@@ -103,10 +103,10 @@ class IncidentIndex:
             self._episodes.pop(key, None)
         self._count_closed(key, sum(not each.open for each in after))
         held, holding = _held(key, before), _held(key, after)
-        for fingerprint, series in held - holding:
-            self._hold(fingerprint, tuple(each for each in self.holders(fingerprint) if each != series))
-        for fingerprint, series in holding - held:
-            self._hold(fingerprint, (*self.holders(fingerprint), series))
+        for fingerprint, sequence in held - holding:
+            self._hold(fingerprint, tuple(each for each in self.holders(fingerprint) if each != sequence))
+        for fingerprint, sequence in holding - held:
+            self._hold(fingerprint, (*self.holders(fingerprint), sequence))
 
     def _count_closed(self, key: _Key, count: int) -> None:
         self._closed_total += count - self._closed.pop(key, 0)
@@ -116,23 +116,23 @@ class IncidentIndex:
             self._forget_closed(next(iter(self._closed)))
 
     def _forget_closed(self, key: _Key) -> None:
-        """Forget the closed ones of a stem, all at once: what is known of a series is all of it, or counts as unknown."""
+        """Forget the closed ones of a stem, all at once: what is known of a sequence is all of it, or counts as unknown."""
         self._complete.pop(key, None)
         before = self._episodes.get(key, ())
         self._replace(key, before, tuple(each for each in before if each.open))
 
-    def _hold(self, fingerprint: str, series: tuple[Series, ...]) -> None:
-        if series:
-            self._holders[fingerprint] = series
+    def _hold(self, fingerprint: str, sequences: tuple[IncidentSequence, ...]) -> None:
+        if sequences:
+            self._holders[fingerprint] = sequences
         else:
             self._holders.pop(fingerprint, None)
 
 
-def _held(key: _Key, episodes: tuple[Episode, ...]) -> set[tuple[str, Series]]:
-    held: set[tuple[str, Series]] = set()
+def _held(key: _Key, episodes: tuple[Episode, ...]) -> set[tuple[str, IncidentSequence]]:
+    held: set[tuple[str, IncidentSequence]] = set()
     for episode in episodes:
-        series = Series(*key, episode.group)
-        held.update((occurrences.fingerprint_of(each), series) for each in episode.firing)
+        sequence = IncidentSequence(*key, episode.group)
+        held.update((received_alerts.fingerprint_of(each), sequence) for each in episode.firing)
     return held
 
 

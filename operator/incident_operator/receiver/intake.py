@@ -9,9 +9,9 @@ import structlog
 
 from incident_operator.clients.api_errors import ApiError
 from incident_operator.core.alerts import episodes
-from incident_operator.core.alerts.episodes import Open, Plan, Step, TakeIn
-from incident_operator.core.alerts.grouping import Series
-from incident_operator.core.alerts.occurrences import Occurrence
+from incident_operator.core.alerts.episodes import Merge, Open, Plan, Step
+from incident_operator.core.alerts.grouping import IncidentSequence
+from incident_operator.core.alerts.received_alerts import ReceivedAlert
 from incident_operator.receiver import routing
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.metrics import ReceiverMetrics
@@ -56,7 +56,7 @@ class _Settled:
     opened: int
     changed: int
     held: frozenset[str]
-    """Ids of the alerts that are stored in the series now."""
+    """Ids of the alerts that are stored in the sequence now."""
 
 
 class Intake:
@@ -76,7 +76,7 @@ class Intake:
         self._runbooks = runbooks
         self._metrics = metrics
         self._unmatched_namespace = unmatched_namespace
-        self._locks: WeakValueDictionary[Series, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[IncidentSequence, asyncio.Lock] = WeakValueDictionary()
 
     async def route(self, message: Message) -> Routed:
         """Return where the alerts of a message go; stores nothing, and lets others have their turn while it looks."""
@@ -119,8 +119,8 @@ class Intake:
         urgent_first = iter(sorted(routed.deliveries.items(), key=lambda item: item[1].severity))
 
         async def one_after_another() -> None:
-            for done, (series, delivery) in enumerate(urgent_first, 1):
-                outcomes.append(await self._outcome(series, delivery, truncated))
+            for done, (sequence, delivery) in enumerate(urgent_first, 1):
+                outcomes.append(await self._outcome(sequence, delivery, truncated))
                 if done % _AT_ONCE == 0:
                     await asyncio.sleep(0)
 
@@ -131,52 +131,52 @@ class Intake:
             await asyncio.gather(*(one_after_another() for _ in range(workers)))
         return _all_settled(outcomes)
 
-    async def _outcome(self, series: Series, delivery: Delivery, truncated: int) -> _Settled | Exception:
+    async def _outcome(self, sequence: IncidentSequence, delivery: Delivery, truncated: int) -> _Settled | Exception:
         try:
-            return await self._settle(series, delivery, truncated)
+            return await self._settle(sequence, delivery, truncated)
         except Exception as error:  # noqa: BLE001 # a defect met by one group must not end the others; it is raised later
             return error
 
-    async def _settle(self, series: Series, delivery: Delivery, truncated: int) -> _Settled:
-        lock = self._locks.setdefault(series, asyncio.Lock())
+    async def _settle(self, sequence: IncidentSequence, delivery: Delivery, truncated: int) -> _Settled:
+        lock = self._locks.setdefault(sequence, asyncio.Lock())
         async with lock:
-            if self._plan(series, delivery, truncated).unsure:
-                await self._store.catch_up(series, delivery.severity)
-            return await self._store_all(series, delivery, truncated)
+            if self._plan(sequence, delivery, truncated).unsure:
+                await self._store.catch_up(sequence, delivery.severity)
+            return await self._store_all(sequence, delivery, truncated)
 
-    async def _store_all(self, series: Series, delivery: Delivery, truncated: int) -> _Settled:
+    async def _store_all(self, sequence: IncidentSequence, delivery: Delivery, truncated: int) -> _Settled:
         opened = changed = 0
         for _ in range(_ROUNDS):
-            plan = self._plan(series, delivery, truncated)
-            if self._guesses(series, plan):
-                await self._store.catch_up(series, delivery.severity)
-                plan = self._plan(series, delivery, truncated)
-            results = [await self._do(step, series, delivery, truncated) for step in plan.steps]
+            plan = self._plan(sequence, delivery, truncated)
+            if self._guesses(sequence, plan):
+                await self._store.catch_up(sequence, delivery.severity)
+                plan = self._plan(sequence, delivery, truncated)
+            results = [await self._do(step, sequence, delivery, truncated) for step in plan.steps]
             stored = [step for step, result in zip(plan.steps, results, strict=True) if result]
             opened += sum(isinstance(step, Open) for step in stored)
-            changed += sum(isinstance(step, TakeIn) for step in stored)
+            changed += sum(isinstance(step, Merge) for step in stored)
             if False not in results:
-                return _Settled(opened, changed, _ids(delivery.news) - _ids(plan.never_stored))
-        raise NotStoredError(f"{series.namespace}/{series.stem} changed {_ROUNDS} times while alerts were stored")
+                return _Settled(opened, changed, _ids(delivery.changes) - _ids(plan.never_stored))
+        raise NotStoredError(f"{sequence.namespace}/{sequence.stem} changed {_ROUNDS} times while alerts were stored")
 
-    def _guesses(self, series: Series, plan: Plan) -> bool:
+    def _guesses(self, sequence: IncidentSequence, plan: Plan) -> bool:
         """Tell whether an alert looks new though closed Incidents of its group may hold it: those are not watched.
 
         Where nothing at all is known of the group, creating its first Incident tells more cheaply whether there are others.
         """
-        remembered = any(episode.group == series.digest for episode in self._index.episodes(series))
-        adds = any(occurrence.firing for step in plan.steps for occurrence in step.news)
-        return remembered and adds and not self._index.is_complete(series)
+        remembered = any(episode.group == sequence.digest for episode in self._index.episodes(sequence))
+        adds = any(alert.firing for step in plan.steps for alert in step.changes)
+        return remembered and adds and not self._index.is_complete(sequence)
 
-    def _plan(self, series: Series, delivery: Delivery, truncated: int) -> Plan:
-        return episodes.plan(self._index.episodes(series), series.digest, delivery.news, truncated)
+    def _plan(self, sequence: IncidentSequence, delivery: Delivery, truncated: int) -> Plan:
+        return episodes.plan(self._index.episodes(sequence), sequence.digest, delivery.changes, truncated)
 
-    async def _do(self, step: Step, series: Series, delivery: Delivery, truncated: int) -> bool | None:
+    async def _do(self, step: Step, sequence: IncidentSequence, delivery: Delivery, truncated: int) -> bool | None:
         match step:
-            case TakeIn(number, news):
-                result = await self._store.take_in(series, delivery.severity, number, news, truncated)
-            case Open(number, news) if delivery.group is not None:
-                result = await self._store.open(delivery.group, delivery.severity, number, news, truncated)
+            case Merge(number, changes):
+                result = await self._store.merge(sequence, delivery.severity, number, changes, truncated)
+            case Open(number, changes) if delivery.group is not None:
+                result = await self._store.open(delivery.group, delivery.severity, number, changes, truncated)
             case Open():
                 raise AssertionError("a delivery without a group holds resolved alerts only")
         if result:
@@ -189,7 +189,7 @@ class Intake:
         self._metrics.refused.inc(len(message.refused))
         self._metrics.truncated.inc(message.truncated)
 
-    def _report(self, unmatched: Sequence[Occurrence], never_stored: Sequence[Occurrence]) -> None:
+    def _report(self, unmatched: Sequence[ReceivedAlert], never_stored: Sequence[ReceivedAlert]) -> None:
         self._metrics.unmatched.inc(len(unmatched))
         self._metrics.never_stored.inc(len(never_stored))
         if unmatched:
@@ -208,9 +208,9 @@ def _all_settled(outcomes: Sequence[_Settled | Exception]) -> list[_Settled]:
     return [outcome for outcome in outcomes if isinstance(outcome, _Settled)]
 
 
-def _ids(alerts: Iterable[Occurrence]) -> frozenset[str]:
+def _ids(alerts: Iterable[ReceivedAlert]) -> frozenset[str]:
     return frozenset(alert.id for alert in alerts)
 
 
-def _names(alerts: Sequence[Occurrence]) -> list[str]:
+def _names(alerts: Sequence[ReceivedAlert]) -> list[str]:
     return sorted({alert.labels.get("alertname", "") for alert in alerts})[:_NAMED_ALERTS]

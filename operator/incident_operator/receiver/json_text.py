@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from incident_operator.core import texts
 from incident_operator.core.outcomes import Json
-from incident_operator.receiver.refusals import MalformedError, Refusal
+from incident_operator.receiver.rejections import MalformedError, Rejection
 
 _DIGITS = 19
 """Of a 64-bit number."""
@@ -53,16 +53,16 @@ def _elements(body: bytes) -> int:
     return sum(map(body.count, _COUNTED))
 
 
-def half_characters(decoded: Json) -> Refusal:
+def half_characters(decoded: Json) -> Rejection:
     """Return where half of a surrogate pair stands (a lone `U+D800`, say), given that one does."""
     waiting: list[tuple[str, Any]] = [("", decoded)]
     while waiting:
         place, value = waiting.pop()
         character = texts.not_storable(value) if isinstance(value, str) else None
         if character and character != _NUL:
-            return Refusal(place or "body", f"holds {character}, which is no text")
+            return Rejection(place or "body", f"holds {character}, which is no text")
         waiting.extend(_inside(place, value))
-    return Refusal("body", "holds half of a surrogate pair")
+    return Rejection("body", "holds half of a surrogate pair")
 
 
 def _inside(place: str, value: Json) -> list[tuple[str, Json]]:

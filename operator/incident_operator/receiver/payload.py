@@ -10,26 +10,26 @@ from typing import Annotated, Literal
 import msgspec
 
 from incident_operator.api.incident import AlertStatus
-from incident_operator.core.alerts import occurrences
-from incident_operator.core.alerts.occurrences import Occurrence
+from incident_operator.core.alerts import received_alerts
+from incident_operator.core.alerts.received_alerts import ReceivedAlert
 from incident_operator.receiver import checking, json_text
-from incident_operator.receiver.checking import LabelLimits, Told
-from incident_operator.receiver.refusals import Refusal
+from incident_operator.receiver.checking import LabelLimits, RawAlert
+from incident_operator.receiver.rejections import Rejection
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """What a message tells. Made by `of`."""
 
-    alerts: tuple[Occurrence, ...]
+    alerts: tuple[ReceivedAlert, ...]
     """Each once."""
-    refused: tuple[Refusal, ...]
+    refused: tuple[Rejection, ...]
     """One for each alert that cannot be stored."""
     truncated: int
     """How many alerts Alertmanager left out."""
 
 
-class _Alert(Told, rename="camel", kw_only=True):
+class _Alert(RawAlert, rename="camel", kw_only=True):
     status: Literal["firing", "resolved"]
 
 
@@ -44,17 +44,17 @@ def read(body: bytes, limits: LabelLimits) -> Message:
     payload = checking.converted(json_text.read(body), _Payload)
     return of(
         [
-            checking.occurrence(alert, AlertStatus(alert.status), f"alerts[{index}]", limits)
+            checking.checked(alert, AlertStatus(alert.status), f"alerts[{index}]", limits)
             for index, alert in enumerate(payload.alerts)
         ],
         payload.truncated_alerts,
     )
 
 
-def of(checked: list[Occurrence | Refusal], truncated: int = 0) -> Message:
+def of(checked: list[ReceivedAlert | Rejection], truncated: int = 0) -> Message:
     """Return a message of alerts that were checked."""
     return Message(
-        alerts=occurrences.distinct(each for each in checked if isinstance(each, Occurrence)),
-        refused=tuple(each for each in checked if isinstance(each, Refusal)),
+        alerts=received_alerts.distinct(each for each in checked if isinstance(each, ReceivedAlert)),
+        refused=tuple(each for each in checked if isinstance(each, Rejection)),
         truncated=truncated,
     )

@@ -1,13 +1,13 @@
-"""Which series of Incidents each alert of a message goes to. Stores nothing."""
+"""To which sequence of Incidents each alert of a message goes. Stores nothing."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from incident_operator.api.meta import Severity
-from incident_operator.core.alerts import grouping, occurrences
-from incident_operator.core.alerts.grouping import Group, Series
-from incident_operator.core.alerts.occurrences import Occurrence
+from incident_operator.core.alerts import grouping, received_alerts
+from incident_operator.core.alerts.grouping import Group, IncidentSequence
+from incident_operator.core.alerts.received_alerts import ReceivedAlert
 from incident_operator.receiver.runbooks import Candidate
 
 
@@ -22,16 +22,16 @@ class Runbooks(Protocol):
 class Holders(Protocol):
     """What is asked of the known Incidents."""
 
-    def holders(self, fingerprint: str) -> tuple[Series, ...]:
-        """Return the series with an Incident in which an alert of these labels fires."""
+    def holders(self, fingerprint: str) -> tuple[IncidentSequence, ...]:
+        """Return the sequences with an Incident in which an alert of these labels fires."""
         ...
 
 
 @dataclass(slots=True)
 class Delivery:
-    """The alerts of a message that go to one series."""
+    """The alerts of a message that go to one sequence."""
 
-    news: list[Occurrence] = field(default_factory=list)
+    changes: list[ReceivedAlert] = field(default_factory=list)
     group: Group | None = None
     """What a new Incident is opened with; None where only stored ones are concerned."""
     severity: Severity = Severity.P2
@@ -41,8 +41,8 @@ class Delivery:
 class Routed:
     """Where the alerts of a message go."""
 
-    deliveries: dict[Series, Delivery] = field(default_factory=dict)
-    unmatched: list[Occurrence] = field(default_factory=list)
+    deliveries: dict[IncidentSequence, Delivery] = field(default_factory=dict)
+    unmatched: list[ReceivedAlert] = field(default_factory=list)
     """Firing, and no Runbook matches."""
 
     @property
@@ -52,11 +52,11 @@ class Routed:
 
     def within(self, namespace: str) -> "Routed":
         """Return what of it stays in one namespace; alerts without a Runbook are somebody else's to tell of."""
-        return Routed({series: each for series, each in self.deliveries.items() if series.namespace == namespace})
+        return Routed({sequence: each for sequence, each in self.deliveries.items() if sequence.namespace == namespace})
 
 
 def route(
-    alerts: Iterable[Occurrence],
+    alerts: Iterable[ReceivedAlert],
     runbooks: Runbooks,
     incidents: Holders,
     unmatched_namespace: str | None,
@@ -74,22 +74,22 @@ def route(
             _to_holders(alert, incidents, routed)
 
 
-def _without_runbook(alert: Occurrence, unmatched_namespace: str | None, routed: Routed) -> None:
+def _without_runbook(alert: ReceivedAlert, unmatched_namespace: str | None, routed: Routed) -> None:
     if alert.firing:
         routed.unmatched.append(alert)
     if unmatched_namespace:
         _deliver(alert, grouping.unmatched(unmatched_namespace, alert.labels), Severity.P2, routed)
 
 
-def _to_holders(alert: Occurrence, incidents: Holders, routed: Routed) -> None:
-    for series in incidents.holders(occurrences.fingerprint_of(alert.id)):
-        delivery = routed.deliveries.setdefault(series, Delivery())
-        if alert not in delivery.news[-1:]:
-            delivery.news.append(alert)
+def _to_holders(alert: ReceivedAlert, incidents: Holders, routed: Routed) -> None:
+    for sequence in incidents.holders(received_alerts.fingerprint_of(alert.id)):
+        delivery = routed.deliveries.setdefault(sequence, Delivery())
+        if alert not in delivery.changes[-1:]:
+            delivery.changes.append(alert)
 
 
-def _deliver(alert: Occurrence, group: Group, severity: Severity, routed: Routed) -> None:
-    delivery = routed.deliveries.setdefault(group.series, Delivery())
-    delivery.news.append(alert)
+def _deliver(alert: ReceivedAlert, group: Group, severity: Severity, routed: Routed) -> None:
+    delivery = routed.deliveries.setdefault(group.sequence, Delivery())
+    delivery.changes.append(alert)
     delivery.group = group
     delivery.severity = severity

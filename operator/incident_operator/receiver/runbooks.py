@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from incident_operator.api.meta import Severity
+from incident_operator.api.meta import ObjectKey, Severity
 from incident_operator.core.alerts import matching
 from incident_operator.core.alerts.matching import Matcher, MatcherError
 
@@ -27,7 +27,7 @@ class RunbookIndex:
     """The matchers of all Runbooks. One whose matchers cannot be read matches nothing; its Ready condition says so."""
 
     def __init__(self) -> None:
-        self._runbooks: dict[tuple[str, str], tuple[tuple[Matcher, ...], Candidate]] = {}
+        self._runbooks: dict[ObjectKey, tuple[tuple[Matcher, ...], Candidate]] = {}
         self._ready = False
 
     @property
@@ -56,7 +56,7 @@ class RunbookIndex:
         """Drop a deleted Runbook."""
         self._runbooks.pop(_key(runbook), None)
 
-    def names(self) -> tuple[tuple[str, str], ...]:
+    def names(self) -> tuple[ObjectKey, ...]:
         """Return namespace and name of every Runbook that can match."""
         return tuple(self._runbooks)
 
@@ -65,5 +65,5 @@ class RunbookIndex:
         return [candidate for matchers, candidate in self._runbooks.values() if matching.matches(matchers, labels)]
 
 
-def _key(runbook: Mapping[str, Any]) -> tuple[str, str]:
-    return runbook["metadata"]["namespace"], runbook["metadata"]["name"]
+def _key(runbook: Mapping[str, Any]) -> ObjectKey:
+    return ObjectKey(runbook["metadata"]["namespace"], runbook["metadata"]["name"])

@@ -1,4 +1,4 @@
-"""The HTTP door: `POST /api/v1/alerts`, as Alertmanager's webhook sends it. Answers; decides nothing about alerts.
+"""The webhook handler: `POST /api/v1/alerts`, as Alertmanager's webhook sends it. Answers; decides nothing about alerts.
 
 | answer | when | Alertmanager |
 |---|---|---|
@@ -18,20 +18,20 @@ import structlog
 from aiohttp import web
 
 from incident_operator.receiver import payload, tls
-from incident_operator.receiver.admission import Admission, Arrival, OverloadedError
 from incident_operator.receiver.auth import Tokens
 from incident_operator.receiver.checking import LabelLimits
 from incident_operator.receiver.intake import Intake, NotStoredError
+from incident_operator.receiver.load_limit import Arrival, LoadLimit, OverloadedError
 from incident_operator.receiver.metrics import ReceiverMetrics
 from incident_operator.receiver.payload import Message
 from incident_operator.receiver.reading import Reading
-from incident_operator.receiver.refusals import MalformedError
+from incident_operator.receiver.rejections import MalformedError
 from incident_operator.receiver.settings import ReceiverSettings
 
 _log = structlog.get_logger()
 _LINGER = 2.0
 """Seconds that the rest of a refused body is read and thrown away, so that its sender sees the answer."""
-_NAMED_REFUSALS = 3
+_NAMED_REJECTIONS = 3
 _BACKLOG = 1024
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -45,7 +45,7 @@ class Readiness(Protocol):
         ...
 
 
-class Door:
+class WebhookHandler:
     """Lets messages in, one at a time each, and says what became of them."""
 
     def __init__(
@@ -61,7 +61,7 @@ class Door:
         self._needed = needed
         self._metrics = metrics
         self._tokens = Tokens(settings.token_files)
-        self._admission = Admission(settings.max_posts, settings.max_posts_bytes, metrics.in_flight)
+        self._load_limit = LoadLimit(settings.max_posts, settings.max_posts_bytes, metrics.in_flight)
         self._reading = Reading()
         self._limits = LabelLimits(settings.max_labels, settings.max_label_bytes)
 
@@ -83,7 +83,7 @@ class Door:
         if (request.content_length or 0) > self._settings.max_body_bytes:
             return self._too_large()
         try:
-            with self._admission.arrival() as arrival, self._metrics.duration.time():
+            with self._load_limit.arrival() as arrival, self._metrics.duration.time():
                 return await self._take(request, arrival)
         except OverloadedError:
             return _answer(503, "too many messages at a time; send it again")
@@ -119,14 +119,14 @@ class Door:
         try:
             async with asyncio.timeout(self._settings.store_timeout):
                 routed = await self._intake.route(message)
-                with self._admission.storing(routed.severest):
+                with self._load_limit.storing(routed.severest):
                     receipt = await self._intake.take(message, routed)
         except (NotStoredError, TimeoutError) as error:
             reason = str(error) or f"not everything was stored within {self._settings.store_timeout:g}s"
             _log.warning("Alerts are not stored yet", error=reason, alerts=len(message.alerts))
             return _answer(503, f"{reason}; send it again")
         if message.refused:
-            refused = "; ".join(str(refusal) for refusal in message.refused[:_NAMED_REFUSALS])
+            refused = "; ".join(str(rejection) for rejection in message.refused[:_NAMED_REJECTIONS])
             _log.error("Refused alerts", refused=len(message.refused), error=refused, sender=sender)
             return _answer(400, f"{len(message.refused)} alerts refused: {refused}; the others are stored: {receipt}")
         return _answer(200, str(receipt))
@@ -149,11 +149,11 @@ class Door:
 
 
 @asynccontextmanager
-async def serving(door: Door, settings: ReceiverSettings) -> AsyncIterator[int]:
+async def serving(handler: WebhookHandler, settings: ReceiverSettings) -> AsyncIterator[int]:
     """Listen for the block's time and yield the port. Raises `CertificateError`, or `OSError` if it cannot listen."""
     async with _secured(settings) as secured:
         runner = web.AppRunner(
-            door.application(),
+            handler.application(),
             access_log=None,
             keepalive_timeout=settings.header_timeout,
             lingering_time=_LINGER,

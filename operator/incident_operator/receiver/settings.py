@@ -5,12 +5,6 @@ from pathlib import Path
 
 _LABELS_OF_AN_INCIDENT = 64
 _BYTES_OF_A_LABEL = 1024
-MAX_WRITES = 5
-"""Requests to the apiserver at a time, one of them for P0 and P1 only: more only wait there, and a P0 alert with them.
-
-Measured on two cores, in a storm: its first act comes after 2.1 times what it takes alone where four others write, 2.8
-where six do, 3.2 at eight, 6 at sixteen; the intake of four and of eight differs by less than its spread.
-"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from incident_operator.api.meta import Severity
-from incident_operator.clients.right_of_way import RightOfWay
+from incident_operator.clients.priority import Priority
 
 _KEPT_OF = 5
 """One place in so many is kept for the severest."""
@@ -16,10 +16,10 @@ _KEPT_OF = 5
 class PrioritySlots:
     """So many writes at a time."""
 
-    def __init__(self, size: int, way: RightOfWay) -> None:
-        """Write nothing mild while somebody severe has the right of way."""
-        self._way = way
-        way.when_free(self._hand_out)
+    def __init__(self, size: int, priority: Priority) -> None:
+        """Write nothing mild while something severe has priority."""
+        self._priority = priority
+        priority.when_free(self._hand_out)
         self._free = size
         self._kept = size // _KEPT_OF
         self._order = itertools.count()
@@ -28,13 +28,13 @@ class PrioritySlots:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a place: while some do, driving may give way (`gives_way` of the driver)."""
+        """How many wait for a place: while some do, reconciliations may yield (`must_yield` of the work queue)."""
         return self._waiting
 
     @asynccontextmanager
     async def taken(self, severity: Severity) -> AsyncIterator[None]:
         """Hold a place for the block; waits until it is this one's turn."""
-        with self._way.held(severity.is_severe):
+        with self._priority.held(severity.is_severe):
             if self._may_have(severity):
                 self._free -= 1
             else:
@@ -47,7 +47,7 @@ class PrioritySlots:
     def _may_have(self, severity: Severity) -> bool:
         if severity.is_severe:
             return self._free > 0
-        return self._free > self._kept and not self._way.is_held
+        return self._free > self._kept and not self._priority.is_held
 
     async def _turn(self, severity: Severity) -> None:
         turn = asyncio.get_running_loop().create_future()

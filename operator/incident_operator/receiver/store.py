@@ -12,8 +12,8 @@ from incident_operator.clients import paths
 from incident_operator.clients.api_errors import AlreadyExists, Conflict, NotFound
 from incident_operator.clients.kube import Kube
 from incident_operator.core.alerts import incident_spec
-from incident_operator.core.alerts.grouping import Group, Series
-from incident_operator.core.alerts.occurrences import Occurrence
+from incident_operator.core.alerts.grouping import Group, IncidentSequence
+from incident_operator.core.alerts.received_alerts import ReceivedAlert
 from incident_operator.core.outcomes import Json
 from incident_operator.receiver import index
 from incident_operator.receiver.index import IncidentIndex
@@ -43,78 +43,83 @@ class IncidentStore:
         self._slots = slots
 
     async def open(
-        self, group: Group, severity: Severity, number: int, news: Sequence[Occurrence], truncated: int
+        self, group: Group, severity: Severity, number: int, changes: Sequence[ReceivedAlert], truncated: int
     ) -> bool:
         """Create the group's Incident of that number. False: the name is taken; the index now knows by what."""
-        spec = incident_spec.opened(group, severity, news, truncated)
+        spec = incident_spec.opened(group, severity, changes, truncated)
         body = _incident(group, severity, number, spec)
         try:
             async with self._slots.taken(severity):
                 stored = await self._kube.create(paths.incidents(group.namespace), body)
         except AlreadyExists:
-            await self._look(group.series, number, severity)
+            await self._look(group.sequence, number, severity)
             return False
         if number == 1:
-            self._index.mark_complete(group.series)
+            self._index.mark_complete(group.sequence)
         self._stored(stored)
-        _log_stored("Opened an Incident", stored, news)
+        _log_stored("Opened an Incident", stored, changes)
         return True
 
-    async def take_in(
-        self, series: Series, severity: Severity, number: int, news: Sequence[Occurrence], truncated: int
+    async def merge(
+        self,
+        sequence: IncidentSequence,
+        severity: Severity,
+        number: int,
+        changes: Sequence[ReceivedAlert],
+        truncated: int,
     ) -> bool | None:
-        """Merge news into a stored Incident. None: it holds them already; False: it changed, plan again."""
-        stored = await self._get(series, number, severity)
-        if stored is None or not _takes(stored, news):
+        """Merge changes into a stored Incident. None: it holds them already; False: it changed, plan again."""
+        stored = await self._get(sequence, number, severity)
+        if stored is None or not _takes(stored, changes):
             return False
-        changes = _changes(stored.get("spec"), news, truncated)
-        if not changes:
+        operations = _operations(stored.get("spec"), changes, truncated)
+        if not operations:
             return None
-        path = paths.incidents(series.namespace, series.name(number))
+        path = paths.incidents(sequence.namespace, sequence.name(number))
         try:
             async with self._slots.taken(severity):
-                patched = await self._kube.json_patch(path, [*_unchanged(stored), *changes])
+                patched = await self._kube.json_patch(path, [*_unchanged(stored), *operations])
         except (Conflict, NotFound):
             return False
         self._stored(patched)
-        _log_stored("Took alerts into an Incident", patched, news)
+        _log_stored("Alerts merged", patched, changes)
         return True
 
-    async def catch_up(self, series: Series, severity: Severity) -> None:
+    async def catch_up(self, sequence: IncidentSequence, severity: Severity) -> None:
         """Read what is stored of the group: another replica's Incidents may not have been seen yet, nor closed ones.
 
         Where nothing is remembered, the first number tells whether there is anything: it is the last to be deleted.
         """
-        remembered = any(episode.group == series.digest for episode in self._index.episodes(series))
-        if remembered or await self._get(series, 1, severity) is not None:
-            await self._learn(series, severity)
+        remembered = any(episode.group == sequence.digest for episode in self._index.episodes(sequence))
+        if remembered or await self._get(sequence, 1, severity) is not None:
+            await self._learn(sequence, severity)
 
-    async def _look(self, series: Series, number: int, severity: Severity) -> None:
-        stored = await self._get(series, number, severity)
+    async def _look(self, sequence: IncidentSequence, number: int, severity: Severity) -> None:
+        stored = await self._get(sequence, number, severity)
         labels = stored["metadata"].get("labels") or {} if stored else {}
-        if stored and labels.get(GROUP_LABEL) == series.digest and not index.is_open(stored):
-            await self._learn(series, severity)
+        if stored and labels.get(GROUP_LABEL) == sequence.digest and not index.is_open(stored):
+            await self._learn(sequence, severity)
 
-    async def _learn(self, series: Series, severity: Severity) -> None:
+    async def _learn(self, sequence: IncidentSequence, severity: Severity) -> None:
         """Read all Incidents of the group, whatever their numbers: however many there were, and though some are deleted."""
-        before, found = self._index.episodes(series), set()
+        before, found = self._index.episodes(sequence), set()
         async with self._slots.taken(severity):
-            selector = {"labelSelector": f"{GROUP_LABEL}={series.digest}"}
-            async for stored in self._kube.list(paths.incidents(series.namespace), params=selector):
+            selector = {"labelSelector": f"{GROUP_LABEL}={sequence.digest}"}
+            async for stored in self._kube.list(paths.incidents(sequence.namespace), params=selector):
                 self._index.note(stored)
                 found.add(stored["metadata"]["name"])
         for episode in before:
-            gone = episode.group == series.digest and series.name(episode.number) not in found
-            if gone and episode in self._index.episodes(series):
-                self._index.forget_name(series, episode.number)
-        self._index.mark_complete(series)
+            gone = episode.group == sequence.digest and sequence.name(episode.number) not in found
+            if gone and episode in self._index.episodes(sequence):
+                self._index.forget_name(sequence, episode.number)
+        self._index.mark_complete(sequence)
 
-    async def _get(self, series: Series, number: int, severity: Severity) -> Json:
+    async def _get(self, sequence: IncidentSequence, number: int, severity: Severity) -> Json:
         try:
             async with self._slots.taken(severity):
-                stored = await self._kube.get(paths.incidents(series.namespace, series.name(number)))
+                stored = await self._kube.get(paths.incidents(sequence.namespace, sequence.name(number)))
         except NotFound:
-            self._index.forget_name(series, number)
+            self._index.forget_name(sequence, number)
             return None
         self._index.note(stored)
         return stored
@@ -123,26 +128,28 @@ class IncidentStore:
 def _incident(group: Group, severity: Severity, number: int, spec: IncidentSpec) -> dict[str, Any]:
     labels = {
         "app.kubernetes.io/managed-by": "incident-operator",
-        GROUP_LABEL: group.series.digest,
+        GROUP_LABEL: group.sequence.digest,
         SEVERITY_LABEL: severity.value,
         **({RUNBOOK_LABEL: group.runbook_label} if group.runbook else {}),
     }
     return {
         "apiVersion": API_VERSION,
         "kind": "Incident",
-        "metadata": {"namespace": group.namespace, "name": group.series.name(number), "labels": labels},
+        "metadata": {"namespace": group.namespace, "name": group.sequence.name(number), "labels": labels},
         "spec": incident_spec.to_json(spec),
     }
 
 
-def _takes(stored: Mapping[str, Any], news: Sequence[Occurrence]) -> bool:
-    """Return whether the Incident may have the news: a closed one only learns that an alert of it resolved."""
-    return index.is_open(stored) or not any(occurrence.firing for occurrence in news)
+def _takes(stored: Mapping[str, Any], changes: Sequence[ReceivedAlert]) -> bool:
+    """Return whether the Incident may have the changes: a closed one only learns that an alert of it resolved."""
+    return index.is_open(stored) or not any(alert.firing for alert in changes)
 
 
-def _changes(stored: Mapping[str, Any] | None, news: Sequence[Occurrence], truncated: int) -> list[dict[str, Any]]:
+def _operations(
+    stored: Mapping[str, Any] | None, changes: Sequence[ReceivedAlert], truncated: int
+) -> list[dict[str, Any]]:
     before = IncidentSpec.model_validate(stored or {})
-    after = incident_spec.merged(before, news, truncated)
+    after = incident_spec.merged(before, changes, truncated)
     if after == before:
         return []
     fields = incident_spec.to_json(after)
@@ -156,7 +163,7 @@ def _unchanged(stored: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"op": "test", "path": f"/metadata/{name}", "value": metadata[name]} for name in ("uid", "resourceVersion")]
 
 
-def _log_stored(event: str, stored: Mapping[str, Any], news: Sequence[Occurrence]) -> None:
+def _log_stored(event: str, stored: Mapping[str, Any], changes: Sequence[ReceivedAlert]) -> None:
     metadata = stored["metadata"]
     runbook = (stored["spec"].get("runbookRef") or {}).get("name", "")
-    _log.info(event, incident=metadata["name"], namespace=metadata["namespace"], runbook=runbook, alerts=len(news))
+    _log.info(event, incident=metadata["name"], namespace=metadata["namespace"], runbook=runbook, alerts=len(changes))

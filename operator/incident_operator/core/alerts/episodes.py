@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from incident_operator.core.alerts import occurrences as identities
-from incident_operator.core.alerts.occurrences import Occurrence
+from incident_operator.core.alerts import received_alerts as identities
+from incident_operator.core.alerts.received_alerts import ReceivedAlert
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +31,19 @@ class Open:
     """Create the group's next Incident."""
 
     number: int
-    news: tuple[Occurrence, ...]
+    changes: tuple[ReceivedAlert, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class TakeIn:
-    """Merge news into a stored Incident."""
+class Merge:
+    """Merge changes into a stored Incident."""
 
     number: int
-    news: tuple[Occurrence, ...]
+    changes: tuple[ReceivedAlert, ...]
     """May be empty where only `truncatedAlerts` rose."""
 
 
-Step = Open | TakeIn
+Step = Open | Merge
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Plan:
     """What to store. Empty: everything is known."""
 
     steps: tuple[Step, ...] = ()
-    never_stored: tuple[Occurrence, ...] = ()
+    never_stored: tuple[ReceivedAlert, ...] = ()
     """Resolved, but no Incident ever held them."""
     unsure: bool = False
     """Whether an alert resolved that is not remembered: what is stored has to be read before that is believed."""
@@ -67,19 +67,19 @@ class _Known:
 
 @dataclass(slots=True)
 class _Sorted:
-    opening: list[Occurrence] = field(default_factory=list)
-    never_stored: list[Occurrence] = field(default_factory=list)
+    opening: list[ReceivedAlert] = field(default_factory=list)
+    never_stored: list[ReceivedAlert] = field(default_factory=list)
     unsure: bool = False
-    into: dict[int, list[Occurrence]] = field(default_factory=dict)
+    into: dict[int, list[ReceivedAlert]] = field(default_factory=dict)
 
 
-def plan(episodes: Sequence[Episode], group: str, news: Iterable[Occurrence], truncated: int) -> Plan:
-    """Return what to store of the news, given all episodes under the group's stem; the open one comes first."""
+def plan(episodes: Sequence[Episode], group: str, changes: Iterable[ReceivedAlert], truncated: int) -> Plan:
+    """Return what to store of the changes, given all episodes under the group's stem; the open one comes first."""
     own = [_known(episode) for episode in sorted(episodes, key=_open_then_newest) if episode.group == group]
     current = own[0].episode if own and own[0].episode.open else None
     result = _Sorted()
-    for occurrence in news:
-        _sort(occurrence, own, current, result)
+    for alert in changes:
+        _sort(alert, own, current, result)
     if current and truncated > current.truncated:
         result.into.setdefault(current.number, [])
     return Plan(_steps(result, _next_number(episodes)), tuple(result.never_stored), result.unsure)
@@ -94,42 +94,42 @@ def _known(episode: Episode) -> _Known:
     return _Known(episode, frozenset(episode.firing), fingerprints, frozenset(episode.resolved))
 
 
-def _sort(occurrence: Occurrence, own: Sequence[_Known], current: Episode | None, result: _Sorted) -> None:
-    if any(occurrence.id in known.resolved for known in own):
-        _sort_known_end(occurrence, own, result)
-    elif not occurrence.firing:
-        _sort_resolved(occurrence, own, result)
-    elif any(occurrence.id in known.firing for known in own):
+def _sort(alert: ReceivedAlert, own: Sequence[_Known], current: Episode | None, result: _Sorted) -> None:
+    if any(alert.id in known.resolved for known in own):
+        _sort_known_end(alert, own, result)
+    elif not alert.firing:
+        _sort_resolved(alert, own, result)
+    elif any(alert.id in known.firing for known in own):
         return
     elif current:
-        result.into.setdefault(current.number, []).append(occurrence)
+        result.into.setdefault(current.number, []).append(alert)
     else:
-        result.opening.append(occurrence)
+        result.opening.append(alert)
 
 
-def _sort_resolved(occurrence: Occurrence, own: Sequence[_Known], result: _Sorted) -> None:
-    fingerprint = identities.fingerprint_of(occurrence.id)
+def _sort_resolved(alert: ReceivedAlert, own: Sequence[_Known], result: _Sorted) -> None:
+    fingerprint = identities.fingerprint_of(alert.id)
     holders = [known.episode.number for known in own if fingerprint in known.firing_fingerprints]
-    result.unsure |= not any(occurrence.id in known.firing for known in own)
+    result.unsure |= not any(alert.id in known.firing for known in own)
     if not holders:
-        result.never_stored.append(occurrence)
+        result.never_stored.append(alert)
     for number in holders:
-        result.into.setdefault(number, []).append(occurrence)
+        result.into.setdefault(number, []).append(alert)
 
 
-def _sort_known_end(occurrence: Occurrence, own: Sequence[_Known], result: _Sorted) -> None:
+def _sort_known_end(alert: ReceivedAlert, own: Sequence[_Known], result: _Sorted) -> None:
     """An end that is told again ends what began before it and was told since, by the slower of two Alertmanagers."""
-    if occurrence.firing:
+    if alert.firing:
         return
     for known in own:
-        if any(_is_older(each, occurrence) for each in known.firing):
-            result.into.setdefault(known.episode.number, []).append(occurrence)
+        if any(_is_older(each, alert) for each in known.firing):
+            result.into.setdefault(known.episode.number, []).append(alert)
 
 
-def _is_older(occurrence_id: str, than: Occurrence) -> bool:
-    if identities.fingerprint_of(occurrence_id) != identities.fingerprint_of(than.id):
+def _is_older(alert_id: str, than: ReceivedAlert) -> bool:
+    if identities.fingerprint_of(alert_id) != identities.fingerprint_of(than.id):
         return False
-    began = identities.started_at(occurrence_id)
+    began = identities.started_at(alert_id)
     return began is not None and began < than.starts_at
 
 
@@ -140,6 +140,6 @@ def _next_number(episodes: Sequence[Episode]) -> int:
 
 
 def _steps(result: _Sorted, next_number: int) -> tuple[Step, ...]:
-    taken_in = tuple(TakeIn(number, tuple(news)) for number, news in result.into.items())
+    merged = tuple(Merge(number, tuple(changes)) for number, changes in result.into.items())
     opened = (Open(next_number, tuple(result.opening)),) if result.opening else ()
-    return (*taken_in, *opened)
+    return (*merged, *opened)

@@ -16,7 +16,7 @@ _LABEL_VALUE = 63
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class IncidentSequence:
     """The Incidents of one group, one after another: what is needed to find those that exist."""
 
     namespace: str
@@ -39,7 +39,7 @@ class Group:
     """Name of the Runbook; empty for alerts that none matches."""
     values: tuple[tuple[str, str], ...]
     """The `groupBy` labels with their values; an absent label has the empty value."""
-    series: Series
+    sequence: IncidentSequence
 
     @property
     def runbook_label(self) -> str:
@@ -52,7 +52,7 @@ def of(namespace: str, runbook: str, group_by: Sequence[str], labels: Mapping[st
     values = tuple((name, labels.get(name, "")) for name in group_by)
     digest = hashlib.sha256(orjson.dumps([namespace, runbook, values])).hexdigest()[:_LABEL_HASH]
     stem = f"{_cut(runbook or _UNMATCHED, _RUNBOOK_IN_NAME)}-{digest[:_HASH_IN_NAME]}"
-    return Group(namespace, runbook, values, Series(namespace, stem, digest))
+    return Group(namespace, runbook, values, IncidentSequence(namespace, stem, digest))
 
 
 def unmatched(namespace: str, labels: Mapping[str, str]) -> Group:

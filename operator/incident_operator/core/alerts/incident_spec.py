@@ -1,4 +1,4 @@
-"""Builds an Incident's spec from alerts and merges news into it; bounded, however many alerts a group holds.
+"""Builds an Incident's spec from alerts and merges changes into it; bounded, however many alerts a group holds.
 
 Labels that all alerts share stand once in `commonLabels`, and an alert's own `labels` are what differs: the two together
 are exactly its labels. Alerts beyond `DETAILED_BYTES` keep only id, start and status; beyond `LISTED_ALERTS` they are counted.
@@ -15,9 +15,9 @@ import orjson
 from incident_operator.api.incident import Alert, AlertStatus, IncidentSpec
 from incident_operator.api.meta import NameRef, Severity
 from incident_operator.core import texts
-from incident_operator.core.alerts import occurrences
+from incident_operator.core.alerts import received_alerts
 from incident_operator.core.alerts.grouping import Group
-from incident_operator.core.alerts.occurrences import Occurrence
+from incident_operator.core.alerts.received_alerts import ReceivedAlert
 
 DETAILED_BYTES = 80 * 1024
 LISTED_ALERTS = 1000
@@ -28,25 +28,25 @@ _ANNOTATIONS = 32
 _URL = 2048
 
 
-def opened(group: Group, severity: Severity, news: Sequence[Occurrence], truncated: int) -> IncidentSpec:
+def opened(group: Group, severity: Severity, changes: Sequence[ReceivedAlert], truncated: int) -> IncidentSpec:
     """Return the spec of a new Incident for these firing alerts."""
     runbook = NameRef(name=group.runbook) if group.runbook else None
     empty = IncidentSpec(runbook_ref=runbook, severity=severity, group=dict(group.values))
-    return merged(empty, news, truncated)
+    return merged(empty, changes, truncated)
 
 
-def merged(spec: IncidentSpec, news: Sequence[Occurrence], truncated: int) -> IncidentSpec:
-    """Return the spec with the news in it; equal to `spec` where there is nothing new.
+def merged(spec: IncidentSpec, changes: Sequence[ReceivedAlert], truncated: int) -> IncidentSpec:
+    """Return the spec with the changes in it; equal to `spec` where there is nothing new.
 
     A firing alert is added unless it is known. A resolved one resolves every listed alert of the same labels that began
     before its end: Alertmanager may move `startsAt` when a second Prometheus reports the same alert. Nothing fires again.
     """
-    fresh = _fresh(spec, news)
+    fresh = _fresh(spec, changes)
     listed = fresh[: max(0, LISTED_ALERTS - len(spec.alerts))]
     common = _common(spec, listed)
     alerts = [
-        *(_with_labels(alert, spec.common_labels, common) for alert in _resolved(spec.alerts, news)),
-        *(_alert(occurrence, common) for occurrence in listed),
+        *(_with_labels(alert, spec.common_labels, common) for alert in _resolved(spec.alerts, changes)),
+        *(_alert(alert, common) for alert in listed),
     ]
     return spec.model_copy(
         update={
@@ -74,20 +74,20 @@ def stored_size(value: Any) -> int:
     return len(written) + 5 * sum(written.count(sign) for sign in (b"<", b">", b"&"))
 
 
-def _fresh(spec: IncidentSpec, news: Iterable[Occurrence]) -> list[Occurrence]:
+def _fresh(spec: IncidentSpec, changes: Iterable[ReceivedAlert]) -> list[ReceivedAlert]:
     known = {alert.id for alert in spec.alerts}
-    return [occurrence for occurrence in news if occurrence.firing and occurrence.id not in known]
+    return [alert for alert in changes if alert.firing and alert.id not in known]
 
 
-def _resolved(alerts: Iterable[Alert], news: Iterable[Occurrence]) -> list[Alert]:
-    enders: defaultdict[str, list[Occurrence]] = defaultdict(list)
-    for occurrence in news:
-        if not occurrence.firing:
-            enders[occurrences.fingerprint_of(occurrence.id)].append(occurrence)
-    return [_ended(alert, enders.get(occurrences.fingerprint_of(alert.id), ())) for alert in alerts]
+def _resolved(alerts: Iterable[Alert], changes: Iterable[ReceivedAlert]) -> list[Alert]:
+    enders: defaultdict[str, list[ReceivedAlert]] = defaultdict(list)
+    for alert in changes:
+        if not alert.firing:
+            enders[received_alerts.fingerprint_of(alert.id)].append(alert)
+    return [_ended(alert, enders.get(received_alerts.fingerprint_of(alert.id), ())) for alert in alerts]
 
 
-def _ended(alert: Alert, enders: Iterable[Occurrence]) -> Alert:
+def _ended(alert: Alert, enders: Iterable[ReceivedAlert]) -> Alert:
     ender = next((each for each in enders if _ends(each, alert)), None)
     if ender is None or alert.status is AlertStatus.RESOLVED:
         return alert
@@ -95,17 +95,17 @@ def _ended(alert: Alert, enders: Iterable[Occurrence]) -> Alert:
     return alert.model_copy(update={"status": AlertStatus.RESOLVED, "ends_at": end})
 
 
-def _ends(resolved: Occurrence, alert: Alert) -> bool:
+def _ends(resolved: ReceivedAlert, alert: Alert) -> bool:
     if resolved.id == alert.id or resolved.ends_at is None:
         return True
-    return resolved.ends_at >= (occurrences.started_at(alert.id) or alert.starts_at)
+    return resolved.ends_at >= (received_alerts.started_at(alert.id) or alert.starts_at)
 
 
-def _common(spec: IncidentSpec, fresh: Sequence[Occurrence]) -> dict[str, str]:
+def _common(spec: IncidentSpec, fresh: Sequence[ReceivedAlert]) -> dict[str, str]:
     if not fresh:
         return spec.common_labels
     start = spec.common_labels if spec.alerts else fresh[0].labels
-    return reduce(_shared, (occurrence.labels for occurrence in fresh), dict(start))
+    return reduce(_shared, (alert.labels for alert in fresh), dict(start))
 
 
 def _shared(common: dict[str, str], labels: Mapping[str, str]) -> dict[str, str]:
@@ -119,16 +119,16 @@ def _with_labels(alert: Alert, before: Mapping[str, str], after: Mapping[str, st
     return alert.model_copy(update={"labels": {**no_longer_common, **alert.labels}})
 
 
-def _alert(occurrence: Occurrence, common: Mapping[str, str]) -> Alert:
-    annotations = {name: texts.cleaned(text) for name, text in (occurrence.annotations or {}).items()}
+def _alert(alert: ReceivedAlert, common: Mapping[str, str]) -> Alert:
+    annotations = {name: texts.cleaned(text) for name, text in (alert.annotations or {}).items()}
     others = sorted(name for name in annotations if name != "summary")[:_ANNOTATIONS]
     return Alert(
-        id=occurrence.id,
-        starts_at=_whole_second(occurrence.starts_at),
-        labels={name: value for name, value in occurrence.labels.items() if name not in common},
+        id=alert.id,
+        starts_at=_whole_second(alert.starts_at),
+        labels={name: value for name, value in alert.labels.items() if name not in common},
         summary=texts.cut(annotations.get("summary", ""), _SUMMARY),
         annotations={texts.cleaned(name): texts.cut(annotations[name], _ANNOTATION) for name in others},
-        generator_url=_url(occurrence.generator_url),
+        generator_url=_url(alert.generator_url),
     )
 
 

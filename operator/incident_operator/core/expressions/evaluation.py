@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from incident_operator.core.expressions import expr
-from incident_operator.core.expressions.expr import Facts, Json, Program, StepFact, Unknown
+from incident_operator.core.expressions.expr import Facts, Json, NoAnswer, Program, StepFact
 from incident_operator.core.expressions.expr_references import Reference
 
 MAX_OUTPUT_BYTES = 4096
@@ -39,7 +39,7 @@ class Outputs:
     """Output name → why it has no value."""
 
 
-def value(program: Program, facts: Facts, now: datetime, result: Json = None) -> Json | Unknown:
+def value(program: Program, facts: Facts, now: datetime, result: Json = None) -> Json | NoAnswer:
     """Return what an expression gives; `result` counts only where the expression may name it."""
     steps = {name: facts.steps.get(name, _NOT_RUN) for name in _named_steps(program)}
     variables = {
@@ -50,15 +50,15 @@ def value(program: Program, facts: Facts, now: datetime, result: Json = None) ->
     }
     named = {reference.root for reference in program.references}  # an Incident is large, so only what is asked for
     found = expr.evaluate(program, {name: variables[name] for name in program.scope.variables if name in named}, now)
-    return _explained(program, steps, found) if isinstance(found, Unknown) else found
+    return _explained(program, steps, found) if isinstance(found, NoAnswer) else found
 
 
-def condition(program: Program, facts: Facts, now: datetime, result: Json = None) -> bool | Unknown:
+def condition(program: Program, facts: Facts, now: datetime, result: Json = None) -> bool | NoAnswer:
     """Return whether a condition holds; anything but true and false is unknown."""
     found = value(program, facts, now, result)
-    if isinstance(found, bool | Unknown):
+    if isinstance(found, bool | NoAnswer):
         return found
-    return Unknown(f"it gives {_brief(json.dumps(found))}, neither true nor false, in: {_brief(program.source)}")
+    return NoAnswer(f"it gives {_brief(json.dumps(found))}, neither true nor false, in: {_brief(program.source)}")
 
 
 def outputs(programs: Mapping[str, Program], facts: Facts, now: datetime, result: Json) -> Outputs:
@@ -67,7 +67,7 @@ def outputs(programs: Mapping[str, Program], facts: Facts, now: datetime, result
     problems: dict[str, str] = {}
     for name, program in programs.items():
         found = value(program, facts, now, result)
-        if isinstance(found, Unknown):
+        if isinstance(found, NoAnswer):
             problems[name] = found.why
         elif _size({**values, name: found}) > MAX_OUTPUT_BYTES:
             problems[name] = f"{_size(found)} bytes do not fit: a step's outputs may take {MAX_OUTPUT_BYTES} together"
@@ -76,15 +76,15 @@ def outputs(programs: Mapping[str, Program], facts: Facts, now: datetime, result
     return Outputs(values, problems)
 
 
-def _explained(program: Program, steps: Mapping[str, StepFact], unknown: Unknown) -> Unknown:
+def _explained(program: Program, steps: Mapping[str, StepFact], unknown: NoAnswer) -> NoAnswer:
     """Name the steps whose missing output is why, and the place in the expression otherwise."""
     owing = [
         reference for reference in _step_references(program) if _is_owed(reference, steps[reference.path[0]], unknown)
     ]
     if not owing:
-        return Unknown(f"{unknown.why}, in: {_brief(program.source)}", unknown.missing)
+        return NoAnswer(f"{unknown.why}, in: {_brief(program.source)}", unknown.missing)
     told = dict.fromkeys(_why_absent(reference, steps[reference.path[0]]) for reference in owing)
-    return Unknown(" and ".join(told), unknown.missing)
+    return NoAnswer(" and ".join(told), unknown.missing)
 
 
 def _named_steps(program: Program) -> set[str]:
@@ -95,7 +95,7 @@ def _step_references(program: Program) -> list[Reference]:
     return [reference for reference in program.references if reference.root == "steps" and reference.path]
 
 
-def _is_owed(reference: Reference, fact: StepFact, unknown: Unknown) -> bool:
+def _is_owed(reference: Reference, fact: StepFact, unknown: NoAnswer) -> bool:
     if len(reference.path) < 3 or reference.path[1] != "outputs":
         return False
     return reference.path[2] == unknown.missing and unknown.missing not in (fact.outputs or {})

@@ -1,4 +1,4 @@
-"""Expressions: compiled once, evaluated to a value or to `Unknown`, never to an exception.
+"""Expressions: compiled once, evaluated to a value or to `NoAnswer`, never to an exception.
 
 The only module that knows the CEL library (cel-expr-python). It returns most errors as values that look like text, so
 every evaluation is checked here; what it would crash on is kept from it in `expr_values`. No decision lives here.
@@ -78,7 +78,7 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class NoAnswer:
     """No answer: neither true nor false."""
 
     why: str
@@ -136,7 +136,7 @@ def compile_condition(source: str, scope: Scope) -> Program | CompileError:
     return CompileError(f"gives {gives.name().lower()}, but a condition gives true or false", source)
 
 
-def evaluate(program: Program, variables: Mapping[str, Json], now: datetime) -> Json | Unknown:
+def evaluate(program: Program, variables: Mapping[str, Json], now: datetime) -> Json | NoAnswer:
     """Return the value as JSON: times as RFC 3339 text, durations as `90s`, bytes as base64. Never raises.
 
     `now` is a moment with a time zone; it is what `now()` gives.
@@ -146,7 +146,7 @@ def evaluate(program: Program, variables: Mapping[str, Json], now: datetime) -> 
         data = {name: expr_values.to_cel(value) for name, value in variables.items()}
         return expr_values.to_json(program.compiled.eval(data=data))
     except _FAILURES as error:
-        return Unknown(expr_messages.evaluation_error(str(error)), expr_messages.missing_key(str(error)))
+        return NoAnswer(expr_messages.evaluation_error(str(error)), expr_messages.missing_key(str(error)))
     finally:
         _now.reset(token)
 

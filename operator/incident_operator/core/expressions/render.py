@@ -13,7 +13,7 @@ import pydantic
 
 from incident_operator.api.meta import Model
 from incident_operator.core.expressions import evaluation, expr, expr_references, problems, render_fields
-from incident_operator.core.expressions.expr import CompileError, Facts, Program, Scope, Unknown
+from incident_operator.core.expressions.expr import CompileError, Facts, NoAnswer, Program, Scope
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.expressions.render_fields import Path, Take
 
@@ -189,7 +189,7 @@ def _part_value(slot: Slot, part: str | Program, facts: Facts, now: datetime) ->
     if isinstance(part, str):
         return part
     found = evaluation.value(part, facts, now)
-    if isinstance(found, Unknown):
+    if isinstance(found, NoAnswer):
         raise _CannotRender(RenderError(slot.field, found.why))
     return found
 

@@ -6,7 +6,7 @@ from incident_operator.api.annotations import Verb
 from incident_operator.api.approvals import AnswerVerb, ApprovalState, PendingAnswer, PendingApproval
 from incident_operator.api.incident import IncidentStatus, Phase, StepRecord, StepState, UndoState
 from incident_operator.api.runbook import Stage
-from incident_operator.core import approval, reasons, storable
+from incident_operator.core import approval, reasons, sanitize
 from incident_operator.core.effects import Effect
 from incident_operator.core.machine import keys, limits, status
 from incident_operator.core.machine.decisions import Decision, Transition, Wait
@@ -65,7 +65,7 @@ def rejected(view: View) -> Decision | None:
     if pending is None or found is None or not approval.answers_plan(found, pending):
         return None
     current = status.acknowledged(approval.reject(view.status, found.by, view.now), view.now)
-    summary = storable.text(f"rejected by {found.by}", status.SUMMARY_LIMIT)
+    summary = sanitize.text(f"rejected by {found.by}", status.SUMMARY_LIMIT)
     for name in pending.steps:
         current = status.update(current, name, state=StepState.REJECTED, reason=reasons.REJECTED, summary=summary)
     skipped = [name for name in pending.steps if _on_reject(view, name) == "skip"]
@@ -119,14 +119,14 @@ def _believe(view: View, current: IncidentStatus, name: str, happened: bool, by:
         return reset_for_retry(current, name) if undo else status.reset(current, [name])
     if undo:
         step = name.removeprefix(keys.UNDO_PREFIX)
-        current = status.undo_told(current, step, StepState.UNDONE, UndoState.DONE)
+        current = status.record_undo(current, step, StepState.UNDONE, UndoState.DONE)
     temporary = record.stage is Stage.MITIGATE and view.step(record).undo is not None
     return status.update(
         current,
         name,
         state=StepState.SUCCEEDED,
         reason="",
-        summary=storable.text(f"done, says {by}", status.SUMMARY_LIMIT),
+        summary=sanitize.text(f"done, says {by}", status.SUMMARY_LIMIT),
         undo=UndoState.PENDING if temporary else None,
         finished_at=view.now,
     )

@@ -6,29 +6,29 @@ what comes before what; each rung is one function in the file named here.
 
 from collections.abc import Callable
 
-from incident_operator.core.machine import answers, asking, closing, healing, opening, stages, underway, undoing
+from incident_operator.core.machine import alert_changes, answers, coverage, finish, in_flight, stages, start, undoing
 from incident_operator.core.machine.decisions import Decision
 from incident_operator.core.machine.view import View
 
 Rung = Callable[[View], Decision | None]
 
 CHAIN: tuple[Rung, ...] = (
-    opening.closed,
-    opening.blocked,
-    opening.not_started,
-    opening.unblocked,
+    start.closed,
+    start.blocked,
+    start.not_started,
+    start.unblocked,
     # what is under way is finished before anything else happens
-    underway.effect_under_way,
-    asking.approval_used_up,
+    in_flight.effect_under_way,
+    coverage.approval_used_up,
     # people come first
     answers.aborted,
     answers.resolved_by_person,
     answers.retried,
-    underway.effect_unknown,
-    # the alert's own news
-    healing.alert_came_back,
-    healing.alert_went_away,
-    healing.halted,
+    in_flight.effect_unknown,
+    # the alert's own changes
+    alert_changes.alert_came_back,
+    alert_changes.alert_went_away,
+    alert_changes.halted,
     # a question that was asked
     answers.rejected,
     answers.expired,
@@ -38,7 +38,7 @@ CHAIN: tuple[Rung, ...] = (
     stages.mitigate,
     stages.remediate,
     stages.verify,
-    closing.alert_still_fires,
+    finish.alert_still_fires,
     stages.restore,
     undoing.when_resolved,
 )
@@ -49,4 +49,4 @@ def decide(view: View) -> Decision:
     for rung in CHAIN:
         if (decision := rung(view)) is not None:
             return decision
-    return closing.close(view)
+    return finish.close(view)

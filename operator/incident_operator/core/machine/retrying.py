@@ -69,7 +69,7 @@ def _goes_back(asked: StepRecord, record: StepRecord, after: bool) -> bool:
 
 def _undo_due_again(current: IncidentStatus, undo: StepRecord) -> IncidentStatus:
     step = undo.name.removeprefix(keys.UNDO_PREFIX)
-    return status.undo_told(current, step, StepState.SUCCEEDED, UndoState.PENDING)
+    return status.record_undo(current, step, StepState.SUCCEEDED, UndoState.PENDING)
 
 
 def _fresh_token(current: IncidentStatus, record: StepRecord) -> str:

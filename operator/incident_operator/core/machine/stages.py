@@ -3,10 +3,10 @@
 from incident_operator.api.approvals import PlanEntry
 from incident_operator.api.incident import IncidentStatus, StepRecord, StepState
 from incident_operator.api.runbook import OnFailure, Stage
-from incident_operator.core import approval, reasons, storable
+from incident_operator.core import approval, reasons, sanitize
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions import evaluation, expr, facts
-from incident_operator.core.machine import asking, status, undoing
+from incident_operator.core.machine import coverage, status, undoing
 from incident_operator.core.machine.decisions import Begin, Decision, Read, Run, Transition, Wait
 from incident_operator.core.machine.retrying import retry_question
 from incident_operator.core.machine.view import View, is_undo, next_run
@@ -79,22 +79,22 @@ def _step(view: View, record: StepRecord) -> Decision | None:
     wanted = _wanted(view, step)
     if wanted is False:
         return Transition(status.not_needed(view.status, record.name, step.step.when or ""))
-    if isinstance(wanted, expr.Unknown):
+    if isinstance(wanted, expr.NoAnswer):
         return Transition(_condition_unknown(view, record, wanted))
     run = next_run(view, record)
     if step.effect is Effect.READ:
         return Read((run,))
-    return _under_approval(view, record, run) if asking.needs_approval(view, step) else Begin(run)
+    return _under_approval(view, record, run) if coverage.needs_approval(view, step) else Begin(run)
 
 
 def _under_approval(view: View, record: StepRecord, run: Run) -> Decision:
     used = approval.active(view.status)
     if used is None:
-        return asking.ask(view, record)
+        return coverage.ask(view, record)
     if (entry := approval.entry_for(used, record.name)) is None:
-        return Transition(asking.overtaken(view.status, record.name))
+        return Transition(coverage.overtaken(view.status, record.name))
     if used.expires_at is None or view.now >= used.expires_at:
-        return Transition(asking.outlived(view.status))
+        return Transition(coverage.outlived(view.status))
     return Begin(run, approved=entry, trial_binds=_is_first(used.plan, entry))
 
 
@@ -116,7 +116,7 @@ def _read_together(view: View, stage: Stage) -> Decision | None:
         wanted = _wanted(view, step)
         if wanted is False:
             return Transition(status.not_needed(view.status, record.name, step.step.when or ""))
-        if isinstance(wanted, expr.Unknown):
+        if isinstance(wanted, expr.NoAnswer):
             return Transition(_answer_unknown(view, record, wanted))
         due.append(next_run(view, record))
     if due:
@@ -129,25 +129,25 @@ def _waits_for_sibling(view: View, step: CompiledStep, stage: Stage) -> bool:
     return bool(dependencies.of(step) & unfinished)
 
 
-def _wanted(view: View, step: CompiledStep) -> bool | expr.Unknown:
+def _wanted(view: View, step: CompiledStep) -> bool | expr.NoAnswer:
     if step.when is None:
         return True
     return evaluation.condition(step.when, facts.facts(view.incident), view.now)
 
 
-def _answer_unknown(view: View, record: StepRecord, why: expr.Unknown) -> IncidentStatus:
+def _answer_unknown(view: View, record: StepRecord, why: expr.NoAnswer) -> IncidentStatus:
     summary = f"cannot tell whether it is needed: {why.why}"
     return status.update(
         view.status,
         record.name,
         state=StepState.FAILED,
         reason=reasons.CONDITION_UNKNOWN,
-        summary=storable.text(summary, status.SUMMARY_LIMIT),
+        summary=sanitize.text(summary, status.SUMMARY_LIMIT),
         outputs=None,
     )
 
 
-def _condition_unknown(view: View, record: StepRecord, why: expr.Unknown) -> IncidentStatus:
+def _condition_unknown(view: View, record: StepRecord, why: expr.NoAnswer) -> IncidentStatus:
     question = retry_question(view, view.status, record.name)
     message = f"Cannot tell whether {record.name} is needed: {why.why}; it was not run."
     reason = reasons.RESTORE_FAILED if record.stage is Stage.RESTORE else reasons.CONDITION_UNKNOWN

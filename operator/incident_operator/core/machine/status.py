@@ -8,7 +8,7 @@ from typing import Any
 from incident_operator.api.approvals import AnswerVerb, HandledAnswer, PendingAnswer
 from incident_operator.api.incident import IncidentStatus, Phase, StepRecord, StepState, UndoState
 from incident_operator.api.runbook import Stage
-from incident_operator.core import reasons, storable
+from incident_operator.core import reasons, sanitize
 from incident_operator.core.machine.decisions import Run
 
 SUMMARY_LIMIT = 512
@@ -27,7 +27,7 @@ FINISHED = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class StepResult:
     """What an outcome means for the step, after `expect` and `outputs` were evaluated."""
 
     state: StepState
@@ -68,7 +68,7 @@ def update(status: IncidentStatus, name: str, **changes: Any) -> IncidentStatus:
     )
 
 
-def begin(status: IncidentStatus, run: Run, now: datetime) -> IncidentStatus:
+def record_intent(status: IncidentStatus, run: Run, now: datetime) -> IncidentStatus:
     """Write down the intent of an effect, or that a read is being polled."""
     return update(
         status,
@@ -85,42 +85,44 @@ def begin(status: IncidentStatus, run: Run, now: datetime) -> IncidentStatus:
     )
 
 
-def settle(status: IncidentStatus, run: Run, verdict: Verdict, *, undoable: bool, now: datetime) -> IncidentStatus:
+def record_outcome(
+    status: IncidentStatus, run: Run, result: StepResult, *, undoable: bool, now: datetime
+) -> IncidentStatus:
     """Write down what became of an attempt."""
     record = known(status, run.record)
-    finished = verdict.state not in {StepState.RUNNING, StepState.PENDING}
+    finished = result.state not in {StepState.RUNNING, StepState.PENDING}
     changes: dict[str, Any] = {
-        "state": verdict.state,
+        "state": result.state,
         "attempt": run.attempt,
         "key": run.key,
         "started_at": record.started_at or _whole(now),
         "finished_at": _whole(now) if finished else None,
         "polled_at": None if finished else _whole(now),
-        "not_before": verdict.again_at,
-        "reason": verdict.reason,
-        "summary": storable.text(verdict.summary, SUMMARY_LIMIT),
+        "not_before": result.again_at,
+        "reason": result.reason,
+        "summary": sanitize.text(result.summary, SUMMARY_LIMIT),
         # an answer of an earlier attempt must not outlive a failure: what is not known is unknown
-        "outputs": storable.cleaned(verdict.outputs) if finished else record.outputs,
-        "captured": storable.cleaned(verdict.captured) if verdict.effected else record.captured,
-        "evidence": verdict.evidence or record.evidence,
+        "outputs": sanitize.cleaned(result.outputs) if finished else record.outputs,
+        "captured": sanitize.cleaned(result.captured) if result.effected else record.captured,
+        "evidence": result.evidence or record.evidence,
     }
-    if undoable and verdict.effected and not run.undo and run.stage is Stage.MITIGATE:
+    if undoable and result.effected and not run.undo and run.stage is Stage.MITIGATE:
         changes["undo"] = UndoState.PENDING
     changed = update(status, run.record, **changes)
-    return _settle_undone(changed, run, verdict) if run.undo else changed
+    return _record_undo_outcome(changed, run, result) if run.undo else changed
 
 
-def _settle_undone(status: IncidentStatus, run: Run, verdict: Verdict) -> IncidentStatus:
-    match verdict.state:
+def _record_undo_outcome(status: IncidentStatus, run: Run, result: StepResult) -> IncidentStatus:
+    match result.state:
         case StepState.SUCCEEDED:
-            return undo_told(status, run.step, StepState.UNDONE, UndoState.DONE)
+            return record_undo(status, run.step, StepState.UNDONE, UndoState.DONE)
         case StepState.FAILED:
-            return undo_told(status, run.step, StepState.UNDO_FAILED, UndoState.FAILED)
+            return record_undo(status, run.step, StepState.UNDO_FAILED, UndoState.FAILED)
         case _:
             return status
 
 
-def undo_told(status: IncidentStatus, step: str, state: StepState, undo: UndoState) -> IncidentStatus:
+def record_undo(status: IncidentStatus, step: str, state: StepState, undo: UndoState) -> IncidentStatus:
     """Write down how the undo of a step ended; a step that had failed stays failed, so that its stage stays stopped."""
     failed = known(status, step).state is StepState.FAILED
     return update(status, step, state=StepState.FAILED if failed else state, undo=undo)
@@ -130,7 +132,7 @@ def skip(status: IncidentStatus, names: Iterable[str], reason: str, summary: str
     """Leave steps out, and say why."""
     changed = status
     for name in names:
-        told = storable.text(summary, SUMMARY_LIMIT)
+        told = sanitize.text(summary, SUMMARY_LIMIT)
         changed = update(changed, name, state=StepState.SKIPPED, reason=reason, summary=told, not_before=None)
     return changed
 
@@ -173,7 +175,7 @@ def halt(
     phase: Phase = Phase.NEEDS_HUMAN,
 ) -> IncidentStatus:
     """Stop for a human (or for good), with the reason and what they can do; a long message never costs the remedy."""
-    told = storable.text(message, MESSAGE_LIMIT - len(remedy) - 1)
+    told = sanitize.text(message, MESSAGE_LIMIT - len(remedy) - 1)
     update = {"phase": phase, "reason": reason, "message": f"{told} {remedy}".strip(), "pending_answer": question}
     return status.model_copy(update=update)
 

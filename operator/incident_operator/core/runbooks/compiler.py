@@ -16,13 +16,7 @@ from incident_operator.core.expressions import expr, problems, render
 from incident_operator.core.expressions.expr import CompileError, Program, Scope
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.runbooks import compiler_checks, compiler_draft
-from incident_operator.core.runbooks.compiled import (
-    Compiled,
-    CompiledAction,
-    CompiledProbe,
-    CompiledStep,
-    CompiledUndo,
-)
+from incident_operator.core.runbooks.compiled import Compiled, CompiledAction, CompiledProbe, CompiledStep, CompiledUndo
 from incident_operator.core.runbooks.compiler_draft import Draft, PlacedStep
 from incident_operator.core.runbooks.compiler_parameters import compile_parameter
 from incident_operator.core.runbooks.parameters import CompiledParameter

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.runbooks import (
     compiler_actions,
-    compiler_hostile,
     compiler_references,
     compiler_stages,
     compiler_statements,
     compiler_timing,
+    compiler_untrusted,
 )
 from incident_operator.core.runbooks.compiler_draft import Draft
 
@@ -26,8 +26,8 @@ CHECKS: tuple[Check, ...] = (
     compiler_timing.polls_can_end,
     compiler_timing.durations_are_some_time,
     compiler_references.names_exist,
-    compiler_hostile.labels_enter_by_parameters_only,
-    compiler_hostile.acts_render_the_same_again,
+    compiler_untrusted.labels_enter_by_parameters_only,
+    compiler_untrusted.acts_render_the_same_again,
     compiler_actions.connections_exist,
     compiler_actions.targets_are_named,
     compiler_actions.patterns_compile,

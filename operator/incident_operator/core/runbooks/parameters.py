@@ -14,7 +14,7 @@ from typing import Any
 from incident_operator.api.meta import DURATION_PATTERN
 from incident_operator.api.parameters import Parameter, ParameterType
 from incident_operator.core.expressions import expr
-from incident_operator.core.expressions.expr import Program, Unknown
+from incident_operator.core.expressions.expr import NoAnswer, Program
 from incident_operator.core.expressions.expr_values import REPLACEMENT
 
 Value = str | int
@@ -85,7 +85,7 @@ def read(compiled: CompiledParameter, text: str) -> Value | Refusal:
 
 def _value(compiled: CompiledParameter, alert: Mapping[str, Any], now: datetime) -> Value | ParameterError:
     found = _found(compiled, alert, now)
-    if isinstance(found, Unknown):
+    if isinstance(found, NoAnswer):
         return _error(compiled, f"{_origin(compiled)} cannot be read: {found.why}")
     if found in (None, ""):
         return _absent(compiled)
@@ -98,12 +98,12 @@ def _value(compiled: CompiledParameter, alert: Mapping[str, Any], now: datetime)
     return value
 
 
-def _found(compiled: CompiledParameter, alert: Mapping[str, Any], now: datetime) -> Any | Unknown:
+def _found(compiled: CompiledParameter, alert: Mapping[str, Any], now: datetime) -> Any | NoAnswer:
     """Return what the expression gives; None where the alert has no such label."""
     if compiled.program is None:
         return None
     found = expr.evaluate(compiled.program, {"alert": alert}, now)
-    absent = isinstance(found, Unknown) and found.missing is not None
+    absent = isinstance(found, NoAnswer) and found.missing is not None
     return None if absent else found
 
 

@@ -1,0 +1,121 @@
+"""Transport for prometheus-api-client: bounded replies, no way to a metadata service, connections that can be cut."""
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from incident_operator.clients import addresses
+
+REASON_CHARACTERS = 500
+REPLY_BYTES = 8 * 1024 * 1024
+"""Of one reply, unpacked."""
+
+
+class ReplyTooLargeError(requests.RequestException):
+    """The reply is longer than `REPLY_BYTES`."""
+
+
+class RefusedError(requests.RequestException):
+    """Prometheus answered, but not with a result; the message is its own."""
+
+
+class OpenConnections:
+    """The sockets of one call, so that another thread can cut them: a thread that waits cannot be cancelled."""
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+        self._cut = False
+
+    def note(self, connection: socket.socket) -> None:
+        """Check where a new connection leads, and keep it in mind. Raises `AddressError`."""
+        addresses.check(connection.getpeername()[0])
+        self._sockets.append(connection)
+        if self._cut:
+            self.cut()
+
+    def cut(self) -> None:
+        """Shut all connections, now and later ones: whoever reads from them gets an error."""
+        self._cut = True
+        for connection in self._sockets:
+            try:
+                # of the plain socket: a TLS goodbye would wait for the peer
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+            except OSError:
+                continue
+
+
+class Adapter(HTTPAdapter):
+    """Sends through `connections` alone, and never twice."""
+
+    def __init__(self, connections: OpenConnections) -> None:
+        self._classes = _pool_classes(connections.note)
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pools of the connections above."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._classes
+
+
+def _pool_classes(note: Callable[[Any], None]) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    class Plain(HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            note(self.sock)
+
+    class Encrypted(HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            note(self.sock)
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class EncryptedPool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Encrypted
+
+    return {"http": PlainPool, "https": EncryptedPool}
+
+
+class _Bounded:
+    """A reply's stream that breaks off when it gets too long."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+    def stream(self, amount: int, **options: Any) -> Iterator[bytes]:
+        read = 0
+        for chunk in self._raw.stream(amount, **options):
+            read += len(chunk)
+            if read > REPLY_BYTES:
+                self._raw.close()
+                raise ReplyTooLargeError(
+                    f"the reply is longer than {REPLY_BYTES // 1024 // 1024} MiB; aggregate in the query"
+                )
+            yield chunk
+
+
+def checked(response: requests.Response, *_: Any, **__: Any) -> requests.Response:
+    """Limit what is read of a reply, and tell a refusal in the server's words; a hook for a requests session."""
+    response.raw = _Bounded(response.raw)
+    if response.is_redirect:
+        response.close()
+        raise RefusedError("it redirects; redirects are not followed, so correct the Connection's url")
+    if response.status_code != requests.codes.ok:
+        raise RefusedError(f"Prometheus answered {response.status_code}: {_reason(response)}")
+    return response
+
+
+def _reason(response: requests.Response) -> str:
+    try:
+        return str(response.json()["error"])[:REASON_CHARACTERS]
+    except (ValueError, LookupError, TypeError):
+        return "no reason given"

@@ -1,0 +1,62 @@
+"""The last rungs: wait for the alert to go away, take back what was temporary, close."""
+
+from datetime import datetime
+
+from incident_operator.api.incident import Phase, StepRecord, StepState
+from incident_operator.api.meta import delta
+from incident_operator.api.runbook import Stage
+from incident_operator.core import reasons
+from incident_operator.core.machine import answers, status, undoing
+from incident_operator.core.machine.decisions import Decision, Transition, Wait
+from incident_operator.core.machine.retrying import retry_question
+from incident_operator.core.machine.start import detected_at
+from incident_operator.core.machine.view import View, is_undo
+
+_CAN_WAIT = frozenset({StepState.PENDING, StepState.RUNNING})
+
+
+def alert_still_fires(view: View) -> Decision | None:
+    """All was done and verified; the alert has some time to resolve, then a human looks."""
+    spec = view.incident.spec
+    if spec.resolved or not spec.alerts:
+        return None
+    deadline = resolve_deadline(view)
+    if view.now < deadline:
+        return Wait(deadline)
+    within = view.compiled.spec.resolve_timeout
+    message = (
+        f"The alert still fires {within} after everything was done; somebody has to look.{undoing.told(view.status)}"
+    )
+    reads = [record.name for record in view.records(Stage.VERIFY)]
+    question = retry_question(view, view.status, reads[0]) if reads else None
+    again = f"Verify again: {question.answer_with[0]} Or c" if question is not None else "C"
+    remedy = f"{again}lose this incident: {answers.abort_command(view)}"
+    return Transition(status.halt(view.status, reasons.ALERT_STILL_FIRING, message, question, remedy=remedy))
+
+
+def waits_for_alert(view: View, record: StepRecord) -> bool:
+    """Tell whether a step is not next although it comes next, or is polled: it restores, and an alert still fires.
+
+    An undo that is due again at some moment is one of a failure, which waits for no alert.
+    """
+    spec = view.incident.spec
+    if spec.resolved or not spec.alerts or record.stage is not Stage.RESTORE:
+        return False
+    return record.state in _CAN_WAIT and not (is_undo(record) and record.not_before is not None)
+
+
+def resolve_deadline(view: View) -> datetime:
+    """Return until when the alert may go on firing after the last step, before a human is called."""
+    return _done_at(view) + delta(view.compiled.spec.resolve_timeout)
+
+
+def close(view: View) -> Decision:
+    """Nothing is left to do."""
+    times = view.status.times.model_copy(update={"resolved": view.now.replace(microsecond=0)})
+    current = view.status.model_copy(update={"times": times})
+    return Transition(status.halt(current, reasons.RESOLVED, "", phase=Phase.RESOLVED))
+
+
+def _done_at(view: View) -> datetime:
+    finished = [record.finished_at for record in view.status.steps if record.finished_at is not None]
+    return max(finished, default=detected_at(view.incident, view.now))

@@ -1,0 +1,138 @@
+"""Evaluates what an outcome means for its step: `expect` is checked, outputs are taken, retries and polls are counted."""
+
+import json
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from incident_operator.api.incident import Incident, StepRecord, StepState
+from incident_operator.api.meta import delta, seconds
+from incident_operator.core import reasons
+from incident_operator.core.effects import Effect
+from incident_operator.core.expressions import evaluation, expr, facts
+from incident_operator.core.expressions.evaluation import Outputs
+from incident_operator.core.machine import limits
+from incident_operator.core.machine.decisions import Run
+from incident_operator.core.machine.status import StepResult, later
+from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded, Undetermined
+from incident_operator.core.runbooks.compiled import CompiledStep
+
+_SHORTEST_PAUSE = 1.0
+"""Seconds between two looks at an unfinished effect, whatever the action proposes."""
+
+
+def evaluate(
+    incident: Incident, step: CompiledStep, record: StepRecord, run: Run, outcome: Outcome, now: datetime
+) -> StepResult:
+    """Return what became of the attempt. `record` tells when it began."""
+    match outcome:
+        case Succeeded():
+            return _undone(outcome) if run.undo else _succeeded(incident, step, record, outcome, now)
+        case Failed():
+            return _failed(step, record, run, outcome, now)
+        case Pending():
+            return _pending(step, record, run, outcome, now)
+        case Undetermined() if step.effect is Effect.READ:
+            return StepResult(StepState.FAILED, outcome.message, reasons.STEP_FAILED)
+        case Undetermined():
+            return StepResult(StepState.UNKNOWN, f"may or may not have run: {outcome.message}", reasons.STEP_UNKNOWN)
+        case _:
+            assert_never(outcome)
+
+
+def evaluate_probe(incident: Incident, step: CompiledStep, outcome: Outcome, now: datetime) -> StepResult:
+    """Return whether an interrupted, unkeyed effect happened, as its probe tells."""
+    if step.probe is None or not isinstance(outcome, Succeeded):
+        said = outcome.message if isinstance(outcome, Failed | Undetermined) else "no answer"
+        return StepResult(
+            StepState.UNKNOWN, f"may or may not have run; its probe cannot tell: {said}", reasons.INTERRUPTED
+        )
+    happened = evaluation.condition(step.probe.expect, facts.facts(incident), now, outcome.result)
+    if isinstance(happened, expr.NoAnswer):
+        return StepResult(
+            StepState.UNKNOWN, f"may or may not have run; its probe cannot tell: {happened.why}", reasons.INTERRUPTED
+        )
+    if happened:
+        return StepResult(
+            StepState.SUCCEEDED, "had happened before the operator stopped, says its probe", effected=True
+        )
+    return StepResult(StepState.PENDING, "had not happened when the operator stopped, says its probe", again_at=now)
+
+
+def _undone(outcome: Succeeded) -> StepResult:
+    return StepResult(StepState.SUCCEEDED, outcome.summary)
+
+
+def _succeeded(
+    incident: Incident, step: CompiledStep, record: StepRecord, outcome: Succeeded, now: datetime
+) -> StepResult:
+    effected = step.effect is not Effect.READ
+    if step.expect is not None:
+        held = evaluation.condition(step.expect, facts.facts(incident), now, outcome.result)
+        if held is not True:
+            return _unexpected(step, record, outcome, held, now)
+    outputs = Outputs({}, {})
+    if step.outputs:
+        found = evaluation.outputs(step.outputs, facts.facts(incident), now, outcome.result)
+        outputs = _that_fit(incident, record, found)
+    return StepResult(
+        StepState.SUCCEEDED,
+        "; ".join([outcome.summary, *(f"no {name}: {why}" for name, why in outputs.problems.items())]),
+        outputs=outputs.values or None,
+        captured=outcome.captured,
+        effected=effected,
+    )
+
+
+def _that_fit(incident: Incident, record: StepRecord, outputs: Outputs) -> Outputs:
+    others = (other.outputs for other in incident.status.steps if other.name != record.name and other.outputs)
+    taken = sum(len(json.dumps(values)) for values in others)
+    if taken + len(json.dumps(dict(outputs.values))) <= limits.ALL_OUTPUTS:
+        return outputs
+    why = f"it does not fit, the outputs of all steps may take {limits.ALL_OUTPUTS} bytes together"
+    return Outputs({}, {**outputs.problems, **dict.fromkeys(outputs.values, why)})
+
+
+def _unexpected(
+    step: CompiledStep, record: StepRecord, outcome: Succeeded, held: bool | expr.NoAnswer, now: datetime
+) -> StepResult:
+    why = held.why if isinstance(held, expr.NoAnswer) else f"expected {step.step.expect}"
+    summary = f"{outcome.summary}; {why}"
+    if (again := _next_poll(step, record, now)) is not None:
+        return StepResult(StepState.RUNNING, summary, again_at=again)
+    effected = step.effect is not Effect.READ
+    reason = reasons.TIMED_OUT if step.step.until is not None else reasons.EXPECTATION_FAILED
+    return StepResult(StepState.FAILED, summary, reason, captured=outcome.captured, effected=effected)
+
+
+def _failed(step: CompiledStep, record: StepRecord, run: Run, outcome: Failed, now: datetime) -> StepResult:
+    if (again := _next_poll(step, record, now)) is not None:
+        return StepResult(StepState.RUNNING, outcome.message, outcome.reason, again_at=again)
+    if outcome.retryable and not outcome.effected and run.attempt < limits.attempts(step):
+        at = later(now, limits.backoff(step).total_seconds())
+        return StepResult(StepState.PENDING, outcome.message, outcome.reason, again_at=at)
+    return StepResult(StepState.FAILED, outcome.message, outcome.reason, effected=outcome.effected)
+
+
+def _pending(step: CompiledStep, record: StepRecord, run: Run, outcome: Pending, now: datetime) -> StepResult:
+    action = step.undo.action if run.undo and step.undo is not None else step.action
+    began = record.started_at or now
+    late = now >= began + limits.timeout(step, action) + limits.GRACE
+    if late and (step.effect is Effect.READ or not outcome.begun):
+        return StepResult(StepState.FAILED, outcome.summary, reasons.TIMED_OUT)
+    if late:
+        told = f"may or may not have run: still unclear after {_minutes(now - began)}: {outcome.summary}"
+        return StepResult(StepState.UNKNOWN, told, reasons.TIMED_OUT)
+    return StepResult(StepState.RUNNING, outcome.summary, again_at=later(now, max(outcome.after, _SHORTEST_PAUSE)))
+
+
+def _next_poll(step: CompiledStep, record: StepRecord, now: datetime) -> datetime | None:
+    """Return when to look again; only a read can say `until`, as the compiler sees to."""
+    until = step.step.until
+    if until is None:
+        return None
+    began = record.started_at or now
+    return None if now >= began + delta(until.for_) else later(now, seconds(until.every))
+
+
+def _minutes(duration: timedelta) -> str:
+    return f"{int(duration.total_seconds() // 60)}m"

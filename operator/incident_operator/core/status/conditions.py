@@ -1,0 +1,160 @@
+"""The conditions of an Incident, and how a condition is built: by the Kubernetes API conventions.
+
+One condition per stage, the approval, the whole, and what is abnormal. A transition time moves only with the status.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from incident_operator.api.approvals import ApprovalState
+from incident_operator.api.incident import Phase, StepRecord, StepState
+from incident_operator.api.meta import Condition
+from incident_operator.api.runbook import Stage
+from incident_operator.core import reasons, sanitize
+from incident_operator.core.machine import status
+from incident_operator.core.machine.view import View, is_undo
+
+TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
+_WORDS = {True: TRUE, False: FALSE, None: UNKNOWN}
+DIAGNOSED, MITIGATED, APPROVED = "Diagnosed", "Mitigated", "Approved"
+REMEDIATED, VERIFIED, SUCCEEDED = "Remediated", "Verified", "Succeeded"
+STALLED, ALERTS_TRUNCATED = "Stalled", "AlertsTruncated"
+_MESSAGE_LIMIT = 1024
+_STAGES = {DIAGNOSED: Stage.DIAGNOSE, MITIGATED: Stage.MITIGATE, REMEDIATED: Stage.REMEDIATE, VERIFIED: Stage.VERIFY}
+_BAD = frozenset({StepState.FAILED, StepState.REJECTED, StepState.UNDO_FAILED, StepState.UNKNOWN})
+_REASON_OF = {StepState.REJECTED: reasons.REJECTED, StepState.UNKNOWN: reasons.STEP_UNKNOWN}
+
+Assessment = tuple[bool | None, str, str]
+
+
+def conditions_of(view: View) -> dict[str, Assessment]:
+    """Return each condition's status, reason and message; abnormal ones only while they are true."""
+    found: dict[str, Assessment] = {name: _stage(view, stage) for name, stage in _STAGES.items()}
+    found[APPROVED] = _approved(view)
+    found[SUCCEEDED] = _succeeded(view)
+    if view.status.phase is Phase.NEEDS_HUMAN:
+        found[STALLED] = (True, view.status.reason, view.status.message)
+    if (cut := _cut(view)) is not None:
+        found[ALERTS_TRUNCATED] = cut
+    return found
+
+
+def updated(view: View) -> list[Condition]:
+    """Return the conditions as they are stored; a transition time moves only with its status."""
+    found, now, kept = conditions_of(view), view.now.replace(microsecond=0), view.status.conditions
+    wanted = [
+        condition(name, state, reason, sanitize.text(message, _MESSAGE_LIMIT), now, kept)
+        for name, (state, reason, message) in found.items()
+    ]
+    for absent in {STALLED, ALERTS_TRUNCATED} - found.keys():
+        kept = drop(kept, absent)
+    return mark(kept, *wanted)
+
+
+def _stage(view: View, stage: Stage) -> Assessment:
+    records = [record for record in view.records(stage) if not is_undo(record)]
+    if not records:
+        return (
+            (None, reasons.PENDING, "") if not view.status.steps else (None, reasons.NO_STEPS, "the Runbook has none")
+        )
+    bad = [record for record in records if record.state in _BAD]
+    if bad:
+        return False, _REASON_OF.get(bad[0].state, reasons.STEP_FAILED), "; ".join(_told(record) for record in bad)
+    if any(record.state not in status.FINISHED for record in records):
+        begun = any(record.state is not StepState.PENDING for record in records)
+        return None, reasons.RUNNING if begun else reasons.PENDING, ""
+    helped = [record for record in records if record.state in {StepState.SUCCEEDED, StepState.UNDONE}]
+    if not helped:
+        return False, records[0].reason or reasons.SKIPPED, records[0].summary
+    return True, reasons.STEPS_SUCCEEDED, "; ".join(_told(record) for record in helped)
+
+
+def _told(record: StepRecord) -> str:
+    return f"{record.name}: {record.summary}" if record.summary else record.name
+
+
+def _approved(view: View) -> Assessment:
+    pending = view.status.pending_approval
+    if pending is not None:
+        return (
+            False,
+            reasons.AWAITING_APPROVAL,
+            f"plan {pending.plan_hash[:12]} waits until {pending.expires_at:%H:%M} UTC",
+        )
+    if not view.status.approvals:
+        return None, reasons.PENDING, "no approval was asked for"
+    newest = view.status.approvals[-1]
+    plan = f"plan {newest.plan_hash[:12]}"
+    match newest.state:
+        case ApprovalState.ACTIVE | ApprovalState.CONSUMED:
+            return True, reasons.APPROVED, f"{newest.by} approved {plan} ({', '.join(newest.steps)})"
+        case ApprovalState.REJECTED:
+            return False, reasons.REJECTED, f"{newest.by} rejected {plan}"
+        case ApprovalState.EXPIRED:
+            return False, reasons.APPROVAL_EXPIRED, f"nobody answered {plan} in time"
+        case _:
+            return False, _voided(view), newest.reason
+
+
+def _voided(view: View) -> str:
+    if view.status.phase is Phase.FAILED:
+        return view.status.reason
+    return reasons.ALERT_RESOLVED if view.incident.spec.resolved else reasons.PLAN_CHANGED
+
+
+def _succeeded(view: View) -> Assessment:
+    match view.status.phase:
+        case Phase.RESOLVED:
+            return True, view.status.reason, view.status.message
+        case Phase.FAILED | Phase.SUPPRESSED:
+            return False, view.status.reason, view.status.message
+        case Phase.NEEDS_HUMAN:
+            return None, view.status.reason, view.status.message
+        case _:
+            return None, reasons.RUNNING, ""
+
+
+def _cut(view: View) -> Assessment | None:
+    spec = view.incident.spec
+    parts = [
+        f"Alertmanager cut {spec.truncated_alerts} alerts from its message" if spec.truncated_alerts else "",
+        f"{spec.alerts_omitted} alerts did not fit into this Incident" if spec.alerts_omitted else "",
+    ]
+    told = "; ".join(part for part in parts if part)
+    return (True, reasons.ALERTS_CUT, told) if told else None
+
+
+def mark(conditions: Sequence[Condition], *wanted: Condition) -> list[Condition]:
+    """Return the conditions with these set; sorted by type, and unchanged where only the time would differ."""
+    known = {condition.type: condition for condition in conditions}
+    for each in wanted:
+        before = known.get(each.type)
+        known[each.type] = each if before is None or before.status != each.status else _since(each, before)
+    return [known[type_] for type_ in sorted(known)]
+
+
+def _since(wanted: Condition, before: Condition) -> Condition:
+    return wanted.model_copy(update={"last_transition_time": before.last_transition_time})
+
+
+def drop(conditions: Sequence[Condition], type_: str) -> list[Condition]:
+    """Return the conditions without one that is present only while it is true."""
+    return [condition for condition in conditions if condition.type != type_]
+
+
+def find(conditions: Sequence[Condition], type_: str) -> Condition | None:
+    """Return the condition of a type, if it is there."""
+    return next((condition for condition in conditions if condition.type == type_), None)
+
+
+def condition(
+    type_: str, status: bool | None, reason: str, message: str, now: datetime, kept: Sequence[Condition] = ()
+) -> Condition:
+    """Build a condition, or return the one of `kept` that says the same; a status of None is Unknown."""
+    word = _WORDS[status]
+    before = find(kept, type_)
+    if before is not None and (before.status, before.reason, before.message) == (word, reason, message):
+        return before
+    return Condition.model_validate(
+        {"type": type_, "status": word, "reason": reason, "message": message, "lastTransitionTime": now}
+    )

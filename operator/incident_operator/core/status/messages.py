@@ -1,0 +1,162 @@
+"""The one line for the reader at 03:00: what it waits for, for whom, until when. Stable: no relative times."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from incident_operator.api.incident import CLOSED_PHASES, Phase, StepRecord, StepState, UndoState
+from incident_operator.api.meta import delta
+from incident_operator.api.runbook import Stage
+from incident_operator.core import approval, reasons
+from incident_operator.core.effects import Effect
+from incident_operator.core.machine import finish, limits, status, undoing
+from incident_operator.core.machine.view import View, is_undo
+
+_WORTH_TELLING = timedelta(seconds=30)
+"""How long an act runs before its progress is worth a write."""
+_AGE = re.compile(r",? (for|after) [0-9.]+(ms|s|m|h)\b")
+_HUMAN_WAITS = {
+    reasons.NO_RUNBOOK: "no runbook matches",
+    reasons.RUNBOOK_NOT_FOUND: "a person: the runbook is missing",
+    reasons.RUNBOOK_NOT_READY: "a person: the runbook is not ready",
+    reasons.RUNBOOK_SUSPENDED: "a person: the runbook is suspended",
+    reasons.PARAMETER_INVALID: "a person: a label is not valid",
+    reasons.APPROVAL_POLICY_MISSING: "a person: approvals cannot be trusted",
+    reasons.STEP_UNKNOWN: "a person: did it happen?",
+    reasons.STEP_FAILED: "a person: a step failed",
+    reasons.CONDITION_UNKNOWN: "a person: an answer is unknown",
+    reasons.PLAN_FAILED: "a person: the plan cannot be made",
+    reasons.REJECTED: "a person: the plan was rejected",
+    reasons.APPROVAL_EXPIRED: "a person: nobody approved",
+    reasons.VERIFICATION_FAILED: "a person: it is not verified",
+    reasons.RESTORE_FAILED: "a person: restoring failed",
+    reasons.ALERT_STILL_FIRING: "a person: the alert still fires",
+}
+
+
+def told(view: View) -> tuple[str, str]:
+    """Return the reason and the message for the phase that the status is in."""
+    current = view.status
+    if current.phase is Phase.RESOLVED and current.reason == reasons.RESOLVED:
+        return current.reason, current.message or _resolved(view)
+    if current.phase in CLOSED_PHASES or current.phase is Phase.NEEDS_HUMAN:
+        return current.reason, current.message
+    if current.phase is Phase.AWAITING_APPROVAL:
+        return reasons.AWAITING_APPROVAL, _asks(view)
+    if (record := _running(view)) is not None:
+        return reasons.RUNNING, f"{_doing(view, record)}, at the latest until {clock(_deadline(view, record))}."
+    if (record := _next_record(view)) is not None:
+        return reasons.RUNNING, _next(record)
+    return reasons.WAITING_FOR_RESOLVE, _until_resolved(view)
+
+
+def waiting_for(view: View) -> str:
+    """Return what `kubectl get` shows as WAITING-FOR."""
+    current = view.status
+    if current.phase in CLOSED_PHASES:
+        return "-"
+    if current.phase is Phase.NEEDS_HUMAN:
+        return _HUMAN_WAITS.get(current.reason, f"a person: {current.reason}")
+    if current.pending_approval is not None:
+        return f"approval until {clock(current.pending_approval.expires_at)}"
+    if (record := _running(view)) is not None:
+        return f"{record.name} until {clock(_deadline(view, record))}"
+    if (record := _next_record(view)) is not None and record.not_before is not None:
+        return f"{record.name} again at {clock(record.not_before)}"
+    if current.phase is Phase.VERIFYING:
+        return f"the alert to resolve until {clock(finish.resolve_deadline(view))}"
+    return "-"
+
+
+def clock(moment: datetime) -> str:
+    """Return a time of day as people say it at night: `03:51` (UTC, as all times in the object)."""
+    told = moment.astimezone(UTC)
+    return f"{told.hour:02}:{told.minute:02}"
+
+
+def elapsed(start: datetime | None, end: datetime | None) -> str:
+    """Return a duration as people say it: `2m10s`; empty where either end is missing."""
+    if start is None or end is None:
+        return ""
+    seconds = max(0, int((end - start).total_seconds()))
+    hours, rest = divmod(seconds, 3600)
+    minutes, rest = divmod(rest, 60)
+    parts = [(hours, "h"), (minutes, "m"), (rest, "s")]
+    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"
+
+
+def _running(view: View) -> StepRecord | None:
+    running = [record for record in view.status.steps if record.state is StepState.RUNNING]
+    effects = [record for record in running if record.effect != Effect.READ]
+    reads = (record for record in running if not finish.waits_for_alert(view, record))
+    return next(iter(effects or reads), None)
+
+
+def _deadline(view: View, record: StepRecord) -> datetime:
+    began = record.started_at or view.now
+    step = view.step(record)
+    if step.step.until is not None:
+        return began + delta(step.step.until.for_)
+    return began + limits.timeout(step, record.action)
+
+
+def _doing(view: View, record: StepRecord) -> str:
+    if is_undo(record):
+        return f"Undoing {view.step(record).step.name}{_about(record)}"
+    described = view.step(record).step.description.rstrip(".")
+    return f"Running {record.name}{f': {described}' if described else ''}{_about(record)}"
+
+
+def _about(record: StepRecord) -> str:
+    """Say how an act stands once it takes long, without the times that would change at every look."""
+    began, looked = record.started_at, record.polled_at
+    if record.effect == Effect.READ or began is None or looked is None or looked < began + _WORTH_TELLING:
+        return ""
+    stands = _AGE.sub("", record.summary)
+    return f" ({stands})" if stands else ""
+
+
+def _asks(view: View) -> str:
+    pending = view.status.pending_approval
+    if pending is None:
+        return ""
+    first = view.compiled.steps[pending.steps[0]].step
+    what = first.description.rstrip(".") or ", ".join(pending.steps)
+    steps = f"{len(pending.steps)} step{'s' if len(pending.steps) > 1 else ''}"
+    changed = f" Asked again, because: {pending.changed}" if pending.changed else ""
+    return f"Approve or reject by {clock(pending.expires_at)} UTC: {what} ({steps}).{_mitigation(view)}{changed}"
+
+
+def _mitigation(view: View) -> str:
+    if view.status.times.mitigated is None:
+        return ""
+    helped = [r for r in view.status.steps if r.stage is Stage.MITIGATE and r.undo is UndoState.PENDING]
+    described = [view.step(record).step.description.rstrip(".") or record.name for record in helped]
+    return f" Since {clock(view.status.times.mitigated)}: {'; '.join(described)}." if described else ""
+
+
+def _until_resolved(view: View) -> str:
+    verified = any(r.stage is Stage.VERIFY and r.state is StepState.SUCCEEDED for r in view.status.steps)
+    done = "Verified" if verified else "All steps are done"
+    until = clock(finish.resolve_deadline(view))
+    return f"{done}. Waits for the alert to resolve until {until} UTC, then calls a person.{undoing.told(view.status)}"
+
+
+def _next_record(view: View) -> StepRecord | None:
+    unfinished = (record for record in view.status.steps if record.state not in status.FINISHED)
+    return next((record for record in unfinished if not finish.waits_for_alert(view, record)), None)
+
+
+def _next(record: StepRecord) -> str:
+    if record.not_before is None:
+        return f"Next: {record.name}."
+    return f"{record.name} failed ({record.summary}) and is tried again at {record.not_before:%H:%M:%S} UTC."
+
+
+def _resolved(view: View) -> str:
+    states = {StepState.SUCCEEDED, StepState.UNDONE}
+    acted = [record for record in view.status.steps if record.effect != Effect.READ and record.state in states]
+    took = elapsed(view.status.times.detected, view.status.times.resolved)
+    approvers = sorted({by for record in acted if (by := approval.approver(view.status, record.name))})
+    by = f" Approved by {', '.join(approvers)}." if approvers else ""
+    did = f"Done: {', '.join(record.name for record in acted)}." if acted else "Nothing had to be changed."
+    return f"Resolved in {took}. {did}{by}"

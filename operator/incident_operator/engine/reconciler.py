@@ -1,0 +1,128 @@
+"""One reconciliation of an Incident: gather, decide, act, record, and decide again until it must wait."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from incident_operator.api.incident import CLOSED_PHASES, Incident
+from incident_operator.api.meta import ObjectKey
+from incident_operator.clients.priority import Priority
+from incident_operator.clients.state import Gone, State, Superseded
+from incident_operator.core.machine import decisions, in_flight, machine
+from incident_operator.core.machine.view import AGES, View
+from incident_operator.core.status import objectives
+from incident_operator.engine.approvals import Approvals
+from incident_operator.engine.executor import Executor
+from incident_operator.engine.in_flight import InFlight
+from incident_operator.engine.progress import Progress
+from incident_operator.engine.recorder import Recorder
+from incident_operator.engine.runbooks import Runbooks
+
+MAX_TURNS = 500
+"""Decisions in one reconciliation; more means that the machine goes in circles."""
+LOOK_AGAIN = timedelta(minutes=10)
+"""An open Incident is looked at this often whatever the watch says: a lost event must not leave it waiting."""
+
+
+class GoesInCircles(Exception):
+    """The machine decided too often without having to wait: a defect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """Drives one Incident at a time as far as it goes."""
+
+    state: State
+    runbooks: Runbooks
+    approvals: Approvals
+    executor: Executor
+    recorder: Recorder
+    clock: Callable[[], datetime]
+    unasked: frozenset[str] = frozenset()
+    stopping: Callable[[], bool] = bool
+    """Whether the process is about to end, or leads no more: an act under way is recorded, and nothing more is begun or told."""
+    led_for: Callable[[], timedelta] = lambda: AGES
+    """How long this process has led."""
+    in_flight: InFlight = field(default_factory=InFlight)
+    priority: Priority = field(default_factory=Priority)
+
+    async def reconcile(self, key: ObjectKey) -> datetime | None:
+        """Do what can be done now; return when to come back, None for never: it is closed, or gone."""
+        try:
+            incident = await self.state.read(key.namespace, key.name)
+            if incident.status.phase in CLOSED_PHASES or incident.metadata.deletion_timestamp is not None:
+                return None
+            self.recorder.expectations.expect(key, incident.metadata.resource_version)
+            return await self._drive(Progress.of(incident))
+        except Gone:
+            return None
+        finally:
+            self.in_flight.leave(key)
+
+    async def _drive(self, progress: Progress) -> datetime | None:
+        for _ in range(MAX_TURNS):
+            await self._yield_to_urgent(progress.stored)
+            view = await self._view(progress.working)
+            stopping = self.stopping()
+            if stopping and not self.in_flight.has(_key(view.incident)):
+                return None  # nothing was done here that would have to be told; whoever leads next looks at it anew
+            decision = decisions.Wait(None) if stopping else machine.decide(view)
+            try:
+                match decision:
+                    case decisions.Wait(until):
+                        progress = await self.recorder.rest(progress, view)
+                        return _next_look(progress.stored, until, view.now)
+                    case decisions.Stop():
+                        await self.recorder.finish(progress, view)
+                        return None
+                    case _ if in_flight.to_be_recorded(progress.stored.status, view, decision):
+                        progress = await self.recorder.publish(progress, view)
+                    case _:
+                        progress = await self._turn(progress, view, decision)
+            except Superseded:
+                progress = await self.recorder.read_again(progress)
+        raise GoesInCircles(progress.working.metadata.name)
+
+    async def _turn(self, progress: Progress, view: View, decision: decisions.Turn) -> Progress:
+        match decision:
+            case decisions.Transition(current):
+                return progress.knowing(current)
+            case decisions.Read(runs):
+                return await self.executor.read(progress, view, runs)
+            case decisions.Ask(runs):
+                editor = await self.runbooks.editor(view.incident)
+                return progress.knowing(await self.approvals.ask(view, runs, editor))
+            case decisions.Begin():
+                self._act_begins(view)
+                return await self.executor.begin(progress, view, decision)
+            case decisions.Resume(run):
+                self._act_begins(view)
+                return await self.executor.resume(progress, view, run)
+            case decisions.Probe(run):
+                return await self.executor.probe(progress, view, run)
+            case _:
+                assert_never(decision)
+
+    async def _yield_to_urgent(self, incident: Incident) -> None:
+        """Yield to what is severe, unless an act has begun: its outcome is not kept in memory longer than it must."""
+        if not self.in_flight.has(_key(incident)):
+            await self.priority.yield_to_urgent(incident.spec.severity.is_severe)
+
+    async def _view(self, incident: Incident) -> View:
+        runbook = await self.runbooks.in_force(incident)
+        return View(incident, runbook, self.clock(), self.unasked, self.led_for())
+
+    def _act_begins(self, view: View) -> None:
+        self.in_flight.enter(_key(view.incident))
+
+
+def _key(incident: Incident) -> ObjectKey:
+    return ObjectKey(incident.metadata.namespace, incident.metadata.name)
+
+
+def _next_look(stored: Incident, until: datetime | None, now: datetime) -> datetime:
+    promised = objectives.next_deadline(stored.status.objectives)
+    if promised is not None and promised <= now:
+        promised = None  # nobody judges it while no Runbook is in force: to wait for it would never end
+    return min(filter(None, (until, promised, now + LOOK_AGAIN)))

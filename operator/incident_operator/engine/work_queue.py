@@ -1,0 +1,150 @@
+"""Keeps reconciling what needs it: woken by events, delayed adds and failures, severest first; while this process leads."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from incident_operator.api.meta import ObjectKey, Severity
+from incident_operator.clients import kube
+from incident_operator.clients.priority import Priority
+from incident_operator.engine.delayed_adds import DelayedAdds
+from incident_operator.engine.workers import URGENT, Wanted, Workers
+
+Reconcile = Callable[[ObjectKey], Awaitable[datetime | None]]
+_FIRST_BACKOFF = 0.5
+_LONGEST_BACKOFF = 60.0
+_RANKS = {severity.value: rank for rank, severity in enumerate(Severity)}
+_log = structlog.get_logger()
+
+
+class WorkQueue:
+    """Reconciles keys until cancelled. One that fails is repeated with growing pauses, never forgotten.
+
+    A paused one only remembers what it is asked for, and looks at all of it when it resumes.
+    """
+
+    def __init__(
+        self,
+        reconcile: Reconcile,
+        clock: Callable[[], datetime],
+        *,
+        workers: int = 16,
+        what: str = "Incident",
+        must_yield: Callable[[], bool] = lambda: False,
+        priority: Priority | None = None,
+        paused: bool = False,
+    ) -> None:
+        """`must_yield` tells whether reconciliations of less severe keys are to wait a little, for something else goes first.
+
+        The reconciliations of severe keys hold the `priority`, so that others do not begin anything beside them.
+        """
+        self._reconcile = reconcile
+        self._clock = clock
+        self._what = what
+        self._priority = priority or Priority()
+        self._workers = Workers(self._work, workers, must_yield)
+        self._delayed = DelayedAdds(clock, self._wake)
+        self._paused = paused
+        self._ranks: dict[ObjectKey, int] = {}
+        """Every key that was asked for and is not gone."""
+        self._failures: dict[ObjectKey, int] = {}
+
+    def resume(self) -> None:
+        """Look at everything that is known, severest first, and go on from there."""
+        self._paused = False
+        for key in self._ranks:
+            self._wake(key)
+
+    def pause(self) -> None:
+        """Begin no more reconciliations, and forget what waits for one; those under way go on to their end."""
+        self._paused = True
+        self._workers.clear()
+        self._delayed.clear()
+        self._failures.clear()
+
+    def add(self, key: ObjectKey, severity: str = "", wanted: Wanted | None = None) -> None:
+        """Have a key reconciled as soon as a worker is free; P0 before P1 and so on, as last told.
+
+        One that is being reconciled is reconciled again, unless `wanted` is given and says at the end that it is needless.
+        """
+        if severity or key not in self._ranks:
+            self._ranks[key] = _RANKS.get(severity, len(_RANKS))
+        self._wake(key, wanted)
+
+    def add_later(self, key: ObjectKey, seconds: float) -> None:
+        """Have a key reconciled after a pause, unless something wakes it earlier."""
+        self._ranks.setdefault(key, len(_RANKS))
+        self._look_at(key, self._clock() + timedelta(seconds=seconds))
+
+    def forget(self, key: ObjectKey) -> None:
+        """Drop what is remembered of a key that is gone."""
+        self._delayed.set(key, None)
+        self._ranks.pop(key, None)
+        self._failures.pop(key, None)
+
+    async def idle(self) -> None:
+        """Wait until nothing is in the middle of a reconciliation."""
+        await self._workers.idle()
+
+    @property
+    def ticked_at(self) -> datetime:
+        """When the delayed adds were last looked at."""
+        return self._delayed.ticked_at
+
+    @property
+    def depth(self) -> int:
+        """How many keys wait for a worker."""
+        return self._workers.depth
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._workers.run())
+            tasks.create_task(self._delayed.run())
+
+    def _wake(self, key: ObjectKey, wanted: Wanted | None = None) -> None:
+        if not self._paused:
+            self._workers.add(key, self._ranks.get(key, len(_RANKS)), wanted)
+
+    def _look_at(self, key: ObjectKey, at: datetime) -> None:
+        if not self._paused:
+            self._delayed.bring_forward(key, at)
+
+    async def _work(self, key: ObjectKey) -> None:
+        # it is looked at now; a moment that is set from here on was set by something that this reconciliation may not see
+        self._delayed.set(key, None)
+        try:
+            with self._priority.held(self._ranks.get(key, len(_RANKS)) <= URGENT):
+                again = await self._reconcile(key)
+        except asyncio.CancelledError:
+            if _ends():
+                raise
+            _log.exception(
+                f"{self._what} reconciliation was cancelled from within", namespace=key.namespace, name=key.name
+            )
+            self._back_off(key)
+        except kube.ApiError as error:
+            _log.warning(
+                f"{self._what} reconciliation failed", namespace=key.namespace, name=key.name, error=str(error)
+            )
+            self._back_off(key)
+        except Exception:  # noqa: BLE001 # a defect met by one Incident must not end the others
+            _log.exception(f"{self._what} reconciliation failed", namespace=key.namespace, name=key.name)
+            self._back_off(key)
+        else:
+            self._failures.pop(key, None)
+            if again is not None:
+                self._look_at(key, again)
+
+    def _back_off(self, key: ObjectKey) -> None:
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        self.add_later(key, min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(failures, 10)))
+
+
+def _ends() -> bool:
+    """Tell whether this worker itself was told to end; else a library's own cancellation leaked out of a reconciliation."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

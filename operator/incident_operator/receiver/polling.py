@@ -1,0 +1,135 @@
+"""Reads Alertmanager's open alerts again, so that one that was lost on the way still becomes an Incident.
+
+Every Connection of type alertmanager is read at start and every few minutes, for the Incidents of its own namespace
+alone. What is stored already costs no write. An alert that is no longer told of is left as it is: only Alertmanager's
+word that it resolved counts.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pydantic
+import structlog
+
+from incident_operator.api.connection import Alertmanager, Connection, ConnectionType
+from incident_operator.api.meta import ObjectKey
+from incident_operator.clients import alertmanagers, paths
+from incident_operator.clients.alertmanagers import AlertmanagerError
+from incident_operator.clients.api_errors import ApiError
+from incident_operator.clients.connections import Connections, EndpointError
+from incident_operator.clients.kube import Kube
+from incident_operator.core import texts
+from incident_operator.core.status import conditions
+from incident_operator.receiver import alertmanager
+from incident_operator.receiver.checking import LabelLimits
+from incident_operator.receiver.intake import Intake, NotStoredError
+from incident_operator.receiver.payload import Message
+from incident_operator.receiver.rejections import MalformedError
+
+_EVERY = 120.0
+"""Seconds between two rounds."""
+_ANSWER_SECONDS = 10.0
+_AT_A_TIME = 4
+_MESSAGE = 1000
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class AlertmanagerPoll:
+    """Reads all Connections of type alertmanager in the served namespaces (all, where there are none named)."""
+
+    client: Kube
+    connections: Connections
+    intake: Intake
+    limits: LabelLimits
+    clock: Callable[[], datetime]
+    namespaces: tuple[str, ...] = ()
+    _told: dict[ObjectKey, str] = field(default_factory=dict)
+    """What was last said in the log about each Connection."""
+
+    async def run(self) -> None:
+        """Poll until cancelled: for the process that leads, once it knows what is stored."""
+        while True:
+            await self.once()
+            await asyncio.sleep(_EVERY)
+
+    async def once(self) -> None:
+        """Read every Connection once; what goes wrong is told, and tried again in the next round."""
+        try:
+            found = [connection async for connection in self._found()]
+        except ApiError as error:
+            self._warn(ObjectKey("", ""), f"cannot list Connections: {error}")
+            return
+        self._warn(ObjectKey("", ""), "")
+        places = asyncio.Semaphore(_AT_A_TIME)
+        await asyncio.gather(*(self._poll(connection, places) for connection in found))
+
+    async def _found(self) -> AsyncIterator[Connection]:
+        for namespace in self.namespaces or (None,):
+            async for stored in self.client.list(paths.connections(namespace)):
+                if stored["spec"].get("type") != ConnectionType.ALERTMANAGER:
+                    continue
+                try:
+                    yield Connection.model_validate(stored)
+                except pydantic.ValidationError as error:
+                    self._warn(ObjectKey(stored["metadata"]["namespace"], stored["metadata"]["name"]), _first(error))
+
+    async def _poll(self, connection: Connection, places: asyncio.Semaphore) -> None:
+        key = ObjectKey(connection.metadata.namespace, connection.metadata.name)
+        async with places:
+            try:
+                problem = await self._read(connection)
+                await self._tell(connection, problem)
+            except ApiError as error:
+                problem = f"its status cannot be written: {error}"
+            except Exception:  # noqa: BLE001 # a defect met by one Connection must not end the reading of others
+                _log.exception("Reading an Alertmanager again failed", namespace=key[0], connection=key[1])
+                return
+        self._warn(key, problem)
+
+    async def _read(self, connection: Connection) -> str:
+        """Take the open alerts in, and return what is wrong; empty where nothing is."""
+        where = connection.spec.alertmanager
+        if where is None or (connection.spec.secret_ref and not where.service_account_name):
+            return "alertmanager.serviceAccountName is missing: the account as which the Secret is read"
+        try:
+            message = await self._ask(connection, where)
+            changed = await self.intake.reread(message, connection.metadata.namespace)
+        except (EndpointError, AlertmanagerError, NotStoredError) as error:
+            return str(error)
+        except MalformedError as error:
+            return f"{where.url}: the answer is not that of Alertmanager's API v2: {error}"
+        if changed:
+            _log.info("Alerts that had not arrived are stored", connection=connection.metadata.name, incidents=changed)
+        return f"{len(message.refused)} alerts can never be stored: {message.refused[0]}" if message.refused else ""
+
+    async def _ask(self, connection: Connection, where: Alertmanager) -> Message:
+        meta = connection.metadata
+        endpoint = await self.connections.endpoint(meta.namespace, meta.name, where.service_account_name or "")
+        answer = await alertmanagers.open_alerts(endpoint, _ANSWER_SECONDS)
+        # in a thread: megabytes of JSON must not hold up what arrives meanwhile
+        return await asyncio.to_thread(alertmanager.read, answer.body, self.limits, where.receiver, answer.at)
+
+    async def _tell(self, connection: Connection, problem: str) -> None:
+        """Write the Ready condition where it changed."""
+        now = self.clock().replace(microsecond=0)
+        reason = "ProbeFailed" if problem else "Ready"
+        ready = conditions.condition("Ready", not problem, reason, texts.cut(problem, _MESSAGE), now)
+        status = connection.status
+        wanted = status.model_copy(update={"conditions": conditions.mark(status.conditions, ready)})
+        if wanted.to_json() != status.to_json():
+            path = paths.connections(connection.metadata.namespace, connection.metadata.name, "status")
+            await self.client.merge_patch(path, {"status": wanted.to_json()})
+
+    def _warn(self, key: ObjectKey, problem: str) -> None:
+        """Log a problem once, until it is another one or gone."""
+        if problem and problem != self._told.get(key):
+            _log.warning("Cannot read open alerts again", namespace=key[0], connection=key[1], error=problem)
+        self._told[key] = problem
+
+
+def _first(error: pydantic.ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    return f"is malformed at {'.'.join(str(part) for part in first['loc'])}: {first['msg']}"

@@ -1,0 +1,161 @@
+"""Whether the operator notices that the policies which make approvals trustworthy are missing or weakened."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from approval_policy import people
+from approval_policy.ground import Ground
+from incident_operator import policies
+from incident_operator.core import policy_diff
+
+Json = dict[str, Any]
+Bend = Callable[[Json], None]
+
+GUARDS = policies.guards(people.OPERATOR)
+APPROVAL, APPROVAL_BINDING, STATUS = GUARDS[0], GUARDS[1], GUARDS[2]
+
+
+def _set(path: str, value: Any) -> Bend:
+    *parents, last = path.split(".")
+
+    def bend(spec: Json) -> None:
+        node: Any = spec
+        for parent in parents:
+            node = node[int(parent)] if parent.isdigit() else node[parent]
+        if isinstance(node, list):
+            node[int(last)] = value
+        else:
+            node[last] = value
+
+    return bend
+
+
+def _drop(key: str, index: int) -> Bend:
+    return lambda spec: spec[key].pop(index)
+
+
+EXEMPTION = [{"name": "not-mallory", "expression": "request.userInfo.username != 'mallory'"}]
+EXCLUDED = {
+    "apiGroups": ["incidents.dev"],
+    "apiVersions": ["v1alpha1"],
+    "operations": ["UPDATE"],
+    "resources": ["incidents"],
+}
+RULE = "matchConstraints.resourceRules.0"
+WEAKENINGS = [
+    ("a failing policy lets requests pass", APPROVAL, _set("failurePolicy", "Ignore"), "spec.failurePolicy was added"),
+    ("somebody is exempt", APPROVAL, _set("matchConditions", EXEMPTION), "spec.matchConditions was added"),
+    ("a namespace is exempt", APPROVAL, _set("matchConstraints.namespaceSelector", {"matchLabels": {"a": "b"}}),
+     "spec.matchConstraints.namespaceSelector was added"),
+    ("an object is exempt", APPROVAL, _set("matchConstraints.objectSelector", {"matchLabels": {"a": "b"}}),
+     "spec.matchConstraints.objectSelector was added"),
+    ("other versions are exempt", APPROVAL, _set("matchConstraints.matchPolicy", "Exact"),
+     "spec.matchConstraints.matchPolicy was added"),
+    ("resources are excluded", APPROVAL, _set("matchConstraints.excludeResourceRules", [EXCLUDED]),
+     "spec.matchConstraints.excludeResourceRules was added"),
+    ("creation is exempt", APPROVAL, _set(f"{RULE}.operations", ["UPDATE"]), "spec.matchConstraints.resourceRules[0].operations"),
+    ("a rule is looser", APPROVAL, _set("validations.0.expression", "true"), "spec.validations[0].expression is not"),
+    ("a variable is looser", APPROVAL, _set("variables.0.expression", "'x'"), "spec.variables[0].expression is not"),
+    ("a rule is gone", APPROVAL, _drop("validations", 0), "spec.validations is not"),
+    ("parameters decide", APPROVAL, _set("paramKind", {"apiVersion": "v1", "kind": "ConfigMap"}), "spec.paramKind was added"),
+    ("another operator is trusted", STATUS, _set("validations.0.expression", "request.userInfo.username == 'eve'"),
+     "spec.validations[0].expression is not"),
+    ("the binding only warns", APPROVAL_BINDING, _set("validationActions", ["Warn"]), "spec.validationActions is not"),
+    ("the binding binds elsewhere", APPROVAL_BINDING, _set("policyName", "other"), "spec.policyName is not"),
+    ("the binding is for one namespace", APPROVAL_BINDING,
+     _set("matchResources", {"namespaceSelector": {"matchLabels": {"a": "b"}}}), "spec.matchResources was added"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sentence", "guard", "bend", "says"), WEAKENINGS, ids=[row[0] for row in WEAKENINGS])
+def test_a_weakened_policy_is_noticed(sentence: str, guard: policies.Guard, bend: Bend, says: str) -> None:
+    live = copy.deepcopy(guard.manifest)
+    bend(live["spec"])
+    found = policy_diff.weakened(live, guard.manifest)
+    assert found is not None
+    assert found.startswith(f"{guard.manifest['kind']} {guard.manifest['metadata']['name']}: {says}")
+
+
+def test_a_missing_policy_is_noticed() -> None:
+    name = APPROVAL.manifest["metadata"]["name"]
+    assert policy_diff.weakened(None, APPROVAL.manifest) == f"ValidatingAdmissionPolicy {name} is missing"
+
+
+def test_a_policy_without_a_spec_is_noticed() -> None:
+    assert policy_diff.weakened({"metadata": {}}, APPROVAL.manifest) is not None
+
+
+@pytest.mark.parametrize(
+    ("guard", "bend", "says"),
+    [
+        (APPROVAL, lambda spec: spec.pop("validations"), "spec.validations was taken away"),
+        (APPROVAL_BINDING, _set("validationActions", {"Deny": "yes"}), "spec.validationActions is not"),
+        (APPROVAL_BINDING, _set("validationActions", "xx"), "spec.validationActions is not"),
+        (APPROVAL_BINDING, _set("policyName", list(APPROVAL.manifest["metadata"]["name"])), "spec.policyName is not"),
+    ],
+)
+def test_what_no_apiserver_would_store_is_noticed_too(guard: policies.Guard, bend: Bend, says: str) -> None:
+    live = copy.deepcopy(guard.manifest)
+    bend(live["spec"])
+    found = policy_diff.weakened(live, guard.manifest)
+    assert found is not None
+    assert found.partition(": ")[2].startswith(says)
+
+
+@pytest.mark.parametrize(
+    "bend",
+    [
+        _set("failurePolicy", "Fail"),
+        _set("matchConstraints.matchPolicy", "Equivalent"),
+        lambda spec: spec["matchConstraints"]["resourceRules"][0].pop("scope"),
+        _set(f"{RULE}.resourceNames", []),
+        _set("matchConstraints.objectSelector", {}),
+        _set("matchConditions", []),
+        _set("paramKind", None),
+    ],
+)
+def test_what_the_apiserver_fills_in_or_leaves_out_is_no_difference(bend: Bend) -> None:
+    live = copy.deepcopy(APPROVAL.manifest)
+    bend(live["spec"])
+    assert policy_diff.weakened(live, APPROVAL.manifest) is None
+
+
+def test_a_missing_selector_and_an_empty_one_are_the_same() -> None:
+    live = copy.deepcopy(APPROVAL.manifest)
+    del live["spec"]["matchConstraints"]["namespaceSelector"]
+    assert policy_diff.weakened(live, APPROVAL.manifest) is None
+
+
+@pytest.mark.parametrize("name", ["", "o'brien", "a\\b", "a\nb"])
+def test_a_user_name_that_would_end_its_quotation_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="not a user name that a policy can hold"):
+        policies.guards(name)
+
+
+@pytest.mark.cluster
+async def test_the_policies_in_place_are_what_the_operator_ships(ground: Ground) -> None:
+    admin = await ground.client(people.ADMIN)
+    for guard in GUARDS:
+        assert policy_diff.weakened(await admin.get(guard.path), guard.manifest) is None
+
+
+@pytest.mark.cluster
+async def test_the_expressions_are_sound_in_the_eyes_of_the_apiserver(ground: Ground) -> None:
+    admin = await ground.client(people.ADMIN)
+    for guard in GUARDS:
+        assert (await admin.get(guard.path)).get("status", {}).get("typeChecking", {}) == {}
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(("sentence", "guard", "bend", "says"), WEAKENINGS, ids=[row[0] for row in WEAKENINGS])
+async def test_what_the_apiserver_would_store_of_it_is_noticed_too(
+    ground: Ground, sentence: str, guard: policies.Guard, bend: Bend, says: str
+) -> None:
+    admin = await ground.client(people.ADMIN)
+    weaker = copy.deepcopy(guard.manifest)
+    bend(weaker["spec"])
+    stored = await admin.json_patch(guard.path, [{"op": "add", "path": "/spec", "value": weaker["spec"]}], dry_run=True)
+    assert policy_diff.weakened(stored, guard.manifest) is not None

@@ -1,0 +1,77 @@
+"""One call of an action: what it is told, and what becomes of an action that breaks."""
+
+from typing import Any
+
+import pytest
+
+from core.builders import START, UNDO, incident, scale, sql, usual, view
+from incident_operator.actions.protocol import Call, UndoOf
+from incident_operator.api.incident import StepRecord
+from incident_operator.api.runbook import Stage
+from incident_operator.clients.redaction import Redactor
+from incident_operator.core.effects import Effect
+from incident_operator.core.machine.decisions import Run
+from incident_operator.core.outcomes import Failed, Outcome, Pending, Undetermined
+from incident_operator.engine.calls import Calls
+
+ACT = Run("serve", "serve", Stage.MITIGATE, 1, "key-of-act")
+UNDOES = Run("undo-serve", "serve", Stage.RESTORE, 1, "key-of-undo", undo=True)
+
+
+class Breaks:
+    """An action with a defect."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    async def run(self, call: Call) -> Outcome:
+        raise self.error
+
+
+def calls(**actions: Any) -> Calls:
+    return Calls(actions, Redactor(), lambda: START)
+
+
+def call(run: Run, step: dict[str, Any], *, key: str | None = "key-of-act", probe: bool = False) -> Call:
+    records = [
+        StepRecord(name="serve", stage=Stage.MITIGATE, action="sqlExecute", key=key, captured={"before": 3}),
+        StepRecord(name="undo-serve", stage=Stage.RESTORE, action="sqlExecute"),
+    ]
+    made = incident()
+    made = made.model_copy(update={"status": made.status.model_copy(update={"steps": records})})
+    found = calls().call(view(usual(mitigate=[step]), made), run, probe=probe)
+    assert isinstance(found, Call), found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("run", "statement", "undo_of"),
+    [
+        (ACT, "UPDATE pack SET fresh = TRUE", None),
+        (UNDOES, "UPDATE pack SET fresh = FALSE", UndoOf("key-of-act", {"before": 3})),
+    ],
+)
+def test_only_an_undo_takes_back_and_knows_what(run: Run, statement: str, undo_of: UndoOf | None) -> None:
+    found = call(run, sql("serve", undo=UNDO))
+    assert (found.spec.to_json()["statement"], found.undo_of, found.key) == (statement, undo_of, run.key)
+
+
+def test_an_undo_of_what_was_begun_under_no_key_is_told_of_none() -> None:
+    assert call(UNDOES, scale("serve"), key=None).undo_of is None
+
+
+@pytest.mark.parametrize(("run", "probe", "missing"), [(UNDOES, False, "undo"), (ACT, True, "probe")])
+def test_an_act_never_stands_in_for_its_undo_or_its_probe(run: Run, probe: bool, missing: str) -> None:
+    with pytest.raises(LookupError, match=f"step serve declares no {missing}"):
+        call(run, sql("serve", protective=True), probe=probe)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a defect"), TimeoutError()], ids=["a defect", "no answer in time"])
+@pytest.mark.parametrize(
+    ("effect", "becomes"), [(Effect.READ, Failed), (Effect.SQL_TX, Pending), (Effect.UNKEYED, Undetermined)]
+)
+async def test_what_a_broken_action_may_have_done_is_looked_up_or_asked_but_a_read_has_failed(
+    error: Exception, effect: Effect, becomes: type[Outcome]
+) -> None:
+    found = await calls(sqlExecute=Breaks(error)).run(call(ACT, sql("serve", undo=UNDO)), effect)
+    assert type(found) is becomes

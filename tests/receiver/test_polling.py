@@ -1,0 +1,305 @@
+"""Reading Alertmanager's open alerts again: what was lost on the way becomes an Incident, and nothing else changes."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from incident_operator.api.meta import rfc3339
+from incident_operator.clients import alertmanagers, paths
+from incident_operator.clients.connections import Connections
+from incident_operator.clients.redaction import Redactor
+from incident_operator.receiver import alertmanager, polling
+from incident_operator.receiver.polling import AlertmanagerPoll
+from kube.fake_faults import Fault
+from receiver import messages
+from receiver.messages import alert
+from receiver.world import World
+
+NOW = datetime(2025, 10, 21, 0, 20, tzinfo=UTC)
+DATE = "Tue, 21 Oct 2025 00:20:00 GMT"
+LATER = "2025-10-21T00:24:00.000Z"
+TOKEN = "s3cr3t-t0ken"
+
+
+def open_alert(name: str = "PackFailed", *, state: str = "active", ends: str = LATER, **labels: str) -> messages.Json:
+    """An alert as API v2 tells of it."""
+    told = alert(name, starts="2025-10-21T00:10:12.500Z", ends=ends, **labels)
+    return {**told, "status": {"state": state, "silencedBy": [], "inhibitedBy": []}}
+
+
+def group(*alerts: messages.Json, receiver: str = "incident-operator") -> messages.Json:
+    return {"labels": {}, "receiver": {"name": receiver}, "alerts": list(alerts)}
+
+
+@dataclass
+class Alertmanager:
+    """Something that answers at Alertmanager's address."""
+
+    url: str = ""
+    groups: list[messages.Json] = field(default_factory=list)
+    other: web.Response | None = None
+    """Answered instead of the groups."""
+    seen: list[web.BaseRequest] = field(default_factory=list)
+    slow: float = 0.0
+
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        self.seen.append(request)
+        await asyncio.sleep(self.slow)
+        return self.other or web.json_response(self.groups, headers={"Date": DATE})
+
+
+@pytest.fixture
+async def source() -> AsyncIterator[Alertmanager]:
+    made = Alertmanager()
+    app = web.Application()
+    app.router.add_get("/api/v2/alerts/groups", made.answer)
+    async with TestServer(app) as server:
+        made.url = str(server.make_url("")).rstrip("/")
+        yield made
+
+
+def connection(source: Alertmanager, namespace: str = "prod", *, secret: str = "", **fields: str) -> messages.Json:
+    spec = {"type": "alertmanager", "alertmanager": {"url": source.url, **fields}}
+    return {
+        "apiVersion": "incidents.dev/v1alpha1",
+        "kind": "Connection",
+        "metadata": {"name": "alerts", "namespace": namespace},
+        "spec": {**spec, **({"secretRef": {"name": secret}} if secret else {})},
+    }
+
+
+def reader(world: World, *namespaces: str) -> AlertmanagerPoll:
+    one = world.one
+    return AlertmanagerPoll(
+        one.kube, Connections(one.kube, Redactor()), one.intake, messages.LIMITS, lambda: NOW, tuple(namespaces)
+    )
+
+
+def ready(world: World, namespace: str = "prod") -> tuple[str, str]:
+    (condition,) = world.api.object(paths.connections(namespace, "alerts"))["status"]["conditions"]
+    assert condition["type"] == "Ready"
+    return condition["status"], condition["message"]
+
+
+def labels(world: World, namespace: str = "prod") -> list[str]:
+    return sorted(incident["spec"]["commonLabels"].get("pack_date", "") for incident in world.incidents(namespace))
+
+
+async def test_an_alert_that_was_lost_on_the_way_becomes_an_incident_once(world: World, source: Alertmanager):
+    await world.one.take(alert(starts="2025-10-21T00:10:12.500300700Z", pack_date="arrived"))
+    world.api.put(connection(source))
+    source.groups = [group(open_alert(pack_date="arrived"), open_alert(pack_date="lost"))]
+    reading = reader(world)
+    await reading.once()
+    assert labels(world) == ["arrived", "lost"]
+    assert ready(world) == ("True", "")
+    writes = len(world.writes)
+    await reading.once()
+    await reader(world, "prod", "elsewhere").once()
+    assert len(world.writes) == writes
+    query = {"active": "true", "silenced": "false", "inhibited": "false", "muted": "false"}
+    assert dict(source.seen[0].query) == query
+
+
+async def test_what_is_silenced_inhibited_or_sent_to_another_receiver_is_left_out(world: World, source: Alertmanager):
+    world.api.put(connection(source, receiver="incident-operator"))
+    quiet = [open_alert(state=state, pack_date=state) for state in ("suppressed", "unprocessed")]
+    fires = open_alert(pack_date="fires")
+    source.groups = [group(*quiet, fires), group(open_alert(pack_date="other"), fires, receiver="mail")]
+    await reader(world).once()
+    assert labels(world) == ["fires"]
+
+
+async def test_a_connection_feeds_the_incidents_of_its_own_namespace_alone(world: World, source: Alertmanager):
+    world.one.runbooks.note(messages.runbook("theirs", namespace="tenant"))
+    world.api.put(connection(source, "tenant"))
+    source.groups = [group(open_alert(pack_date="lost"), open_alert("Unmatched"))]
+    await reader(world).once()
+    assert labels(world, "tenant") == ["lost"]
+    assert world.incidents("prod") == []
+    assert world.one.counted("alerts_unmatched_total") == 0
+
+
+async def test_namespaces_that_are_not_served_are_not_read(world: World, source: Alertmanager):
+    world.api.put(connection(source))
+    await reader(world, "elsewhere").once()
+    assert source.seen == []
+
+
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [
+        pytest.param([], "firing", id="absence tells nothing"),
+        pytest.param([open_alert()], "firing", id="it fires"),
+        pytest.param([open_alert(ends="0001-01-01T00:00:00Z")], "firing", id="no end is told"),
+        pytest.param([open_alert(ends="2025-10-21T00:19:59.999Z")], "resolved", id="it has ended"),
+    ],
+)
+async def test_an_alert_resolves_by_what_is_told_alone(world: World, source: Alertmanager, told, status):
+    await world.one.take(alert())
+    world.api.put(connection(source))
+    source.groups = [group(*told)]
+    await reader(world).once()
+    (listed,) = world.incident()["spec"]["alerts"]
+    assert listed["status"] == status
+
+
+def test_without_alertmanagers_own_clock_nothing_has_ended():
+    body = json.dumps([group(open_alert(ends="2025-10-21T00:19:00Z"))]).encode()
+    (only,) = alertmanager.read(body, messages.LIMITS, "", None).alerts
+    assert only.firing
+
+
+def broken(**fields: Any) -> dict[str, Any]:
+    return fields
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (broken(status=500), "GET /api/v2/alerts/groups was answered with 500"),
+        (broken(status=302, headers={"Location": "/elsewhere"}), "was answered with 302"),
+        (broken(body=b"<html>"), "the answer is not that of Alertmanager's API v2: body: is not JSON"),
+        (broken(body=b'{"status":"success"}'), "API v2: body: expected `array`, got `object`"),
+        (broken(body=b'[{"alerts":[{}]}]'), "API v2: [0]"),
+        (broken(body=b"[" + b"[]," * 160_000 + b"[]]"), "API v2: body: holds more than"),
+        (broken(body=b" " * (alertmanagers.ANSWER_BYTES + 1)), "is longer than 8388608 bytes"),
+        (
+            broken(body=json.dumps([group({**open_alert(), "labels": {"a": "\x00"}})]).encode()),
+            '1 alerts can never be stored: [0].alerts[0].labels["a"]: holds U+0000',
+        ),
+    ],
+    ids=range(8),
+)
+async def test_an_answer_that_cannot_be_used_is_told_once(world: World, source: Alertmanager, capsys, answer, words):
+    world.api.put(connection(source))
+    reading = reader(world)
+    for _ in range(2):
+        source.other = web.Response(**answer)
+        await reading.once()
+    status, message = ready(world)
+    assert (status, words in message) == ("False", True), message
+    assert world.writes == ["PATCH"]
+    assert capsys.readouterr().out.count("Cannot read open alerts again") == 1
+    source.other = None
+    await reading.once()
+    assert ready(world) == ("True", "")
+
+
+async def test_an_alertmanager_that_is_not_there_is_told(world: World, source: Alertmanager):
+    world.api.put(connection(Alertmanager("http://127.0.0.1:1")))
+    await reader(world).once()
+    assert ready(world) == ("False", "http://127.0.0.1:1: Connection refused")
+
+
+async def test_an_alertmanager_that_does_not_answer_is_not_waited_for_long(world: World, source, monkeypatch):
+    monkeypatch.setattr(polling, "_ANSWER_SECONDS", 0.05)
+
+    world.api.put(connection(source))
+    source.slow = 0.5
+    await reader(world).once()
+    assert ready(world) == ("False", f"{source.url}: no reply within 0.05s")
+
+
+async def test_one_that_fails_does_not_keep_the_others_from_being_read(world: World, source: Alertmanager):
+    world.one.runbooks.note(messages.runbook("theirs", namespace="tenant"))
+    world.api.put(connection(Alertmanager("http://127.0.0.1:1"), "tenant"))
+    malformed = connection(source, "another")
+    world.api.put({**malformed, "spec": {"type": "alertmanager", "alertmanager": {"url": "nonsense"}}})
+    world.api.put(connection(source))
+    source.groups = [group(open_alert(pack_date="lost"))]
+    await reader(world).once()
+    assert labels(world) == ["lost"]
+
+
+async def test_what_is_not_stored_is_stored_in_the_next_round(world: World, source: Alertmanager):
+    world.api.put(connection(source))
+    source.groups = [group(open_alert(pack_date="lost"))]
+    world.api.inject(Fault.INTERNAL_ERROR, method="POST")
+    reading = reader(world)
+    await reading.once()
+    assert ready(world)[0] == "False"
+    await reading.once()
+    assert labels(world) == ["lost"]
+    assert ready(world) == ("True", "")
+
+
+@pytest.mark.parametrize("fault", [Fault.INTERNAL_ERROR, Fault.TOO_MANY_REQUESTS])
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+async def test_an_apiserver_that_fails_ends_nothing(world: World, source: Alertmanager, fault, method):
+    world.api.put(connection(source))
+    source.groups = [group(open_alert(pack_date="lost"))]
+    world.api.inject(fault, method=method, path="connections")
+    reading = reader(world)
+    await reading.once()
+    await reading.once()
+    assert labels(world) == ["lost"]
+    assert ready(world) == ("True", "")
+
+
+ACCOUNT = "system:serviceaccount:prod:reads-alerts"
+
+
+async def test_the_secret_is_read_as_the_account_that_the_connection_names(world: World, source: Alertmanager):
+    world.api.put(connection(source, secret="alertmanager", serviceAccountName="reads-alerts"))
+    await reader(world).once()
+    assert ready(world) == (
+        "False",
+        'Connection alerts names Secret "alertmanager", which is not in prod',
+    )
+    data = {"token": base64.b64encode(TOKEN.encode()).decode()}
+    meta = {"name": "alertmanager", "namespace": "prod"}
+    world.api.put({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": data})
+    await reader(world).once()
+    assert ready(world) == ("True", "")
+    assert source.seen[0].headers["Authorization"] == f"Bearer {TOKEN}"
+    world.api.forbid(ACCOUNT, "get", "secrets")
+    await reader(world).once()
+    assert ready(world)[1].startswith(f'Connection alerts: {ACCOUNT} may not get secret "alertmanager"')
+
+
+async def test_without_an_account_no_secret_is_read(world: World, source: Alertmanager):
+    world.api.put(connection(source, secret="alertmanager"))
+    await reader(world).once()
+    assert ready(world)[1].startswith("alertmanager.serviceAccountName is missing")
+    assert source.seen == []
+
+
+async def test_it_reads_at_once_and_then_every_few_minutes(world: World, source: Alertmanager, monkeypatch):
+    monkeypatch.setattr(polling, "_EVERY", 0.01)
+    world.api.put(connection(source))
+    running = asyncio.create_task(reader(world).run())
+    for _ in range(500):
+        if len(source.seen) >= 3:
+            break
+        await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert len(source.seen) >= 3
+    assert (
+        rfc3339(NOW)
+        == world.api.object(paths.connections("prod", "alerts"))["status"]["conditions"][0]["lastTransitionTime"]
+    )
+
+
+async def test_a_connection_of_another_type_is_none_of_its_concern(world: World, source: Alertmanager):
+    made = connection(source)
+    world.api.put({**made, "spec": {"type": "http", "http": {"url": source.url}}})
+    await reader(world).once()
+    assert "status" not in world.api.object(paths.connections("prod", "alerts"))
+    assert source.seen == []
+
+
+async def test_a_connection_without_its_section_is_told_what_is_missing(world: World, source: Alertmanager):
+    made = connection(source)
+    world.api.put({**made, "spec": {"type": "alertmanager"}})
+    await reader(world).once()
+    assert ready(world)[1].startswith("alertmanager.serviceAccountName is missing")
