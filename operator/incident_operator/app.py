@@ -13,11 +13,13 @@ from incident_operator import health, logs, process, receiving
 from incident_operator.actions import registry as action_registry
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import access as accesses
-from incident_operator.clients import kube, served
+from incident_operator.clients import kube, own_secrets, served
 from incident_operator.clients.priority import MAX_WRITES, Priority
 from incident_operator.clients.reads import Reads
 from incident_operator.clients.redaction import Redactor
 from incident_operator.clients.state import State
+from incident_operator.core import marker
+from incident_operator.core.marker import Markers
 from incident_operator.engine.approvals import Approvals
 from incident_operator.engine.background import Background
 from incident_operator.engine.calls import Calls
@@ -72,6 +74,9 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(kube.Kube(access))
         identity = await served.patiently(lambda: _whoami(client), only=served.TOO_MANY)
+        namespace = settings.lease_namespace or access.namespace
+        # for the acts, which are to leave markers; read at the start, so that what is wrong with the key is told then
+        markers = await _markers(client, namespace, settings.lease_name)  # noqa: F841
         tools = await stack.enter_async_context(action_registry.tools(access, client, redactor, clock))
         registry, ending, priority = CollectorRegistry(), asyncio.Event(), Priority()
         background = Background(priority)
@@ -81,7 +86,7 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         calls = Calls(tools.actions, redactor, clock)
         approvals = Approvals(calls, policies, lambda: secrets.token_hex(16))
         me, leadership, in_flight = f"{settings.instance[:40]}-{secrets.token_hex(4)}", LeaderCallbacks(), InFlight()
-        elector = LeaderElector(client, _lease(settings, access, me), clock, leadership)
+        elector = LeaderElector(client, _lease(settings, namespace, me), clock, leadership)
         metrics.watch_leader(elector.may_act)
         state = State(client, me)
         recorder = Recorder(state, client, expectations, metrics, background, settings.instance)
@@ -111,7 +116,9 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         leadership.queues += (inbox.incidents, inbox.runbooks)
         leadership.callbacks += (expiry.run,)
         metrics.watch_depth(lambda: inbox.incidents.depth)
-        intake = await stack.enter_async_context(receiving.receiver(settings, client, inbox, registry, slots))
+        intake = await stack.enter_async_context(
+            receiving.receiver(settings, client, namespace, inbox, registry, slots)
+        )
         if intake is not None:
             leadership.callbacks += (
                 receiving.alertmanager_poll(settings, client, tools.connections, intake, clock).run,
@@ -125,8 +132,8 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         yield Parts(inbox, runbook_informer, incident_informer, access, client, ending, elector, in_flight)
 
 
-def _lease(settings: Settings, access: accesses.Access, me: str) -> LeaseConfig:
-    return LeaseConfig(settings.lease_namespace or access.namespace, settings.lease_name, settings.lease_seconds, me)
+def _lease(settings: Settings, namespace: str, me: str) -> LeaseConfig:
+    return LeaseConfig(namespace, settings.lease_name, settings.lease_seconds, me)
 
 
 def _inbox(
@@ -151,6 +158,20 @@ def _checking(readiness: Readiness, index: RunbookIndex) -> Callable[[ObjectKey]
         return None
 
     return check
+
+
+async def _markers(client: kube.Kube, namespace: str, lease: str) -> Markers:
+    """Read the key that all replicas share; whoever starts first has made it."""
+    name, key = f"{lease}-markers", secrets.token_bytes(marker.KEY_BYTES)
+
+    async def made() -> Markers:
+        held = await own_secrets.made_once(client, namespace, name, {"key": key})
+        return Markers(held["key"])
+
+    try:
+        return await served.patiently(made, only=served.TOO_MANY)
+    except ValueError as error:
+        raise own_secrets.SecretError(f"Secret {namespace}/{name}: {error}") from error
 
 
 @asynccontextmanager

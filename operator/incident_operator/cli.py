@@ -14,11 +14,20 @@ from incident_operator import logs
 from incident_operator import settings as settings_module
 from incident_operator.clients import access as accesses
 from incident_operator.clients import kube
+from incident_operator.clients.own_secrets import SecretError
 from incident_operator.commands import checking, reporting
 from incident_operator.receiver.auth import TokenError
 from incident_operator.receiver.tls import CertificateError
 
-_EXPECTED = (accesses.AccessError, kube.ApiError, settings_module.SettingError, TokenError, CertificateError, OSError)
+_EXPECTED = (
+    accesses.AccessError,
+    kube.ApiError,
+    settings_module.SettingError,
+    SecretError,
+    TokenError,
+    CertificateError,
+    OSError,
+)
 """What can be wrong with what we were given; anything else is a defect and shows its traceback."""
 
 

@@ -1,20 +1,24 @@
 """Builds what takes alerts in: the handler that Alertmanager posts to, and the poll of its open alerts."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 
 import structlog
 from prometheus_client import CollectorRegistry
 
+from incident_operator.clients import served
 from incident_operator.clients.connections import Connections
 from incident_operator.clients.kube import Kube
 from incident_operator.inbox import Inbox
 from incident_operator.receiver import server
+from incident_operator.receiver.auth import TokenFiles, Tokens
 from incident_operator.receiver.checking import LabelLimits
 from incident_operator.receiver.intake import Intake
 from incident_operator.receiver.metrics import ReceiverMetrics
 from incident_operator.receiver.polling import AlertmanagerPoll
+from incident_operator.receiver.secret_tokens import SecretTokens
 from incident_operator.receiver.settings import ReceiverSettings
 from incident_operator.receiver.slots import PrioritySlots
 from incident_operator.receiver.store import IncidentStore
@@ -25,19 +29,47 @@ _log = structlog.get_logger()
 
 @asynccontextmanager
 async def receiver(
-    settings: Settings, client: Kube, inbox: Inbox, registry: CollectorRegistry, slots: PrioritySlots
+    settings: Settings, client: Kube, namespace: str, inbox: Inbox, registry: CollectorRegistry, slots: PrioritySlots
 ) -> AsyncIterator[Intake | None]:
-    """Receive alerts for the block's time; None where no token lets anybody in."""
-    if not settings.token_files:
-        _log.warning("No token file is set, so no alerts are received; Incidents can be opened by hand")
-        yield None
+    """Receive alerts for the block's time; None where no token lets anybody in. `namespace` is the operator's own.
+
+    Raises `TokenError`, `CertificateError`, `ApiError`, or `OSError`: why nobody could post.
+    """
+    async with _tokens(settings, client, namespace) as tokens:
+        if tokens is None:
+            _log.warning("No token is set, so no alerts are received; Incidents can be opened by hand")
+            yield None
+            return
+        async with _open(settings, client, inbox, registry, slots, tokens) as intake:
+            yield intake
+
+
+@asynccontextmanager
+async def _tokens(settings: Settings, client: Kube, namespace: str) -> AsyncIterator[Tokens | None]:
+    if settings.token_secret is None:
+        yield Tokens(TokenFiles(settings.token_files)) if settings.token_files else None
         return
+    source = SecretTokens(client, namespace, settings.token_secret, settings.token_keys)
+    await served.patiently(source.start, only=served.TOO_MANY)
+    looking = asyncio.create_task(source.run())
+    try:
+        yield Tokens(source)
+    finally:
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
+
+
+@asynccontextmanager
+async def _open(
+    settings: Settings, client: Kube, inbox: Inbox, registry: CollectorRegistry, slots: PrioritySlots, tokens: Tokens
+) -> AsyncIterator[Intake]:
     chosen, metrics = _chosen(settings), ReceiverMetrics(registry)
     store = IncidentStore(client, inbox.incident_index, slots, inbox.incident)
     intake = Intake(
         store, inbox.incident_index, inbox.runbook_index, metrics, unmatched_namespace=chosen.unmatched_namespace
     )
-    handler = server.WebhookHandler(chosen, intake, (inbox.incident_index, inbox.runbook_index), metrics)
+    handler = server.WebhookHandler(chosen, intake, (inbox.incident_index, inbox.runbook_index), metrics, tokens)
     async with server.serving(handler, chosen) as port:
         _log.info("Receives alerts", address=chosen.host, port=port, path=chosen.path)
         yield intake
@@ -54,7 +86,6 @@ def alertmanager_poll(
 
 def _chosen(settings: Settings) -> ReceiverSettings:
     return ReceiverSettings(
-        token_files=settings.token_files,
         host=settings.webhook_address,
         port=settings.webhook_port,
         tls_certificate=settings.tls_cert,

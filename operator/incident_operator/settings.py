@@ -13,6 +13,7 @@ from incident_operator.api.meta import DURATION_PATTERN, delta
 PREFIX = "INCIDENT_OPERATOR_"
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _LONGEST_LEASE = 3600
 
 
@@ -28,6 +29,10 @@ class Settings:
     """Namespaces to serve, comma-separated in NAMESPACES; all of them when empty."""
     token_files: tuple[Path, ...] = ()
     """TOKEN_FILES: files with the webhook's bearer tokens, comma-separated; any of them lets a sender in."""
+    token_secret: str | None = None
+    """TOKEN_SECRET: a Secret beside the Lease that the operator makes once, and reads by the API; not beside TOKEN_FILES."""
+    token_keys: tuple[str, ...] = ("token",)
+    """TOKEN_KEYS: its keys with bearer tokens, comma-separated; any of them lets a sender in."""
     webhook_address: str = "0.0.0.0"  # noqa: S104
     webhook_port: int = 9095
     tls_cert: Path | None = None
@@ -60,6 +65,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings. Raises `SettingError`."""
     chosen = _read(environment)
     _check_namespaces(chosen)
+    _check_tokens(chosen)
     if not _NAME.fullmatch(chosen.lease_name):
         raise SettingError(f"{PREFIX}LEASE_NAME: {chosen.lease_name!r} is no name of an object")
     if (chosen.tls_cert is None) != (chosen.tls_key is None):
@@ -72,6 +78,8 @@ def _read(environment: Mapping[str, str]) -> Settings:
     return Settings(
         namespaces=_words(known.get("NAMESPACES", "")),
         token_files=tuple(Path(word) for word in _words(known.get("TOKEN_FILES", ""))),
+        token_secret=known.get("TOKEN_SECRET"),
+        token_keys=_words(known.get("TOKEN_KEYS", "")) or _DEFAULT.token_keys,
         webhook_address=known.get("WEBHOOK_ADDRESS", _DEFAULT.webhook_address),
         webhook_port=_port(known, "WEBHOOK_PORT", _DEFAULT.webhook_port),
         tls_cert=_path(known.get("TLS_CERT")),
@@ -105,6 +113,17 @@ def _check_namespaces(chosen: Settings) -> None:
         raise SettingError(
             f"{PREFIX}UNMATCHED_NAMESPACE={unmatched!r} is not one of {PREFIX}NAMESPACES: nobody would see its Incidents"
         )
+
+
+def _check_tokens(chosen: Settings) -> None:
+    if chosen.token_secret is None:
+        return
+    if chosen.token_files:
+        raise SettingError(f"{PREFIX}TOKEN_FILES and {PREFIX}TOKEN_SECRET: set one of them")
+    if not _NAME.fullmatch(chosen.token_secret):
+        raise SettingError(f"{PREFIX}TOKEN_SECRET: {chosen.token_secret!r} is not a name of an object")
+    if wrong := [key for key in chosen.token_keys if not _KEY.fullmatch(key)]:
+        raise SettingError(f"{PREFIX}TOKEN_KEYS: {wrong[0]!r} is not a key of a Secret")
 
 
 def _words(text: str) -> tuple[str, ...]:

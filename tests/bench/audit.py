@@ -7,6 +7,7 @@ from e2e.audit_lines import AuditLines
 
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 _AGENT = "incident-operator"
+_OWN = frozenset({"leases", "secrets"})
 
 
 class Audit:
@@ -16,18 +17,14 @@ class Audit:
         self._lines = AuditLines(log)
 
     def writes(self, namespace: str) -> list[tuple[str, int]]:
-        """Return (verb and resource, status code) of each write of an operator in a namespace, Leases and dry runs apart."""
+        """Return (verb and resource, status code) of each write of an operator in a namespace, what it keeps for itself and dry runs apart."""
         lines = [json.loads(line) for line in self._lines if namespace.encode() in line]
         return [found for line in lines if (found := _write(line, namespace)) is not None]
 
 
 def _write(entry: dict[str, object], namespace: str) -> tuple[str, int] | None:
     about, answer = entry.get("objectRef") or {}, entry.get("responseStatus") or {}
-    if (
-        entry.get("stage") != "ResponseComplete"
-        or about.get("namespace") != namespace
-        or about.get("resource") == "leases"
-    ):
+    if entry.get("stage") != "ResponseComplete" or about.get("namespace") != namespace or about.get("resource") in _OWN:
         return None
     if entry["verb"] not in _WRITES or entry.get("userAgent") != _AGENT or "dryRun" in entry["requestURI"]:
         return None

@@ -96,8 +96,9 @@ def test_it_acts_only_in_the_namespaces_that_are_listed() -> None:
         ("prod", "incident-operator-impersonator"),
         ("shop", "incident-operator-impersonator"),
         ("ops", "incident-operator-lease"),
+        ("ops", "incident-operator-secrets"),
     ]
-    assert list(of_kind("RoleBinding")) == ["incident-operator-lease"]
+    assert list(of_kind("RoleBinding")) == ["incident-operator-lease", "incident-operator-secrets"]
 
 
 def test_it_may_use_one_lease_and_only_where_it_lives() -> None:
@@ -106,6 +107,22 @@ def test_it_may_use_one_lease_and_only_where_it_lives() -> None:
     assert role["metadata"]["namespace"] == given["INCIDENT_OPERATOR_LEASE_NAMESPACE"] == "ops"
     verbs = {verb: rule.get("resourceNames") for rule in role["rules"] for verb in rule["verbs"]}
     assert verbs == {"create": None, "get": [given["INCIDENT_OPERATOR_LEASE_NAME"]], "patch": ["incident-operator"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ((), ["incident-operator-markers", "incident-operator-webhook"]),
+        (("--set=webhook.token.existingSecret=mine",), ["incident-operator-markers"]),
+    ],
+    ids=["its own token", "a token of yours"],
+)
+def test_it_reads_and_completes_its_own_secrets_and_no_other(arguments: tuple[str, ...], names: list[str]) -> None:
+    role = of_kind("Role", *arguments)["incident-operator-secrets"]
+    assert role["metadata"]["namespace"] == "ops"
+    verbs = {verb: rule.get("resourceNames") for rule in role["rules"] for verb in rule["verbs"]}
+    assert verbs == {"create": None, "get": names, "patch": names}
+    assert all(rule["resources"] == ["secrets"] for rule in role["rules"])
 
 
 def test_replicas_are_never_gone_all_at_once() -> None:
@@ -160,7 +177,7 @@ def test_every_variable_is_a_setting_that_the_operator_reads() -> None:
     given = environment(*EVERYTHING_ON)
     read = settings.from_environment(given)
     assert read.namespaces == ("prod", "shop")
-    assert [str(path) for path in read.token_files] == ["/etc/incident-operator/tokens/token"]
+    assert (read.token_files, read.token_secret, read.token_keys) == ((), "incident-operator-webhook", ("token",))
     assert (str(read.tls_cert), str(read.tls_key)) == (
         "/etc/incident-operator/tls/tls.crt",
         "/etc/incident-operator/tls/tls.key",
@@ -171,16 +188,31 @@ def test_every_variable_is_a_setting_that_the_operator_reads() -> None:
 
 
 def test_two_tokens_are_valid_at_once() -> None:
-    files = environment("--set=webhook.token.keys={token,next},webhook.token.existingSecret=mine")
+    both = "--set=webhook.token.keys={token,next}"
+    files = environment(f"{both},webhook.token.existingSecret=mine")
     tokens = "/etc/incident-operator/tokens"
     assert files["INCIDENT_OPERATOR_TOKEN_FILES"] == f"{tokens}/token,{tokens}/next"
+    assert settings.from_environment(environment(both)).token_keys == ("token", "next")
 
 
-def test_a_token_is_made_unless_a_secret_is_named() -> None:
-    assert len(of_kind("Secret")["incident-operator-webhook"]["data"]["token"]) >= 40
+def test_the_token_is_the_operators_to_make_unless_a_secret_is_named() -> None:
+    assert not of_kind("Secret")
+    assert "tokens" not in {volume["name"] for volume in pod()["volumes"]}
     named = "--set=webhook.token.existingSecret=mine"
     assert not of_kind("Secret", named)
     assert {"name": "tokens", "secret": {"secretName": "mine"}} in pod(named)["volumes"]
+    read = settings.from_environment(environment(named))
+    assert ([str(path) for path in read.token_files], read.token_secret) == (
+        ["/etc/incident-operator/tokens/token"],
+        None,
+    )
+
+
+@pytest.mark.parametrize("arguments", [(), EVERYTHING_ON], ids=["defaults", "everything on"])
+def test_two_renders_are_the_same_bytes(arguments: tuple[str, ...]) -> None:
+    renders = [helm("template", "x", str(CHART), "--namespace=ops", *arguments).stdout for _ in range(2)]
+    assert renders[0]
+    assert renders[0] == renders[1]
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,8 @@ def test_every_make_target_that_help_lists_is_in_the_readme():
 
 
 def written(value):
+    if isinstance(value, tuple):
+        return ",".join(value)
     return f"{value // timedelta(hours=1)}h" if isinstance(value, timedelta) else str(value or "none")
 
 

@@ -105,14 +105,20 @@ def _reachable(cluster: Cluster, document: dict[str, Any]) -> dict[str, Any]:
     return replaced
 
 
+OWN_RULES = [
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]},
+    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create", "patch"]},
+]
+"""What an operator does in its own namespace: it holds a Lease, and makes Secrets for itself."""
+
+
 def lease_rights(namespace: str) -> list[dict[str, Any]]:
-    """The rights by which an operator may hold a Lease in a namespace of its own, beside the one that the chart grants."""
+    """The rights by which an operator may live in a namespace of its own, beside the one that the chart grants."""
     rbac, meta = "rbac.authorization.k8s.io", {"name": "incident-operator-lease", "namespace": namespace}
-    rule = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]}
     account = {"kind": "ServiceAccount", "name": chart.RELEASE, "namespace": chart.NAMESPACE}
     reference = {"apiGroup": rbac, "kind": "Role", "name": "incident-operator-lease"}
     return [
-        {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": [rule]},
+        {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": OWN_RULES},
         {
             "apiVersion": f"{rbac}/v1",
             "kind": "RoleBinding",

@@ -21,6 +21,7 @@ from incident_operator.clients.prometheus import Prometheus
 from incident_operator.clients.redaction import Redactor
 from incident_operator.clients.sql_sessions import Sessions
 from incident_operator.receiver import server
+from incident_operator.receiver.auth import TokenFiles, Tokens
 from incident_operator.receiver.polling import AlertmanagerPoll
 from incident_operator.receiver.settings import ReceiverSettings
 from receiver import messages
@@ -110,10 +111,9 @@ async def until_ready(found: Alertmanager) -> None:
 async def opened(world: World, tokens: Path) -> AsyncIterator[str]:
     """Open the world's handler, and yield the address for Alertmanager's webhook."""
     tokens.write_text(TOKEN)
-    chosen = ReceiverSettings((tokens,), host="127.0.0.1", port=0)
-    handler = server.WebhookHandler(
-        chosen, world.one.intake, (world.one.incidents, world.one.runbooks), world.one.metrics
-    )
+    chosen = ReceiverSettings(host="127.0.0.1", port=0)
+    admitted, one = Tokens(TokenFiles([tokens])), world.one
+    handler = server.WebhookHandler(chosen, one.intake, (one.incidents, one.runbooks), one.metrics, admitted)
     async with server.serving(handler, chosen) as port:
         yield f"http://127.0.0.1:{port}/api/v1/alerts"
 

@@ -20,13 +20,12 @@ def namespace(cluster: Cluster, name: str) -> None:
     cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=true", timeout=120)
     cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
     operator = {"kind": "ServiceAccount", "name": chart.RELEASE, "namespace": chart.NAMESPACE}
-    leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]}
     approver = {"apiGroup": RBAC, "kind": "User", "name": APPROVER}
     cluster.apply(
         [
             ground.impersonation(name),
-            role(name, "leases", [leases]),
-            binding(name, "leases", "Role", "leases", operator),
+            role(name, "operator", ground.OWN_RULES),
+            binding(name, "operator", "Role", "operator", operator),
             binding(name, "approvers", "ClusterRole", "incident-approver", approver),
         ]
     )

@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from incident_operator.receiver import server, tls
+from incident_operator.receiver.auth import TokenFiles, Tokens
 from incident_operator.receiver.settings import ReceiverSettings
 from incident_operator.receiver.tls import CertificateError
 from receiver import messages
@@ -35,9 +36,11 @@ def make(certificate: Path, key: Path) -> None:
 async def test_a_message_comes_over_tls(world: World, tmp_path, pair):
     token = tmp_path / "token"
     token.write_text("the-token")
-    settings = ReceiverSettings((token,), "127.0.0.1", 0, tls_certificate=pair[0], tls_key=pair[1])
+    settings = ReceiverSettings("127.0.0.1", 0, tls_certificate=pair[0], tls_key=pair[1])
     one = world.one
-    handler = server.WebhookHandler(settings, one.intake, (one.incidents, one.runbooks), one.metrics)
+    handler = server.WebhookHandler(
+        settings, one.intake, (one.incidents, one.runbooks), one.metrics, Tokens(TokenFiles([token]))
+    )
     trusted = ssl.create_default_context(cafile=pair[0])
     async with server.serving(handler, settings) as port, aiohttp.ClientSession() as http:
         headers = {"Authorization": "Bearer the-token"}
@@ -96,4 +99,4 @@ async def test_a_certificate_that_stays_the_same_is_not_loaded_again(pair):
 
 def test_both_files_are_needed(pair):
     with pytest.raises(ValueError, match="give both or none"):
-        replace(ReceiverSettings((pair[0],)), tls_certificate=pair[0])
+        replace(ReceiverSettings(), tls_certificate=pair[0])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from incident_operator.receiver.auth import TokenError, Tokens
+from incident_operator.receiver.auth import TokenError, TokenFiles, Tokens
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def files(tmp_path):
 
 
 def test_a_token_admits_and_another_does_not(files):
-    tokens = Tokens(files)
+    tokens = Tokens(TokenFiles(files))
     assert tokens.admits("Bearer first-token")
     assert tokens.admits("bearer first-token")
     assert not tokens.admits("Bearer other-token")
@@ -24,18 +24,18 @@ def test_a_token_admits_and_another_does_not(files):
     [None, "", "Bearer", "Bearer ", "first-token", "Basic first-token", "Bearer first-token x", "Bearer é\ud800"],
 )
 def test_what_is_no_token_does_not_admit(files, header):
-    assert not Tokens(files).admits(header)
+    assert not Tokens(TokenFiles(files)).admits(header)
 
 
 def test_two_tokens_are_valid_at_once(files):
     files[1].write_text("second-token")
-    tokens = Tokens(files)
+    tokens = Tokens(TokenFiles(files))
     assert tokens.admits("Bearer first-token")
     assert tokens.admits("Bearer second-token")
 
 
 def test_a_new_token_is_valid_as_soon_as_it_is_there_and_an_old_one_no_longer(files):
-    tokens = Tokens(files)
+    tokens = Tokens(TokenFiles(files))
     replacement = files[0].with_name("new")
     replacement.write_text("other-token")
     replacement.replace(files[0])
@@ -47,9 +47,9 @@ def test_a_new_token_is_valid_as_soon_as_it_is_there_and_an_old_one_no_longer(fi
 
 def test_an_empty_file_is_no_token(files):
     files[1].write_text("\n")
-    assert not Tokens(files).admits("Bearer ")
+    assert not Tokens(TokenFiles(files)).admits("Bearer ")
 
 
 def test_without_any_token_nobody_could_post(tmp_path):
     with pytest.raises(TokenError, match=r"no bearer token in .*missing"):
-        Tokens([tmp_path / "missing"])
+        Tokens(TokenFiles([tmp_path / "missing"]))

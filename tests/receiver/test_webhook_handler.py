@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from incident_operator.clients.priority import MAX_WRITES
 from incident_operator.receiver import json_text, server
+from incident_operator.receiver.auth import TokenFiles, Tokens
 from incident_operator.receiver.reading import Reading
 from incident_operator.receiver.settings import ReceiverSettings
 from kube.fake_faults import Fault
@@ -52,9 +53,11 @@ class Open:
 
 @asynccontextmanager
 async def opened(world: World, tokens: Path, **changes: object) -> AsyncIterator[Open]:
-    chosen = replace(ReceiverSettings((tokens,), host="127.0.0.1", port=0), **changes)
+    chosen = replace(ReceiverSettings(host="127.0.0.1", port=0), **changes)
     one = world.one
-    handler = server.WebhookHandler(chosen, one.intake, (one.incidents, one.runbooks), one.metrics)
+    handler = server.WebhookHandler(
+        chosen, one.intake, (one.incidents, one.runbooks), one.metrics, Tokens(TokenFiles([tokens]))
+    )
     async with server.serving(handler, chosen) as port, aiohttp.ClientSession() as http:
         yield Open(world, http, port)
 
@@ -393,10 +396,9 @@ def test_garbage_never_gets_a_5xx(tmp_path, bodies):
 
 def test_settings_that_cannot_work_are_named():
     for changes, words in (
-        ({"token_files": ()}, "token_files: at least one"),
         ({"tls_key": Path("k")}, "tls_certificate and tls_key: give both or none"),
         ({"max_labels": 65}, "max_labels: 65 is not within 1 and 64"),
         ({"max_label_bytes": 0}, "max_label_bytes: 0 is not within 1 and 1024"),
     ):
         with pytest.raises(ValueError, match=words):
-            replace(ReceiverSettings((Path("t"),)), **changes)
+            replace(ReceiverSettings(), **changes)

@@ -14,13 +14,15 @@ def read(**variables: str) -> settings.Settings:
 
 def test_nothing_set_serves_all_namespaces_and_receives_no_alerts() -> None:
     chosen = read()
-    assert (chosen.namespaces, chosen.token_files, chosen.webhook_port) == ((), (), 9095)
+    assert (chosen.namespaces, chosen.token_files, chosen.token_secret, chosen.webhook_port) == ((), (), None, 9095)
 
 
 def test_lists_are_separated_by_commas_and_blanks_do_not_count() -> None:
     chosen = read(NAMESPACES="prod, staging,", TOKEN_FILES="/a,/b")
     assert chosen.namespaces == ("prod", "staging")
     assert chosen.token_files == (Path("/a"), Path("/b"))
+    assert read(TOKEN_SECRET="tokens").token_keys == ("token",)
+    assert read(TOKEN_SECRET="tokens", TOKEN_KEYS="token, next").token_keys == ("token", "next")
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,12 @@ def test_lists_are_separated_by_commas_and_blanks_do_not_count() -> None:
         ({"LEASE_NAME": "A Lease"}, "INCIDENT_OPERATOR_LEASE_NAME: 'A Lease'"),
         ({"LEASE_NAMESPACE": "Ops"}, "INCIDENT_OPERATOR_LEASE_NAMESPACE: 'Ops'"),
         ({"TLS_CERT": "/tls.crt"}, "INCIDENT_OPERATOR_TLS_CERT and INCIDENT_OPERATOR_TLS_KEY: set both or none"),
+        (
+            {"TOKEN_FILES": "/a", "TOKEN_SECRET": "b"},
+            "INCIDENT_OPERATOR_TOKEN_FILES and INCIDENT_OPERATOR_TOKEN_SECRET",
+        ),
+        ({"TOKEN_SECRET": "My Secret"}, "INCIDENT_OPERATOR_TOKEN_SECRET: 'My Secret'"),
+        ({"TOKEN_SECRET": "b", "TOKEN_KEYS": "token,a/b"}, "INCIDENT_OPERATOR_TOKEN_KEYS: 'a/b'"),
         ({"NAMESPACES": "prod,team-*"}, "'team-*' is no name of a namespace"),
         ({"UNMATCHED_NAMESPACE": "On Call"}, "INCIDENT_OPERATOR_UNMATCHED_NAMESPACE: 'On Call'"),
         ({"NAMESPACES": "prod", "UNMATCHED_NAMESPACE": "oncall"}, "nobody would see its Incidents"),

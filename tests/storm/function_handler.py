@@ -13,6 +13,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from incident_operator.clients import api_errors, paths
 from incident_operator.receiver import server
+from incident_operator.receiver.auth import TokenFiles, Tokens
 from incident_operator.receiver.settings import ReceiverSettings
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_routes import Request
@@ -29,13 +30,14 @@ class FunctionHandler:
     def __init__(self, folder: Path, loop: asyncio.AbstractEventLoop) -> None:
         token = folder / "token"
         token.write_text(TOKEN)
-        self.settings = ReceiverSettings((token,), host="127.0.0.1", port=0)
+        self.settings = ReceiverSettings(host="127.0.0.1", port=0)
         self.memory = Memory()
         runbook = messages.runbook(match=('alertname=~".+"',), group_by=("instance",))
         one = worlds.replica(self.memory, runbook)  # type: ignore[arg-type]
-        self._app = server.WebhookHandler(
-            self.settings, one.intake, (one.incidents, one.runbooks), one.metrics
-        ).application()
+        handler = server.WebhookHandler(
+            self.settings, one.intake, (one.incidents, one.runbooks), one.metrics, Tokens(TokenFiles([token]))
+        )
+        self._app = handler.application()
         self._app.freeze()
         self._loop = loop
         self._protocol = BaseProtocol(loop)

@@ -9,7 +9,7 @@ from demonstration import chart
 from demonstration.cluster import REPOSITORY, Cluster
 from demonstration.shell import Failure
 
-from e2e.ground import impersonation, wait_for_definitions
+from e2e.ground import OWN_RULES, impersonation, wait_for_definitions
 
 NAMESPACE = "storm"
 STORM, URGENT, PILE = "StormAlert", "StormUrgent", "StormPile"
@@ -101,16 +101,13 @@ def _place() -> list[Json]:
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "patch"]},
         {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["list"]},
     ]
-    leases = [
-        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update", "patch"]}
-    ]
     operator = {"kind": "ServiceAccount", "name": chart.RELEASE, "namespace": chart.NAMESPACE}
     runner = {"kind": "ServiceAccount", "name": "rb-storm", "namespace": NAMESPACE}
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _named("rb-storm")},
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": _named("idle"), "spec": idle},
         *_bound("rb-storm", reads, runner),
-        *_bound("storm-lease", leases, operator),
+        *_bound("storm-operator", OWN_RULES, operator),
         impersonation(NAMESPACE),
     ]
 

@@ -24,7 +24,10 @@ def install(cluster: Cluster) -> str:
     if existed:  # its image may be newer under the same name
         cluster.kubectl("rollout", "restart", f"deployment/{RELEASE}", "-n", NAMESPACE)
     cluster.roll_out(NAMESPACE, RELEASE)
-    secret = cluster.get("secret", f"{RELEASE}-webhook", "-n", NAMESPACE) or {}
+    name = f"{RELEASE}-webhook"
+    # the operator makes it; where an upgrade from an earlier chart took it away, again at its next look
+    cluster.kubectl("wait", "--for=create", f"secret/{name}", "-n", NAMESPACE, "--timeout=90s", timeout=95)
+    secret = cluster.get("secret", name, "-n", NAMESPACE) or {}
     return base64.b64decode(secret["data"]["token"]).decode()
 
 

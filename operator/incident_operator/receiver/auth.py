@@ -1,9 +1,10 @@
-"""Who may post: bearer tokens, read from files that may be replaced at any time."""
+"""Who may post: whoever shows a bearer token that is valid now. Where the tokens are kept is for a source to know."""
 
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -12,7 +13,32 @@ _SCHEME = "bearer"
 
 
 class TokenError(Exception):
-    """No file holds a token; the message names the files."""
+    """No place that was named holds a token; the message names the places."""
+
+
+class Source(Protocol):
+    """Where tokens are kept; they may be replaced at any time. Its `str` names the place, and no token."""
+
+    def current(self) -> Sequence[bytes]:
+        """Return the tokens that are valid now, in no order; an empty one counts for nothing."""
+        ...
+
+
+class Tokens:
+    """The tokens that are valid now."""
+
+    def __init__(self, source: Source) -> None:
+        """Raise `TokenError` where the source holds no token: nobody could post."""
+        self._source = source
+        if not any(source.current()):
+            raise TokenError(f"no bearer token in {source}")
+
+    def admits(self, authorization: str | None) -> bool:
+        """Return whether the header `Authorization` carries a valid token; how long that takes tells nothing of it."""
+        scheme, _, given = (authorization or "").partition(" ")
+        presented = given.strip().encode(errors="replace")
+        equal = [hmac.compare_digest(presented, token) and bool(token) for token in self._source.current()]
+        return scheme.lower() == _SCHEME and any(equal)
 
 
 @dataclass(slots=True)
@@ -22,27 +48,20 @@ class _File:
     token: bytes = b""
 
 
-class Tokens:
-    """The tokens that are valid now. A file that is missing or empty holds none."""
+class TokenFiles:
+    """A source: one token a file. A file that is missing or empty holds none; one that changed is read again."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        """Read all files. Raises `TokenError` where none of them holds a token: nobody could post."""
         self._files = [_File(path) for path in paths]
-        self._read()
-        if not any(file.token for file in self._files):
-            raise TokenError(f"no bearer token in {', '.join(str(path) for path in paths)}")
 
-    def admits(self, authorization: str | None) -> bool:
-        """Return whether the header `Authorization` carries a valid token; how long that takes tells nothing of it."""
-        scheme, _, given = (authorization or "").partition(" ")
-        self._read()
-        presented = given.strip().encode(errors="replace")
-        equal = [hmac.compare_digest(presented, file.token) and bool(file.token) for file in self._files]
-        return scheme.lower() == _SCHEME and any(equal)
+    def __str__(self) -> str:
+        return ", ".join(str(file.path) for file in self._files)
 
-    def _read(self) -> None:
+    def current(self) -> Sequence[bytes]:
+        """Return the tokens of all files, as they are now."""
         for file in self._files:
             _refresh(file)
+        return [file.token for file in self._files]
 
 
 def _refresh(file: _File) -> None:

@@ -54,13 +54,13 @@ class WebhookHandler:
         intake: Intake,
         needed: tuple[Readiness, ...],
         metrics: ReceiverMetrics,
+        tokens: Tokens,
     ) -> None:
-        """Read the tokens. Raises `TokenError` where there is none."""
         self._settings = settings
         self._intake = intake
         self._needed = needed
         self._metrics = metrics
-        self._tokens = Tokens(settings.token_files)
+        self._tokens = tokens
         self._load_limit = LoadLimit(settings.max_posts, settings.max_posts_bytes, metrics.in_flight)
         self._reading = Reading()
         self._limits = LabelLimits(settings.max_labels, settings.max_label_bytes)

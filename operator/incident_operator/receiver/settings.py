@@ -9,10 +9,8 @@ _BYTES_OF_A_LABEL = 1024
 
 @dataclass(frozen=True, slots=True)
 class ReceiverSettings:
-    """Where it listens, whom it lets in, and how much it takes."""
+    """Where it listens, and how much it takes."""
 
-    token_files: tuple[Path, ...]
-    """One bearer token a file; all of them count, so that a token can be replaced without a gap."""
     host: str = "0.0.0.0"  # noqa: S104 # a Service has to reach it; the token guards it
     port: int = 8443
     path: str = "/api/v1/alerts"
@@ -37,8 +35,6 @@ class ReceiverSettings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work. Raises `ValueError` that names the setting."""
-        if not self.token_files:
-            raise ValueError("token_files: at least one file with a bearer token is needed")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key: give both or none")
         if not 1 <= self.max_labels <= _LABELS_OF_AN_INCIDENT:
