@@ -1,5 +1,6 @@
 """Logging: structlog everywhere, JSON for machines and colours for a terminal; library logs go the same way."""
 
+import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
@@ -45,7 +46,11 @@ def configure(log_format: str, clean: Clean) -> None:
 
 
 def _as_json(entry: dict[str, Any], **_: Any) -> str:
-    return orjson.dumps(entry).decode()
+    try:
+        return orjson.dumps(entry).decode()
+    except TypeError:
+        # a half of a surrogate pair, or a number beyond 64 bits: a line is told all the same
+        return json.dumps(entry, default=str)
 
 
 def _masking(clean: Clean) -> Callable[[Any, str, Any], Any]:

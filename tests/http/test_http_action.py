@@ -290,3 +290,32 @@ async def test_the_preview_shows_the_request_and_no_credentials(service):
     assert preview.details["json"] == {"a": 1}
     assert TOKEN not in repr(preview)
     assert service.seen == []
+
+
+DEEP = [b"[" * 65 + b"]" * 65, b"[" * 300, b"[" * 300 + b"]" * 300, b'{"a":' * 1100 + b"1" + b"}" * 1100]
+
+
+@pytest.mark.parametrize("body", DEEP)
+@pytest.mark.parametrize("spec", [request(), KEYED, UNKEYED], ids=["read", "keyed", "unkeyed"])
+async def test_an_answer_that_is_nested_too_deep_is_done_all_the_same(service, spec, body):
+    service.answer = web.Response(body=body, content_type="application/json")
+    outcome = await action(service.url).run(call(spec))
+
+    assert isinstance(outcome, Succeeded)
+    assert (outcome.result["json"], outcome.result["body"]) == (None, body.decode())
+    assert len(service.seen) == 1
+
+
+async def test_an_answer_of_64_levels_is_decoded(service):
+    service.answer = web.Response(body=b"[" * 64 + b"]" * 64, content_type="application/json")
+    outcome = await action(service.url).run(call(UNKEYED))
+    assert outcome.result["json"] is not None
+
+
+@pytest.mark.parametrize("kind", [b"text/\xff; charset=\xfe", b"text/html; charset*", b"text/html; charset*=utf-8'"])
+async def test_an_answer_whose_headers_make_no_sense_is_done_all_the_same(kind):
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: " + kind + b"\r\nX-Odd: \xff\xfe\r\nContent-Length: 2\r\n\r\n"
+    async with listening(answering(head + b"[]")) as port:
+        outcome = await action(f"http://127.0.0.1:{port}").run(call(UNKEYED))
+    assert isinstance(outcome, Succeeded)
+    assert (outcome.result["json"], outcome.result["headers"]["x-odd"]) == ([], "\ufffd\ufffd")

@@ -209,3 +209,23 @@ async def test_an_unreadable_secret_is_the_reason_as_it_was_given(client):
     refused = EndpointError("SecretUnreadable", "may not get secret")
     outcome = await Promql(FakeConnections(refused), client).run(call(query()))
     assert outcome == Failed("SecretUnreadable", "may not get secret", retryable=False)
+
+
+@pytest.mark.parametrize("status", [200, 422])
+@pytest.mark.parametrize("levels", [65, 300, 200_000])
+async def test_an_answer_that_is_nested_too_deep_is_told_as_such(client, service, status, levels):
+    service.answer = web.Response(body=b"[" * levels + b"]" * levels, status=status, content_type="application/json")
+    outcome = await action(client, service.url).run(call(query()))
+    assert isinstance(outcome, Failed)
+    told = (
+        "the answer is nested more than 64 levels deep" if status == 200 else "Prometheus answered 422: no reason given"
+    )
+    assert told in outcome.message
+
+
+async def test_labels_that_are_no_text_are_an_answer_all_the_same(client, service):
+    body = b'{"status":"success","data":{"result":[{"metric":{"a":"\\ud800","b":[[1e999]]},"value":[1,"1"]}]}}'
+    service.answer = web.Response(body=body, content_type="application/json")
+    outcome = await action(client, service.url).run(call(query()))
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result["series"] == [{"labels": {"a": "\ufffd", "b": [["Infinity"]]}, "value": 1.0}]

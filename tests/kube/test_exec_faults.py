@@ -5,7 +5,8 @@ import pytest
 from incident_operator.actions import exec_pods
 from incident_operator.actions.exec import Exec
 from incident_operator.api import actions
-from incident_operator.clients import access
+from incident_operator.clients import access, api_errors
+from incident_operator.clients import exec as exec_client
 from incident_operator.clients.cluster import Cluster
 from incident_operator.clients.exec import Commands
 from incident_operator.core import reasons
@@ -129,3 +130,15 @@ async def test_a_workload_without_a_running_pod_is_told(web, exec_):
     web.remove(f"{PODS}/web-1")
     outcome = await exec_.run(CALL)
     assert (outcome.reason, outcome.message) == (reasons.BAD_REQUEST, "no Pod of deployment/web runs")
+
+
+@pytest.mark.parametrize(
+    "status",
+    [b"", b"[" * 300, b"[" * 300 + b"]" * 300, b"7", b"[]", b'{"details": 1}', b'{"details": {"causes": [1]}}',
+     b'{"details": {"causes": [{"reason": "ExitCode"}]}}',
+     b'{"details": {"causes": [{"reason": "ExitCode", "message": "many"}]}}'],
+)  # fmt: skip
+def test_a_last_word_that_tells_no_end_leaves_it_open(status):
+    with pytest.raises(api_errors.Unavailable) as unclear:
+        exec_client.exit_code(status)
+    assert unclear.value.sent is True

@@ -160,3 +160,14 @@ async def test_with_no_more_rights_than_documented(world: World):
         )
     assert found.result["object"]["spec"]["replicas"] == 0
     assert [item["metadata"]["name"] for item in listed.result["items"]] == ["w"]
+
+
+async def test_an_object_that_is_nested_too_deep_is_not_read_and_that_is_told(api, get):
+    nested: object = {}
+    for _ in range(100):
+        nested = {"a": nested}
+    api.put({**deployment(), "status": nested})
+    outcome = await get.run(call(one()))
+    assert isinstance(outcome, Failed)
+    assert outcome.retryable is False
+    assert "deployments/web is nested more than 64 levels deep, which is not read" in outcome.message

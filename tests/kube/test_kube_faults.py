@@ -2,7 +2,8 @@
 
 import pytest
 
-from incident_operator.clients import kube, paths
+from incident_operator.api.meta import API_VERSION
+from incident_operator.clients import api_errors, kube, paths
 from incident_operator.clients.access import Access, AccessError, Credentials
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
@@ -138,3 +139,58 @@ async def test_credentials_that_cannot_be_renewed_are_an_apiserver_that_cannot_b
             await client.get("/version")
     assert failed.value.sent is False
     assert failed.value.message == "kubeconfig x: exec plug-in failed"
+
+
+def nested(levels: int = 100) -> object:
+    made: object = {}
+    for _ in range(levels):
+        made = {"a": made}
+    return made
+
+
+@pytest.mark.parametrize("method", ["create", "merge_patch", "json_patch"])
+async def test_a_write_whose_answer_cannot_be_read_may_have_been_applied(api: FakeApiserver, method):
+    path = INCIDENTS if method == "create" else paths.incidents("prod", "x")
+    if method != "create":
+        api.put(
+            {
+                "apiVersion": API_VERSION,
+                "kind": "Incident",
+                "metadata": {"name": "x", "namespace": "prod"},
+                "spec": nested(),
+            }
+        )
+    bodies = {"create": {**incident(), "spec": nested()}, "merge_patch": {"spec": {"b": 1}},
+              "json_patch": [{"op": "test", "path": "/metadata/name", "value": "x"}]}  # fmt: skip
+    async with kube.Kube(api.access()) as client:
+        with pytest.raises(kube.Unavailable, match="nested more than 64 levels deep") as failed:
+            await getattr(client, method)(path, bodies[method])
+    assert failed.value.sent is True
+    assert len(api.objects(INCIDENTS)) == 1
+
+
+async def test_what_is_nested_too_deep_is_not_read_but_can_be_deleted(api: FakeApiserver):
+    api.put(
+        {
+            "apiVersion": API_VERSION,
+            "kind": "Incident",
+            "metadata": {"name": "x", "namespace": "prod"},
+            "spec": nested(),
+        }
+    )
+    async with kube.Kube(api.access()) as client:
+        with pytest.raises(kube.ApiError, match="incidents/x is nested more than 64 levels deep, which is not read"):
+            await client.get(paths.incidents("prod", "x"))
+        await client.delete(paths.incidents("prod", "x"))
+    assert api.objects(INCIDENTS) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "sent"), [("GET", False), ("POST", True), ("PATCH", True)]
+)  # fmt: skip
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"a":', b"[" * 60, b"\xff"])
+def test_an_answer_of_2xx_that_is_not_json_is_none(method, sent, body):
+    with pytest.raises(kube.Unavailable) as failed:
+        api_errors.decoded(method, "/api/v1/pods", body)
+    assert failed.value.sent is sent
+    assert isinstance(api_errors.of_answer(500, body), kube.Unavailable)

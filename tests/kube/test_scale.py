@@ -2,6 +2,7 @@
 
 import pytest
 
+from incident_operator.actions import scale_markers
 from incident_operator.actions.protocol import PreviewError
 from incident_operator.actions.scale import Scale
 from incident_operator.api import actions
@@ -242,3 +243,18 @@ async def test_there_and_back_with_no_more_rights_than_documented(world: World):
         undone = await scale.run(undo(done, outcome))
     assert undone.result == {"before": 2, "after": 0}
     assert (await world.client.get(f"{path}/web"))["spec"]["replicas"] == 0
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["[" * 5000, "[" * 5000 + "]" * 5000, "{}", "null", "7", '["x"]', "[[]]", "\\ud800", '[{"key": [], "before": 1}]',
+     '[{"key":"k","incident":"i","step":"s","before":"1","after":[[]]}]'],
+)  # fmt: skip
+async def test_whatever_stands_in_its_annotation_a_workload_is_scaled_once(api, scale, written):
+    made = deployment()
+    made["metadata"]["annotations"] = {scale_markers.ANNOTATION: written}
+    api.put(made)
+    first, again = await scale.run(call(to(5))), await scale.run(call(to(5)))
+    assert isinstance(first, Succeeded)
+    assert again.result == first.result
+    assert len(patches(api)) == 1

@@ -438,3 +438,13 @@ def test_whatever_is_written_anywhere_compiles_or_is_a_defect_at_that_place(plac
 def test_a_runbook_that_is_only_what_the_api_requires_compiles():
     least = {"title": "t", "serviceAccountName": "sa", "match": ['a="b"']}
     assert not isinstance(compile_runbook(Runbook.model_validate({"spec": least}), {}), tuple)
+
+
+@pytest.mark.parametrize("levels", [50, 2000])
+def test_a_runbook_that_is_nested_too_deep_could_not_be_pinned(levels):
+    nested: object = 1
+    for _ in range(levels):
+        nested = [nested]
+    deep = {**POST, "http": {**POST["http"], "json": {"a": nested}}}
+    told = [(problem.path, problem.message) for problem in problems(changed("remediate.0", deep))]
+    assert told == [("spec.remediate[0]", "is nested more than 48 levels deep")]

@@ -214,7 +214,7 @@ def test_data_nested_without_end_is_unknown_and_does_not_exhaust_the_stack():
         deep = {"a": deep}
     found = value("result.size()", deep)
     assert isinstance(found, NoAnswer)
-    assert found.why.startswith("the data is nested deeper than 64 levels")
+    assert found.why.startswith("the data is nested deeper than 80 levels")
 
 
 @pytest.mark.parametrize("source", ["[optional.none()]", "{'a': optional.none()}", "{'a': [optional.of(1)]}"])

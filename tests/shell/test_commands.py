@@ -58,6 +58,7 @@ def failed_with(result: Result, told: str) -> None:
             "Connection read: spec.type: Input should be 'postgres', 'http', 'prometheus' or 'alertmanager'",
         ),
         ("a: [", "no YAML"),
+        ("[" * 5000, "no YAML"),
         ("- 1", "not a Kubernetes object"),
     ],
 )

@@ -38,3 +38,10 @@ def test_secrets_are_masked_in_texts_lists_objects_and_tracebacks(capsys: pytest
     ]
     assert lines[0]["count"] == 3
     assert all("cannot log in with ***" in line["exception"] for line in lines[1:])
+
+
+def test_a_line_is_told_whatever_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", str)
+    structlog.get_logger().info("half a \ud800", number=2**70)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["number"]) == ("half a \ud800", 2**70)

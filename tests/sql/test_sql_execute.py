@@ -218,3 +218,37 @@ async def test_a_marker_that_is_gone_when_it_is_read_is_looked_for_again(packs, 
     assert isinstance(outcome, Pending)
     assert outcome.summary == "the marker of this step vanished while it was read; looking again"
     assert fresh(packs) == []
+
+
+NESTED = "(repeat('[', {0}) || repeat(']', {0}))::json"
+
+
+@pytest.mark.parametrize("levels", [64, 65, 300, 1100])
+async def test_nested_json_is_kept_in_the_marker_and_told_the_same_again(packs, writer, levels):
+    nested = NESTED.format(levels)
+    before = SqlStatement(statement=f"SELECT {nested} AS then, ARRAY[ARRAY[{nested}]] AS many")
+    returning = f"UPDATE pricing_pack SET is_fresh = true WHERE id = 'PP-20' RETURNING {nested} AS now"
+    spec = execute(returning, 1, before=before.to_json())
+    first, again = await writer.run(call(spec)), await writer.run(call(spec))
+
+    assert isinstance(first, Succeeded)
+    assert isinstance(again, Succeeded)
+    assert again.result == first.result
+    assert isinstance(first.result["returning"][0]["now"], list if levels == 64 else str)
+    assert fresh(packs) == ["PP-20"]
+
+
+async def test_a_nul_in_json_does_not_keep_an_act_from_its_marker(packs, writer):
+    returning = """UPDATE pricing_pack SET is_fresh = true WHERE id = 'PP-20' RETURNING '{"a\\u0000": "\\u0000"}'::json AS odd"""
+    first, again = await writer.run(call(execute(returning, 1))), await writer.run(call(execute(returning, 1)))
+    assert isinstance(first, Succeeded)
+    assert first.result["returning"] == again.result["returning"] == [{"odd": {"a\ufffd": "\ufffd"}}]
+
+
+@pytest.mark.parametrize("image", ["'1'", "'[1]'", "'{}'", "repeat('[', 300) || repeat(']', 300)"])
+async def test_a_marker_whose_rows_cannot_be_read_still_proves_that_it_is_done(packs, writer, image):
+    await writer.run(call(freshen()))
+    packs.run(f"UPDATE incident_operator.incident_operator_effects SET before = ({image})::jsonb")
+    again = await writer.run(call(freshen()))
+    assert isinstance(again, Succeeded)
+    assert (again.result["rowsChanged"], again.result["before"], again.result["truncated"]) == (1, [], True)

@@ -191,3 +191,14 @@ async def test_the_preview_of_a_query_is_its_statement(packs, reader):
     preview = await reader.preview(call(query("SELECT %(a)s", params={"a": 1})))
     assert preview.do == "SELECT %(a)s"
     assert preview.details == {"connection": "db", "params": {"a": 1}, "maxRows": 100}
+
+
+@pytest.mark.parametrize("levels", [65, 300, 1100])
+@pytest.mark.parametrize("kind", ["json", "jsonb"])
+async def test_json_that_is_nested_too_deep_stays_text(packs, reader, kind, levels):
+    statement = (
+        f"SELECT (repeat('[', {levels}) || repeat(']', {levels}))::{kind} AS odd, ARRAY['[[1]]'::{kind}] AS many"
+    )
+    outcome = await reader.run(call(query(statement)))
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result["rows"] == [{"odd": "[" * levels + "]" * levels, "many": [[[1]]]}]

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 
 from incident_operator.clients.http import Reply
+from incident_operator.core import json_depth
 
 RESULT_BYTES = 240_000
 BODY_CHARACTERS_BESIDE_JSON = 4096
@@ -18,7 +19,7 @@ _WITHHELD = frozenset({"set-cookie", "www-authenticate", "proxy-authenticate", "
 
 
 def of(reply: Reply) -> dict[str, Any]:
-    """Return the result. `json` is null where the body is no JSON, or was cut."""
+    """Return the result. `json` is null where the body is no JSON, was cut, or is nested too deep."""
     text = _text(reply)
     decoded = _decoded(reply)
     cut = decoded is not None and len(text) > BODY_CHARACTERS_BESIDE_JSON
@@ -43,8 +44,8 @@ def _decoded(reply: Reply) -> Any:
     if not reply.complete:
         return None
     try:
-        return orjson.loads(reply.body)
-    except orjson.JSONDecodeError:
+        return json_depth.loads(reply.body)
+    except ValueError:
         return None
 
 

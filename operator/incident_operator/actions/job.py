@@ -90,11 +90,11 @@ async def _manifest(account: Account, call: Call) -> dict[str, Any]:
 
 
 async def _pods(account: Account, job: Json) -> Sequence[Json]:
-    """Return the Job's Pods; none where the account may not list them, since the Job itself tells how it stands."""
+    """Return the Job's Pods; none where they may not or cannot be read, since the Job itself tells how it stands."""
     selector = workloads.selector({_JOB_NAME: job["metadata"]["name"]})
     try:
         page = await account.get(paths.pods(job["metadata"]["namespace"]), params={"labelSelector": selector})
-    except api_errors.Forbidden:
+    except (api_errors.Forbidden, api_errors.Unreadable):
         return []
     return page.get("items") or []
 

@@ -33,7 +33,7 @@ def failed(error: api_errors.ApiError | Unusable, call: Call) -> Failed:
 def of_effect(error: api_errors.ApiError | Unusable, call: Call) -> Outcome:
     """Return the outcome of a write, or of the look for its marker: without an answer, it may be there all the same."""
     match error:
-        case api_errors.Unavailable():
+        case api_errors.Unavailable() | api_errors.Unreadable():
             return Pending(_LOOK_AGAIN, f"cannot tell whether it is done: {error.message}; looking again")
         case api_errors.Conflict():
             return Pending(_LOOK_AGAIN, f"not done so far: {error.message}; trying again", begun=False)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from incident_operator.api.meta import GROUP
+from incident_operator.core import json_depth
 from incident_operator.core.outcomes import Json
 
 ANNOTATION = f"{GROUP}/scaled-by"
@@ -45,6 +46,12 @@ def _all(workload: Json) -> Sequence[Marker]:
     """Return the markers, oldest first; what somebody else wrote into the annotation counts as none."""
     text = (workload["metadata"].get("annotations") or {}).get(ANNOTATION, "[]")
     try:
-        return [Marker(**entry) for entry in json.loads(text)]
+        markers = [Marker(**entry) for entry in json_depth.loads(text)]
     except (ValueError, TypeError):
         return []
+    return markers if all(map(_is_whole, markers)) else []
+
+
+def _is_whole(marker: Marker) -> bool:
+    numbers, names = (marker.before, marker.after), (marker.key, marker.incident, marker.step)
+    return all(type(number) is int for number in numbers) and all(isinstance(name, str) for name in names)

@@ -9,14 +9,17 @@ import orjson
 from incident_operator import clients
 from incident_operator.clients.sql import Row, Session
 from incident_operator.clients.sql_errors import Fault, SqlError
+from incident_operator.core import json_depth, sanitize
 
 TABLE = "incident_operator.incident_operator_effects"
 _CLAIM = f"""INSERT INTO {TABLE} (step_key, incident, step) VALUES (%(key)s, %(incident)s, %(step)s)
 ON CONFLICT (step_key) DO NOTHING"""  # noqa: S608 - a constant
-_FIND = f"""SELECT rows_changed, before, "returning", applied_at FROM {TABLE} WHERE step_key = %(key)s"""  # noqa: S608
+_FIND = f"""SELECT rows_changed, before::pg_catalog.text AS before,
+  "returning"::pg_catalog.text AS "returning", applied_at FROM {TABLE} WHERE step_key = %(key)s"""  # noqa: S608
 _STORE = f"""UPDATE {TABLE} SET rows_changed = %(rows)s,
   before = %(before)s::pg_catalog.jsonb, "returning" = %(returning)s::pg_catalog.jsonb
 WHERE step_key = %(key)s"""  # noqa: S608
+_NUL = "\\u0000"
 _COMMENT = re.compile(r"--[^\n]*")
 
 
@@ -29,6 +32,8 @@ class Applied:
     returning: list[Row]
     at: str | None = None
     """When it was done, if that was earlier."""
+    partial: bool = False
+    """The marker holds more than could be read."""
 
 
 async def claim(session: Session, key: str, incident: str, step: str) -> bool:
@@ -43,14 +48,31 @@ async def find(session: Session, key: str) -> Applied | None:
     if not rows:
         return None
     row = rows[0]
-    return Applied(row["rows_changed"] or 0, row["before"] or [], row["returning"] or [], row["applied_at"])
+    before, returning = _image(row["before"]), _image(row["returning"])
+    partial = before is None or returning is None
+    return Applied(row["rows_changed"] or 0, before or [], returning or [], row["applied_at"], partial)
 
 
 async def store(session: Session, key: str, applied: Applied) -> None:
     """Write what was done into the marker that this transaction inserted."""
-    images = {"before": orjson.dumps(applied.before).decode(), "returning": orjson.dumps(applied.returning).decode()}
+    images = {"before": _written(applied.before), "returning": _written(applied.returning)}
     if (await session.run(_STORE, {"key": key, "rows": applied.rows_changed, **images})).affected != 1:
         raise SqlError(Fault.STATEMENT, f"the statement removed its own marker from {TABLE}; rolled back")
+
+
+def _written(rows: list[Row]) -> str:
+    text = orjson.dumps(rows).decode()
+    # json knows NUL, jsonb does not; a look at the text costs less than one at each value
+    return orjson.dumps(sanitize.result(rows)).decode() if _NUL in text else text
+
+
+def _image(text: str | None) -> list[Row] | None:
+    """Return rows as a marker holds them; None where they cannot be read, which leaves what was done as done."""
+    try:
+        rows = json_depth.loads(text or "[]", json_depth.WRAPPED)
+    except ValueError:
+        return None
+    return rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else None
 
 
 def explain_missing(error: SqlError, role: str) -> SqlError:

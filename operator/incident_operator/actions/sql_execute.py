@@ -141,7 +141,7 @@ def _too_many(applied: Applied, work: Work) -> Failed:
 def _succeeded(applied: Applied) -> Succeeded:
     before, left = sql_results.fit(applied.before, sql_results.RESULT_BYTES)
     returning, _ = sql_results.fit(applied.returning, left)
-    truncated = len(before) + len(returning) < len(applied.before) + len(applied.returning)
+    truncated = applied.partial or len(before) + len(returning) < len(applied.before) + len(applied.returning)
     result = {"rowsChanged": applied.rows_changed, "before": before, "returning": returning, "truncated": truncated}
     count = f"{sql_results.counted(applied.rows_changed)} changed"
     summary = count if applied.at is None else f"{count} (already applied at {applied.at})"

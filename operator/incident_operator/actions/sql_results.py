@@ -5,6 +5,8 @@ from typing import Any
 
 import orjson
 
+from incident_operator.core import sanitize
+
 RESULT_BYTES = 200_000
 """Of JSON, for all rows of one result together; keeps a result below 256 KiB."""
 TEXT_CHARACTERS = 16_384
@@ -14,7 +16,7 @@ def fit(rows: Sequence[dict[str, Any]], budget: int) -> tuple[list[dict[str, Any
     """Return the first rows, long texts cut, that fit `budget` bytes of JSON; and what is left of the budget."""
     kept: list[dict[str, Any]] = []
     for row in rows:
-        short = {name: _short(value) for name, value in row.items()}
+        short = sanitize.result({name: _short(value) for name, value in row.items()})
         budget -= size(short)
         if budget < 0:
             return kept, 0

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
-import orjson
 
 from incident_operator.clients import transport
+from incident_operator.core import json_depth
 
 _REJECTED = "the server rejected our request due to an error in our request"
 """How the apiserver words a JSON patch that does not apply (`NewGenericServerResponse` in apimachinery, code 422)."""
@@ -42,6 +42,10 @@ class Forbidden(ApiError):
 
 class Invalid(ApiError):
     """The request itself is wrong; sending it again cannot help."""
+
+
+class Unreadable(ApiError):
+    """What was asked for is there, and nested too deep to be read."""
 
 
 class Unavailable(ApiError):
@@ -80,10 +84,25 @@ def of_answer(status: int, body: bytes, *, tested: bool = False) -> ApiError:
 
 def _status_object(body: bytes) -> Mapping[str, Any]:
     try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        answer = json_depth.loads(body)
+    except ValueError:
         return {"message": body[:500].decode(errors="replace").strip()}
     return answer if isinstance(answer, dict) else {}
+
+
+def decoded(method: str, path: str, body: bytes) -> Any:
+    """Return what an answer of 2xx says. Raises `Unreadable` for a read of what is too deep, else `Unavailable`.
+
+    A write whose answer cannot be read may have been applied, as after a lost answer.
+    """
+    try:
+        return json_depth.loads(body)
+    except json_depth.TooDeepError as error:
+        if method == "GET":
+            raise Unreadable(200, "Unreadable", f"{path} is {error}, which is not read") from None
+        raise Unavailable(200, "Unreadable", f"the answer on {path} is {error}", sent=True) from None
+    except ValueError:
+        raise Unavailable(200, "Unreadable", f"the answer on {path} is not JSON", sent=method != "GET") from None
 
 
 def unreachable(error: Exception) -> Unavailable:

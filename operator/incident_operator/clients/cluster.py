@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
-import orjson
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.dynamic import DynamicClient
 from kubernetes.aio.dynamic.exceptions import DynamicApiError
@@ -53,16 +52,15 @@ class Account:
 
     async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Json:
         """Return the object (or the page of a list) at a path."""
-        return orjson.loads(await self._send("GET", path, params=params))
+        return api_errors.decoded("GET", path, await self._send("GET", path, params=params))
 
     async def create(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
         """Create an object in the collection at a path."""
-        return orjson.loads(await self._send("POST", path, body, params=_dry(dry_run)))
+        return api_errors.decoded("POST", path, await self._send("POST", path, body, params=_dry(dry_run)))
 
-    async def json_patch(self, path: str, operations: Sequence[Mapping[str, Any]], *, dry_run: bool = False) -> Json:
+    async def json_patch(self, path: str, operations: Sequence[Mapping[str, Any]], *, dry_run: bool = False) -> None:
         """Apply RFC 6902 operations, the first of which is a `test`; a failed one is `api_errors.Conflict`."""
-        answer = await self._send("PATCH", path, list(operations), params=_dry(dry_run))
-        return orjson.loads(answer)
+        await self._send("PATCH", path, list(operations), params=_dry(dry_run))
 
     async def log(self, path: str, *, params: Mapping[str, str]) -> str:
         """Return the log of a container, the last MiB where it is longer; `params` are those of `pods/log`."""

@@ -11,11 +11,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
-import orjson
 from yarl import URL
 
 from incident_operator.clients import access as accesses
 from incident_operator.clients import api_errors, kube
+from incident_operator.core import json_depth
 
 STREAM_BYTES = 64 * 1024
 """Kept of each of stdout and stderr: the end."""
@@ -141,25 +141,39 @@ async def _to_the_end(stream: aiohttp.ClientWebSocketResponse) -> Ended:
         if message.type is aiohttp.WSMsgType.BINARY and message.data[:1] and message.data[0] in tails:
             tails[message.data[0]].add(message.data[1:])
     out, err = tails[_STDOUT], tails[_STDERR]
-    return Ended(_exit_code(tails[_STATUS].kept), out.kept, err.kept, out.cut or err.cut)
+    return Ended(exit_code(tails[_STATUS].kept), out.kept, err.kept, out.cut or err.cut)
 
 
-def _exit_code(status: bytes) -> int:
+def exit_code(status: bytes) -> int:
     """Return the exit code that the last word on a command holds. Raises `ApiError` where it holds none."""
-    try:
-        answer = orjson.loads(status)
-    except orjson.JSONDecodeError:
-        raise _unclear("the connection was lost before its end was told") from None
+    answer = _last_word(status)
     if answer.get("status") == "Success":
         return 0
-    causes = (answer.get("details") or {}).get("causes") or []
-    code = next((cause["message"] for cause in causes if cause.get("reason") == "ExitCode"), None)
+    code = _told_code(answer)
     if code is not None:
-        return int(code)
+        return code
     message = " ".join(str(answer.get("message")).split())
     if any(sign in message for sign in _NEVER_STARTED):
         raise api_errors.Invalid(400, "BadRequest", message)
     raise _unclear(message)
+
+
+def _last_word(status: bytes) -> Mapping[str, Any]:
+    try:
+        answer = json_depth.loads(status)
+    except json_depth.TooDeepError as error:
+        raise _unclear(f"its end was told in JSON that is {error}") from None
+    except ValueError:
+        raise _unclear("the connection was lost before its end was told") from None
+    return answer if isinstance(answer, dict) else {}
+
+
+def _told_code(answer: Mapping[str, Any]) -> int | None:
+    try:
+        causes = (answer.get("details") or {}).get("causes") or []
+        return next((int(cause["message"]) for cause in causes if cause.get("reason") == "ExitCode"), None)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return None
 
 
 def _unclear(why: str) -> api_errors.Unavailable:

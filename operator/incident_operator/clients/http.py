@@ -94,7 +94,14 @@ async def _reply(response: aiohttp.ClientResponse, deadline: float, limit: int) 
     headers: dict[str, str] = {}
     for name, value in response.headers.items():
         headers.setdefault(name.lower(), value.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-    return Reply(response.status, headers, body, complete, response.charset or "utf-8")
+    return Reply(response.status, headers, body, complete, _charset(response))
+
+
+def _charset(response: aiohttp.ClientResponse) -> str:
+    try:
+        return response.charset or "utf-8"
+    except (ValueError, LookupError):  # the header makes no sense to its parser: the status came all the same
+        return "utf-8"
 
 
 async def _body(response: aiohttp.ClientResponse, deadline: float, limit: int) -> tuple[bytes, bool]:

@@ -23,10 +23,21 @@ from incident_operator.clients.api_errors import (
     Invalid,
     NotFound,
     Unavailable,
+    Unreadable,
 )
 from incident_operator.core.outcomes import Json
 
-__all__ = ["AlreadyExists", "ApiError", "Conflict", "Forbidden", "Invalid", "Kube", "NotFound", "Unavailable"]
+__all__ = [
+    "AlreadyExists",
+    "ApiError",
+    "Conflict",
+    "Forbidden",
+    "Invalid",
+    "Kube",
+    "NotFound",
+    "Unavailable",
+    "Unreadable",
+]
 
 DEFAULT_TIMEOUT = 10.0
 _CONNECTIONS = 100
@@ -128,7 +139,8 @@ class Kube:
             headers = f"{headers}Content-Type: {content}\r\n"
         status, answer = await self._exchange(method, f"{path}?{urlencode(params)}" if params else path, headers, body)
         if status < 300:
-            return orjson.loads(answer)
+            # nobody needs what was deleted, and it may be anything
+            return None if method == "DELETE" else api_errors.decoded(method, path, answer)
         if status == 401:
             self._access.credentials.forget()
         raise api_errors.of_answer(status, answer, tested=content == _JSON_PATCH and _tests(body))

@@ -10,6 +10,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from incident_operator.clients import addresses
+from incident_operator.core import json_depth
 
 REASON_CHARACTERS = 500
 REPLY_BYTES = 8 * 1024 * 1024
@@ -111,11 +112,13 @@ def checked(response: requests.Response, *_: Any, **__: Any) -> requests.Respons
         raise RefusedError("it redirects; redirects are not followed, so correct the Connection's url")
     if response.status_code != requests.codes.ok:
         raise RefusedError(f"Prometheus answered {response.status_code}: {_reason(response)}")
+    if json_depth.deeper_than(response.content):
+        raise RefusedError(f"the answer is nested more than {json_depth.MOST} levels deep")
     return response
 
 
 def _reason(response: requests.Response) -> str:
     try:
-        return str(response.json()["error"])[:REASON_CHARACTERS]
+        return str(json_depth.loads(response.content)["error"])[:REASON_CHARACTERS]
     except (ValueError, LookupError, TypeError):
         return "no reason given"

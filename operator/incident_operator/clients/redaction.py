@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from incident_operator.core import json_depth
+
 MASK = "***"
 SHORTEST = 4
 """A shorter value would blacken ordinary words, so it is not looked for."""
@@ -13,7 +15,7 @@ MOST_VALUES = 1024
 """Values remembered; the one that was learned longest ago is forgotten first."""
 LONGEST = 8192
 """Characters looked for in one piece; a longer value is learned piece by piece."""
-DEEPEST = 64
+DEEPEST = json_depth.WRAPPED
 """Levels of nested JSON that are cleaned; what lies deeper is left out."""
 PUBLIC_KEYS = frozenset({"username", "ca.crt", "tls.crt"})
 """Keys of a Secret whose values are no secrets: people need them to understand a message."""
@@ -51,16 +53,18 @@ class Redactor:
         return text
 
     def clean_json(self, value: Any, depth: int = 0) -> Any:
-        """Return decoded JSON with every known value masked in its keys and texts."""
+        """Return decoded JSON with every known value masked in its keys and texts; what is none of JSON becomes text."""
         if isinstance(value, str):
             return self.clean(value)
-        if depth > DEEPEST:
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if not isinstance(value, Mapping | list | tuple):
+            return self.clean(str(value))
+        if depth >= DEEPEST:
             return "[nested too deep]"
         if isinstance(value, Mapping):
             return {self.clean(str(key)): self.clean_json(item, depth + 1) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.clean_json(item, depth + 1) for item in value]
-        return value
+        return [self.clean_json(item, depth + 1) for item in value]
 
 
 def without(secret: Mapping[str, str], text: str) -> str:

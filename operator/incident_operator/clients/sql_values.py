@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-import orjson
 import psycopg
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.types.json import Jsonb
 
 from incident_operator.clients.sql_errors import Fault, SqlError
+from incident_operator.core import json_depth
 
 
 def bind(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,10 +103,11 @@ class _JsonLoader(Loader):
     """Decoded JSON; what is too deep or too long for us stays text."""
 
     def load(self, data: Buffer) -> Any:
+        text = bytes(data)
         try:
-            return orjson.loads(bytes(data))
-        except orjson.JSONDecodeError:
-            return bytes(data).decode()
+            return json_depth.loads(text)
+        except ValueError:
+            return text.decode(errors="replace")
 
 
 _LOADERS: dict[type[Loader], tuple[str, ...]] = {

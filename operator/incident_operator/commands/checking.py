@@ -20,7 +20,7 @@ def check(file: Path) -> list[str]:
     """
     try:
         documents = [each for each in yaml.safe_load_all(file.read_text(encoding="utf-8")) if each]
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         return [f"{file}: no YAML: {' '.join(str(error).split())}"]
     malformed = [each for each in documents if not isinstance(each, dict)]
     if malformed:

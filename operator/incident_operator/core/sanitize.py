@@ -8,6 +8,7 @@ from incident_operator.core import texts
 
 _EXACT = 2**53 - 1
 """Beyond this an integer may come back from a JSON reader as another one (RFC 8785 §3.2.2.3)."""
+_DECIMAL_BITS = 1024
 
 
 def text(value: str, length: int) -> str:
@@ -30,6 +31,28 @@ def cleaned(value: Any) -> Any:
             return value
 
 
+def result(value: Any) -> Any:
+    """Return what an action brought back as JSON that all behind it can take; total, given a bounded depth.
+
+    Numbers that JSON or 64 bits cannot hold become texts, texts lose NUL and halves of surrogate pairs, keys are texts.
+    """
+    match value:
+        case str():
+            return texts.storable(value)
+        case bool() | None:
+            return value
+        case int():
+            return value if -(2**63) <= value < 2**64 else _digits(value)
+        case float():
+            return value if math.isfinite(value) else _not_finite(value)
+        case Mapping():
+            return {texts.storable(str(key)): result(item) for key, item in value.items()}
+        case list() | tuple():
+            return [result(item) for item in value]
+        case _:
+            return texts.storable(str(value))
+
+
 def canonical(value: Any) -> Any:
     """Return decoded JSON that is the same after it went through etcd: no nulls in objects, no inexact numbers."""
     match value:
@@ -45,6 +68,17 @@ def canonical(value: Any) -> Any:
             return [canonical(item) for item in value]
         case _:
             return value
+
+
+def _digits(value: int) -> str:
+    # Python refuses to write thousands of digits, but for hexadecimal ones
+    return str(value) if value.bit_length() < _DECIMAL_BITS else hex(value)
+
+
+def _not_finite(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
 
 
 def _number(value: float) -> int | float | str:

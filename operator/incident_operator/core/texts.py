@@ -24,6 +24,11 @@ def cleaned(text: str) -> str:
     return _NOT_TEXT.sub("\ufffd", text)
 
 
+def storable(text: str) -> str:
+    """Return the text with `U+FFFD` in place of every character that no database takes."""
+    return _NOT_STORABLE.sub("\ufffd", text)
+
+
 def cut(text: str, length: int) -> str:
     """Return at most `length` characters; a cut is marked with an ellipsis."""
     return text if len(text) <= length else text[: length - len(_CUT)] + _CUT

@@ -11,13 +11,13 @@ from incident_operator.actions.protocol import Action, Call, Preview, PreviewErr
 from incident_operator.api.annotations import INCIDENT_LABEL, RUNBOOK_LABEL, STEP_LABEL
 from incident_operator.api.incident import Incident
 from incident_operator.clients.redaction import Redactor
-from incident_operator.core import reasons
+from incident_operator.core import json_depth, reasons, sanitize
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions import facts, render
 from incident_operator.core.machine import limits, status
 from incident_operator.core.machine.decisions import Run
 from incident_operator.core.machine.view import View
-from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded, Undetermined
+from incident_operator.core.outcomes import Failed, Json, Outcome, Pending, Succeeded, Undetermined
 from incident_operator.core.runbooks.compiled import CompiledAction, CompiledProbe, CompiledStep, CompiledUndo
 
 _SLACK = 15.0
@@ -73,9 +73,11 @@ class Calls:
         except Exception as error:  # noqa: BLE001 # the engine's boundary: a defect of an action stops one step only
             _log.exception("Preview failed", incident=call.incident, step=call.step)
             raise PreviewError(f"{call.step}: {type(error).__name__} while rendering; see the operator's log") from None
-        return replace(
-            preview, do=self.redactor.clean(preview.do), details=self.redactor.clean_json(dict(preview.details))
-        )
+        details = self.redactor.clean_json(dict(preview.details))
+        if json_depth.is_deeper(details, json_depth.KEPT):
+            # a plan that is cut would bind less than will be done
+            raise PreviewError(f"{call.step}: nested more than {json_depth.KEPT} levels deep, too deep for a plan")
+        return replace(preview, do=self.redactor.clean(preview.do), details=details)
 
     async def run(self, call: Call, effect: Effect) -> Outcome:
         """Run the call and return its outcome with secrets masked. Raises nothing but cancellation."""
@@ -129,10 +131,20 @@ def _unclear(effect: Effect, message: str, reason: str) -> Outcome:
 def _clean(redactor: Redactor, outcome: Outcome) -> Outcome:
     match outcome:
         case Succeeded(result, summary, captured):
-            return Succeeded(redactor.clean_json(result), redactor.clean(summary), captured)
+            return Succeeded(_shaped(redactor, result), redactor.clean(summary), captured)
         case Failed():
-            return replace(outcome, message=redactor.clean(outcome.message), result=redactor.clean_json(outcome.result))
+            return replace(outcome, message=redactor.clean(outcome.message), result=_shaped(redactor, outcome.result))
         case Pending():
             return replace(outcome, summary=redactor.clean(outcome.summary))
         case Undetermined(message):
             return Undetermined(redactor.clean(message))
+
+
+def _shaped(redactor: Redactor, result: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return the result masked, and such that whatever reads it can take it: what is done is done, whatever it brought."""
+    try:
+        shaped: Mapping[str, Json] = sanitize.result(redactor.clean_json(result))
+    except Exception as error:  # noqa: BLE001 # the same boundary
+        _log.exception("Result cannot be kept")
+        return {"note": f"the result cannot be kept: {type(error).__name__}; see the operator's log"}
+    return shaped

@@ -1,7 +1,8 @@
 """Reads JSON from strangers: refuses what Python's parser would let through or stumble over.
 
 Python takes NaN, lets the last of two equal keys win, and fails in its own ways on deep nesting and on numbers of
-thousands of digits. A few megabytes of `[],[],` would be millions of objects, so what a body holds is counted first.
+thousands of digits. A few megabytes of `[],[],` would be millions of objects, so what a body holds, and how deep, is
+counted first.
 """
 
 import json
@@ -9,7 +10,7 @@ import math
 import re
 from typing import Any, NoReturn
 
-from incident_operator.core import texts
+from incident_operator.core import json_depth, texts
 from incident_operator.core.outcomes import Json
 from incident_operator.receiver.rejections import MalformedError, Rejection
 
@@ -36,8 +37,6 @@ def read(body: bytes) -> Json:
         )
     except UnicodeDecodeError as error:
         raise MalformedError("body", f"is not UTF-8 at byte {error.start}") from error
-    except RecursionError as error:
-        raise MalformedError("body", "is nested too deeply") from error
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise MalformedError("body", f"is not JSON: {error.msg} at {place}") from error
@@ -47,6 +46,8 @@ def _check_size(body: bytes) -> None:
     # texts may hold as many commas as they like; they are looked for only where there are many
     if _elements(body) > ELEMENTS and _elements(_STRING.sub(b"", body)) > ELEMENTS:
         raise MalformedError("body", f"holds more than {ELEMENTS} lists, objects and commas")
+    if json_depth.deeper_than(body):
+        raise MalformedError("body", f"is nested more than {json_depth.MOST} levels deep")
 
 
 def _elements(body: bytes) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from incident_operator.core import json_depth
 from incident_operator.core.expressions import expr
 from incident_operator.core.expressions.expr import Facts, Json, NoAnswer, Program, StepFact
 from incident_operator.core.expressions.expr_references import Reference
@@ -69,6 +70,8 @@ def outputs(programs: Mapping[str, Program], facts: Facts, now: datetime, result
         found = value(program, facts, now, result)
         if isinstance(found, NoAnswer):
             problems[name] = found.why
+        elif json_depth.is_deeper(found, json_depth.KEPT):
+            problems[name] = f"it is nested more than {json_depth.KEPT} levels deep, too deep for a status"
         elif _size({**values, name: found}) > MAX_OUTPUT_BYTES:
             problems[name] = f"{_size(found)} bytes do not fit: a step's outputs may take {MAX_OUTPUT_BYTES} together"
         else:

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-MAX_DEPTH = 64
+from incident_operator.core import json_depth
+
+MAX_DEPTH = json_depth.WRAPPED
 REPLACEMENT = "\ufffd"
 """Stands for NUL and for lone surrogates."""
 
@@ -29,7 +31,7 @@ def clean(text: str) -> str:
 
 
 def to_cel(value: Any, depth: int = 0) -> Any:
-    """Return decoded JSON as the library takes it; raises `UnusableError` for nesting beyond 64 levels."""
+    """Return decoded JSON as the library takes it; raises `UnusableError` for nesting beyond `MAX_DEPTH`."""
     if depth > MAX_DEPTH:
         raise UnusableError(f"the data is nested deeper than {MAX_DEPTH} levels")
     match value:

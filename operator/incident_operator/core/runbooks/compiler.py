@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from incident_operator.api.actions import ActionHolder
 from incident_operator.api.connection import ConnectionType
 from incident_operator.api.runbook import Runbook, RunbookSpec, Stage, Step
-from incident_operator.core import effects
+from incident_operator.core import effects, json_depth
 from incident_operator.core.alerts import matching
 from incident_operator.core.alerts.matching import Matcher
 from incident_operator.core.expressions import expr, problems, render
@@ -61,6 +61,15 @@ def _malformed(spec: RunbookSpec) -> Iterator[Problem]:
             keys = compiler_draft.action_keys(holder)
             if len(keys) != 1:
                 yield Problem(path, f"exactly one action (found {', '.join(keys) or 'none'})")
+            if _too_deep(holder):
+                yield Problem(path, f"is nested more than {json_depth.KEPT} levels deep")
+
+
+def _too_deep(holder: ActionHolder) -> bool:
+    try:
+        return json_depth.is_deeper(holder.to_json(), json_depth.KEPT)
+    except ValueError:  # pydantic's own bound
+        return True
 
 
 def _problems(parts: Iterable[object]) -> Iterator[Problem]:

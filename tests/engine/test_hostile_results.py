@@ -1,0 +1,145 @@
+"""Whatever an action brings back, a done act stays done: its result goes through all that is made of it, and is read again."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.builders import START, incident, keyed, runbook, view
+from incident_operator.actions.protocol import Call, Preview, PreviewError
+from incident_operator.api.incident import Incident, IncidentStatus, StepRecord
+from incident_operator.api.runbook import Stage
+from incident_operator.clients.redaction import Redactor
+from incident_operator.core import json_depth
+from incident_operator.core.effects import Effect
+from incident_operator.core.machine import status
+from incident_operator.core.machine.decisions import Run
+from incident_operator.core.machine.outcome import evaluate
+from incident_operator.core.outcomes import Failed, Outcome, Succeeded
+from incident_operator.engine import evidence
+from incident_operator.engine.calls import Calls
+
+ACT = Run("act", "act", Stage.REMEDIATE, 1, "k")
+STEP = keyed("act", expect="result.size() >= 0", outputs={"all": "result", "one": "result.json"})
+
+
+class Stubborn:
+    def __str__(self) -> str:
+        raise RuntimeError("no text of me")
+
+
+class Brings:
+    """An action that is done, with a result."""
+
+    def __init__(self, outcome: Outcome, details: Any = None) -> None:
+        self.outcome = outcome
+        self.details = details
+
+    async def run(self, call: Call) -> Outcome:
+        return self.outcome
+
+    async def preview(self, call: Call) -> Preview:
+        return Preview("does it", self.details)
+
+
+def deep(levels: int) -> Any:
+    nested: Any = 1
+    for level in range(levels):
+        nested = [nested] if level % 2 else {"a": nested}
+    return nested
+
+
+NUMBERS = st.integers() | st.sampled_from([2**64, -(2**70)]) | st.builds(pow, st.just(10), st.just(5000)) | st.floats()
+TEXTS = st.text(max_size=5) | st.sampled_from(["\0", "\ud800", "\udfff\x1b[2J", "s3cr3t"])
+ODD = st.none() | st.booleans() | NUMBERS | TEXTS | st.binary(max_size=3) | st.builds(deep, st.integers(0, 1200))
+KEYS = TEXTS | st.integers() | st.none() | st.booleans()
+HOSTILE = st.recursive(
+    ODD | st.builds(set),
+    lambda inner: st.lists(inner, max_size=3) | st.tuples(inner) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def calls(outcome: Outcome, details: Any = None) -> Calls:
+    redactor = Redactor()
+    redactor.learn("s3cr3t")
+    return Calls({"http": Brings(outcome, details)}, redactor, lambda: START)
+
+
+def begun() -> Incident:
+    record = StepRecord(name="act", stage=Stage.REMEDIATE, action="http", effect="keyed-call", started_at=START)
+    made = incident()
+    return made.model_copy(update={"status": made.status.model_copy(update={"steps": [record]})})
+
+
+async def told(outcome: Outcome) -> tuple[Outcome, IncidentStatus, evidence.Evidence | None]:
+    """Take an outcome through everything up to the bytes of the status, and read those again."""
+    compiled, subject = runbook(remediate=[STEP]), begun()
+    act = calls(outcome)
+    call = act.call(view(compiled, subject), ACT)
+    assert isinstance(call, Call)
+    found = await act.run(call, Effect.KEYED_CALL)
+    verdict = evaluate(subject, compiled.steps["act"], subject.status.steps[0], ACT, found, START)
+    exhibit = evidence.evidence_of(found)
+    settled = status.record_outcome(subject.status, ACT, verdict, undoable=False, now=START)
+    stored = subject.model_copy(update={"status": settled}).to_bytes()
+    return found, Incident.model_validate(json_depth.loads(stored)).status, exhibit
+
+
+@given(st.dictionaries(KEYS, HOSTILE, max_size=4))
+@settings(max_examples=200, deadline=None)
+async def test_a_done_act_stays_done_whatever_its_result(result: Any) -> None:
+    found, kept, exhibit = await told(Succeeded(result, "done", {"n": 1}))
+    assert isinstance(found, Succeeded)
+    assert kept.steps[0].state.value == "Succeeded"
+    assert exhibit is None or (exhibit.text.encode() and "s3cr3t" not in exhibit.text)
+    assert "s3cr3t" not in json.dumps(kept.to_json())
+
+
+@pytest.mark.parametrize("levels", [48, 49, 64, 81, 300, 1100])
+async def test_a_deep_result_is_judged_and_what_is_too_deep_is_told(levels: int) -> None:
+    _, kept, exhibit = await told(Succeeded({"json": deep(levels)}, "done"))
+    record = kept.steps[0]
+    assert record.state.value == "Succeeded"
+    assert ("one" in (record.outputs or {})) is (levels <= 48)
+    assert ("nested more than 48 levels deep" in record.summary) is True
+    assert exhibit is not None
+    assert ("[nested too deep]" in exhibit.text) is (levels > 80)
+
+
+async def test_what_no_json_can_say_is_told_as_text() -> None:
+    odd = {"nan": math.nan, "inf": -math.inf, "big": 2**70, "text": "a\0b\ud800", 5: b"x"}
+    found, _, _ = await told(Succeeded(odd, "done"))
+    assert isinstance(found, Succeeded)
+    assert found.result == {
+        "nan": "NaN", "inf": "-Infinity", "big": str(2**70), "text": "a\ufffdb\ufffd", "5": "b'x'",
+    }  # fmt: skip
+
+
+async def test_a_result_that_nothing_can_be_made_of_leaves_a_note() -> None:
+    found, kept, _ = await told(Succeeded({"odd": Stubborn()}, "done"))
+    assert isinstance(found, Succeeded)
+    assert "cannot be kept" in found.result["note"]
+    assert kept.steps[0].state.value == "Succeeded"
+
+
+async def test_an_act_that_failed_keeps_its_reason_whatever_its_result() -> None:
+    found, kept, _ = await told(Failed("JobFailed", "exit 1", result={"odd": deep(1100)}, effected=True))
+    assert isinstance(found, Failed)
+    assert (found.reason, kept.steps[0].reason) == ("JobFailed", "JobFailed")
+
+
+async def test_a_plan_is_not_cut_but_refused_where_it_is_too_deep() -> None:
+    compiled, subject = runbook(remediate=[STEP]), begun()
+    for levels, fits in [(48, True), (49, False), (1100, False)]:
+        act = calls(Failed("x", "x"), {"deep": deep(levels - 1)})
+        call = act.call(view(compiled, subject), ACT)
+        assert isinstance(call, Call)
+        if fits:
+            assert (await act.preview(call)).details == {"deep": deep(levels - 1)}
+            continue
+        with pytest.raises(PreviewError, match="nested more than 48 levels deep"):
+            await act.preview(call)
