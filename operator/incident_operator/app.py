@@ -10,19 +10,18 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from incident_operator import health, logs, process, receiving
-from incident_operator.actions import registry as action_registry
+from incident_operator.actions import ACTIONS, clients
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import access as accesses
 from incident_operator.clients import kube, own_secrets, served
 from incident_operator.clients.priority import MAX_WRITES, Priority
+from incident_operator.clients.probes import Probes
 from incident_operator.clients.reads import Reads
 from incident_operator.clients.redaction import Redactor
 from incident_operator.clients.state import State
 from incident_operator.core import marker
 from incident_operator.core.marker import Markers
-from incident_operator.engine.approvals import Approvals
 from incident_operator.engine.background import Background
-from incident_operator.engine.calls import Calls
 from incident_operator.engine.counts import Counts
 from incident_operator.engine.executor import Executor
 from incident_operator.engine.expectations import Expectations
@@ -75,22 +74,31 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         client = await stack.enter_async_context(kube.Kube(access))
         identity = await served.patiently(lambda: _whoami(client), only=served.TOO_MANY)
         namespace = settings.lease_namespace or access.namespace
-        # for the acts, which are to leave markers; read at the start, so that what is wrong with the key is told then
-        markers = await _markers(client, namespace, settings.lease_name)  # noqa: F841
-        tools = await stack.enter_async_context(action_registry.tools(access, client, redactor, clock))
+        markers = await _markers(client, namespace, settings.lease_name)
+        tools = await stack.enter_async_context(clients.opened(access, client, redactor, clock))
         registry, ending, priority = CollectorRegistry(), asyncio.Event(), Priority()
         background = Background(priority)
         stack.push_async_callback(background.drain)
         metrics, expectations, revisions, counts = EngineMetrics(registry), Expectations(), Revisions(client), Counts()
         runbooks, policies = Runbooks(client, revisions), Policies(client, identity)
-        calls = Calls(tools.actions, redactor, clock)
-        approvals = Approvals(calls, policies, lambda: secrets.token_hex(16))
         me, leadership, in_flight = f"{settings.instance[:40]}-{secrets.token_hex(4)}", LeaderCallbacks(), InFlight()
         elector = LeaderElector(client, _lease(settings, namespace, me), clock, leadership)
         metrics.watch_leader(elector.may_act)
         state = State(client, me)
         recorder = Recorder(state, client, expectations, metrics, background, settings.instance)
-        executor = Executor(calls, approvals, recorder, metrics, elector.may_act)
+        executor = Executor(
+            {action.key: action for action in ACTIONS},
+            tools,
+            markers,
+            policies,
+            recorder,
+            metrics,
+            redactor,
+            in_flight,
+            clock,
+            nonce=lambda: secrets.token_hex(16),
+            may_act=elector.may_act,
+        )
 
         def stopping() -> bool:
             return ending.is_set() or not elector.may_act()
@@ -98,17 +106,17 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         reconciler = Reconciler(
             state,
             runbooks,
-            approvals,
             executor,
             recorder,
             clock,
             settings.unasked,
             stopping,
             elector.led_for,
-            in_flight,
             priority,
         )
-        readiness = Readiness(client, runbooks, revisions, tools.connections, tools.probes, counts, clock)
+        readiness = Readiness(
+            client, runbooks, revisions, tools.connections, Probes(tools.sessions, tools.prometheus), counts, clock
+        )
         slots = PrioritySlots(MAX_WRITES, priority)
         inbox = _inbox(reconciler, readiness, counts, expectations, lambda: slots.waiting > 0 or priority.is_held)
         reads = await stack.enter_async_context(Reads(access))
@@ -146,7 +154,7 @@ def _inbox(
     index = RunbookIndex()
     incidents = WorkQueue(reconciler.reconcile, clock, paused=True, must_yield=must_yield, priority=reconciler.priority)
     checks = WorkQueue(_checking(readiness, index), clock, workers=2, what="Runbook", paused=True)
-    return Inbox(incidents, checks, IncidentIndex(), index, counts, expectations)
+    return Inbox(incidents, checks, IncidentIndex(), index, counts, expectations, reconciler.executor.in_flight)
 
 
 def _checking(readiness: Readiness, index: RunbookIndex) -> Callable[[ObjectKey], Awaitable[datetime | None]]:
@@ -193,7 +201,7 @@ async def _list_all(parts: Parts) -> None:
         await parts.incident_informer.start()
     except kube.NotFound as error:
         told = "the cluster does not serve Incidents and Runbooks; install their definitions: kubectl apply -f crds/"
-        raise kube.NotFound(error.status, error.reason, told) from error
+        raise kube.NotFound(error.status, error.status_reason, told) from error
     parts.inbox.runbook_index.mark_ready()
     parts.inbox.incident_index.mark_ready()
 
@@ -205,5 +213,5 @@ async def _whoami(client: kube.Kube) -> str:
         answer = await client.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
     except kube.NotFound as error:
         told = "the apiserver knows no SelfSubjectReview; Kubernetes 1.30 or newer is needed"
-        raise kube.NotFound(error.status, error.reason, told) from error
+        raise kube.NotFound(error.status, error.status_reason, told) from error
     return str(answer["status"]["userInfo"]["username"])

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from incident_operator.api.annotations import Verb
 from incident_operator.api.incident import CLOSED_PHASES, Phase
 from incident_operator.api.meta import ObjectKey, Severity, rfc3339
 from incident_operator.engine.counts import Counts
 from incident_operator.engine.expectations import Ending, Expectations
+from incident_operator.engine.in_flight import InFlight
 from incident_operator.engine.work_queue import WorkQueue
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.runbooks import RunbookIndex
@@ -27,6 +29,7 @@ class Inbox:
     runbook_index: RunbookIndex
     counts: Counts
     expectations: Expectations
+    in_flight: InFlight = field(default_factory=InFlight)
     _runbooks: dict[ObjectKey, int] = field(default_factory=dict)
     """The newest version that was seen of each Runbook."""
     _connections: dict[ObjectKey, int] = field(default_factory=dict)
@@ -44,7 +47,10 @@ class Inbox:
         self._recount(self.counts.note(key, body))
         if closed:
             self.incidents.forget(key)
-        elif not known:
+            return
+        if not known:
+            if Verb.ABORT.annotation in (body["metadata"].get("annotations") or {}):
+                self.in_flight.abort_came(key)
             self.incidents.add(key, severity.value, lambda: not self.expectations.is_expected(key, version))
 
     def incident_closed(self, body: Json) -> bool:

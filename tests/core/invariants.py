@@ -7,7 +7,7 @@ from incident_operator.api.runbook import Stage
 from incident_operator.core import approval
 from incident_operator.core.effects import Effect
 from incident_operator.core.machine import coverage, status
-from incident_operator.core.machine.decisions import Begin, Decision, Resume, Wait
+from incident_operator.core.machine.decisions import Begin, Decision, Look, Wait
 from incident_operator.core.machine.view import View, is_undo
 from incident_operator.core.status import bounds
 
@@ -79,11 +79,13 @@ def check_decision(view: View, decision: Decision) -> None:
             assert until > view.now, "a wait ends in the future"
         case Begin() as begin:
             _check_begin(view, begin)
-        case Resume(run):
+        case Look(run):
             record = status.find(view.status, run.record)
             assert record is not None
             assert record.key == run.key, "an effect is looked for under the key of its intent"
-            assert Effect(record.effect).replayable, "an unkeyed effect is never run again by itself"
+            effect = Effect(record.effect)
+            assert effect.is_known, "an unkeyed effect leaves nothing to look for"
+            assert effect is not Effect.KEYED_CALL, "a keyed call cannot be looked up"
         case _:
             pass
 
@@ -91,8 +93,14 @@ def check_decision(view: View, decision: Decision) -> None:
 def _check_begin(view: View, begin: Begin) -> None:
     record = status.find(view.status, begin.run.record)
     assert record is not None
-    assert record.state is StepState.PENDING, "only what has not begun is begun"
-    assert begin.run.attempt == record.attempt + 1, "a new attempt has a new key"
+    if begin.again:
+        assert record.state is StepState.RUNNING, "only what has begun is sent again"
+        assert record.effect == Effect.KEYED_CALL, "only what the service does once is sent again"
+        assert record.key == begin.run.key, "it is sent again under its own key"
+    else:
+        assert record.state is StepState.PENDING, "only what has not begun is begun"
+        assert begin.run.attempt == record.attempt + 1, "a new attempt has a new key"
+    assert status.aborted_by(view.status) is None, "nothing begins after abort"
     assert view.status.phase not in {*CLOSED_PHASES, Phase.NEEDS_HUMAN}
     assert view.status.pending_approval is None
     assert approval.answer(view.incident.metadata.annotations, Verb.ABORT) is None, "nothing begins after abort"

@@ -1,27 +1,27 @@
-"""Plays the engine's part without a world: carries decisions out against scripted outcomes and a clock of its own.
+"""Plays the world around the core: the engine's three effects (store, preview, run) against scripted outcomes and a clock.
 
-What the engine does in `engine/reconciler.py` is done here in the same order: intent before act, outcome in memory until
-the next write, all memory lost at a crash.
+Nothing that decides is written here a second time: `core/machine/carry_out.py` runs as the engine drives it. All memory is lost
+at a crash.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from core import invariants
 from core.builders import START, incident, view
 from incident_operator.api.annotations import Verb
-from incident_operator.api.approvals import ApprovalState, PendingApproval, PlanEntry
+from incident_operator.api.approvals import PendingApproval
 from incident_operator.api.incident import CLOSED_PHASES, AlertStatus, Incident, IncidentStatus, StepState
-from incident_operator.api.runbook import Stage
-from incident_operator.core import approval, plan, reasons
+from incident_operator.core import reasons
+from incident_operator.core.action import Call, Preview
 from incident_operator.core.effects import Effect
-from incident_operator.core.machine import decisions, in_flight, limits, lookups, machine, status
-from incident_operator.core.machine.decisions import Run
-from incident_operator.core.machine.outcome import evaluate, evaluate_probe
-from incident_operator.core.machine.retrying import retry_question
+from incident_operator.core.errors import Failure
+from incident_operator.core.machine import carry_out, decisions, in_flight, machine, status
+from incident_operator.core.machine.carry_out import Do, How, Ran, Request, Show, Store, Together, Trust
 from incident_operator.core.machine.view import Blocked, View
-from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded
+from incident_operator.core.outcomes import Failed, NotDone, Outcome, Pending, Succeeded
 from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.core.status import present
 
@@ -64,6 +64,8 @@ class World:
     crash_at: int | None = None
     effects: list[Effected] = field(default_factory=list)
     markers: dict[str, Outcome] = field(default_factory=dict)
+    under_way: set[str] = field(default_factory=set)
+    """Keys of acts that go on in the world; what does not end otherwise ends well."""
     begun: set[str] = field(default_factory=set)
     """Keys under which an act was begun."""
     writes: int = 0
@@ -73,6 +75,8 @@ class World:
     """Records whose action was asked for an outcome."""
     snapshots: "list[World] | None" = None
     """What is left of the world if the operator is killed at each moment, where that is wanted."""
+    seen: dict[str, str] = field(default_factory=lambda: {"job": "made", "uid": "u-1"})
+    """What the intent of a Job keeps."""
     probed: bool = True
     """What a probe finds out: whether the effect had happened."""
 
@@ -92,7 +96,7 @@ class World:
                 self.write(seen)
                 working = self.stored.status
                 continue
-            after = self.turn(seen, decision)
+            after = self.carry_out(seen, decision)
             invariants.check_facts(after)
             invariants.check_change(working, after)
             working = after
@@ -103,23 +107,43 @@ class World:
         subject = self.stored.model_copy(update={"status": current})
         return view(self.gone or self.compiled, subject, self.now, unasked=self.unasked)
 
-    def turn(self, seen: View, decision: decisions.Decision) -> IncidentStatus:
-        """Carry one decision out."""
-        match decision:
-            case decisions.Transition(current):
-                return current
-            case decisions.Read(runs):
-                return self.read(seen, runs)
-            case decisions.Ask(runs):
-                return self.ask(seen, runs)
-            case decisions.Begin():
-                return self._begin(seen, decision)
-            case decisions.Resume(run):
-                return self.settled(seen, run, lookups.of_resumed(self.act(seen, run)))
-            case decisions.Probe(run):
-                return self.probe(seen, run)
-            case _:
-                raise AssertionError(decision)
+    def carry_out(self, seen: View, decision: decisions.Turn) -> IncidentStatus:
+        """Carry one decision out, by the very code that the engine drives."""
+        nonce = f"{self.moments}/{len(seen.status.approvals)}"
+        steps = carry_out.carry_out(seen, decision, editor=",".join(self.excluded), nonce=nonce)
+        answer: Any = None
+        while True:
+            try:
+                request = steps.send(answer)
+            except StopIteration as ended:
+                return ended.value
+            answer = self.answer(seen, request)
+
+    def answer(self, seen: View, request: Request) -> Any:
+        """Do what is asked for."""
+        match request:
+            case Trust():
+                return self.policy_problem
+            case Show(call):
+                return self.preview(call.step)
+            case Store(current):
+                self.write(seen.with_status(current))
+                return self.stored
+            case Together(reads):
+                return [Ran(self._found(seen, each.call.step), self.now) for each in reads]
+            case Do(how=How.RESERVE):
+                self.moment()
+                return Ran(OK, self.now, reserved=self.seen)
+            case Do(call, how=How.LOOK):
+                return Ran(self.look(call), self.now)
+            case Do(call, effect):
+                return Ran(self.act(call, effect), self.now)
+
+    def preview(self, step: str) -> Preview | Failure:
+        """What a preview of the step says now."""
+        if self.preview_problem:
+            return Failure(reasons.NOT_FOUND, self.preview_problem)
+        return Preview(self.does.get(step, f"do {step}"), bound=self.does.get(step, step))
 
     def write(self, seen: View) -> None:
         """Store what is known, unless it is stored already."""
@@ -128,134 +152,63 @@ class World:
             return
         stored = Incident.model_validate(self.stored.model_copy(update={"status": shown}).to_json())
         invariants.check_shown(shown, stored.status)
-        self._moment()
+        self.moment()
         self.stored = stored
         self.writes += 1
         if self.phases[-1:] != [shown.phase.value]:
             self.phases.append(shown.phase.value)
-        self._moment()
+        self.moment()
 
-    def act(self, seen: View, run: Run) -> Outcome:
-        """Do it, or find its marker; what really happened is noted in `effects`."""
-        record = status.find(self.stored.status, run.record)
-        assert record is not None
+    def act(self, call: Call[Any], effect: Effect) -> Outcome:
+        """Do it; what really happened is noted in `effects`."""
+        record = status.known(self.stored.status, call.step)
         assert record.state is StepState.RUNNING, "the intent is stored before the act"
-        assert record.key == run.key
-        assert run.key not in self.begun or Effect(record.effect).replayable, "what nobody can look up runs once"
-        self.begun.add(run.key)
-        self._moment()
-        if run.key in self.markers and Effect(record.effect).replayable:
-            return self.markers[run.key]
-        outcome = self._next_outcome(run.record)
-        if isinstance(outcome, Succeeded) or (isinstance(outcome, Failed) and outcome.effected):
-            self.effects.append(Effected(run.record, run.key, self.now))
-            self.markers[run.key] = outcome
-        self._moment()
+        assert record.key == call.key
+        again = call.key in self.begun
+        assert not again or effect is Effect.KEYED_CALL, "nothing but what bears a key is sent twice"
+        self.begun.add(call.key)
+        self.moment()
+        if call.key in self.markers and effect is Effect.KEYED_CALL:
+            return self.markers[call.key]
+        outcome = self._noted(call, self._next_outcome(call.step))
+        self.moment()
         return outcome
+
+    def look(self, call: Call[Any]) -> Outcome:
+        """Find its marker, or that it certainly was not done; a script may say otherwise."""
+        self.ran.append(call.step)
+        if self.script.get(call.step) or call.key in self.under_way:
+            return self._noted(call, self._next_outcome(call.step))
+        return self.markers.get(call.key, NotDone(0.0, "it was not done"))
+
+    def _noted(self, call: Call[Any], outcome: Outcome) -> Outcome:
+        """Keep what really happened."""
+        if isinstance(outcome, Pending):
+            self.under_way.add(call.key)
+        elif call.key not in self.markers and (isinstance(outcome, Succeeded) or _effected(outcome)):
+            self.effects.append(Effected(call.step, call.key, self.now))
+            self.markers[call.key] = outcome
+            self.under_way.discard(call.key)
+        return outcome
+
+    def _found(self, seen: View, record: str) -> Outcome:
+        """What a read finds, or the probe of an act."""
+        if status.known(seen.status, record).effect == Effect.UNKEYED:
+            return Succeeded({"json": {"done": self.probed}}, "answered")
+        return self._next_outcome(record)
 
     def _next_outcome(self, record: str) -> Outcome:
         self.ran.append(record)
         script = self.script.get(record, [])
         return script.pop(0) if script else OK
 
-    def _moment(self) -> None:
+    def moment(self) -> None:
+        """Let the operator be killed here, if it is to be."""
         self.moments += 1
         if self.snapshots is not None:
             self.snapshots.append(replace(self.copy(), snapshots=None))
         if self.crash_at == self.moments:
             raise Crashed
-
-    def read(self, seen: View, runs: Sequence[Run], outcomes: Sequence[Outcome] = ()) -> IncidentStatus:
-        """Run reads together, with these outcomes or those of the script."""
-        current = seen.status
-        for run in runs:
-            record = status.find(current, run.record)
-            if record is not None and record.key != run.key:
-                current = status.record_intent(current, run, self.now)
-        outcomes = outcomes or [self._next_outcome(run.record) for run in runs]
-        for run, outcome in zip(runs, outcomes, strict=True):
-            current = self.settled(seen.with_status(current), run, outcome)
-        return current
-
-    def ask(self, seen: View, runs: Sequence[Run]) -> IncidentStatus:
-        """Ask a person, or say why that cannot be."""
-        if self.policy_problem:
-            return self.cannot_ask(seen, runs[0], reasons.APPROVAL_POLICY_MISSING, self.policy_problem)
-        if self.preview_problem:
-            return self.cannot_ask(seen, runs[0], reasons.PLAN_FAILED, self.preview_problem)
-        entries = [self.entry(run) for run in runs]
-        names = [entry.step for entry in entries]
-        expires = self.now + limits.approval_expires(seen.compiled.steps[names[0]])
-        nonce = f"{self.moments}/{len(seen.status.approvals)}"
-        binding = plan.Binding(
-            seen.incident.metadata.uid, seen.status.runbook_revision, seen.status.parameters, expires, nonce
-        )
-        hashed = plan.plan_hash(entries, binding)
-        asked = approval.times_expired(seen.status, names[0]) + 1
-        pending = PendingApproval(
-            plan_hash=hashed,
-            expires_at=expires,
-            nonce=nonce,
-            asked=asked,
-            steps=names,
-            plan=entries,
-            excluded=list(self.excluded),
-            changed=approval.voided_because(seen.status, names[0]),
-            approve_with=approval.command("prod", "x", Verb.APPROVE, hashed[:12]),
-            reject_with=approval.command("prod", "x", Verb.REJECT, hashed[:12]),
-        )
-        current = status.mark(seen.status, names, StepState.AWAITING_APPROVAL)
-        return current.model_copy(update={"pending_approval": pending})
-
-    def entry(self, run: Run) -> PlanEntry:
-        """What a preview of the step says now."""
-        return PlanEntry(step=run.step, attempt=run.attempt, do=self.does.get(run.step, f"do {run.step}"))
-
-    def cannot_ask(self, seen: View, run: Run, reason: str, message: str) -> IncidentStatus:
-        """Stop, because nobody can be asked."""
-        question = retry_question(seen, seen.status, run.record)
-        stage_reason = reasons.RESTORE_FAILED if run.stage is Stage.RESTORE else reason
-        return status.halt(seen.status, stage_reason, message, question, remedy=f"Retry: {question.answer_with[0]}")
-
-    def _begin(self, seen: View, begin: decisions.Begin) -> IncidentStatus:
-        if (refused := self.refused(seen, begin)) is not None:
-            return refused
-        self.write(self.intended(seen, begin.run))
-        outcome = self.act(self.view(self.stored.status), begin.run)
-        return self.settled(self.view(self.stored.status), begin.run, outcome)
-
-    def refused(self, seen: View, begin: decisions.Begin) -> IncidentStatus | None:
-        """Return what is known instead where an approved step must not be begun after all."""
-        if begin.approved is None:
-            return None
-        if self.policy_problem:
-            return self.cannot_ask(seen, begin.run, reasons.APPROVAL_POLICY_MISSING, self.policy_problem)
-        rendered = self.entry(begin.run)
-        differs = self.preview_problem or plan.difference(begin.approved, rendered, trial_binds=begin.trial_binds)
-        return approval.end_active(seen.status, ApprovalState.VOIDED, differs) if differs else None
-
-    def intended(self, seen: View, run: Run) -> View:
-        """Return the view with the intent that is to be stored; a key is begun once in all of the world's time."""
-        assert run.key not in self.begun, "a key is begun once"
-        return seen.with_status(status.record_intent(seen.status, run, self.now))
-
-    def probe(self, seen: View, run: Run) -> IncidentStatus:
-        """Have the probe tell."""
-        found = Succeeded({"json": {"done": self.probed}}, "answered")
-        result = evaluate_probe(seen.incident, seen.compiled.steps[run.step], found, self.now)
-        return self.take_in(seen, run, result)
-
-    def settled(self, seen: View, run: Run, outcome: Outcome) -> IncidentStatus:
-        """Take in what became of a run."""
-        record = status.find(seen.status, run.record)
-        assert record is not None
-        result = evaluate(seen.incident, seen.compiled.steps[run.step], record, run, outcome, self.now)
-        return self.take_in(seen, run, result)
-
-    def take_in(self, seen: View, run: Run, result: status.StepResult) -> IncidentStatus:
-        """Take in what an outcome means."""
-        undoable = seen.compiled.steps[run.step].undo is not None
-        return status.record_outcome(seen.status, run, result, undoable=undoable, now=self.now)
 
     # what happens outside
 
@@ -356,8 +309,13 @@ class World:
             effects=list(self.effects),
             markers=dict(self.markers),
             begun=set(self.begun),
+            under_way=set(self.under_way),
             phases=list(self.phases),
         )
+
+
+def _effected(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and outcome.effected
 
 
 def failed(message: str = "connection refused", *, retryable: bool = False, effected: bool = False) -> Failed:

@@ -12,7 +12,7 @@ from incident_operator.core import reasons
 from incident_operator.core.machine import limits, machine, status
 from incident_operator.core.machine.decisions import Run
 from incident_operator.core.machine.outcome import evaluate, evaluate_probe
-from incident_operator.core.outcomes import Failed, Pending, Succeeded, Undetermined
+from incident_operator.core.outcomes import Failed, NotDone, Pending, Succeeded, Undetermined
 
 GONE = Failed("NotFound", "no such row")
 POLL = {"until": {"every": "10s", "for": "1m"}, "expect": "result.rows.size() == 0"}
@@ -20,11 +20,12 @@ TWICE = {"retry": {"attempts": 2, "backoff": "7s"}}
 ROWS = Succeeded({"rows": [{}]}, "1 row")
 
 
-def evaluated(step, outcome, *, after=0, attempt=1, undo=False):
+def evaluated(step, outcome, *, after=0, attempt=1, failures=0, undo=False):
     compiled = runbook(remediate=[step], mitigate=[scale("grow")])
     name = "undo-grow" if undo else step["name"]
     made = compiled.steps["grow" if undo else step["name"]]
-    record = StepRecord(name=name, stage=made.stage, action=made.action, effect=made.effect.value, started_at=START)
+    tried = {"started_at": START, "since": START, "failures": failures}
+    record = StepRecord(name=name, stage=made.stage, action=made.action, effect=made.effect.value, **tried)
     run = Run(name, name.removeprefix("undo-"), made.stage, attempt, "k", undo)
     return evaluate(incident(), made, record, run, outcome, START + timedelta(seconds=after))
 
@@ -45,15 +46,17 @@ def evaluated(step, outcome, *, after=0, attempt=1, undo=False):
          reasons.EXPECTATION_FAILED, True),
         (sql("act"), GONE, {}, "Failed", "NotFound", False),
         (sql("act", **TWICE), GONE, {}, "Pending", "NotFound", False),
-        (sql("act", **TWICE), GONE, {"attempt": 2}, "Failed", "NotFound", False),
+        (sql("act", **TWICE), GONE, {"attempt": 7}, "Pending", "NotFound", False),
+        (sql("act", **TWICE), GONE, {"failures": 1}, "Failed", "NotFound", False),
         (sql("act", **TWICE), Failed("NotFound", "x", retryable=False), {}, "Failed", "NotFound", False),
         (job("act", **TWICE), Failed("JobFailed", "exit 1", effected=True), {}, "Failed", "JobFailed", True),
         (job("act"), Pending(5, "running"), {"after": 600}, "Running", "", False),
         (job("act"), Pending(5, "running"), {"after": 660}, "Unknown", reasons.TIMED_OUT, False),
         (job("act", timeout="2m"), Pending(5, "running"), {"after": 179}, "Running", "", False),
         (job("act", timeout="2m"), Pending(5, "running"), {"after": 180}, "Unknown", reasons.TIMED_OUT, False),
-        (job("act"), Pending(5, "not so far", begun=False), {"after": 659}, "Running", "", False),
-        (job("act"), Pending(5, "not so far", begun=False), {"after": 660}, "Failed", reasons.TIMED_OUT, False),
+        (job("act"), NotDone(5, "refused"), {}, "Pending", "", False),
+        (job("act"), NotDone(5, "refused"), {"after": 659}, "Pending", "", False),
+        (job("act"), NotDone(5, "refused"), {"after": 660}, "Failed", reasons.TIMED_OUT, False),
         (read("look"), Pending(5, "asking"), {"after": 89}, "Running", "", False),
         (read("look"), Pending(5, "asking"), {"after": 90}, "Failed", reasons.TIMED_OUT, False),
         (post("act"), Undetermined("connection lost"), {}, "Unknown", reasons.STEP_UNKNOWN, False),
@@ -65,6 +68,12 @@ def evaluated(step, outcome, *, after=0, attempt=1, undo=False):
 def test_an_outcome_becomes_a_verdict(step, outcome, more, state, reason, effected):
     found = evaluated(step, outcome, **more)
     assert (found.state.value, found.reason, found.effected) == (state, reason, effected)
+
+
+@pytest.mark.parametrize(("waited", "pause"), [(0, 5), (25, 5), (60, 12), (400, 60)])
+def test_an_act_that_could_not_begin_is_begun_again_after_longer_and_longer_pauses(waited, pause):
+    found = evaluated(job("act"), NotDone(5, "refused"), after=waited)
+    assert found.again_at == START + timedelta(seconds=waited + pause)
 
 
 @pytest.mark.parametrize(("after", "pause"), [(0, 1), (0.2, 1), (4.2, 5), (30, 30)])

@@ -8,10 +8,11 @@ from core.builders import PROBE, START, UNDO, post, runbook, scale, sql, usual, 
 from core.simulator import Crashed, World, failed, unfinished
 from incident_operator.api.incident import Phase
 from incident_operator.core import reasons
-from incident_operator.core.machine import lookups, machine
-from incident_operator.core.machine.decisions import Probe, Resume, Stop, Transition, Wait
+from incident_operator.core.errors import Failure, outcome_of_look
+from incident_operator.core.machine import machine
+from incident_operator.core.machine.decisions import Look, Probe, Stop, Transition, Wait
 from incident_operator.core.machine.view import Blocked
-from incident_operator.core.outcomes import Failed, Succeeded, Undetermined
+from incident_operator.core.outcomes import Undetermined
 
 HOUR = timedelta(hours=1)
 TWO = {"mitigate": [scale("grow"), sql("serve", undo=UNDO)]}
@@ -52,7 +53,7 @@ def test_what_leaves_a_mark_is_looked_up_at_once_whoever_began_it():
     with pytest.raises(Crashed):
         world.go()
     seen = view(world.compiled, world.stored, world.now, led_for=timedelta())
-    assert type(machine.decide(seen)) is Resume
+    assert type(machine.decide(seen)) is Look
 
 
 @pytest.mark.parametrize(("happened", "done"), [(True, ["serve", "replay"]), (False, ["serve", "replay", "replay"])])
@@ -100,23 +101,11 @@ def test_the_probe_of_a_step_says_nothing_about_its_undo():
 
 def test_what_keeps_from_looking_is_no_proof_that_an_act_did_not_happen():
     world = World(usual())
-    world.script["rebuild"] = [unfinished(), Failed(reasons.FORBIDDEN, "may not get jobs")]
+    world.script["rebuild"] = [unfinished(), outcome_of_look(Failure(reasons.FORBIDDEN, "may not get jobs"))]
     world.go().approve().go(timedelta(seconds=5))
     assert world.states()["rebuild"] == "Running"
     world.go(timedelta(seconds=5))
     assert world.done == ["serve", "rebuild"]
-
-
-@pytest.mark.parametrize(
-    "outcome",
-    [
-        Failed(reasons.JOB_FAILED, "exit code 1"),
-        Failed(reasons.FORBIDDEN, "changed one row, then was denied", effected=True),
-        Succeeded({}, "ok"),
-    ],
-)
-def test_what_a_look_found_out_stands(outcome):
-    assert lookups.of_resumed(outcome) is outcome
 
 
 def test_an_effect_that_stays_unclear_is_a_persons_to_tell():

@@ -220,7 +220,7 @@ def _rights(where: str) -> list[dict[str, Any]]:
         {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": [TEMPLATE, SCALED], "verbs": ["get"]},
         {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": [SCALED], "verbs": ["patch"]},
         {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["list"]},
-        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "get"]},
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "get", "patch"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
         {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["database"], "verbs": ["get"]},

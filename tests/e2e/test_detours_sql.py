@@ -138,8 +138,8 @@ def counted(database: Database, row: str) -> tuple[int, int]:
 
 def markers(database: Database, incident: dict[str, Any]) -> list[str]:
     name = f"{incident['metadata']['namespace']}/{incident['metadata']['name']}"
-    effects = "incident_operator.incident_operator_effects"
-    return [row[0] for row in database.run(f"SELECT step FROM {effects} WHERE incident = '{name}' ORDER BY applied_at")]
+    done = "FROM incident_operator.incident_operator_effects WHERE rows_changed IS NOT NULL"
+    return [row[0] for row in database.run(f"SELECT step {done} AND incident = '{name}' ORDER BY applied_at")]
 
 
 async def test_a_database_that_cannot_be_reached_in_diagnose_leaves_all_as_it_is_until_a_retry(

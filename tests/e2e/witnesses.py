@@ -59,7 +59,8 @@ class Night:
 
     def effects(self) -> list[str]:
         """Steps whose change of data was committed, in order; a doubled effect would stand there twice."""
-        return self.sql("SELECT step FROM incident_operator.incident_operator_effects ORDER BY applied_at").split()
+        done = "FROM incident_operator.incident_operator_effects WHERE rows_changed IS NOT NULL"
+        return self.sql(f"SELECT step {done} ORDER BY applied_at").split()
 
     def jobs(self) -> list[dict[str, Any]]:
         """The Jobs that there are."""

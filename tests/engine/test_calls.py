@@ -4,32 +4,19 @@ from typing import Any
 
 import pytest
 
-from core.builders import START, UNDO, incident, scale, sql, usual, view
-from incident_operator.actions.protocol import Call, UndoOf
+from core.builders import UNDO, incident, scale, sql, usual, view
+from engine.world import Targets, World
 from incident_operator.api.incident import StepRecord
 from incident_operator.api.runbook import Stage
-from incident_operator.clients.redaction import Redactor
+from incident_operator.core.action import Call, Preview, UndoOf
 from incident_operator.core.effects import Effect
+from incident_operator.core.machine.calls import call_of
+from incident_operator.core.machine.carry_out import Do, How
 from incident_operator.core.machine.decisions import Run
-from incident_operator.core.outcomes import Failed, Outcome, Pending, Undetermined
-from incident_operator.engine.calls import Calls
+from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded, Undetermined
 
 ACT = Run("serve", "serve", Stage.MITIGATE, 1, "key-of-act")
 UNDOES = Run("undo-serve", "serve", Stage.RESTORE, 1, "key-of-undo", undo=True)
-
-
-class Breaks:
-    """An action with a defect."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    async def run(self, call: Call) -> Outcome:
-        raise self.error
-
-
-def calls(**actions: Any) -> Calls:
-    return Calls(actions, Redactor(), lambda: START)
 
 
 def call(run: Run, step: dict[str, Any], *, key: str | None = "key-of-act", probe: bool = False) -> Call:
@@ -39,7 +26,7 @@ def call(run: Run, step: dict[str, Any], *, key: str | None = "key-of-act", prob
     ]
     made = incident()
     made = made.model_copy(update={"status": made.status.model_copy(update={"steps": records})})
-    found = calls().call(view(usual(mitigate=[step]), made), run, probe=probe)
+    found = call_of(view(usual(mitigate=[step]), made), run, probe=probe)
     assert isinstance(found, Call), found
     return found
 
@@ -66,12 +53,37 @@ def test_an_act_never_stands_in_for_its_undo_or_its_probe(run: Run, probe: bool,
         call(run, sql("serve", protective=True), probe=probe)
 
 
+class Breaks(Targets):
+    """Actions with a defect."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def _done(self, call: Call[Any]) -> Outcome:
+        raise self.error
+
+
 @pytest.mark.parametrize("error", [RuntimeError("a defect"), TimeoutError()], ids=["a defect", "no answer in time"])
 @pytest.mark.parametrize(
-    ("effect", "becomes"), [(Effect.READ, Failed), (Effect.SQL_TX, Pending), (Effect.UNKEYED, Undetermined)]
+    ("effect", "how", "becomes"),
+    [
+        (Effect.READ, How.READ, Failed),
+        (Effect.SQL_TX, How.ACT, Pending),
+        (Effect.UNKEYED, How.ACT, Undetermined),
+    ],
 )
 async def test_what_a_broken_action_may_have_done_is_looked_up_or_asked_but_a_read_has_failed(
-    error: Exception, effect: Effect, becomes: type[Outcome]
+    pack: World, error: Exception, effect: Effect, how: How, becomes: type[Outcome]
 ) -> None:
-    found = await calls(sqlExecute=Breaks(error)).run(call(ACT, sql("serve", undo=UNDO)), effect)
-    assert type(found) is becomes
+    pack.targets = Breaks(error)
+    request = Do(call(ACT, sql("serve", undo=UNDO)), effect, how, Preview("do it"))
+    ran = await pack.engine().executor._ran(request)
+    assert type(ran.outcome) is becomes
+
+
+async def test_a_look_whose_action_breaks_proves_nothing(pack: World) -> None:
+    pack.targets = Breaks(RuntimeError("a defect"))
+    pack.targets.answers["serve"] = lambda _: Succeeded({}, "ok")
+    ran = await pack.engine().executor._ran(Do(call(ACT, sql("serve", undo=UNDO)), Effect.SQL_TX, How.LOOK))
+    assert type(ran.outcome) is Pending

@@ -3,8 +3,8 @@
 import pytest
 
 from engine.world import INCIDENT, DyingKube, Killed, World
-from incident_operator.actions.protocol import Call
 from incident_operator.api.incident import Phase
+from incident_operator.core.action import Call
 from incident_operator.core.outcomes import Outcome, Succeeded
 from kube.fake_faults import Fault
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,18 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.builders import START, incident, keyed, runbook, view
-from incident_operator.actions.protocol import Call, Preview, PreviewError
+from engine.world import Targets, World
 from incident_operator.api.incident import Incident, IncidentStatus, StepRecord
 from incident_operator.api.runbook import Stage
 from incident_operator.clients.redaction import Redactor
-from incident_operator.core import json_depth
+from incident_operator.core import evidence, json_depth
+from incident_operator.core.action import Call, Preview
 from incident_operator.core.effects import Effect
-from incident_operator.core.machine import status
+from incident_operator.core.errors import Failure
+from incident_operator.core.machine.calls import call_of
+from incident_operator.core.machine.carry_out import Do, How, Show, recorded
 from incident_operator.core.machine.decisions import Run
-from incident_operator.core.machine.outcome import evaluate
 from incident_operator.core.outcomes import Failed, Outcome, Succeeded
-from incident_operator.engine import evidence
-from incident_operator.engine.calls import Calls
+from incident_operator.engine.executor import Executor
 
 ACT = Run("act", "act", Stage.REMEDIATE, 1, "k")
 STEP = keyed("act", expect="result.size() >= 0", outputs={"all": "result", "one": "result.json"})
@@ -31,17 +33,18 @@ class Stubborn:
         raise RuntimeError("no text of me")
 
 
-class Brings:
+class Brings(Targets):
     """An action that is done, with a result."""
 
     def __init__(self, outcome: Outcome, details: Any = None) -> None:
+        super().__init__()
         self.outcome = outcome
         self.details = details
 
-    async def run(self, call: Call) -> Outcome:
+    def _done(self, call: Call[Any]) -> Outcome:
         return self.outcome
 
-    async def preview(self, call: Call) -> Preview:
+    async def show(self, call: Call[Any], _: object, trial: bool) -> Preview:
         return Preview("does it", self.details)
 
 
@@ -63,10 +66,11 @@ HOSTILE = st.recursive(
 )
 
 
-def calls(outcome: Outcome, details: Any = None) -> Calls:
+def executor(outcome: Outcome, details: Any = None) -> Executor:
     redactor = Redactor()
     redactor.learn("s3cr3t")
-    return Calls({"http": Brings(outcome, details)}, redactor, lambda: START)
+    made = World(None, None, targets=Brings(outcome, details)).engine().executor  # type: ignore[arg-type]
+    return replace(made, redactor=redactor)
 
 
 def begun() -> Incident:
@@ -78,13 +82,12 @@ def begun() -> Incident:
 async def told(outcome: Outcome) -> tuple[Outcome, IncidentStatus, evidence.Evidence | None]:
     """Take an outcome through everything up to the bytes of the status, and read those again."""
     compiled, subject = runbook(remediate=[STEP]), begun()
-    act = calls(outcome)
-    call = act.call(view(compiled, subject), ACT)
+    seen = view(compiled, subject)
+    call = call_of(seen, ACT)
     assert isinstance(call, Call)
-    found = await act.run(call, Effect.KEYED_CALL)
-    verdict = evaluate(subject, compiled.steps["act"], subject.status.steps[0], ACT, found, START)
-    exhibit = evidence.evidence_of(found)
-    settled = status.record_outcome(subject.status, ACT, verdict, undoable=False, now=START)
+    ran = await executor(outcome)._ran(Do(call, Effect.KEYED_CALL, How.ACT, Preview("does it")))
+    found, exhibit = ran.outcome, ran.evidence
+    settled = recorded(subject, seen, ACT, ran)
     stored = subject.model_copy(update={"status": settled}).to_bytes()
     return found, Incident.model_validate(json_depth.loads(stored)).status, exhibit
 
@@ -135,11 +138,13 @@ async def test_an_act_that_failed_keeps_its_reason_whatever_its_result() -> None
 async def test_a_plan_is_not_cut_but_refused_where_it_is_too_deep() -> None:
     compiled, subject = runbook(remediate=[STEP]), begun()
     for levels, fits in [(48, True), (49, False), (1100, False)]:
-        act = calls(Failed("x", "x"), {"deep": deep(levels - 1)})
-        call = act.call(view(compiled, subject), ACT)
+        act = executor(Failed("x", "x"), {"deep": deep(levels - 1)})
+        call = call_of(view(compiled, subject), ACT)
         assert isinstance(call, Call)
+        shown = await act._shown(Show(call, trial=True))
         if fits:
-            assert (await act.preview(call)).details == {"deep": deep(levels - 1)}
+            assert isinstance(shown, Preview)
+            assert shown.details == {"deep": deep(levels - 1)}
             continue
-        with pytest.raises(PreviewError, match="nested more than 48 levels deep"):
-            await act.preview(call)
+        assert isinstance(shown, Failure)
+        assert "nested more than 48 levels deep" in shown.message

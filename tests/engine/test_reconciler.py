@@ -8,14 +8,15 @@ import pytest
 
 from engine.conftest import RUNBOOK
 from engine.world import INCIDENT, World, world
-from incident_operator.actions.protocol import Call
 from incident_operator.api.incident import Incident, IncidentStatus, Phase
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import paths
 from incident_operator.clients.priority import Priority
 from incident_operator.clients.state import State
-from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded
-from incident_operator.engine import events, evidence
+from incident_operator.core import evidence
+from incident_operator.core.action import Call
+from incident_operator.core.outcomes import Failed, NotDone, Outcome, Pending, Succeeded
+from incident_operator.engine import events
 from incident_operator.engine.reconciler import LOOK_AGAIN
 
 
@@ -150,7 +151,7 @@ async def test_a_process_that_loses_the_lease_while_it_renders_stores_no_intent(
     pack.leads = lambda: not lost
     pack.targets.preview_of["rebuild"] = lambda: lost.append(True)
     await pack.engine().reconcile(INCIDENT)
-    assert (pack.state("rebuild"), pack.targets.done()) == ("Pending", ["serve"])
+    assert (pack.state("rebuild"), pack.targets.done()) == ("AwaitingApproval", ["serve"]), "left to who leads next"
 
 
 async def test_a_missing_policy_stops_destructive_steps_only(pack: World) -> None:
@@ -322,9 +323,9 @@ async def test_a_result_that_no_database_can_hold_stops_nothing(pack: World) -> 
 
 
 async def test_an_act_that_certainly_never_began_has_failed_when_its_time_is_over(pack: World) -> None:
-    pack.targets.answers["serve"] = lambda _: Pending(5, "not done so far", begun=False)
+    pack.targets.answers["serve"] = lambda _: NotDone(5, "not done so far")
     await to_approval(pack)
-    assert pack.state("serve") == "Running"
+    assert pack.state("serve") == "Pending"
     pack.later(minutes=5)
     await pack.engine().reconcile(INCIDENT)
     assert (pack.incident().status.reason, pack.state("serve")) == ("StepFailed", "Failed")

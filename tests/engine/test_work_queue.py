@@ -41,7 +41,7 @@ def pause(queue: WorkQueue, key: ObjectKey) -> float | None:
 
 @pytest.mark.parametrize(
     "error",
-    [kube.Unavailable(503, "Down", "later", sent=False), ValueError("a defect"), asyncio.CancelledError()],
+    [kube.Unavailable(503, "Down", "later", maybe_applied=False), ValueError("a defect"), asyncio.CancelledError()],
     ids=["apiserver away", "a defect", "a cancellation that leaked"],
 )
 async def test_a_reconciliation_that_fails_is_repeated_with_growing_pauses_up_to_a_minute(error: BaseException) -> None:

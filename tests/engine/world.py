@@ -1,5 +1,6 @@
 """An engine on a fake apiserver, with scripted actions that keep count of what they really did."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,19 +10,20 @@ from typing import Any
 import yaml
 from prometheus_client import CollectorRegistry
 
-from incident_operator.actions.protocol import Call, Preview
 from incident_operator.api.incident import Incident
-from incident_operator.api.meta import ObjectKey
+from incident_operator.api.meta import Model, ObjectKey
 from incident_operator.clients import kube, paths
 from incident_operator.clients.priority import Priority
 from incident_operator.clients.redaction import Redactor
 from incident_operator.clients.state import State
-from incident_operator.core.outcomes import Outcome, Succeeded
-from incident_operator.engine.approvals import Approvals
+from incident_operator.core import marker
+from incident_operator.core.action import Action, Call, Preview
+from incident_operator.core.effects import Effect
+from incident_operator.core.outcomes import NotDone, Outcome, Succeeded
 from incident_operator.engine.background import Background
-from incident_operator.engine.calls import Calls
 from incident_operator.engine.executor import Executor
 from incident_operator.engine.expectations import Expectations
+from incident_operator.engine.in_flight import InFlight
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.reconciler import Reconciler
 from incident_operator.engine.recorder import Recorder
@@ -44,17 +46,58 @@ class Targets:
 
     effects: list[tuple[str, str]] = field(default_factory=list)
     """(step, key) in the order in which they happened."""
-    answers: dict[str, Callable[[Call], Outcome]] = field(default_factory=dict)
+    answers: dict[str, Callable[[Call[Any]], Outcome]] = field(default_factory=dict)
     """Step → what its next runs answer, instead of success."""
     previews: dict[str, str] = field(default_factory=dict)
     preview_of: dict[str, Callable[[], object]] = field(default_factory=dict)
     """Step → what happens while it is previewed."""
-    calls: list[Call] = field(default_factory=list)
+    calls: list[Call[Any]] = field(default_factory=list)
+    sent: list[tuple[str, str, object]] = field(default_factory=list)
+    """(step, key, what was sent) of every act."""
+    looks: list[str] = field(default_factory=list)
+    begun: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Step → what is set once its act is begun."""
+    holds: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Step → what its act waits for."""
     kill_before: str = ""
     kill_after: str = ""
 
-    async def run(self, call: Call) -> Outcome:
-        """Do it once per key, as every replayable action does."""
+    def actions(self) -> dict[str, Action[Any]]:
+        """What the engine calls instead of the real actions."""
+        return {key: self._action(key) for key in ("sqlQuery", "sqlExecute", "job", "http", "scale", "exec")}
+
+    def _action(self, key: str) -> Action[Any]:
+        doing = {"read": self.read, "show": self.show, "reserve": self.reserve, "act": self.act, "look": self.look}
+        return Action(key, Model, dict, Effect.UNKEYED, "", **doing)
+
+    async def read(self, call: Call[Any], _: object) -> Outcome:
+        return self._done(call)
+
+    async def show(self, call: Call[Any], _: object, trial: bool) -> Preview:
+        self.preview_of.get(call.step, list)()
+        do = self.previews.get(call.step, f"do {call.step}")
+        return Preview(do, {"spec": call.spec.to_json()}, "1 row" if trial else None, thing=do, bound=do)
+
+    async def reserve(self, call: Call[Any], _: Preview, __: object) -> dict[str, str]:
+        return {"job": f"{call.step}-1", "marker": marker.shown(call.marker)}
+
+    async def act(self, call: Call[Any], preview: Preview, _: object) -> Outcome:
+        """Do what was shown; whoever asks twice under one key is told."""
+        self.sent.append((call.step, call.key, preview.thing))
+        self.begun.get(call.step, asyncio.Event()).set()
+        if call.step in self.holds:
+            await self.holds[call.step].wait()
+        return self._done(call)
+
+    async def look(self, call: Call[Any], _: object) -> Outcome:
+        """Tell what is known under the key; where a test says what the world answers, it is that."""
+        self.looks.append(call.step)
+        if call.step in self.answers:
+            return self._done(call)
+        done = (call.step, call.key) in self.effects
+        return _success(call) if done else NotDone(0.0, "it was not done")
+
+    def _done(self, call: Call[Any]) -> Outcome:
         self.calls.append(call)
         self._die("kill_before", call.step)
         outcome = self.answers.get(call.step, _success)(call)
@@ -63,10 +106,6 @@ class Targets:
             self.effects.append((call.step, call.key))
         self._die("kill_after", call.step)
         return outcome
-
-    async def preview(self, call: Call) -> Preview:
-        self.preview_of.get(call.step, list)()
-        return Preview(self.previews.get(call.step, f"do {call.step}"), {"spec": call.spec.to_json()}, "1 row")
 
     def done(self) -> list[str]:
         return [step for step, _ in self.effects]
@@ -77,7 +116,7 @@ class Targets:
             raise Killed
 
 
-def _success(call: Call) -> Outcome:
+def _success(call: Call[Any]) -> Outcome:
     return Succeeded({"rows": [{"id": "PP-2025-10-20"}], "status": 200}, "1 row", {"before": 1, "after": 2})
 
 
@@ -120,32 +159,32 @@ class World:
     now: datetime = START
     background: Background = field(default_factory=lambda: Background(Priority()))
 
+    in_flight: InFlight = field(default_factory=InFlight)
     leads: Callable[[], bool] = lambda: True
     """Whether a process leads; asked whenever the process asks itself."""
 
-    def engine(self, client: kube.Kube | None = None) -> Reconciler:
+    def engine(self, client: kube.Kube | None = None, key: bytes = b"m" * 32) -> Reconciler:
         """A process that has just started: it remembers nothing."""
         chosen = client or self.client
-        revisions = Revisions(chosen)
-        actions = dict.fromkeys(("sqlQuery", "sqlExecute", "job", "http", "scale", "exec"), self.targets)
-        calls = Calls(actions, Redactor(), lambda: self.now)
         self._started = getattr(self, "_started", 0) + 1
-        state, metrics = (
-            State(chosen, f"process-{self._started}", pauses=(0.0, 0.0)),
-            EngineMetrics(CollectorRegistry()),
-        )
-        approvals = Approvals(calls, self.trust, lambda: "nonce")
+        state = State(chosen, f"process-{self._started}", pauses=(0.0, 0.0))
+        metrics = EngineMetrics(CollectorRegistry())
         recorder = Recorder(state, chosen, Expectations(), metrics, self.background, "test")
-        executor = Executor(calls, approvals, recorder, metrics, self.leads)
-        return Reconciler(
-            state,
-            Runbooks(chosen, revisions),
-            approvals,
-            executor,
+        executor = Executor(
+            self.targets.actions(),
+            None,
+            marker.Markers(key),
+            self.trust,
             recorder,
+            metrics,
+            Redactor(),
+            self.in_flight,
             lambda: self.now,
-            stopping=lambda: not self.leads(),
+            lambda: "nonce",
+            self.leads,
         )
+        runbooks = Runbooks(chosen, Revisions(chosen))
+        return Reconciler(state, runbooks, executor, recorder, lambda: self.now, stopping=lambda: not self.leads())
 
     def incident(self) -> Incident:
         return Incident.model_validate(self.api.object(paths.incidents(*INCIDENT)))

@@ -1,7 +1,7 @@
 """States of an Incident as they differ for the machine: times count by their order from now on, nonces not at all."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,12 +10,26 @@ from incident_operator.api.annotations import Verb
 from incident_operator.api.incident import CLOSED_PHASES, IncidentStatus, Phase, StepRecord, StepState
 from incident_operator.api.meta import delta
 from incident_operator.core import approval
-from incident_operator.core.machine import answers, finish, limits, status
-from incident_operator.core.machine.decisions import Run
+from incident_operator.core.machine import answers, decisions, finish, limits, status
 from incident_operator.core.machine.view import View
 
 Path = tuple["Path", str] | None
 """How a state came about, the newest event first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A decision that is being carried out: what it began with, and the answers that it has had."""
+
+    view: View
+    decision: decisions.Turn
+    answers: tuple[Any, ...] = ()
+    names: tuple[str, ...] = ()
+    """Of the answers, for telling two turns apart."""
+
+    def having(self, name: str, answer: Any) -> "Turn":
+        """Return the same with one more answer."""
+        return replace(self, answers=(*self.answers, answer), names=(*self.names, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +40,8 @@ class Node:
     working: IncidentStatus
     """What the operator knows; beyond what is stored where it is in the middle of a reconciliation."""
     path: Path
-    acting: Run | None = None
-    """The effect whose intent was stored by this very process, and that it does next."""
+    turn: Turn | None = None
+    """What this very process is in the middle of; a crash forgets it."""
 
     @property
     def stored(self) -> bool:
@@ -39,9 +53,13 @@ class Node:
         """What the machine sees."""
         return self.world.view(self.working)
 
-    def then(self, name: str, world: World, working: IncidentStatus, acting: Run | None = None) -> "Node":
-        """Return what follows when this happens."""
-        return Node(world, working, (self.path, name), acting)
+    def then(self, name: str, world: World, working: IncidentStatus) -> "Node":
+        """Return what follows when this happens; nothing is in the middle then."""
+        return Node(world, working, (self.path, name))
+
+    def goes_on(self, name: str, turn: Turn) -> "Node":
+        """Return the same state with one more answer to the turn."""
+        return Node(self.world, self.working, (self.path, name), turn)
 
 
 def told(path: Path) -> str:
@@ -73,7 +91,8 @@ def key(node: Node) -> int:
     return hash(
         (
             node.stored,
-            node.acting is not None,
+            (type(node.turn.decision).__name__, node.turn.names) if node.turn else None,
+            status.aborted_by(current) is not None,
             world.gone is not None,
             world.stored.spec.resolved,
             (current.phase, current.reason) if stopped else None,
@@ -91,10 +110,13 @@ def key(node: Node) -> int:
 
 def _moments_of(world: World, record: StepRecord) -> Iterator[datetime | None]:
     yield record.not_before
+    step = world.compiled.steps[record.name.removeprefix("undo-")]
+    if record.state is StepState.PENDING and record.since is not None:
+        yield record.since + limits.timeout(step, record.action) + limits.GRACE
+        return
     if record.state is not StepState.RUNNING or record.started_at is None:
         yield None
         return
-    step = world.compiled.steps[record.name.removeprefix("undo-")]
     until = step.step.until
     yield record.started_at + (delta(until.for_) if until else limits.timeout(step, record.action) + limits.GRACE)
 
@@ -108,7 +130,9 @@ def _told_apart(node: Node, record: StepRecord) -> Any:
         record.undo,
         record.reason if record.state is StepState.SKIPPED else "",
         tuple(sorted((record.outputs or {}).items())),
-        min(record.attempt, limits.attempts(step)),
+        min(record.failures, limits.attempts(step)),
+        record.since is not None,
+        record.key in node.world.under_way if record.state is StepState.RUNNING else None,
         outcome and type(outcome).__name__,
     )
 

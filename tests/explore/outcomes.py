@@ -1,14 +1,11 @@
 """What an act or a read may turn out to be, whatever the world is like."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.simulator import OK, failed, unfinished
 from incident_operator.core.effects import Effect
-from incident_operator.core.machine import status
-from incident_operator.core.machine.outcome import evaluate_probe
-from incident_operator.core.machine.view import View
-from incident_operator.core.outcomes import Failed, Outcome, Succeeded, Undetermined
+from incident_operator.core.errors import Failure, outcome_of_look
+from incident_operator.core.outcomes import Failed, NotDone, Outcome, Succeeded, Undetermined
 from incident_operator.core.runbooks.compiled import CompiledStep
 
 
@@ -19,53 +16,62 @@ class End:
     name: str
     outcome: Outcome
     happened: bool = False
+    goes_on: bool = False
+    """Whether it was sent, and may still happen."""
 
 
 ODD = Succeeded({"json": {"done": False}, "status": 200, "rows": [{"id": 1}], "before": 2, "after": 5}, "not as wished")
 WELL = End("goes well", OK, happened=True)
-UNFINISHED = End("is not finished", unfinished())
+UNFINISHED = End("is not finished", unfinished(), goes_on=True)
 FAILS = End("fails", failed())
 MAY_BE_TRIED_AGAIN = End("fails, may be tried again", failed(retryable=True))
+NOT_BEGUN = End("has not begun", NotDone(2.0, "connection refused"))
 _ACT = (
     WELL,
     FAILS,
     MAY_BE_TRIED_AGAIN,
     End("fails after its effect", failed(effected=True), happened=True),
     UNFINISHED,
+    NOT_BEGUN,
     End("times out after its effect", unfinished(), happened=True),
     End("may have happened", Undetermined("connection lost")),
     End("may have happened, and did", Undetermined("connection lost"), happened=True),
 )
-_CANNOT_LOOK = End("cannot be looked up", failed("forbidden", retryable=True), happened=True)
+_CANNOT_LOOK = End("cannot be looked up", outcome_of_look(Failure("Forbidden", "forbidden")))
 
 
-def of_act(effect: Effect) -> tuple[End, ...]:
-    """Return how an act may end. One that can be looked up is unfinished, not unknown, when no answer comes."""
+def of_act(effect: Effect, known: Outcome | None = None) -> tuple[End, ...]:
+    """Return how an act may end. One that can be looked up is unfinished, not unknown, when no answer comes.
+
+    What happened under its key before, which only a keyed call is sent for again, is what the service answers.
+    """
+    if known is not None:
+        return (End("is found", known, happened=True), End("is not finished", unfinished(), happened=True))
     return _ACT if effect is Effect.UNKEYED else _ACT[:-1]
 
 
-def of_lookup(known: Outcome | None, effect: Effect) -> tuple[End, ...]:
-    """Return how it may end to run an act again that was begun: what happened is found, or cannot be looked up."""
-    if known is None:
-        return of_act(effect)
-    return (End("is found", known, happened=True), _CANNOT_LOOK)
+def of_lookup(known: Outcome | None, *, under_way: bool) -> tuple[End, ...]:
+    """Return what a look may find: what happened, what goes on, or that it was not done; or it cannot look."""
+    if known is not None:
+        return (End("is found", known, happened=True), replace(_CANNOT_LOOK, name="cannot be looked up"))
+    if under_way:
+        late = (WELL, _ACT[3], UNFINISHED)
+        return (*late, End("was not done", NotDone(0.0, "it was not done")), replace(_CANNOT_LOOK, goes_on=True))
+    return (End("was not done", NotDone(0.0, "it was not done")), _CANNOT_LOOK)
 
 
-def of_read(step: CompiledStep) -> Iterator[End]:
-    """Yield how a read may end."""
-    yield WELL
-    yield FAILS
-    if step.step.retry is not None:
-        yield MAY_BE_TRIED_AGAIN
-    if step.expect is not None or step.outputs:
-        yield End("does not find it so", ODD)
+def of_read(step: CompiledStep) -> tuple[End, ...]:
+    """Return how a read may end."""
+    again = (MAY_BE_TRIED_AGAIN,) if step.step.retry is not None else ()
+    odd = (End("does not find it so", ODD),) if step.expect is not None or step.outputs else ()
+    return (WELL, FAILS, *again, *odd)
+
+
+def probed(*, happened: bool) -> End:
+    """Return what a probe tells."""
+    return End("tells", Succeeded({"json": {"done": happened}}, "answered"))
 
 
 def found(outcome: Outcome) -> Outcome:
     """Return what a later look finds of an act that happened."""
     return outcome if isinstance(outcome, Succeeded | Failed) else OK
-
-
-def probe_fails(view: View, step: CompiledStep) -> status.StepResult:
-    """Return what a probe that gets no answer says."""
-    return evaluate_probe(view.incident, step, failed(), view.now)

@@ -7,8 +7,8 @@ from explore.nodes import Node
 from incident_operator.api.annotations import Verb
 from incident_operator.api.incident import CLOSED_PHASES, IncidentStatus, Phase, StepState, UndoState
 from incident_operator.api.runbook import Stage, UndoOn
-from incident_operator.core import approval, plan
-from incident_operator.core.machine import decisions, machine, status
+from incident_operator.core import approval
+from incident_operator.core.machine import decisions, finish, machine, status
 from incident_operator.core.machine.decisions import Begin, Run
 
 RULES = (
@@ -37,13 +37,21 @@ def check_told(node: Node, shown: IncidentStatus) -> None:
     assert conditions["Succeeded"].status == succeeded
     if any(record.state is StepState.UNKNOWN for record in shown.steps):
         assert shown.phase in {Phase.NEEDS_HUMAN, Phase.FAILED}, "only a person knows of what is unknown"
-    running = [record.name for record in shown.steps if record.state is StepState.RUNNING and record.key]
+    current = finish.next_record(node.view)
+    running = [
+        record.name
+        for record in shown.steps
+        if record.state is StepState.RUNNING
+        and record.key
+        and (record.effect != "read" or current is None or record.stage is current.stage)
+    ]
     assert shown.phase in CLOSED_PHASES or not running or shown.step in running or shown.phase is Phase.NEEDS_HUMAN
 
 
 def check_resting(node: Node, decision: decisions.Wait) -> None:
     """Check a state in which nothing is done: it says what it waits for, for whom and until when."""
     told = node.working
+    assert approval.used(told) is told, "an approval that is used up has ended"
     if told.phase is Phase.NEEDS_HUMAN:
         assert decision.until is None
         assert "kubectl annotate" in told.message
@@ -69,7 +77,9 @@ def check_begin(node: Node, begin: Begin) -> None:
     assert approval.answer(view.incident.metadata.annotations, Verb.ABORT) is None
     record = status.find(view.status, run.record)
     assert record is not None
-    assert record.state is StepState.PENDING
+    assert record.state is (StepState.RUNNING if begin.again else StepState.PENDING)
+    if run.undo and begin.again:
+        return
     if run.undo:
         _check_undo(node, run)
         return
@@ -83,7 +93,6 @@ def check_begin(node: Node, begin: Begin) -> None:
         assert used.by != EXCLUDED
         assert run.step in used.steps
         assert begin.approved is not None
-        assert not plan.difference(begin.approved, node.world.entry(run), trial_binds=True)
 
 
 def check_approval(node: Node, current: IncidentStatus) -> None:
@@ -102,13 +111,12 @@ def check_approval(node: Node, current: IncidentStatus) -> None:
     assert (used.steps, used.plan, used.by) == (pending.steps, pending.plan, said.by)
 
 
-def check_effect(node: Node, run: Run) -> None:
+def check_effect(node: Node, name: str, key: str) -> None:
     """Check an effect that happens just now: under an intent that is stored, for the first time."""
-    record = status.find(node.world.stored.status, run.record)
-    assert record is not None
+    record = status.known(node.world.stored.status, name)
     assert record.state is StepState.RUNNING
-    assert record.key == run.key, "the intent is stored before the act"
-    assert run.key in node.world.begun
+    assert record.key == key, "the intent is stored before the act"
+    assert key in node.world.begun
     running = [r for r in node.world.stored.status.steps if r.state is StepState.RUNNING and r.effect != "read"]
     assert running == [record], "one intent is open"
 

@@ -1,55 +1,60 @@
-"""What the operator does in a state, and everything that may come of it; the way of `engine/reconciler.py`, a step at a time."""
+"""What the operator does in a state, and everything that may come of it: every answer to every request of the core.
+
+`core/machine/carry_out.py` is driven here as the engine drives it, one request at a time, so that the operator may be killed and the
+world may change between any two of them. A generator cannot be copied: it is run again with the answers that it had.
+"""
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 from core import invariants
 from core.simulator import World
 from explore import outcomes, rules
-from explore.nodes import Node
+from explore.nodes import Node, Turn
+from incident_operator.api.incident import Incident, IncidentStatus
+from incident_operator.core import reasons
+from incident_operator.core.action import Preview
 from incident_operator.core.effects import Effect
-from incident_operator.core.machine import decisions, lookups, machine, status
-from incident_operator.core.machine.decisions import Run
-from incident_operator.core.outcomes import Outcome
-from incident_operator.core.runbooks.compiled import CompiledStep
+from incident_operator.core.errors import Failure
+from incident_operator.core.machine import answers, carry_out, decisions, machine, status
+from incident_operator.core.machine.carry_out import Do, How, Ran, Request, Show, Store, Together, Trust
+from incident_operator.core.outcomes import NotDone
 from incident_operator.core.status import present
 
 _NO_POLICY = "approvals cannot be trusted: policy incident-approval is missing."
+BEGINS = "begins"
+"""Of an act whose intent is stored."""
 _MOST_TOGETHER = 2
 """Of more reads than these, one at a time goes wrong."""
+_PREVIEWS: tuple[tuple[str, Preview | Failure], ...] = (
+    ("cannot be previewed", Failure(reasons.NOT_FOUND, "there is no such Deployment")),
+    ("cannot be previewed just now", Failure(reasons.CONNECTION_FAILED, "connection refused", retryable=True)),
+)
 
 
 def follow(node: Node) -> tuple[decisions.Decision | None, Iterator[Node]]:
     """Return what is decided, and the states that it leads to: the nominal one first, crashes last."""
-    if node.acting is not None:
-        return None, _act(node, node.acting)
+    if node.turn is not None:
+        return None, _next(node, node.turn)
     seen = node.view
     decision = machine.decide(seen)
     invariants.check_decision(seen, decision)
-    return decision, _carried_out(node, decision)
+    if isinstance(decision, decisions.Wait | decisions.Stop):
+        return decision, _rest(node)
+    if isinstance(decision, decisions.Begin):
+        rules.check_begin(node, decision)
+    return decision, _next(node, Turn(seen, decision))
 
 
-def _carried_out(node: Node, decision: decisions.Decision) -> Iterator[Node]:
-    match decision:
-        case decisions.Transition(current):
-            yield _known(node, "", node.world, current)
-        case decisions.Read(runs):
-            yield from _read(node, runs)
-        case decisions.Ask(runs):
-            yield from _ask(node, runs)
-        case decisions.Begin():
-            yield from _begin(node, decision)
-        case decisions.Resume(run):
-            yield from _resume(node, run)
-        case decisions.Probe(run):
-            yield from _probe(node, run)
-        case _:
-            world = node.world.copy()
-            store(node, world, node.working)
-            yield node.then("", world, world.stored.status)
+def _rest(node: Node) -> Iterator[Node]:
+    world = node.world.copy()
+    store(node, world, node.working)
+    yield node.then("", world, world.stored.status)
 
 
-def store(node: Node, world: World, current: status.IncidentStatus) -> None:
+def store(node: Node, world: World, current: IncidentStatus) -> None:
     """Store a status as it is told to people."""
     shown = present.present(world.view(current))
     invariants.check_shown(shown, shown)
@@ -58,21 +63,71 @@ def store(node: Node, world: World, current: status.IncidentStatus) -> None:
     world.moments += 1
 
 
-def _known(node: Node, name: str, world: World, current: status.IncidentStatus) -> Node:
+def _next(node: Node, turn: Turn) -> Iterator[Node]:
+    request = _asked(turn, ",".join(node.world.excluded))
+    match request:
+        case IncidentStatus():
+            yield _known(node, request)
+        case Trust():
+            yield from _answered(node, turn, (("", ""), ("the policy is gone", _NO_POLICY)))
+        case Show(call):
+            yield from _answered(node, turn, _previews(node, turn, call.step))
+        case Together(reads):
+            yield from _together(node, turn, reads)
+        case Store(current):
+            yield from _stored(node, turn, current)
+        case Do(how=How.RESERVE):
+            refused = Ran(NotDone(2.0, "connection refused"), node.world.now)
+            made = Ran(outcomes.WELL.outcome, node.world.now, reserved={"job": "made", "uid": "u-1"})
+            yield from _answered(node, turn, (("", made), ("cannot be made just now", refused)))
+        case Do():
+            yield from _ran(node, turn, request)
+
+
+def _asked(turn: Turn, editor: str) -> Request | IncidentStatus:
+    """Return what is asked for next, or what is known when nothing is."""
+    steps = carry_out.carry_out(turn.view, turn.decision, editor=editor, nonce=str(len(turn.view.status.approvals)))
+    answer: Any = None
+    try:
+        for given in (None, *turn.answers):
+            answer = steps.send(given)
+    except StopIteration as ended:
+        return ended.value
+    return answer
+
+
+def _answered(node: Node, turn: Turn, given: Iterator[tuple[str, Any]] | tuple[tuple[str, Any], ...]) -> Iterator[Node]:
+    for name, answer in given:
+        yield node.goes_on(name, turn.having(name, answer))
+
+
+def _known(node: Node, current: IncidentStatus) -> Node:
     invariants.check_facts(current)
     invariants.check_change(node.working, current)
     rules.check_approval(node, current)
-    return node.then(name, world, current)
+    return node.then("", node.world, current)
 
 
-def _read(node: Node, runs: tuple[Run, ...]) -> Iterator[Node]:
-    for ends in _together([tuple(outcomes.of_read(node.world.compiled.steps[run.step])) for run in runs]):
-        current = node.world.read(node.view, runs, [end.outcome for end in ends])
-        name = ", ".join(f"{run.record} {end.name}" for run, end in zip(runs, ends, strict=True))
-        yield _known(node, name, node.world, current)
+def _previews(node: Node, turn: Turn, step: str) -> Iterator[tuple[str, Any]]:
+    yield "", node.world.preview(step)
+    yield from _PREVIEWS
+    if isinstance(turn.decision, decisions.Begin) and turn.decision.approved is not None:
+        yield "the plan has drifted", Preview("do that", bound="that")
 
 
-def _together(each: list[tuple[outcomes.End, ...]]) -> Iterator[tuple[outcomes.End, ...]]:
+def _together(node: Node, turn: Turn, reads: tuple[Do, ...]) -> Iterator[Node]:
+    if isinstance(turn.decision, decisions.Probe):
+        key = turn.decision.run.key
+        told = outcomes.probed(happened=key in node.world.markers)
+        ends = [(told,), (outcomes.FAILS,)]
+    else:
+        ends = list(_combined([outcomes.of_read(node.world.compiled.steps[each.call.step]) for each in reads]))
+    for each in ends:
+        name = ", ".join(f"{read.call.step} {end.name}" for read, end in zip(reads, each, strict=True))
+        yield node.goes_on(name, turn.having(name, [Ran(end.outcome, node.world.now) for end in each]))
+
+
+def _combined(each: list[tuple[outcomes.End, ...]]) -> Iterator[tuple[outcomes.End, ...]]:
     if len(each) <= _MOST_TOGETHER:
         yield from itertools.product(*each)
         return
@@ -82,71 +137,69 @@ def _together(each: list[tuple[outcomes.End, ...]]) -> Iterator[tuple[outcomes.E
             yield tuple(end if at == place else others[0] for at, others in enumerate(each))
 
 
-def _ask(node: Node, runs: tuple[Run, ...]) -> Iterator[Node]:
-    for name, problem in (("asked", {}), *_PROBLEMS):
-        world = node.world.copy()
-        yield _known(node, name, node.world, _with(world, problem).ask(node.view, runs))
-
-
-_PROBLEMS = (
-    ("the policy is gone", {"policy_problem": _NO_POLICY}),
-    ("the preview fails", {"preview_problem": "connection refused"}),
-)
-
-
-def _with(world: World, changes: dict[str, str]) -> World:
-    for name, value in changes.items():
-        setattr(world, name, value)
-    return world
-
-
-def _begin(node: Node, begin: decisions.Begin) -> Iterator[Node]:
-    rules.check_begin(node, begin)
+def _stored(node: Node, turn: Turn, current: IncidentStatus) -> Iterator[Node]:
+    """The intent is stored: here the operator may be killed, and the world may change before the act."""
+    before, now = turn.view.incident, node.world.stored
+    if (before.spec, before.metadata) != (now.spec, now.metadata):
+        yield node.then("superseded", node.world, node.working)
+        return
     world = node.world.copy()
-    intended = world.intended(node.view, begin.run)
-    store(node, world, intended.status)
-    world.begun.add(begin.run.key)
-    yield node.then(f"{begin.run.record} begins", world, world.stored.status, begin.run)
-    if begin.approved is not None:
-        drifted = ("the plan has drifted", {"preview_problem": "do this → do that"})
-        for name, problem in (*_PROBLEMS, drifted):
-            refused = _with(node.world.copy(), problem).refused(node.view, begin)
-            assert refused is not None
-            yield _known(node, name, node.world, refused)
+    world.gone = None  # the Runbook of a turn is the one that it began with
+    store(node, world, current)
+    world.gone = node.world.gone
+    run = turn.decision.run  # type: ignore[union-attr]
+    assert run.key not in world.begun, "a key is begun once"
+    world.begun.add(run.key)
+    after = Node(world, world.stored.status, (node.path, f"{run.record} begins"))
+    yield replace(after, turn=turn.having(BEGINS, world.stored))
     yield node.then("killed after the intent", world, world.stored.status)
 
 
-def _act(node: Node, run: Run) -> Iterator[Node]:
-    for end in outcomes.of_act(_effect(node, run)):
-        yield from _ended(node, run, end, end.outcome)
+def _ran(node: Node, turn: Turn, request: Do) -> Iterator[Node]:
+    """An act, or a look at one."""
+    call, world = request.call, node.world
+    if request.how is How.LOOK:
+        ends = outcomes.of_lookup(world.markers.get(call.key), under_way=call.key in world.under_way)
+    else:
+        ends = outcomes.of_act(request.effect, known=world.markers.get(call.key))
+    for end in ends:
+        yield from _ended(node, turn, request, end)
 
 
-def _resume(node: Node, run: Run) -> Iterator[Node]:
-    known = node.world.markers.get(run.key)
-    for end in outcomes.of_lookup(known, _effect(node, run)):
-        yield from _ended(node, run, end, lookups.of_resumed(end.outcome))
-
-
-def _ended(node: Node, run: Run, end: outcomes.End, outcome: Outcome) -> Iterator[Node]:
-    world = node.world.copy()
-    name = f"{run.record} {end.name}"
-    if end.happened and run.key not in world.markers:
-        rules.check_effect(node, run)
+def _ended(node: Node, turn: Turn, request: Do, end: outcomes.End) -> Iterator[Node]:
+    call, world = request.call, node.world.copy()
+    name = f"{call.step} {end.name}"
+    if end.happened and call.key not in world.markers:
+        rules.check_effect(node, call.step, call.key)
         # what is found later is what happened, although the answer was lost
-        world.markers[run.key] = outcomes.found(end.outcome)
-    yield _known(node, name, world, world.settled(node.view, run, outcome))
-    if end.happened:
+        world.markers[call.key] = outcomes.found(end.outcome)
+        world.under_way.discard(call.key)
+    if end.goes_on:
+        world.under_way.add(call.key)
+    if isinstance(end.outcome, NotDone):
+        world.under_way.discard(call.key)
+    after = Node(world, node.working, (node.path, name))
+    yield replace(after, turn=turn.having(name, Ran(end.outcome, world.now)))
+    if request.how is How.ACT and (noted := _noted(node, turn, world)) is not None:
+        told = world.copy()
+        told.stored = noted
+        during = Node(told, noted.status, (node.path, f"{name}, the abort was heard"))
+        yield replace(during, turn=turn.having("heard", Ran(end.outcome, world.now, incident=noted)))
+    if end.happened or end.goes_on:
         yield node.then(f"{name}, killed", world, world.stored.status)
 
 
-def _probe(node: Node, run: Run) -> Iterator[Node]:
-    world = node.world.copy()
-    world.probed = run.key in world.markers
-    yield _known(node, "the probe tells", node.world, world.probe(node.view, run))
-    cannot = world.take_in(node.view, run, outcomes.probe_fails(node.view, node.world.compiled.steps[run.step]))
-    yield _known(node, "the probe cannot tell", node.world, cannot)
+def _noted(node: Node, turn: Turn, world: World) -> Incident | None:
+    """Return the Incident with an abort recorded that came while the act goes on; None where none did."""
+    seen = replace(turn.view.with_incident(world.stored), now=world.now)
+    noted = answers.aborted(seen)
+    if not isinstance(noted, decisions.Transition) or status.aborted_by(world.stored.status) is not None:
+        return None
+    shown = present.present(seen.with_status(noted.status))
+    rules.check_told(node, shown)
+    return world.stored.model_copy(update={"status": shown})
 
 
-def _effect(node: Node, run: Run) -> Effect:
-    step: CompiledStep = node.world.compiled.steps[run.step]
-    return step.undo.effect if run.undo and step.undo is not None else step.effect
+def effect_of(node: Node, record: str) -> Effect:
+    """Return the effect class of a record."""
+    return Effect(status.known(node.working, record).effect)

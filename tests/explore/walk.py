@@ -77,7 +77,8 @@ def _following(node: Node, found: Walked, known_to_end: set[int], resting: Calla
         node, after = after[0], []
         resting(node)
         _check_rest(node, decision, found, known_to_end)
-    if node.stored or isinstance(decision, decisions.Begin):
+    # before the intent is stored, a turn is as good as not begun
+    if node.stored and (node.turn is None or steps.BEGINS in node.turn.names):
         after += [_happened(node, name, event) for name, event in events(node)]
     return after
 
@@ -85,7 +86,7 @@ def _following(node: Node, found: Walked, known_to_end: set[int], resting: Calla
 def _happened(node: Node, name: str, event: object) -> Node:
     world = node.world.copy()
     event(world)  # type: ignore[operator]
-    return node.then(name, world, world.stored.status if node.stored else node.working)
+    return Node(world, world.stored.status if node.stored else node.working, (node.path, name), node.turn)
 
 
 def _check_rest(node: Node, decision: decisions.Decision, found: Walked, known_to_end: set[int]) -> None:

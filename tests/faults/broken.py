@@ -1,18 +1,15 @@
 """Operators that are broken on purpose, each in one place: the checker has to catch every one of them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
-from incident_operator.actions import sql_effects
-from incident_operator.actions.protocol import Call
+from incident_operator.actions.sql import marker
+from incident_operator.api.incident import Incident
 from incident_operator.clients.cluster import Account
-from incident_operator.core.effects import Effect
-from incident_operator.core.machine.decisions import Begin
+from incident_operator.core import plan
+from incident_operator.core.machine.carry_out import Do, How, Ran, Store
 from incident_operator.core.machine.view import View
-from incident_operator.core.outcomes import Outcome, Undetermined
-from incident_operator.engine.approvals import Approvals
-from incident_operator.engine.calls import Calls
+from incident_operator.core.outcomes import Undetermined
 from incident_operator.engine.executor import Executor
 from incident_operator.engine.progress import Progress
 
@@ -22,33 +19,29 @@ def apply(name: str) -> None:
     ENGINES[name]()
 
 
-@dataclass(frozen=True, slots=True)
-class _Forgetful:
-    """A recorder that only says that it has stored something."""
-
-    async def publish(self, progress: Progress, view: View) -> Progress:
-        return progress.knowing(view.status)
-
-
 def _without_intent() -> None:
     """It acts first, and writes afterwards."""
-    begin = Executor.begin
+    store = Executor._stored
 
-    async def at_once(self: Executor, progress: Progress, view: View, decision: Begin) -> Progress:
-        return await begin(replace(self, recorder=_Forgetful()), progress, view, decision)
+    async def later(self: Executor, progress: Progress, view: View, request: Store) -> tuple[Progress, Incident]:
+        if not request.intent:
+            return await store(self, progress, view, request)
+        progress = progress.knowing(request.status)
+        return progress, progress.working
 
-    Executor.begin = at_once  # type: ignore[method-assign]
+    Executor._stored = later  # type: ignore[method-assign]
 
 
 def _with_blind_retry() -> None:
     """It does again whatever got no answer."""
-    run = Calls.run
+    run = Executor._ran
 
-    async def stubbornly(self: Calls, call: Call, effect: Effect) -> Outcome:
-        outcome = await run(self, call, effect)
-        return await run(self, call, effect) if isinstance(outcome, Undetermined) else outcome
+    async def stubbornly(self: Executor, request: Do) -> Ran:
+        ran = await run(self, request)
+        again = request.how is How.ACT and isinstance(ran.outcome, Undetermined)
+        return await run(self, request) if again else ran
 
-    Calls.run = stubbornly  # type: ignore[method-assign]
+    Executor._ran = stubbornly  # type: ignore[method-assign]
 
 
 def _without_marker() -> None:
@@ -60,8 +53,8 @@ def _without_marker() -> None:
     async def nothing(*_: Any) -> None:
         return None
 
-    sql_effects.claim = claimed
-    sql_effects.store = nothing
+    marker.claim = claimed
+    marker.store = nothing
 
 
 def _with_cached_reads() -> None:
@@ -78,13 +71,9 @@ def _with_cached_reads() -> None:
     Account.get = remembered  # type: ignore[method-assign]
 
 
-def _without_rendering_again() -> None:
+def _without_comparing() -> None:
     """It carries out an approved plan without a look at whether it is still the same."""
-
-    async def unchanged(*_: Any) -> None:
-        return None
-
-    Approvals.changed = unchanged  # type: ignore[method-assign]
+    plan.difference = lambda *_, **__: ""
 
 
 ENGINES: Mapping[str, Callable[[], None]] = {
@@ -92,5 +81,5 @@ ENGINES: Mapping[str, Callable[[], None]] = {
     "blind retry": _with_blind_retry,
     "no marker": _without_marker,
     "cached read": _with_cached_reads,
-    "approval not rendered again": _without_rendering_again,
+    "approval not rendered again": _without_comparing,
 }

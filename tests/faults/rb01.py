@@ -34,7 +34,7 @@ CREATE OR REPLACE FUNCTION marked() RETURNS trigger LANGUAGE plpgsql SECURITY DE
   INSERT INTO information_schema.witness (key) VALUES (NEW.step_key);
   RETURN NULL;
 END $$;
-CREATE OR REPLACE TRIGGER marked AFTER INSERT ON incident_operator.incident_operator_effects
+CREATE OR REPLACE TRIGGER marked AFTER UPDATE ON incident_operator.incident_operator_effects
   FOR EACH ROW EXECUTE FUNCTION marked();
 CREATE OR REPLACE TRIGGER witnessed AFTER UPDATE ON pricing_pack FOR EACH ROW EXECUTE FUNCTION witnessed();
 """
@@ -43,7 +43,10 @@ _EFFECTS = """
 SELECT coalesce(string_agg(pack || CASE WHEN fresh THEN ' fresh' ELSE ' stale' END, ', ' ORDER BY number), 'no pack changed'),
   extract(epoch FROM min(at))::float, min(key)
 FROM information_schema.witness WHERE number > %s GROUP BY tx ORDER BY min(number)"""
-"""A transaction is one effect, be it that it found nothing to change; the marker that was inserted in it tells its key."""
+"""A transaction is one effect, be it that it found nothing to change; the marker that was filled in it tells its key.
+
+A marker that is only inserted is a tombstone: nothing was done under its key.
+"""
 _CHANGES = ("serve-last-good", "mark-fresh", "undo-serve-last-good")
 """The steps that change the database, in order."""
 _OVERSEER, _PASSWORD = "overseer", "of-a-test"

@@ -6,12 +6,14 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from incident_operator.actions.protocol import Call
+from incident_operator.actions import http as http_action
 from incident_operator.api.actions import Http, Promql
 from incident_operator.api.connection import Connection, ConnectionSpec
 from incident_operator.api.meta import Model, ObjectMeta
 from incident_operator.api.runbook import Stage
 from incident_operator.clients.connections import Endpoint
+from incident_operator.core.action import Call
+from played import Played, clients
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -33,7 +35,11 @@ class FakeConnections:
         return self.found
 
 
-def call(spec: Model, timeout: float = 5.0) -> Call:
+def sending(connections: FakeConnections) -> Played:
+    return Played(http_action.ACTION, clients(connections=connections))
+
+
+def call(spec: Model, timeout: float = 5.0, key: str = "key-1") -> Call[Any]:
     return Call(
         namespace="prod",
         incident="pack-5f2c1-1",
@@ -43,7 +49,7 @@ def call(spec: Model, timeout: float = 5.0) -> Call:
         stage=Stage.VERIFY,
         step="execute",
         attempt=1,
-        key="key-1",
+        key=key,
         action="promql" if isinstance(spec, Promql) else "http",
         spec=spec,
         timeout=timeout,

@@ -8,13 +8,13 @@ import pytest
 from aiohttp import web
 from http_calls import FakeConnections, answering, call, endpoint, listening
 
-from incident_operator.actions.promql import Promql
-from incident_operator.actions.protocol import PreviewError
+from incident_operator.actions import promql
 from incident_operator.api.actions import Promql as Spec
 from incident_operator.clients import prometheus
 from incident_operator.clients.connections import EndpointError
 from incident_operator.clients.prometheus import Prometheus
 from incident_operator.core.outcomes import Failed, Succeeded
+from played import Played, clients
 
 SECRET = {"token": "s3cr3t-t0ken"}
 
@@ -38,8 +38,12 @@ def refusal(status: int, kind: str, error: str) -> web.Response:
     return web.json_response({"status": "error", "errorType": kind, "error": error}, status=status)
 
 
-def action(client: Prometheus, url: str) -> Promql:
-    return Promql(FakeConnections(endpoint(url, SECRET, kind="prometheus")), client)
+def action(client: Prometheus, url: str) -> Played:
+    return asking(client, FakeConnections(endpoint(url, SECRET, kind="prometheus")))
+
+
+def asking(client: Prometheus, connections: FakeConnections) -> Played:
+    return Played(promql.ACTION, clients(connections=connections, prometheus=client))
 
 
 ANSWERS = {
@@ -113,8 +117,7 @@ def test_a_parameter_becomes_one_quoted_string(value, literal):
 async def test_a_missing_parameter_is_told(client, service):
     outcome = await action(client, service.url).run(call(query("up{job=%(job)s}")))
     assert outcome == Failed("BadRequest", "query: %(job)s is not among params", retryable=False)
-    with pytest.raises(PreviewError, match="not among params"):
-        await action(client, service.url).preview(call(query("up{job=%(job)s}")))
+    assert service.seen == []
 
 
 async def test_a_refused_query_is_told_in_prometheus_own_words(client, service):
@@ -207,7 +210,7 @@ async def test_an_unreachable_server_is_told_in_one_line(client, url, says):
 
 async def test_an_unreadable_secret_is_the_reason_as_it_was_given(client):
     refused = EndpointError("SecretUnreadable", "may not get secret")
-    outcome = await Promql(FakeConnections(refused), client).run(call(query()))
+    outcome = await asking(client, FakeConnections(refused)).run(call(query()))
     assert outcome == Failed("SecretUnreadable", "may not get secret", retryable=False)
 
 

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from crds import live
+from incident_operator.actions.clients import Clients
 from incident_operator.clients.cluster import Cluster
-from kube import widget_crd, worlds
+from kube import calls, widget_crd, worlds
 from kube.fake_apiserver import FakeApiserver
 
 
@@ -27,6 +28,12 @@ async def cluster(api: FakeApiserver, monkeypatch: pytest.MonkeyPatch) -> AsyncI
     monkeypatch.setattr(ssl, "create_default_context", lambda **_: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     async with Cluster(api.access()) as fake:
         yield fake
+
+
+@pytest.fixture
+def clients(api: FakeApiserver, cluster: Cluster) -> Clients:
+    """What actions reach the fake through."""
+    return calls.clients(cluster, api.access())
 
 
 @pytest.fixture(scope="session")

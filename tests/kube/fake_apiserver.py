@@ -11,6 +11,7 @@ tests against both.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -134,6 +135,8 @@ class FakeApiserver:
                 return await self._watch(http, request)
             answer = None if fault is Fault.DROPPED else self._serve(request)
         except RefusedError as refused:
+            if fault is Fault.SILENT:
+                await asyncio.sleep(3600)
             if fault is Fault.REPLY_LOST:
                 return _break_off(http)
             return _json(_status(refused), refused.status, self._faults.headers)
@@ -227,7 +230,9 @@ def _break_off(http: web.Request) -> web.Response:
 
 def _status(refused: RefusedError) -> Object:
     answer = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
-    return {**answer, "message": refused.message, "reason": refused.reason, "code": refused.status}
+    named = re.match(r'(\S+) "(.+)" not found', refused.message)
+    details = {"kind": named[1], "name": named[2]} if named else {}
+    return {**answer, "message": refused.message, "reason": refused.reason, "code": refused.status, "details": details}
 
 
 def _json(body: object, status: int, headers: Mapping[str, str] | None = None) -> web.Response:

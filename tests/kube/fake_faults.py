@@ -13,7 +13,7 @@ class Fault(Enum):
 
     REPLY_LOST = "applied or refused, but the connection breaks before the answer"
     DROPPED = "the connection breaks before anything is applied"
-    SILENT = "applied, but no answer ever comes"
+    SILENT = "applied or refused, but no answer ever comes"
     CUT_SHORT = "a stream begins, and the connection breaks"
     NO_END = "a stream ends without its last word"
     UNAUTHORIZED = 401

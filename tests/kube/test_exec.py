@@ -2,22 +2,23 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 import pytest
 import pytest_asyncio
 
-from incident_operator.actions import exec_pods
-from incident_operator.actions.exec import Exec
-from incident_operator.actions.protocol import PreviewError
+from incident_operator.actions.exec import ACTION, ready
 from incident_operator.api import actions
 from incident_operator.clients import kube, paths
 from incident_operator.clients.cluster import Cluster
-from incident_operator.clients.exec import STREAM_BYTES, Commands
+from incident_operator.clients.exec import STREAM_BYTES
 from incident_operator.core import reasons
+from incident_operator.core.errors import Failure
 from incident_operator.core.outcomes import Failed, Succeeded, Undetermined
 from kube import calls, sockets, worlds
+from kube.calls import Player
 from kube.fake_apiserver import FakeApiserver
 from kube.manifests import deployment
 from kube.worlds import IMAGE, World
@@ -35,7 +36,7 @@ class Ground:
     """A Deployment `web` with one running Pod of two containers, and the action."""
 
     world: World
-    exec: Exec
+    exec: Player
 
     async def run(self, script, *arguments, account=calls.ACCOUNT, timeout=20.0, **more):
         return await self.exec.run(self.call(script, *arguments, account=account, timeout=timeout, **more))
@@ -85,7 +86,7 @@ async def fake_ground(api: FakeApiserver, cluster: Cluster) -> AsyncIterator[Gro
     api.forbid("system:serviceaccount:prod:nobody", "create", "pods/exec")
     async with kube.Kube(api.access()) as client:
         world = World(api.access(), client, "prod", is_real=False, forbid=api.forbid)
-        yield Ground(world, Exec(cluster, Commands(api.access())))
+        yield Ground(world, Player(ACTION, calls.clients(cluster, api.access())))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -96,7 +97,7 @@ async def deployed(image: None) -> AsyncIterator[str]:
         await world.grant("nobody", *RIGHTS[:2])
         await world.client.create(DEPLOYMENTS.format(world.namespace), workload())
         async with asyncio.timeout(60):
-            while not any([exec_pods.ready(pod) async for pod in world.client.list(paths.pods(world.namespace))]):
+            while not any([ready(pod) async for pod in world.client.list(paths.pods(world.namespace))]):
                 await asyncio.sleep(0.3)
         yield world.namespace
 
@@ -108,7 +109,7 @@ async def real_ground(deployed: str) -> AsyncIterator[Ground]:
         worlds.attached(deployed) as world,
         Cluster(world.access) as cluster,
     ):
-        yield Ground(world, Exec(cluster, Commands(world.access)))
+        yield Ground(world, Player(ACTION, calls.clients(cluster, world.access)))
 
 
 @pytest.fixture(params=["fake_ground", pytest.param("real_ground", marks=pytest.mark.cluster)])
@@ -202,15 +203,15 @@ async def test_a_place_that_is_not_there_is_told(ground, spec, reason, told):
     outcome = await ground.run("print(1)", **spec)
     assert (outcome.reason, outcome.effected) == (reason, False)
     assert told in outcome.message
-    with pytest.raises(PreviewError, match="act: "):
-        await ground.exec.preview(ground.call("print(1)", **spec))
+    with pytest.raises(Failure, match=re.escape(told)):
+        await ground.exec.show(ground.call("print(1)", **spec))
 
 
 async def test_a_plan_names_the_very_pod_and_the_arguments(ground):
     (pod,) = await ground.pods()
     name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
     for target in ("deployment/web", f"pod/{name}"):
-        preview = await ground.exec.preview(ground.call("print(1)", "a b", target=target, container="side"))
+        preview = await ground.exec.show(ground.call("print(1)", "a b", target=target, container="side"))
         assert preview.do == f"run in {name}/side of {ground.world.namespace}: python3 -c 'print(1)' 'a b'"
         assert preview.details == {
             "target": target, "pod": name, "uid": uid, "container": "side",

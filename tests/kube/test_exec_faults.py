@@ -1,22 +1,24 @@
 """`exec` where something breaks: it is asked for once, and `Failed` is said only where it certainly did not begin."""
 
+from dataclasses import replace
+
 import pytest
 
-from incident_operator.actions import exec_pods
-from incident_operator.actions.exec import Exec
+from incident_operator.actions.clients import Clients
+from incident_operator.actions.exec import ACTION, longest_serving
 from incident_operator.api import actions
 from incident_operator.clients import access, api_errors
 from incident_operator.clients import exec as exec_client
-from incident_operator.clients.cluster import Cluster
 from incident_operator.clients.exec import Commands
 from incident_operator.core import reasons
 from incident_operator.core.outcomes import Failed, Succeeded, Undetermined
-from kube.calls import call
+from kube.calls import ACCOUNT, Player, call
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
 from kube.fake_store import RefusedError
 from kube.test_exec import running, serve_web
 
+USER = f"system:serviceaccount:prod:{ACCOUNT}"
 PODS = "/api/v1/namespaces/prod/pods"
 CALL = call(actions.Exec(target="deployment/web", command=["python3", "-c", "print(1)"]))
 
@@ -28,8 +30,8 @@ async def web(api: FakeApiserver) -> FakeApiserver:
 
 
 @pytest.fixture
-def exec_(web: FakeApiserver, cluster: Cluster) -> Exec:
-    return Exec(cluster, Commands(web.access()))
+def exec_(web: FakeApiserver, clients: Clients) -> Player:
+    return Player(ACTION, clients)
 
 
 def upgrades(api: FakeApiserver) -> int:
@@ -73,9 +75,9 @@ async def test_a_server_error_instead_of_the_upgrade_proves_nothing(web, exec_, 
     assert isinstance(await exec_.run(CALL), Undetermined)
 
 
-async def test_an_apiserver_that_is_not_there_ran_nothing(web, cluster):
+async def test_an_apiserver_that_is_not_there_ran_nothing(web, clients):
     nobody = Commands(access.Access(server="http://127.0.0.1:1"))
-    outcome = await Exec(cluster, nobody).run(CALL)
+    outcome = await Player(ACTION, replace(clients, commands=nobody)).run(CALL)
     assert isinstance(outcome, Failed)
     assert (outcome.reason, outcome.retryable) == (reasons.CONNECTION_FAILED, True)
 
@@ -112,6 +114,34 @@ async def test_an_end_that_was_told_stands_although_the_pod_cannot_be_looked_at_
     assert web.requests[-1].path == f"{PODS}/web-1"
 
 
+@pytest.mark.parametrize("successor", [True, False])
+async def test_a_pod_that_is_not_the_one_that_was_shown_runs_nothing(web, exec_, successor):
+    shown = await exec_.show(CALL)
+    web.remove(f"{PODS}/web-1")
+    if successor:
+        web.put(running())
+    outcome = await exec_.act(CALL, shown)
+    assert isinstance(outcome, Failed)
+    assert (outcome.reason, outcome.retryable, outcome.effected) == (reasons.CONFLICT, True, False)
+    assert "nothing was run" in outcome.message
+    assert upgrades(web) == 0
+
+
+async def test_it_runs_in_the_pod_that_was_shown_although_another_would_be_chosen_by_now(web, exec_):
+    shown = await exec_.show(CALL)
+    web.put(running("web-0", creationTimestamp="2025-10-20T00:00:00Z"))
+    assert (await exec_.show(CALL)).digest != shown.digest
+    assert (await exec_.act(CALL, shown)).summary.startswith("exit code 0 in web-1/main")
+
+
+async def test_a_namespace_that_has_not_opted_in_is_told_how_to(web, exec_):
+    shown = await exec_.show(CALL)
+    web.interleave(lambda: web.refuse_impersonation(USER), path="/exec")
+    outcome = await exec_.act(CALL, shown)
+    assert outcome.reason == reasons.FORBIDDEN
+    assert "may not act as service account rb-test in prod; bind its impersonator role there" in outcome.message
+
+
 def test_the_ready_pod_that_is_oldest_is_chosen():
     ready = running()["status"]
     made = [
@@ -123,7 +153,7 @@ def test_the_ready_pod_that_is_oldest_is_chosen():
     ]
     pods = [{**running(name, creationTimestamp=f"2025-10-20T00:00:0{age}Z"), "status": how} for name, age, how in made]
     leaving = running("e", creationTimestamp="2025-10-20T00:00:00Z", deletionTimestamp="2025-10-20T00:00:01Z")
-    assert exec_pods.longest_serving("deployment/web", [*pods, leaving])["metadata"]["name"] == "b"
+    assert longest_serving("deployment/web", [*pods, leaving])["metadata"]["name"] == "b"
 
 
 async def test_a_workload_without_a_running_pod_is_told(web, exec_):
@@ -141,4 +171,4 @@ async def test_a_workload_without_a_running_pod_is_told(web, exec_):
 def test_a_last_word_that_tells_no_end_leaves_it_open(status):
     with pytest.raises(api_errors.Unavailable) as unclear:
         exec_client.exit_code(status)
-    assert unclear.value.sent is True
+    assert unclear.value.maybe_applied is True

@@ -2,12 +2,14 @@
 
 import pytest
 
-from incident_operator.actions.get import Get
+from incident_operator.actions.clients import Clients
+from incident_operator.actions.get import ACTION
 from incident_operator.api import actions
 from incident_operator.clients.cluster import Cluster
 from incident_operator.core import reasons
 from incident_operator.core.outcomes import Failed, Succeeded
-from kube.calls import ACCOUNT, call
+from kube import calls
+from kube.calls import ACCOUNT, Player, call
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
 from kube.manifests import deployment, pod
@@ -25,11 +27,11 @@ def several(kind="Pod", api_version="v1", **labels):
 
 
 @pytest.fixture
-def get(cluster: Cluster) -> Get:
-    return Get(cluster)
+def get(clients: Clients) -> Player:
+    return Player(ACTION, clients)
 
 
-async def test_an_object_is_read_by_its_name_as_the_runbooks_account(api: FakeApiserver, get: Get):
+async def test_an_object_is_read_by_its_name_as_the_runbooks_account(api: FakeApiserver, get: Player):
     api.put({**deployment(replicas=3), "status": {"readyReplicas": 1}})
     outcome = await get.run(call(one()))
     assert isinstance(outcome, Succeeded)
@@ -135,11 +137,6 @@ async def test_a_kind_that_is_installed_later_is_found(api, get):
     assert isinstance(await get.run(call(one("w", "Gadget", "late.dev/v1"))), Succeeded)
 
 
-async def test_a_preview_says_what_is_read(get):
-    assert (await get.preview(call(one()))).do == "get Deployment web in prod"
-    assert (await get.preview(call(several(app="web")))).do == "get Pod -l app=web in prod"
-
-
 async def test_with_no_more_rights_than_documented(world: World):
     """Kinds of the core, of a group, and a custom one, found by the apiserver's own discovery."""
     rights = [
@@ -153,7 +150,7 @@ async def test_with_no_more_rights_than_documented(world: World):
     labelled = {"metadata": {"name": "w", "labels": {"colour": "red"}}, "kind": "Widget"}
     await world.client.create(world.widgets(), {**labelled, "apiVersion": "tests.incidents.dev/v1"})
     async with Cluster(world.access) as cluster:
-        get = Get(cluster)
+        get = Player(ACTION, calls.clients(cluster, world.access))
         found = await get.run(call(one(), namespace=world.namespace))
         listed = await get.run(
             call(several("Widget", "tests.incidents.dev/v1", colour="red"), namespace=world.namespace)

@@ -1,10 +1,12 @@
 """The manifest of a Job: what runs when somebody says "run this once, like that workload"."""
 
+from dataclasses import replace
+
 import pytest
 
 from incident_operator.actions import job_template
-from incident_operator.actions.kube_failures import Unusable
 from incident_operator.api import actions
+from incident_operator.core.errors import Unusable
 from kube.calls import INCIDENT_UID, call
 from kube.manifests import deployment
 
@@ -55,7 +57,7 @@ def job(command=("python3", "-m", "jobs.build_pack"), **more):
 
 
 def manifest(spec, container=None):
-    return job_template.manifest(call(spec), spec, job_template.from_workload(scheduler(), container or spec.container))
+    return job_template.manifest(call(spec), job_template.from_workload(scheduler(), container or spec.container))
 
 
 def pod_of(spec):
@@ -127,10 +129,10 @@ def test_it_runs_once_for_as_long_as_the_step_may_take():
     assert "ttlSecondsAfterFinished" not in made["spec"]
 
 
-def test_it_belongs_to_its_incident_and_carries_its_key():
+def test_it_belongs_to_its_incident_and_carries_a_marker_that_nobody_else_can_know():
     made = manifest(job())
     step = call(job())
-    assert made["metadata"]["annotations"] == {"incidents.dev/step-key": step.key}
+    assert made["metadata"]["annotations"] == {"incidents.dev/step-key": step.marker}
     assert made["metadata"]["ownerReferences"] == [
         {
             "apiVersion": "incidents.dev/v1alpha1",
@@ -151,10 +153,30 @@ def test_its_name_is_a_label_and_tells_step_and_key(step):
     assert name == f"{step[:52]}-0123456789"
 
 
+def test_its_name_changes_with_what_runs_and_with_the_marker_and_nobody_else_can_tell_it():
+    names = {
+        job_template.manifest(one, job_template.from_workload(scheduler(), None))["metadata"]["name"]
+        for one in (call(job()), call(job(env={"A": "b"})), call(job(), attempt=2), replace(call(job()), key="other"))
+    }
+    assert len(names) == 3
+    assert not any(name.endswith(call(job()).key[:10]) for name in names)
+
+
+def test_what_a_person_binds_is_all_that_runs_and_the_same_for_every_attempt():
+    first, second = (
+        job_template.manifest(call(job(), attempt=attempt), job_template.from_workload(scheduler(), None))
+        for attempt in (1, 2)
+    )
+    assert first["spec"]["suspend"] is True
+    assert job_template.bound(first) == job_template.bound(second)
+    assert job_template.bound(first)["spec"] == {key: first["spec"][key] for key in first["spec"] if key != "suspend"}
+    assert job_template.bound(first)["metadata"] == {"labels": first["metadata"]["labels"]}
+
+
 def test_the_workload_itself_is_not_touched():
     workload = scheduler()
     before = repr(workload)
-    job_template.manifest(call(job()), job(env={"MODE": "y"}), job_template.from_workload(workload, None))
+    job_template.manifest(call(job(env={"MODE": "y"})), job_template.from_workload(workload, None))
     assert repr(workload) == before
 
 
@@ -164,7 +186,7 @@ def test_a_template_of_the_runbooks_own_is_taken_as_it_is():
         "spec": {"restartPolicy": "OnFailure", "containers": [MAIN, SIDECAR]},
     }
     spec = actions.Job(template=template, command=["x"])
-    made = job_template.manifest(call(spec), spec, job_template.checked(template))["spec"]["template"]
+    made = job_template.manifest(call(spec), job_template.checked(template))["spec"]["template"]
     assert made["spec"]["containers"] == [
         {key: value for key, value in MAIN.items() if key != "args"} | {"command": ["x"]},
         SIDECAR,
@@ -188,7 +210,7 @@ def test_a_template_of_the_runbooks_own_is_taken_as_it_is():
 )
 def test_a_template_that_is_none_is_refused(template):
     with pytest.raises(Unusable, match="template"):
-        job_template.manifest(call(job()), job(), job_template.checked(template))
+        job_template.manifest(call(job()), job_template.checked(template))
 
 
 def test_a_container_that_is_not_there_is_told_with_what_is():

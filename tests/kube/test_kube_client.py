@@ -3,6 +3,7 @@
 import pytest
 
 from incident_operator.clients import kube, paths
+from kube.fake_apiserver import FakeApiserver
 from kube.worlds import World, manifest
 
 
@@ -217,3 +218,15 @@ async def test_a_service_account_may_only_do_what_it_was_granted(world: World):
         f'secrets "db" is forbidden: User "{user}" cannot get resource "secrets" in API group ""'
         f' in the namespace "{world.namespace}"'
     )
+
+
+async def test_one_nested_object_of_a_list_is_left_out_and_the_others_are_served(api: FakeApiserver) -> None:
+    api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "whole", "namespace": "prod"}})
+    for depth in (65, 1100):
+        api.planted[paths.configmaps("prod")] = b'{"metadata":{"name":"deep"},"data":%s1%s}' % (
+            b'{"a":' * depth,
+            b"}" * depth,
+        )
+        async with kube.Kube(api.access()) as client:
+            found = [item["metadata"]["name"] async for item in client.list(paths.configmaps("prod"))]
+        assert found == ["whole"]

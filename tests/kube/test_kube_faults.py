@@ -32,7 +32,7 @@ async def test_a_failed_write_tells_whether_it_may_have_been_applied(api: FakeAp
     async with kube.Kube(api.access(), timeout=0.5) as client:
         with pytest.raises(kube.Unavailable) as failed:
             await client.create(INCIDENTS, incident())
-    assert failed.value.sent is maybe_applied
+    assert failed.value.maybe_applied is maybe_applied
     assert (len(api.objects(INCIDENTS)) == 1) is applied
 
 
@@ -42,7 +42,7 @@ async def test_a_write_that_found_nobody_was_certainly_not_applied():
     async with kube.Kube(gone) as client:
         with pytest.raises(kube.Unavailable) as failed:
             await client.create(INCIDENTS, incident())
-    assert failed.value.sent is False
+    assert failed.value.maybe_applied is False
     assert failed.value.message.startswith("the apiserver cannot be reached: ")
 
 
@@ -137,7 +137,7 @@ async def test_credentials_that_cannot_be_renewed_are_an_apiserver_that_cannot_b
     async with kube.Kube(access) as client:
         with pytest.raises(kube.Unavailable) as failed:
             await client.get("/version")
-    assert failed.value.sent is False
+    assert failed.value.maybe_applied is False
     assert failed.value.message == "kubeconfig x: exec plug-in failed"
 
 
@@ -165,7 +165,7 @@ async def test_a_write_whose_answer_cannot_be_read_may_have_been_applied(api: Fa
     async with kube.Kube(api.access()) as client:
         with pytest.raises(kube.Unavailable, match="nested more than 64 levels deep") as failed:
             await getattr(client, method)(path, bodies[method])
-    assert failed.value.sent is True
+    assert failed.value.maybe_applied is True
     assert len(api.objects(INCIDENTS)) == 1
 
 
@@ -192,5 +192,5 @@ async def test_what_is_nested_too_deep_is_not_read_but_can_be_deleted(api: FakeA
 def test_an_answer_of_2xx_that_is_not_json_is_none(method, sent, body):
     with pytest.raises(kube.Unavailable) as failed:
         api_errors.decoded(method, "/api/v1/pods", body)
-    assert failed.value.sent is sent
+    assert failed.value.maybe_applied is sent
     assert isinstance(api_errors.of_answer(500, body), kube.Unavailable)

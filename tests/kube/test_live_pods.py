@@ -8,14 +8,16 @@ from datetime import UTC, datetime
 import pytest
 
 from crds import live
-from incident_operator.actions.job import Job
-from incident_operator.actions.logs import Logs
+from incident_operator.actions import job as jobs
+from incident_operator.actions import logs as logging
+from incident_operator.actions.clients import Clients
 from incident_operator.api import actions
 from incident_operator.clients import kube, paths
 from incident_operator.clients.cluster import Cluster
 from incident_operator.core import reasons
-from incident_operator.core.outcomes import Failed, Pending, Succeeded
+from incident_operator.core.outcomes import Failed, NotDone, Pending, Succeeded, Undetermined
 from kube import calls, worlds
+from kube.calls import Player
 from kube.worlds import IMAGE, World
 
 pytestmark = pytest.mark.cluster
@@ -25,7 +27,7 @@ RIGHTS = (
     {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]},
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
     {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
-    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "create"]},
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "create", "patch"]},
 )
 
 
@@ -45,9 +47,9 @@ async def prod(image: None, installed: None) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-async def cluster(prod: World) -> AsyncIterator[Cluster]:
+async def clients(prod: World) -> AsyncIterator[Clients]:
     async with Cluster(prod.access) as real:
-        yield real
+        yield calls.clients(real, prod.access, clock)
 
 
 def scheduler():
@@ -87,8 +89,7 @@ async def incident(world: World):
 async def job_call(world: World, script: str, **more):
     owner = await incident(world)
     spec = actions.Job(**({"from": "deployment/scheduler", "command": ["python3", "-c", script]} | more))
-    step = calls.call(spec, namespace=world.namespace, step="rebuild")
-    return replace(step, incident_uid=owner["metadata"]["uid"])
+    return calls.call(spec, namespace=world.namespace, step="rebuild", incident_uid=owner["metadata"]["uid"])
 
 
 async def seen(look, good):
@@ -121,26 +122,26 @@ def clock():
     return datetime.now(UTC)
 
 
-async def test_a_workloads_log_is_read(prod, cluster):
+async def test_a_workloads_log_is_read(prod, clients):
     spec = actions.Logs(**{"from": "deployment/scheduler", "pattern": r"build_pack: (?P<done>\w+) fetched"})
-    logs, step = Logs(cluster), calls.call(spec, namespace=prod.namespace)
+    logs, step = Player(logging.ACTION, clients), calls.call(spec, namespace=prod.namespace)
     outcome = await seen(lambda: logs.run(step), lambda outcome: outcome.result["lines"])
     assert outcome.result["lines"] == ["build_pack: prices fetched"]
     assert outcome.result["matches"] == [{"done": "prices"}]
 
 
-async def test_a_container_that_is_not_there_is_told(prod, cluster):
+async def test_a_container_that_is_not_there_is_told(prod, clients):
     spec = actions.Logs(**{"from": "deployment/scheduler", "container": "cron"})
-    logs, step = Logs(cluster), calls.call(spec, namespace=prod.namespace)
+    logs, step = Player(logging.ACTION, clients), calls.call(spec, namespace=prod.namespace)
     outcome = await seen(lambda: logs.run(step), lambda outcome: isinstance(outcome, Failed))
     assert outcome.reason == reasons.BAD_REQUEST
     assert "container cron is not valid for pod" in outcome.message
 
 
-async def test_a_job_runs_with_the_workloads_environment_and_goes_with_its_incident(prod, cluster):
+async def test_a_job_runs_with_the_workloads_environment_and_goes_with_its_incident(prod, clients):
     step = await job_call(prod, "import os; print('mode', os.environ['MODE']); print('stored')")
-    job = Job(cluster, clock)
-    assert (await job.preview(step)).in_trial == "accepted"
+    job = Player(jobs.ACTION, clients)
+    assert (await job.show(step)).in_trial == "accepted"
     outcome = await ended(job, step)
     assert isinstance(outcome, Succeeded)
     assert outcome.result["log"] == ["mode nightly", "stored"]
@@ -150,36 +151,65 @@ async def test_a_job_runs_with_the_workloads_environment_and_goes_with_its_incid
     assert await seen(lambda: is_gone(prod, outcome.captured["job"]), bool)
 
 
-async def test_a_failing_job_tells_its_exit_code_and_last_words(prod, cluster):
+async def test_a_job_is_reserved_once_withdrawn_by_a_look_and_then_run_once(prod, clients):
+    step = await job_call(prod, "print('ran')", env={"EMPTY": ""})
+    job = Player(jobs.ACTION, clients)
+    shown = await job.show(step)
+    first = await jobs.reserve(step, shown, clients)
+    again = await jobs.reserve(step, shown, clients)
+    assert again == first
+    begun = replace(step, seen=again)
+    assert isinstance(await job.look(begun), NotDone)
+    assert isinstance(await job.sent(begun, shown), NotDone)
+    outcome = await ended(job, step)
+    assert outcome.result["log"] == ["ran"]
+    assert outcome.captured["uid"] == first["uid"]
+
+
+async def test_a_job_that_is_deleted_while_it_runs_is_never_made_again(prod, clients):
+    step = await job_call(prod, "import time; time.sleep(600)")
+    job = Player(jobs.ACTION, clients)
+    await seen(lambda: job.run(step), lambda outcome: "running for" in outcome.summary)
+    path = paths.of("/apis/batch/v1", prod.namespace, "jobs")
+    await prod.client.delete(f"{path}/{job.intents[step.key]['job']}", body={"propagationPolicy": "Foreground"})
+    for _ in range(2):
+        outcome = await ended(job, step)
+        assert isinstance(outcome, Undetermined)
+        assert "was deleted by somebody" in outcome.message
+    assert await seen(lambda: is_gone(prod, job.intents[step.key]["job"]), bool)
+    assert [made async for made in prod.client.list(path)] == []
+
+
+async def test_a_failing_job_tells_its_exit_code_and_last_words(prod, clients):
     step = await job_call(prod, "print('no prices'); raise SystemExit(3)")
-    outcome = await ended(Job(cluster, clock), step)
+    outcome = await ended(Player(jobs.ACTION, clients), step)
     assert (outcome.reason, outcome.effected) == (reasons.JOB_FAILED, True)
     assert outcome.message.endswith("failed: exit code 3; last line: no prices")
 
 
-async def test_a_job_that_takes_too_long_is_ended(prod, cluster):
+async def test_a_job_that_takes_too_long_is_ended(prod, clients):
     step = await job_call(prod, "import time; time.sleep(600)")
-    outcome = await ended(Job(cluster, clock), replace(step, timeout=3.0))
+    outcome = await ended(Player(jobs.ACTION, clients), replace(step, timeout=3.0))
     assert outcome.reason == reasons.JOB_FAILED
     assert "DeadlineExceeded" in outcome.message
 
 
-async def test_an_image_that_cannot_be_pulled_is_told(prod, cluster):
+async def test_an_image_that_cannot_be_pulled_is_told(prod, clients):
     container = {"name": "main", "image": "nobody.invalid/none:1", "imagePullPolicy": "IfNotPresent"}
     step = await job_call(prod, "", **{"from": None, "command": [], "template": {"spec": {"containers": [container]}}})
-    outcome = await stuck(Job(cluster, clock), step)
+    outcome = await stuck(Player(jobs.ACTION, clients), step)
     assert "nobody.invalid/none:1" in outcome.summary
 
 
-async def test_a_pod_that_fits_nowhere_is_told(prod, cluster):
+async def test_a_pod_that_fits_nowhere_is_told(prod, clients):
     container = {"name": "main", "image": IMAGE, "resources": {"requests": {"cpu": "1000"}}}
     step = await job_call(prod, "", **{"from": None, "command": [], "template": {"spec": {"containers": [container]}}})
-    outcome = await stuck(Job(cluster, clock), step)
+    outcome = await stuck(Player(jobs.ACTION, clients), step)
     assert "Unschedulable" in outcome.summary
 
 
-async def test_a_template_that_the_apiserver_refuses_has_no_effect(prod, cluster):
+async def test_a_template_that_the_apiserver_refuses_has_no_effect(prod, clients):
     step = await job_call(prod, "", **{"from": None, "template": {"spec": {"containers": [{"name": "main"}]}}})
-    outcome = await Job(cluster, clock).run(step)
+    outcome = await Player(jobs.ACTION, clients).run(step)
     assert (outcome.reason, outcome.retryable, outcome.effected) == (reasons.BAD_REQUEST, False, False)
     assert "image: Required value" in outcome.message

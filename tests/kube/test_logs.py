@@ -2,12 +2,12 @@
 
 import pytest
 
-from incident_operator.actions.logs import Logs
+from incident_operator.actions.clients import Clients
+from incident_operator.actions.logs import ACTION
 from incident_operator.api import actions
-from incident_operator.clients.cluster import Cluster
 from incident_operator.core import reasons
 from incident_operator.core.outcomes import Failed, Succeeded
-from kube.calls import ACCOUNT, call
+from kube.calls import ACCOUNT, Player, call
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
 from kube.manifests import deployment, pod
@@ -21,8 +21,8 @@ def of(**spec):
 
 
 @pytest.fixture
-def logs(cluster: Cluster) -> Logs:
-    return Logs(cluster)
+def logs(clients: Clients) -> Player:
+    return Player(ACTION, clients)
 
 
 @pytest.fixture
@@ -176,7 +176,3 @@ async def test_a_selector_of_expressions_is_understood(api, logs):
     api.put(made)
     await logs.run(call(of()))
     assert api.requests[-1].params["labelSelector"] == "app=web,tier in (a,b),!old,app"
-
-
-async def test_a_preview_says_what_is_read(logs):
-    assert (await logs.preview(call(of(tail=50)))).do == "read the last 50 lines of deployment/web in prod"

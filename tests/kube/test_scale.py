@@ -1,15 +1,19 @@
 """`scale`: once per step key, whatever breaks; and back again, unless somebody changed it since."""
 
+from dataclasses import replace
+
 import pytest
 
-from incident_operator.actions import scale_markers
-from incident_operator.actions.protocol import PreviewError
-from incident_operator.actions.scale import Scale
+from incident_operator.actions.clients import Clients
+from incident_operator.actions.scale import ACTION, SCALED_BY
 from incident_operator.api import actions
+from incident_operator.clients import kube
 from incident_operator.clients.cluster import Cluster
 from incident_operator.core import reasons
-from incident_operator.core.outcomes import Failed, Pending, Succeeded
-from kube.calls import ACCOUNT, call, undo
+from incident_operator.core.errors import Failure
+from incident_operator.core.outcomes import Failed, NotDone, Pending, Succeeded
+from kube import calls
+from kube.calls import ACCOUNT, Player, call, undo
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
 from kube.manifests import autoscaler, deployment
@@ -32,11 +36,11 @@ def patches(api):
 
 
 @pytest.fixture
-def scale(cluster: Cluster) -> Scale:
-    return Scale(cluster)
+def scale(clients: Clients) -> Player:
+    return Player(ACTION, clients)
 
 
-async def test_it_scales_as_the_runbooks_account_in_one_patch(api: FakeApiserver, scale: Scale):
+async def test_it_scales_as_the_runbooks_account_in_one_patch(api: FakeApiserver, scale: Player):
     api.put(deployment())
     outcome = await scale.run(call(to(5)))
     assert isinstance(outcome, Succeeded)
@@ -69,11 +73,20 @@ async def test_a_new_attempt_scales_again(api, scale):
     assert (await scale.run(call(to(5), attempt=2))).result == {"before": 7, "after": 5}
 
 
-@pytest.mark.parametrize("fault", [Fault.REPLY_LOST, Fault.INTERNAL_ERROR, Fault.DROPPED])
-async def test_a_lost_reply_is_pending_and_the_next_look_tells(api, scale, fault):
+async def test_a_lost_reply_is_pending_and_the_next_look_tells(api, scale):
+    api.put(deployment())
+    api.inject(Fault.REPLY_LOST, method="PATCH")
+    assert isinstance(await scale.run(call(to(5))), Pending)
+    assert (await scale.run(call(to(5)))).result == {"before": 2, "after": 5}
+    assert replicas(api) == 5
+
+
+@pytest.mark.parametrize("fault", [Fault.INTERNAL_ERROR, Fault.DROPPED])
+async def test_a_lost_patch_is_pending_then_certainly_not_done_and_then_begun_again(api, scale, fault):
     api.put(deployment())
     api.inject(fault, method="PATCH")
     assert isinstance(await scale.run(call(to(5))), Pending)
+    assert isinstance(await scale.run(call(to(5))), NotDone)
     assert (await scale.run(call(to(5)))).result == {"before": 2, "after": 5}
     assert replicas(api) == 5
 
@@ -100,11 +113,12 @@ async def test_a_rollouts_status_update_in_between_is_read_again(api, scale):
     assert len(patches(api)) == 2
 
 
-async def test_somebody_elses_scaling_in_between_is_what_it_scaled_from(api, scale):
+async def test_somebody_elses_scaling_in_between_is_shown_anew(api, scale):
     api.put(deployment())
     api.interleave(lambda: api.put(deployment(replicas=3)), method="PATCH")
-    outcome = await scale.run(call(to(5)))
-    assert outcome.captured["before"] == 3
+    assert await scale.run(call(to(5))) == NotDone(0, "deployment/web changed since it was looked at")
+    assert replicas(api) == 3
+    assert (await scale.run(call(to(5)))).captured["before"] == 3
 
 
 async def test_a_workload_that_never_rests_is_left_for_a_while_after_a_few_tries(api, scale):
@@ -113,7 +127,7 @@ async def test_a_workload_that_never_rests_is_left_for_a_while_after_a_few_tries
         api.interleave(lambda count=count: api.put({**api.object(WEB), "status": {"n": count}}), method="PATCH")
         api.inject(Fault.CONFLICT, method="PATCH")
     outcome = await scale.run(call(to(5)))
-    assert (type(outcome), outcome.begun) == (Pending, False)
+    assert isinstance(outcome, NotDone)
     assert len(patches(api)) == 5
     assert replicas(api) == 2
 
@@ -183,7 +197,7 @@ async def test_a_namespace_that_has_not_opted_in_is_told_how_to(api, scale):
 
 async def test_a_preview_says_what_would_be_done_and_does_nothing(api, scale):
     api.put(deployment())
-    preview = await scale.preview(call(to(5)))
+    preview = await scale.show(call(to(5)))
     assert preview.do == "scale deployment/web in prod from 2 to 5 replicas"
     assert preview.details["uid"] == api.object(WEB)["metadata"]["uid"]
     assert preview.in_trial == "accepted"
@@ -196,30 +210,31 @@ async def test_a_rollouts_status_update_during_the_trial_is_no_reason_to_ask_aga
     api.put(deployment())
     api.inject(Fault.CONFLICT, method="PATCH", times=changes)
     if accepted:
-        assert (await scale.preview(call(to(5)))).in_trial == "accepted"
+        assert (await scale.show(call(to(5)))).in_trial == "accepted"
     else:
-        with pytest.raises(PreviewError, match="CONFLICT"):
-            await scale.preview(call(to(5)))
+        with pytest.raises(Failure, match="CONFLICT"):
+            await scale.show(call(to(5)))
     assert len([request for request in api.requests if request.method == "PATCH"]) == min(changes + 1, 5)
 
 
 async def test_a_preview_is_the_same_for_another_attempt(api, scale):
     api.put(deployment())
-    assert await scale.preview(call(to(5))) == await scale.preview(call(to(5), attempt=2))
+    first, second = await scale.show(call(to(5))), await scale.show(call(to(5), attempt=2))
+    assert (first.do, first.details, first.digest) == (second.do, second.details, second.digest)
 
 
 @pytest.mark.parametrize("spec", [to(101), actions.Scale(target="deployment/nobody", replicas=1)])
 async def test_what_cannot_be_done_cannot_be_previewed(api, scale, spec):
     api.put(deployment())
-    with pytest.raises(PreviewError):
-        await scale.preview(call(spec))
+    with pytest.raises(Failure):
+        await scale.show(call(spec))
 
 
 async def test_a_preview_finds_a_missing_right(api, scale):
     api.put(deployment())
     api.forbid(USER, "patch", "deployments.apps")
-    with pytest.raises(PreviewError, match="cannot patch resource"):
-        await scale.preview(call(to(5)))
+    with pytest.raises(Failure, match="cannot patch resource"):
+        await scale.show(call(to(5)))
 
 
 RIGHTS = (
@@ -228,15 +243,30 @@ RIGHTS = (
 )
 
 
+async def test_a_look_that_finds_nothing_makes_the_first_patch_fail_however_late_it_comes(world: World):
+    await world.grant(ACCOUNT, *RIGHTS)
+    path = f"/apis/apps/v1/namespaces/{world.namespace}/deployments"
+    await world.client.create(path, deployment(namespace=world.namespace, replicas=0))
+    async with Cluster(world.access) as cluster:
+        scale = Player(ACTION, calls.clients(cluster, world.access))
+        begun = call(to(2), namespace=world.namespace)
+        shown = await scale.show(begun)
+        assert isinstance(await scale.look(replace(begun, seen=shown.seen)), NotDone)
+        with pytest.raises(kube.Conflict):
+            await world.client.json_patch(f"{path}/web", shown.thing.operations)
+        assert isinstance(await scale.sent(begun, shown), NotDone)
+    assert (await world.client.get(f"{path}/web"))["spec"]["replicas"] == 0
+
+
 async def test_there_and_back_with_no_more_rights_than_documented(world: World):
     """On a real Deployment, whose controller writes its status all the while."""
     await world.grant(ACCOUNT, *RIGHTS)
     path = f"/apis/apps/v1/namespaces/{world.namespace}/deployments"
     await world.client.create(path, deployment(namespace=world.namespace, replicas=0))
     async with Cluster(world.access) as cluster:
-        scale = Scale(cluster)
+        scale = Player(ACTION, calls.clients(cluster, world.access))
         done = call(to(2), namespace=world.namespace)
-        assert (await scale.preview(done)).in_trial == "accepted"
+        assert (await scale.show(done)).in_trial == "accepted"
         outcome = await scale.run(done)
         assert outcome.result == {"before": 0, "after": 2}
         assert (await scale.run(done)).captured == outcome.captured
@@ -252,7 +282,7 @@ async def test_there_and_back_with_no_more_rights_than_documented(world: World):
 )  # fmt: skip
 async def test_whatever_stands_in_its_annotation_a_workload_is_scaled_once(api, scale, written):
     made = deployment()
-    made["metadata"]["annotations"] = {scale_markers.ANNOTATION: written}
+    made["metadata"]["annotations"] = {SCALED_BY: written}
     api.put(made)
     first, again = await scale.run(call(to(5))), await scale.run(call(to(5)))
     assert isinstance(first, Succeeded)

@@ -4,21 +4,20 @@ import json
 
 import pytest
 
-from incident_operator.actions.protocol import UndoOf
-from incident_operator.actions.scale import Scale
-from incident_operator.actions.scale_markers import ANNOTATION
-from incident_operator.clients.cluster import Cluster
+from incident_operator.actions.clients import Clients
+from incident_operator.actions.scale import ACTION, SCALED_BY
 from incident_operator.core import reasons
+from incident_operator.core.action import UndoOf
 from incident_operator.core.outcomes import Pending, Succeeded
-from kube.calls import call, undo
+from kube.calls import Player, call, undo
 from kube.fake_faults import Fault
 from kube.manifests import deployment
 from kube.test_scale import WEB, patches, replicas, to
 
 
 @pytest.fixture
-def scale(cluster: Cluster) -> Scale:
-    return Scale(cluster)
+def scale(clients: Clients) -> Player:
+    return Player(ACTION, clients)
 
 
 async def test_an_undo_goes_back_to_what_was(api, scale):
@@ -75,7 +74,7 @@ async def test_marks_of_other_steps_are_kept_but_not_for_ever(api, scale):
     api.put(deployment())
     for attempt in range(1, 14):
         await scale.run(call(to(attempt + 2), attempt=attempt))
-    marks = json.loads(api.object(WEB)["metadata"]["annotations"][ANNOTATION])
+    marks = json.loads(api.object(WEB)["metadata"]["annotations"][SCALED_BY])
     assert [mark["after"] for mark in marks] == list(range(6, 16))
     assert marks[-1]["incident"] == "pricing-5f2c1-1"
 
@@ -83,9 +82,9 @@ async def test_marks_of_other_steps_are_kept_but_not_for_ever(api, scale):
 @pytest.mark.parametrize("junk", ["", "not json", "{}", '[{"key": 1}]', "[1]", "null"])
 async def test_junk_in_the_annotation_is_no_mark(api, scale, junk):
     made = deployment()
-    made["metadata"]["annotations"] = {ANNOTATION: junk, "kept": "yes"}
+    made["metadata"]["annotations"] = {SCALED_BY: junk, "kept": "yes"}
     api.put(made)
     assert isinstance(await scale.run(call(to(5))), Succeeded)
     annotations = api.object(WEB)["metadata"]["annotations"]
     assert annotations["kept"] == "yes"
-    assert json.loads(annotations[ANNOTATION])[0]["after"] == 5
+    assert json.loads(annotations[SCALED_BY])[0]["after"] == 5

@@ -42,7 +42,10 @@ async def test_a_kind_that_is_listed_before_it_can_be_read_is_read_a_moment_late
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(served, "_LOOK_EVERY", 0.01)
-    answers: list[Exception | None] = [kube.Unavailable(429, "TooManyRequests", "initializing", sent=True), None]
+    answers: list[Exception | None] = [
+        kube.Unavailable(429, "TooManyRequests", "initializing", maybe_applied=True),
+        None,
+    ]
 
     async def read() -> None:
         if answer := answers.pop(0):
@@ -59,7 +62,7 @@ async def test_a_read_that_is_put_off_for_too_long_ends_with_what_it_met(monkeyp
 
     async def read() -> None:
         tries.append(1)
-        raise kube.Unavailable(429, "TooManyRequests", "initializing", sent=True)
+        raise kube.Unavailable(429, "TooManyRequests", "initializing", maybe_applied=True)
 
     with pytest.raises(kube.Unavailable, match="initializing"):
         await served.patiently(read)
@@ -81,8 +84,8 @@ async def test_a_read_that_is_refused_is_not_tried_again() -> None:
 async def test_where_only_too_many_requests_are_waited_out_all_else_is_told_at_once(monkeypatch) -> None:
     monkeypatch.setattr(served, "_LOOK_EVERY", 0.01)
     answers = [
-        kube.Unavailable(429, "TooManyRequests", "busy", sent=True),
-        kube.Unavailable(503, "Away", "away", sent=True),
+        kube.Unavailable(429, "TooManyRequests", "busy", maybe_applied=True),
+        kube.Unavailable(503, "Away", "away", maybe_applied=True),
     ]
 
     async def read() -> None:

@@ -16,7 +16,7 @@ async def seen() -> AsyncIterator[tuple[str, list[str]]]:
 
     async def answer(request: web.Request) -> web.Response:
         tokens.append(request.headers.get("Authorization", ""))
-        return web.json_response({"kind": "Pod"})
+        return web.json_response({"kind": "Pod", "metadata": {}})
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)

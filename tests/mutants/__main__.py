@@ -26,9 +26,13 @@ _GUARDED = [
     "clients/priority.py",
     "clients/state.py",
     "receiver/*.py",
-    "actions/scale_markers.py",
-    "actions/sql_effects.py",
-    "actions/sql_work.py",
+    "core/errors.py",
+    "core/marker.py",
+    "actions/scale.py",
+    "actions/job.py",
+    "actions/kube_patches.py",
+    "actions/sql/execute.py",
+    "actions/sql/marker.py",
     "actions/job_state.py",
 ]
 _TESTS = ["core", "engine", "receiver", "shell", "approval_policy", "kube", "sql"]

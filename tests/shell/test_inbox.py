@@ -1,12 +1,15 @@
 """What an event sets going, and what it leaves alone."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from incident_operator.api.annotations import Verb
 from incident_operator.api.incident import Incident
 from incident_operator.api.meta import ObjectKey
+from incident_operator.clients.partial_objects import Annotations
 from incident_operator.engine.counts import Counts
 from incident_operator.engine.expectations import Expectations
 from incident_operator.engine.work_queue import WorkQueue
@@ -192,3 +195,26 @@ def test_a_deleted_runbook_matches_nothing_and_is_checked_no_more(seen: Seen) ->
     seen.box.runbook_gone(runbook())
     assert seen.box.runbook_index.matching({"alertname": "A"}) == []
     assert seen.runbooks.taken()[-1] == ("forgotten", PACK)
+
+
+async def test_an_abort_is_told_to_whoever_works_on_the_incident_and_one_that_we_know_of_is_not(seen: Seen) -> None:
+    seen.box.in_flight.listen(INCIDENT)
+    seen.box.incident(incident("5"))
+    heard = asyncio.create_task(seen.box.in_flight.abort(INCIDENT))
+    await asyncio.sleep(0)
+    assert not heard.done()
+    aborted = incident("6")
+    aborted["metadata"]["annotations"] = {Verb.ABORT.annotation: "now carol@example.com"}
+    seen.box.incident(aborted)
+    await asyncio.wait_for(heard, 5)
+    seen.box.expectations.expect(INCIDENT, "7")
+    aborted["metadata"]["resourceVersion"] = "7"
+    seen.box.incident(aborted)
+    again = asyncio.create_task(seen.box.in_flight.abort(INCIDENT))
+    await asyncio.sleep(0)
+    assert not again.done()
+    again.cancel()
+
+
+def test_the_partial_incident_knows_the_annotation_of_an_abort() -> None:
+    assert set(Annotations.__annotations__) == {Verb.ABORT.annotation}

@@ -111,7 +111,7 @@ async def test_other_tasks_outlive_the_stop(parts: Parts) -> None:
 
 
 async def fails(*_: object) -> None:
-    raise kube.Unavailable(0, "Down", "away", sent=False)
+    raise kube.Unavailable(0, "Down", "away", maybe_applied=False)
 
 
 async def fails_in_a_group(*_: object) -> None:

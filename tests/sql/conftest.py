@@ -9,11 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from incident_operator.actions.sql_execute import SqlExecute
-from incident_operator.actions.sql_query import SqlQuery
-from incident_operator.clients.sql_sessions import Sessions
+from played import Played
 from sql import pgbouncer
-from sql.endpoints import PASSWORD, Database, FakeConnections
+from sql.endpoints import PASSWORD, Database, FakeConnections, reading, writing
 
 ROLES = f"""
 CREATE ROLE app_write LOGIN PASSWORD '{PASSWORD}';
@@ -85,10 +83,10 @@ def packs(database: Database) -> Database:
 
 
 @pytest.fixture
-def writer(database: Database) -> SqlExecute:
-    return SqlExecute(FakeConnections(database.endpoint()), Sessions())
+def writer(database: Database) -> Played:
+    return writing(FakeConnections(database.endpoint()))
 
 
 @pytest.fixture
-def reader(database: Database) -> SqlQuery:
-    return SqlQuery(FakeConnections(database.endpoint("app_read")), Sessions())
+def reader(database: Database) -> Played:
+    return reading(FakeConnections(database.endpoint("app_read")))

@@ -8,12 +8,16 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from incident_operator.actions.protocol import Call, UndoOf
+from incident_operator.actions.sql import execute as execute_action
+from incident_operator.actions.sql import query as query_action
 from incident_operator.api.actions import SqlExecute, SqlQuery
 from incident_operator.api.connection import Connection, ConnectionSpec, ConnectionType, Postgres
 from incident_operator.api.meta import Model, ObjectMeta
 from incident_operator.api.runbook import Stage
 from incident_operator.clients.connections import Endpoint
+from incident_operator.clients.sql_sessions import Sessions
+from incident_operator.core.action import Call, UndoOf
+from played import Played, clients
 
 EFFECTS_SQL = Path(__file__).parents[2] / "operator/incident_operator/clients/effects.sql"
 PASSWORD = "p%ss/w0rd+ßecret"
@@ -67,7 +71,7 @@ class FakeConnections:
         return self.found
 
 
-def call(spec: Model, key: str = "key-1", timeout: float = 10.0, undo_of: UndoOf | None = None) -> Call:
+def call(spec: Model, key: str = "key-1", timeout: float = 10.0, undo_of: UndoOf | None = None) -> Call[Any]:
     return Call(
         namespace="prod",
         incident="pack-5f2c1-1",
@@ -92,3 +96,11 @@ def execute(statement: str | None, max_rows: int = 10, **other: Any) -> SqlExecu
 
 def query(statement: str, **other: Any) -> SqlQuery:
     return SqlQuery.model_validate({"connection": "db", "statement": statement} | other)
+
+
+def writing(connections: FakeConnections, sessions: Sessions | None = None) -> Played:
+    return Played(execute_action.ACTION, clients(connections=connections, sessions=sessions or Sessions()))
+
+
+def reading(connections: FakeConnections, sessions: Sessions | None = None) -> Played:
+    return Played(query_action.ACTION, clients(connections=connections, sessions=sessions or Sessions()))

@@ -94,7 +94,7 @@ async def test_no_shape_of_statement_changes_more_than_max_rows(schema, writer, 
 
 @pytest.mark.parametrize("statement", TOO_MANY.values(), ids=TOO_MANY.keys())
 async def test_the_trial_counts_every_shape_and_changes_nothing(schema, writer, statement):
-    preview = await writer.preview(call(execute(statement, max_rows=5)))
+    preview = await writer.show(call(execute(statement, max_rows=5)))
 
     assert "more than maxRows 5" in (preview.in_trial or "")
     assert schema.run(STATE) == UNTOUCHED

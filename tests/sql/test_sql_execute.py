@@ -1,14 +1,15 @@
 """sqlExecute against a real PostgreSQL: one effect per key, limits that hold, failures that say what happened."""
 
+import re
+
 import pytest
 
-from incident_operator.actions.protocol import PreviewError, UndoOf
-from incident_operator.actions.sql_execute import SqlExecute
 from incident_operator.api.actions import SqlStatement
 from incident_operator.clients.connections import EndpointError
-from incident_operator.clients.sql_sessions import Sessions
+from incident_operator.core.action import UndoOf
+from incident_operator.core.errors import Failure
 from incident_operator.core.outcomes import Failed, Pending, Succeeded
-from sql.endpoints import Database, FakeConnections, call, execute
+from sql.endpoints import Database, FakeConnections, call, execute, writing
 
 FRESHEN = "UPDATE pricing_pack SET is_fresh = true WHERE id = %(id)s RETURNING id, date"
 BEFORE = SqlStatement(statement="SELECT id, is_fresh FROM pricing_pack WHERE id = %(id)s", params={"id": "PP-20"})
@@ -39,12 +40,11 @@ async def test_a_change_reports_its_rows_before_and_after(packs, writer):
 async def test_the_same_key_again_changes_nothing_and_gives_the_stored_answer(packs, writer):
     first = await writer.run(call(freshen()))
     packs.run("UPDATE pricing_pack SET is_fresh = false")
-    again = await writer.run(call(freshen()))
-
-    assert isinstance(first, Succeeded)
-    assert isinstance(again, Succeeded)
-    assert again.result == first.result
-    assert "already applied at 2" in again.summary
+    for again in (await writer.run(call(freshen())), await writer.look(call(freshen()))):
+        assert isinstance(first, Succeeded)
+        assert isinstance(again, Succeeded)
+        assert (again.result, again.captured) == (first.result, first.captured)
+        assert "already applied at 2" in again.summary
     assert fresh(packs) == []
 
 
@@ -103,7 +103,7 @@ async def test_an_undo_finds_by_the_original_key_what_the_step_touched(packs, wr
 
 
 async def test_the_trial_counts_rows_and_leaves_nothing(packs, writer):
-    preview = await writer.preview(call(freshen()))
+    preview = await writer.show(call(freshen()))
 
     assert preview.in_trial == "1 row"
     assert preview.do == FRESHEN
@@ -114,7 +114,7 @@ async def test_the_trial_counts_rows_and_leaves_nothing(packs, writer):
 
 
 async def test_the_trial_says_when_the_limit_would_stop_it(packs, writer):
-    preview = await writer.preview(call(execute("UPDATE pricing_pack SET is_fresh = true", max_rows=1)))
+    preview = await writer.show(call(execute("UPDATE pricing_pack SET is_fresh = true", max_rows=1)))
     assert preview.in_trial == "2 rows: more than maxRows 1, it would be rolled back"
 
 
@@ -136,13 +136,13 @@ async def test_parameters_that_cannot_be_bound_are_told_before_anything_happens(
     assert outcome.reason == "BadRequest"
     assert says in outcome.message
     assert not outcome.retryable
-    with pytest.raises(PreviewError, match="serve-last-good: "):
-        await writer.preview(call(spec))
+    with pytest.raises(Failure, match=re.escape(says)):
+        await writer.show(call(spec))
 
 
 async def test_a_missing_marker_table_is_answered_with_the_sql_that_makes_it(server, writer):
     bare = Database(server, "postgres")
-    outcome = await SqlExecute(FakeConnections(bare.endpoint()), Sessions()).run(call(execute("SELECT 1")))
+    outcome = await writing(FakeConnections(bare.endpoint())).run(call(execute("SELECT 1")))
 
     assert isinstance(outcome, Failed)
     assert "CREATE TABLE IF NOT EXISTS incident_operator.incident_operator_effects" in outcome.message
@@ -151,12 +151,12 @@ async def test_a_missing_marker_table_is_answered_with_the_sql_that_makes_it(ser
     bare.run("CREATE DATABASE repaired")
     repaired = Database(server, "repaired")
     repaired.run(outcome.message.partition("creates it with: ")[2])
-    outcome = await SqlExecute(FakeConnections(repaired.endpoint()), Sessions()).run(call(execute("SELECT 1")))
+    outcome = await writing(FakeConnections(repaired.endpoint())).run(call(execute("SELECT 1")))
     assert isinstance(outcome, Succeeded)
 
 
 async def test_a_missing_grant_on_the_marker_table_says_which(packs):
-    outcome = await SqlExecute(FakeConnections(packs.endpoint("app_read")), Sessions()).run(call(freshen()))
+    outcome = await writing(FakeConnections(packs.endpoint("app_read"))).run(call(freshen()))
     assert isinstance(outcome, Failed)
     assert outcome.reason == "Forbidden"
     assert 'GRANT USAGE ON SCHEMA incident_operator TO "app_read"' in outcome.message
@@ -171,7 +171,7 @@ async def test_a_refused_privilege_is_told_with_the_table(packs, writer):
 async def test_a_step_that_removes_its_own_marker_is_rolled_back(packs):
     packs.run("GRANT DELETE ON incident_operator.incident_operator_effects TO app_write")
     spec = execute("DELETE FROM incident_operator.incident_operator_effects")
-    outcome = await SqlExecute(FakeConnections(packs.endpoint()), Sessions()).run(call(spec))
+    outcome = await writing(FakeConnections(packs.endpoint())).run(call(spec))
     packs.run("REVOKE DELETE ON incident_operator.incident_operator_effects FROM app_write")
     assert isinstance(outcome, Failed)
     assert "removed its own marker" in outcome.message
@@ -179,7 +179,7 @@ async def test_a_step_that_removes_its_own_marker_is_rolled_back(packs):
 
 async def test_an_unreadable_secret_is_the_reason_as_it_was_given():
     refused = EndpointError("SecretUnreadable", 'system:serviceaccount:prod:rb-pack may not get secret "db"')
-    outcome = await SqlExecute(FakeConnections(refused), Sessions()).run(call(freshen()))
+    outcome = await writing(FakeConnections(refused)).run(call(freshen()))
     assert outcome == Failed("SecretUnreadable", str(refused), retryable=False)
 
 
@@ -216,7 +216,7 @@ async def test_a_marker_that_is_gone_when_it_is_read_is_looked_for_again(packs, 
     packs.run("DROP FUNCTION vanish CASCADE")
 
     assert isinstance(outcome, Pending)
-    assert outcome.summary == "the marker of this step vanished while it was read; looking again"
+    assert outcome.summary == "cannot tell whether it is done: db: the marker of this step vanished while it was read"
     assert fresh(packs) == []
 
 
@@ -229,7 +229,7 @@ async def test_nested_json_is_kept_in_the_marker_and_told_the_same_again(packs, 
     before = SqlStatement(statement=f"SELECT {nested} AS then, ARRAY[ARRAY[{nested}]] AS many")
     returning = f"UPDATE pricing_pack SET is_fresh = true WHERE id = 'PP-20' RETURNING {nested} AS now"
     spec = execute(returning, 1, before=before.to_json())
-    first, again = await writer.run(call(spec)), await writer.run(call(spec))
+    first, again = await writer.run(call(spec)), await writer.look(call(spec))
 
     assert isinstance(first, Succeeded)
     assert isinstance(again, Succeeded)
@@ -240,7 +240,7 @@ async def test_nested_json_is_kept_in_the_marker_and_told_the_same_again(packs, 
 
 async def test_a_nul_in_json_does_not_keep_an_act_from_its_marker(packs, writer):
     returning = """UPDATE pricing_pack SET is_fresh = true WHERE id = 'PP-20' RETURNING '{"a\\u0000": "\\u0000"}'::json AS odd"""
-    first, again = await writer.run(call(execute(returning, 1))), await writer.run(call(execute(returning, 1)))
+    first, again = await writer.run(call(execute(returning, 1))), await writer.look(call(execute(returning, 1)))
     assert isinstance(first, Succeeded)
     assert first.result["returning"] == again.result["returning"] == [{"odd": {"a\ufffd": "\ufffd"}}]
 
@@ -249,6 +249,6 @@ async def test_a_nul_in_json_does_not_keep_an_act_from_its_marker(packs, writer)
 async def test_a_marker_whose_rows_cannot_be_read_still_proves_that_it_is_done(packs, writer, image):
     await writer.run(call(freshen()))
     packs.run(f"UPDATE incident_operator.incident_operator_effects SET before = ({image})::jsonb")
-    again = await writer.run(call(freshen()))
+    again = await writer.look(call(freshen()))
     assert isinstance(again, Succeeded)
     assert (again.result["rowsChanged"], again.result["before"], again.result["truncated"]) == (1, [], True)

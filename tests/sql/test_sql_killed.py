@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from incident_operator.core.outcomes import Succeeded
+from incident_operator.core.outcomes import NotDone, Succeeded
 from sql import victims
 from sql.endpoints import Database, call
 
@@ -52,38 +52,45 @@ def effects(tally: Database, key: str) -> int:
     return tally.value(f"SELECT count(*) FROM tally WHERE key = '{key}'") // 2
 
 
-async def test_killed_at_random_moments_every_key_has_at_most_one_effect_and_then_exactly_one(tally, writer, nursery):
+async def test_killed_at_random_moments_a_look_tells_what_each_key_did_and_the_next_attempt_does_the_rest(
+    tally, writer, nursery
+):
     moments, longest = random.Random(7), _duration(nursery, tally) * 1.2
     keys = [f"key-{number}" for number in range(KILLS)]
     for key in keys:
         with running(nursery, tally, key):
             time.sleep(moments.uniform(0, longest))
-    after_kill = [effects(tally, key) for key in keys]
-    again = [await writer.run(call(victims.COUNT_UP, key=key)) for key in keys]
+    looked = [await writer.look(call(victims.COUNT_UP, key=key)) for key in keys]
+    done = {Succeeded: 1, NotDone: 0}
+    assert [effects(tally, key) for key in keys] == [done[type(outcome)] for outcome in looked]
+    again = [await writer.look(call(victims.COUNT_UP, key=key)) for key in keys]
+    assert again == looked
 
-    assert set(after_kill) <= {0, 1}
-    assert all(isinstance(outcome, Succeeded) for outcome in again)
-    assert [effects(tally, key) for key in keys] == [1] * KILLS
+    undone = [key for key, outcome in zip(keys, looked, strict=True) if isinstance(outcome, NotDone)]
+    for key in undone:
+        assert isinstance(await writer.run(call(victims.COUNT_UP, key=f"{key}-again")), Succeeded)
+    assert tally.value("SELECT count(*) FROM tally WHERE key <> 'measured'") == 2 * KILLS
+    assert [effects(tally, key) for key in undone] == [0] * len(undone)
 
 
-async def test_killed_between_marker_and_effect_nothing_stays_and_the_next_run_does_it(tally, writer, nursery):
+async def test_killed_between_marker_and_effect_nothing_stays_and_a_look_does_not_do_it(tally, writer, nursery):
     with tally.owner() as holder, holder.transaction():
         holder.execute("LOCK TABLE tally IN ACCESS EXCLUSIVE MODE")
         with running(nursery, tally, "held"):
             _wait_until(tally, "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'tally'::regclass", 1)
-    outcome = await writer.run(call(victims.COUNT_UP, key="held"))
+    looked = [await writer.look(call(victims.COUNT_UP, key="held")) for _ in range(2)]
 
-    assert isinstance(outcome, Succeeded)
-    assert "already" not in outcome.summary
-    assert effects(tally, "held") == 1
+    assert all(isinstance(outcome, NotDone) for outcome in looked)
+    assert tally.value("SELECT count(*) FROM tally WHERE key = 'held'") == 0
 
 
-async def test_killed_after_its_commit_the_next_run_finds_it_done(tally, writer, nursery):
+async def test_killed_after_its_commit_a_look_finds_it_done(tally, writer, nursery):
     with running(nursery, tally, "done"):
         _wait_until(tally, "SELECT count(*) FROM tally WHERE key = 'done'", 2)
-    outcome = await writer.run(call(victims.COUNT_UP, key="done"))
+    outcome = await writer.look(call(victims.COUNT_UP, key="done"))
 
     assert isinstance(outcome, Succeeded)
+    assert outcome.result["rowsChanged"] == 2
     assert "already applied" in outcome.summary
     assert effects(tally, "done") == 1
 

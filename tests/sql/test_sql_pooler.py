@@ -5,14 +5,13 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from incident_operator.actions.protocol import UndoOf
-from incident_operator.actions.sql_execute import SqlExecute
-from incident_operator.actions.sql_query import SqlQuery
 from incident_operator.clients.sql import Session
 from incident_operator.clients.sql_errors import Fault, SqlError
 from incident_operator.clients.sql_sessions import Sessions
+from incident_operator.core.action import UndoOf
 from incident_operator.core.outcomes import Failed, Succeeded
-from sql.endpoints import PASSWORD, Database, FakeConnections, call, execute, query
+from played import Played
+from sql.endpoints import PASSWORD, Database, FakeConnections, call, execute, query, reading, writing
 
 FRESHEN = "UPDATE pricing_pack SET is_fresh = true WHERE id = %(id)s RETURNING id, date"
 STALE = "UPDATE pricing_pack SET is_fresh = false"
@@ -43,8 +42,8 @@ def fresh(packs: Database) -> list[str]:
 
 
 @pytest.fixture
-def pooled_writer(pooled: Database) -> SqlExecute:
-    return SqlExecute(FakeConnections(pooled.endpoint()), Sessions())
+def pooled_writer(pooled: Database) -> Played:
+    return writing(FakeConnections(pooled.endpoint()))
 
 
 @pytest.fixture
@@ -82,7 +81,7 @@ async def test_one_act_after_another_is_done(packs, pooled_writer):
 
 
 async def test_a_trial_then_the_act_then_the_same_act_again(packs, pooled_writer):
-    preview = await pooled_writer.preview(call(freshen()))
+    preview = await pooled_writer.show(call(freshen()))
     assert (preview.in_trial, fresh(packs)) == ("1 row", [])
 
     first = await pooled_writer.run(call(freshen()))
@@ -94,11 +93,11 @@ async def test_a_trial_then_the_act_then_the_same_act_again(packs, pooled_writer
     assert again.result == first.result
     assert "already applied at 2" in again.summary
     assert fresh(packs) == []
-    assert (await pooled_writer.preview(call(freshen()))).in_trial == "already applied"
+    assert (await pooled_writer.show(call(freshen()))).in_trial == "already applied"
 
 
 async def test_two_programs_take_turns_on_one_server_connection(pooled):
-    writers = [SqlExecute(FakeConnections(pooled.endpoint()), Sessions()) for _ in range(2)]
+    writers = [writing(FakeConnections(pooled.endpoint())) for _ in range(2)]
     for number in range(6):
         outcome = await writers[number % 2].run(call(freshen(), key=f"turn-{number}"))
         assert isinstance(outcome, Succeeded), outcome
@@ -108,7 +107,7 @@ async def test_every_act_is_on_the_same_server_connection(pooled):
     """Or else nothing here would show what one client leaves to the next."""
     backend = execute("INSERT INTO pricing_pack VALUES (%(marker)s) RETURNING pg_backend_pid() AS pid")
     outcomes = [
-        await SqlExecute(FakeConnections(pooled.endpoint()), Sessions()).run(call(backend, key=f"same-{number}"))
+        await writing(FakeConnections(pooled.endpoint())).run(call(backend, key=f"same-{number}"))
         for number in range(3)
     ]
     assert len({outcome.result["returning"][0]["pid"] for outcome in outcomes}) == 1
@@ -126,7 +125,7 @@ async def test_an_undo_finds_what_the_act_touched(packs, pooled_writer):
 
 
 async def test_rows_are_read_between_acts(pooled, pooled_writer):
-    reader = SqlQuery(FakeConnections(pooled.endpoint()), Sessions())
+    reader = reading(FakeConnections(pooled.endpoint()))
     for number in range(3):
         acted = await pooled_writer.run(call(freshen(), key=f"between-{number}"))
         found = await reader.run(call(query("SELECT id FROM pricing_pack ORDER BY id")))
@@ -140,7 +139,7 @@ async def test_rows_are_read_between_acts(pooled, pooled_writer):
 
 
 async def test_a_read_cannot_write(pooled):
-    reader = SqlQuery(FakeConnections(pooled.endpoint()), Sessions())
+    reader = reading(FakeConnections(pooled.endpoint()))
     outcome = await reader.run(call(query("WITH done AS (DELETE FROM pricing_pack RETURNING id) SELECT id FROM done")))
     assert isinstance(outcome, Failed)
     assert "read-only transaction" in outcome.message
@@ -161,7 +160,7 @@ async def test_a_statement_that_fails_leaves_nothing_to_the_next_client(packs, p
 async def test_the_next_client_finds_its_own_settings(pooled, packs, pooled_writer, neighbour):
     packs.run(f"ALTER ROLE app_write IN DATABASE \"{packs.name}\" SET TimeZone = 'Asia/Kathmandu'")
     before = settings(neighbour)
-    reader = SqlQuery(FakeConnections(pooled.endpoint()), Sessions())
+    reader = reading(FakeConnections(pooled.endpoint()))
 
     assert isinstance(await pooled_writer.run(call(freshen())), Succeeded)
     after_act = settings(neighbour)

@@ -4,11 +4,8 @@ import json
 
 import pytest
 
-from incident_operator.actions.sql_execute import SqlExecute
-from incident_operator.actions.sql_query import SqlQuery
-from incident_operator.clients.sql_sessions import Sessions
 from incident_operator.core.outcomes import Failed, Succeeded
-from sql.endpoints import FakeConnections, call, execute, query
+from sql.endpoints import FakeConnections, call, execute, query, reading, writing
 
 HOSTILE = [
     "'; DROP TABLE pricing_pack; --",
@@ -150,7 +147,7 @@ async def test_a_query_cannot_write(packs, reader, statement, says):
 
 @pytest.mark.parametrize(("statement", "says"), WRITES.values(), ids=WRITES.keys())
 async def test_not_even_with_a_role_that_could(packs, statement, says):
-    reader = SqlQuery(FakeConnections(packs.endpoint("postgres")), Sessions())
+    reader = reading(FakeConnections(packs.endpoint("postgres")))
     outcome = await reader.run(call(query(statement)))
 
     assert isinstance(outcome, Failed)
@@ -159,7 +156,7 @@ async def test_not_even_with_a_role_that_could(packs, statement, says):
 
 async def test_a_diagnose_role_cannot_write_by_any_action(packs):
     packs.grant_effects("app_read")
-    writer = SqlExecute(FakeConnections(packs.endpoint("app_read")), Sessions())
+    writer = writing(FakeConnections(packs.endpoint("app_read")))
     outcome = await writer.run(call(execute("UPDATE pricing_pack SET is_fresh = true")))
 
     assert outcome == Failed("Forbidden", "db: permission denied for table pricing_pack", retryable=False)
@@ -183,14 +180,8 @@ async def test_two_columns_of_one_name_are_told_instead_of_losing_one(packs, rea
 
 async def test_the_connection_is_asked_for_in_the_calls_namespace_as_its_service_account(packs):
     connections = FakeConnections(packs.endpoint("app_read"))
-    await SqlQuery(connections, Sessions()).run(call(query("SELECT 1")))
+    await reading(connections).run(call(query("SELECT 1")))
     assert connections.asked == [("prod", "db", "rb-pack")]
-
-
-async def test_the_preview_of_a_query_is_its_statement(packs, reader):
-    preview = await reader.preview(call(query("SELECT %(a)s", params={"a": 1})))
-    assert preview.do == "SELECT %(a)s"
-    assert preview.details == {"connection": "db", "params": {"a": 1}, "maxRows": 100}
 
 
 @pytest.mark.parametrize("levels", [65, 300, 1100])

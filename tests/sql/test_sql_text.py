@@ -2,7 +2,7 @@
 
 import pytest
 
-from incident_operator.actions import sql_text
+from incident_operator.core.runbooks import statements
 
 
 @pytest.mark.parametrize(
@@ -24,13 +24,13 @@ from incident_operator.actions import sql_text
     ],
 )
 def test_the_first_keyword_is_found(statement, word):
-    assert sql_text.first_keyword(statement) == word
+    assert statements.first_keyword(statement) == word
 
 
 def test_a_complaint_names_the_place_and_what_is_allowed():
-    said = sql_text.complaint("statements[1]", "TRUNCATE t", sql_text.CHANGING)
+    said = statements.complaint("statements[1]", "TRUNCATE t", statements.CHANGING)
     assert said == "statements[1]: begins with TRUNCATE; allowed are DELETE, INSERT, MERGE, SELECT, UPDATE, WITH"
 
 
 def test_an_allowed_statement_has_no_complaint():
-    assert sql_text.complaint("statement", "SELECT 1", sql_text.READING) is None
+    assert statements.complaint("statement", "SELECT 1", statements.READING) == ""

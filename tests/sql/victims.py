@@ -7,16 +7,14 @@ import asyncio
 import os
 import sys
 
-from incident_operator.actions.sql_execute import SqlExecute
-from incident_operator.clients.sql_sessions import Sessions
-from sql.endpoints import Database, FakeConnections, call, execute
+from sql.endpoints import Database, FakeConnections, call, execute, writing
 
 COUNT_UP = execute("INSERT INTO tally VALUES (%(marker)s), (%(marker)s)", max_rows=2)
 """No constraint keeps a second effect out: only the marker does."""
 
 
 def apply(host: str, name: str, key: str) -> None:
-    writer = SqlExecute(FakeConnections(Database(host, name).endpoint()), Sessions())
+    writer = writing(FakeConnections(Database(host, name).endpoint()))
     asyncio.run(writer.run(call(COUNT_UP, key=key)))
 
 

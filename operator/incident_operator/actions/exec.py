@@ -1,89 +1,113 @@
 """`exec`: runs a command in a container that is there already, at most once (effect: unkeyed).
 
 Nothing that a command does can be looked up, so an end that was not seen is `Undetermined`, and never a reason to run it again.
-The account needs: create and get on pods/exec, get on pods; and for a workload get on it, and list on pods.
 """
 
 import asyncio
 import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from incident_operator.actions import exec_pods, kube_failures, log_lines
-from incident_operator.actions.exec_pods import Place
-from incident_operator.actions.kube_failures import Unusable
-from incident_operator.actions.protocol import Call, Preview, PreviewError
-from incident_operator.api import actions
+from incident_operator.actions import log_lines, workloads
+from incident_operator.actions.clients import Clients
+from incident_operator.api.actions import Exec
 from incident_operator.clients import api_errors, paths
-from incident_operator.clients.cluster import Account, Cluster
-from incident_operator.clients.exec import Command, Commands, Ended
+from incident_operator.clients.cluster import Account
+from incident_operator.clients.exec import Command, Ended
 from incident_operator.core import reasons
-from incident_operator.core.outcomes import Failed, Outcome, Succeeded, Undetermined
+from incident_operator.core.action import Action, Call, Preview
+from incident_operator.core.effects import Effect
+from incident_operator.core.errors import Failure, Unusable
+from incident_operator.core.outcomes import Failed, Json, Outcome, Succeeded, Undetermined
 
+_POD = "pod/"
+_DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _LAST_LINE = 300
 _SHORTEST = 1.0
-"""Seconds that a command gets in any case, however long it took to find its Pod."""
+"""Seconds that a command gets in any case, however long it took to look at its Pod."""
 
 
-class Exec:
-    """Runs an argv list in one container of one Pod, as the Runbook's account."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A container of one Pod, not of any later one of the same name, and what is to run in it."""
 
-    def __init__(self, cluster: Cluster, commands: Commands) -> None:
-        self._cluster = cluster
-        self._commands = commands
+    pod: str
+    uid: str
+    container: str
+    argv: tuple[str, ...]
 
-    async def run(self, call: Call) -> Outcome:
-        """Run it and return {exitCode, stdout, stderr, matches, truncated}; any other exit code than 0 is a failure."""
-        spec, account = _spec(call), self._account(call)
-        ends_at = asyncio.get_running_loop().time() + call.timeout
-        try:
-            pattern = log_lines.compiled(spec.pattern)
-            place = await exec_pods.find(account, call.namespace, spec.target, spec.container)
-        except (api_errors.ApiError, Unusable) as error:
-            return kube_failures.failed(error, call)
-        left = max(_SHORTEST, ends_at - asyncio.get_running_loop().time())
-        try:
-            ended = await self._commands.run(call.namespace, call.service_account, _command(call, place), left)
-        except api_errors.ApiError as error:
-            return _without_an_end(error, call, place)
-        return await _told(account, call, place, ended, pattern)
-
-    async def preview(self, call: Call) -> Preview:
-        """Say what would run, and in which very Pod; a Pod that is replaced later is another plan."""
-        spec = _spec(call)
-        try:
-            place = await exec_pods.find(self._account(call), call.namespace, spec.target, spec.container)
-        except (api_errors.ApiError, Unusable) as error:
-            raise PreviewError(f"{call.step}: {kube_failures.explain(error, call)}") from error
-        details = {"target": spec.target, "pod": place.pod, "uid": place.uid, "container": place.container}
-        do = f"run in {_named(place)} of {call.namespace}: {shlex.join(spec.command)}"
-        return Preview(do, {**details, "command": list(spec.command)})
-
-    def _account(self, call: Call) -> Account:
-        return self._cluster.acting_as(call.namespace, call.service_account).within(call.timeout)
+    @property
+    def named(self) -> str:
+        """As people write it."""
+        return f"{self.pod}/{self.container}"
 
 
-def _command(call: Call, place: Place) -> Command:
-    return Command(paths.pods(call.namespace, place.pod, "exec"), place.container, tuple(_spec(call).command))
+async def show(call: Call[Exec], clients: Clients, trial: bool) -> Preview:  # noqa: ARG001 # a command cannot be tried
+    """Say what would run, and in which very Pod; a Pod that is replaced later is another plan."""
+    spec = call.spec
+    log_lines.compiled(spec.pattern)
+    place = await _find(clients.account_of(call), call)
+    facts = {"pod": place.pod, "uid": place.uid, "container": place.container, "command": list(place.argv)}
+    return Preview(
+        f"run in {place.named} of {call.namespace}: {shlex.join(place.argv)}",
+        {"target": spec.target, **facts},
+        thing=place,
+        bound=facts,
+        seen={"pod": place.pod, "uid": place.uid},
+    )
 
 
-def _without_an_end(error: api_errors.ApiError, call: Call, place: Place) -> Outcome:
-    if isinstance(error, api_errors.Unavailable) and error.sent:
-        return Undetermined(f"in {_named(place)}: {error.message}")
-    return kube_failures.failed(error, call)
+async def act(call: Call[Exec], preview: Preview, clients: Clients) -> Outcome:
+    """Run it and return {exitCode, stdout, stderr, matches, truncated}; any other exit code than 0 is a failure."""
+    place: Place = preview.thing
+    account, pattern = clients.account_of(call), log_lines.compiled(call.spec.pattern)
+    ends_at = asyncio.get_running_loop().time() + call.timeout
+    await _refuse_replaced(account, call, place)
+    left = max(_SHORTEST, ends_at - asyncio.get_running_loop().time())
+    command = Command(paths.pods(call.namespace, place.pod, "exec"), place.container, place.argv)
+    try:
+        ended = await clients.commands.run(call.namespace, call.service_account, command, left)
+    except api_errors.Unavailable as error:
+        raise Failure(
+            error.reason,
+            f"in {place.named}: {error.message}",
+            retryable=error.retryable,
+            maybe_applied=error.maybe_applied,
+        ) from error
+    return await _told(account, call, place, ended, pattern)
 
 
-async def _told(account: Account, call: Call, place: Place, ended: Ended, pattern: Any) -> Outcome:
-    other = await exec_pods.replaced(account, call.namespace, place)
+async def _refuse_replaced(account: Account, call: Call[Exec], place: Place) -> None:
+    """Raise a `Failure` where the Pod that was shown is gone: the apiserver would run the command in its successor."""
+    found = await account.find(paths.pods(call.namespace, place.pod))
+    if found is None or found["metadata"]["uid"] != place.uid:
+        told = f"Pod {place.pod} is not the one that was shown any more (uid {place.uid}); nothing was run"
+        raise Failure(reasons.CONFLICT, told, retryable=True)
+
+
+async def _told(account: Account, call: Call[Exec], place: Place, ended: Ended, pattern: Any) -> Outcome:
+    other = await _successor(account, call.namespace, place)
     if other:
         # the apiserver runs a command by the Pod's name, whichever Pod has it
         return Undetermined(
             f"Pod {place.pod} was replaced meanwhile (uid {place.uid}, now {other}); "
             f"the command ended with exit code {ended.exit_code} in one of the two"
         )
-    summary = f"exit code {ended.exit_code} in {_named(place)}{_last_line(ended)}"
+    summary = f"exit code {ended.exit_code} in {place.named}{_last_line(ended)}"
     if ended.exit_code == 0:
         return Succeeded(_result(ended, pattern), summary)
     return Failed(reasons.COMMAND_FAILED, summary, retryable=False, result=_result(ended, pattern), effected=True)
+
+
+async def _successor(account: Account, namespace: str, place: Place) -> str:
+    """Return the uid of another Pod that has the name by now; empty where there is none, or nobody can tell."""
+    try:
+        found = await account.find(paths.pods(namespace, place.pod))
+    except api_errors.ApiError:
+        return ""
+    uid = str(found["metadata"]["uid"]) if found is not None else place.uid
+    return "" if uid == place.uid else uid
 
 
 def _result(ended: Ended, pattern: Any) -> dict[str, Any]:
@@ -103,11 +127,64 @@ def _last_line(ended: Ended) -> str:
     return f"; last line: {lines[-1][:_LAST_LINE]}" if lines else ""
 
 
-def _named(place: Place) -> str:
-    return f"{place.pod}/{place.container}"
+async def _find(account: Account, call: Call[Exec]) -> Place:
+    """Return where the target is right now. Raises `ApiError`, or `Unusable` where no Pod of it runs."""
+    target = call.spec.target
+    if target.startswith(_POD):
+        pod = await account.get(paths.pods(call.namespace, target.removeprefix(_POD)))
+    else:
+        pod = longest_serving(target, await _pods_of(account, call.namespace, target))
+    if not _runs(pod):
+        raise Unusable(f"{target} does not run")
+    meta = pod["metadata"]
+    return Place(str(meta["name"]), str(meta["uid"]), _container(pod, call.spec.container), tuple(call.spec.command))
 
 
-def _spec(call: Call) -> actions.Exec:
-    if not isinstance(call.spec, actions.Exec):
-        raise TypeError(f"exec was called with {type(call.spec).__name__}")
-    return call.spec
+async def _pods_of(account: Account, namespace: str, target: str) -> Sequence[Json]:
+    selector = workloads.pod_selector(await account.get(workloads.path(namespace, target)))
+    if not selector:
+        raise Unusable(f"{target} selects every Pod of {namespace}; name a pod instead")
+    page = await account.get(paths.pods(namespace), params={"labelSelector": selector, "limit": "500"})
+    return page.get("items") or []
+
+
+def longest_serving(target: str, pods: Sequence[Json]) -> Json:
+    """Return the ready Pod that is oldest: the one that stays the same while a person thinks. Raises `Unusable`."""
+    running = [pod for pod in pods if _runs(pod)]
+    if not running:
+        raise Unusable(f"no Pod of {target} runs")
+    return min(running, key=lambda pod: (not ready(pod), *_age(pod["metadata"])))
+
+
+def _age(meta: Mapping[str, Any]) -> tuple[str, str]:
+    return str(meta.get("creationTimestamp")), str(meta["name"])
+
+
+def _runs(pod: Json) -> bool:
+    return not pod["metadata"].get("deletionTimestamp") and pod.get("status", {}).get("phase") == "Running"
+
+
+def ready(pod: Json) -> bool:
+    """Tell whether a Pod serves."""
+    conditions = pod.get("status", {}).get("conditions") or []
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def _container(pod: Json, wanted: str | None) -> str:
+    names = [str(one["name"]) for one in pod["spec"]["containers"]]
+    annotations = pod["metadata"].get("annotations") or {}
+    chosen = wanted or str(annotations.get(_DEFAULT_CONTAINER) or names[0])
+    if chosen not in names:
+        raise Unusable(f"Pod {pod['metadata']['name']} has no container {chosen}; it has {', '.join(names)}")
+    return chosen
+
+
+ACTION = Action(
+    "exec",
+    Exec,
+    result=dict,
+    effect=Effect.UNKEYED,
+    rights="create and get pods/exec, get pods; of a workload: get it, list pods",
+    show=show,
+    act=act,
+)

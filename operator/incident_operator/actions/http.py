@@ -4,83 +4,106 @@ For a read every reply is an answer, whatever its status: `expect` judges it. Fo
 became of it: 2xx done; 307, 308 and 4xx refused, so not done; anything else unclear, as is a lost reply.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
 import orjson
 
-from incident_operator.actions import endpoint_failures, http_results
-from incident_operator.actions.protocol import Call, Preview, PreviewError
-from incident_operator.api.actions import Http as Spec
+from incident_operator.actions.clients import Clients
+from incident_operator.api.actions import Http
 from incident_operator.clients import http, http_requests
-from incident_operator.clients.connections import Connections, Endpoint, EndpointError
-from incident_operator.clients.http import HttpError, Reply
-from incident_operator.clients.http_requests import Request, RequestError
-from incident_operator.core import effects, reasons
+from incident_operator.clients.connections import Endpoint
+from incident_operator.clients.http import Reply
+from incident_operator.clients.http_requests import Request
+from incident_operator.core import json_depth, reasons
+from incident_operator.core.action import Action, Call, Preview
 from incident_operator.core.effects import Effect
+from incident_operator.core.errors import Unusable
 from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded, Undetermined
 
 LOOK_AGAIN_SECONDS = 5.0
+RESULT_BYTES = 240_000
+BODY_CHARACTERS_BESIDE_JSON = 4096
+"""Of the body's text where `json` has all of it anyway."""
+HEADERS = 32
+HEADER_CHARACTERS = 512
 _REFUSED_FOR_NOW = frozenset({408, 409, 425, 429})
 """The same request may be accepted later; 409 is also how a service says that this key is still in work."""
+_SINGLE_BYTE = frozenset({"iso-8859-1", "windows-1252"})
+"""Charsets still met beside UTF-8; a service does not get to choose any other decoder."""
+_WITHHELD = frozenset({"set-cookie", "www-authenticate", "proxy-authenticate", "authentication-info"})
+"""Headers that carry credentials, or challenges for them."""
 
 
-class Http:
-    """Sends one request; nothing but the Connection says to which host and with which credentials."""
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """What is sent, but for the value of the idempotency header, and with which credentials."""
 
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
-
-    async def run(self, call: Call) -> Outcome:
-        """Send the request and return {status, headers, body, json, truncated}."""
-        spec = _spec(call)
-        try:
-            endpoint = await self._endpoint(call, spec)
-            request = _request(endpoint, spec, call.key)
-            reply = await http.send(request, endpoint.secret, call.timeout)
-        except EndpointError as error:
-            return _unopened(error, effects.of(call.action, spec))
-        except RequestError as error:
-            return Failed(reasons.BAD_REQUEST, str(error), retryable=False)
-        except HttpError as error:
-            return _no_reply(error, effects.of(call.action, spec))
-        return _answered(reply, request, effects.of(call.action, spec))
-
-    async def preview(self, call: Call) -> Preview:
-        """Show the request; it is not tried out. Raises `PreviewError`."""
-        spec = _spec(call)
-        try:
-            request = _request(await self._endpoint(call, spec), spec, call.key)
-        except (EndpointError, RequestError) as error:
-            raise PreviewError(f"{call.step}: {error}") from None
-        details = {**spec.to_json(), "method": request.method, "url": str(request.url)}
-        return Preview(f"{request.method} {request.url}", details)
-
-    async def _endpoint(self, call: Call, spec: Spec) -> Endpoint:
-        return await self._connections.endpoint(call.namespace, spec.connection, call.service_account)
+    request: Request
+    secret: Mapping[str, str] = field(repr=False)
 
 
-def _spec(call: Call) -> Spec:
-    if not isinstance(call.spec, Spec):
-        raise TypeError(f"not an http: {call.action}")
-    return call.spec
+async def read(call: Call[Http], clients: Clients) -> Outcome:
+    """Send a request that changes nothing and return {status, headers, body, json, truncated}. Raises `Failure`."""
+    thing = await _thing(call, clients)
+    reply = await http.send(thing.request, thing.secret, call.timeout)
+    return Succeeded(result_of(reply), _summary(thing.request, reply))
 
 
-def _request(endpoint: Endpoint, spec: Spec, key: str) -> Request:
+async def show(call: Call[Http], clients: Clients, trial: bool) -> Preview:  # noqa: ARG001 # the interface of every action
+    """Return the request; it is not tried out. Raises `Failure`."""
+    thing, spec = await _thing(call, clients), call.spec
+    request = thing.request
+    details = {**spec.to_json(), "method": request.method, "url": str(request.url)}
+    bound = {
+        "method": request.method,
+        "url": str(request.url),
+        "headers": dict(request.headers),
+        "idempotencyKey": spec.idempotency_key,
+        "body": request.body.decode() if request.body is not None else None,
+    }
+    return Preview(f"{request.method} {request.url}", details, thing=thing, bound=bound)
+
+
+async def act(call: Call[Http], preview: Preview, clients: Clients) -> Outcome:  # noqa: ARG001 # the interface of every action
+    """Send the request, with the step key in the idempotency header where the step names one. Raises `Failure`."""
+    thing: Thing = preview.thing
+    request = replace(thing.request, headers={**thing.request.headers, **_idempotency(call)})
+    reply = await http.send(request, thing.secret, call.timeout)
+    return _answered(reply, request, effect_of(call.spec))
+
+
+def effect_of(spec: Http) -> Effect:
+    """Return the effect class of a request: what it declares, and whether the service can tell a second one."""
+    if spec.safe or spec.method in {"GET", "HEAD"}:
+        return Effect.READ
+    return Effect.KEYED_CALL if spec.idempotency_key else Effect.UNKEYED
+
+
+async def _thing(call: Call[Http], clients: Clients) -> Thing:
+    endpoint = await clients.connections.endpoint(call.namespace, call.spec.connection, call.service_account)
+    http_requests.check_headers(_idempotency(call))
+    return Thing(_request(endpoint, call.spec), endpoint.secret)
+
+
+def _request(endpoint: Endpoint, spec: Http) -> Request:
     where = endpoint.connection.spec.http
     if where is None:
         kind = endpoint.connection.spec.type
-        raise RequestError(f'Connection "{spec.connection}" is of type {kind}, not http')
+        raise Unusable(f'Connection "{spec.connection}" is of type {kind}, not http')
     try:
         http_requests.check_headers(spec.headers)
         url = http_requests.target(where.url, spec.path, spec.query)
         body, kind_of_body = _body(spec)
     except (UnicodeError, orjson.JSONEncodeError) as error:
-        raise RequestError(f"cannot be written as UTF-8 or JSON: {error}") from None
-    headers = {**kind_of_body, **spec.headers, **_idempotency(spec, key)}
-    return Request(spec.method, url, headers, body)
+        raise Unusable(f"cannot be written as UTF-8 or JSON: {error}") from None
+    return Request(spec.method, url, {**kind_of_body, **spec.headers}, body)
 
 
-def _body(spec: Spec) -> tuple[bytes | None, dict[str, str]]:
+def _body(spec: Http) -> tuple[bytes | None, dict[str, str]]:
     if spec.json_ is not None and spec.body is not None:
-        raise RequestError("either json or body may be given, not both")
+        raise Unusable("either json or body may be given, not both")
     if spec.json_ is not None:
         return orjson.dumps(spec.json_), {"Content-Type": "application/json"}
     if spec.body is not None:
@@ -88,38 +111,23 @@ def _body(spec: Spec) -> tuple[bytes | None, dict[str, str]]:
     return None, {}
 
 
-def _idempotency(spec: Spec, key: str) -> dict[str, str]:
-    if spec.idempotency_key is None:
-        return {}
-    header = {spec.idempotency_key: key}
-    http_requests.check_headers(header)
-    return header
+def _idempotency(call: Call[Http]) -> dict[str, str]:
+    return {} if call.spec.idempotency_key is None else {call.spec.idempotency_key: call.key}
 
 
-def _unopened(error: EndpointError, effect: Effect) -> Outcome:
-    if effect is Effect.KEYED_CALL and endpoint_failures.passing(error):
-        return Pending(LOOK_AGAIN_SECONDS, f"{error.message}; trying again")
-    return endpoint_failures.failed(error)
-
-
-def _no_reply(error: HttpError, effect: Effect) -> Outcome:
-    if effect is Effect.KEYED_CALL:
-        # an earlier try under this key may have got through, even if this one did not
-        return Pending(LOOK_AGAIN_SECONDS, f"{error.message}; asking again with the same key")
-    if effect is Effect.READ or not error.sent:
-        return Failed(reasons.CONNECTION_FAILED, error.message)
-    return Undetermined(f"{error.message}; the request was sent, so it may have been carried out")
+def _summary(request: Request, reply: Reply) -> str:
+    return f"{request.method} {request.url.path}: {reply.status}"
 
 
 def _answered(reply: Reply, request: Request, effect: Effect) -> Outcome:
-    summary = f"{request.method} {request.url.path}: {reply.status}"
-    if effect is Effect.READ or 200 <= reply.status < 300:
-        return Succeeded(http_results.of(reply), summary)
-    if effect is Effect.KEYED_CALL and reply.status in _REFUSED_FOR_NOW:
+    summary, keyed = _summary(request, reply), effect is Effect.KEYED_CALL
+    if 200 <= reply.status < 300:
+        return Succeeded(result_of(reply), summary)
+    if keyed and reply.status in _REFUSED_FOR_NOW:
         return Pending(LOOK_AGAIN_SECONDS, f"{summary}; asking again with the same key")
     if reply.status in {307, 308} or 400 <= reply.status < 500:
         return _refused(reply, summary)
-    if effect is Effect.KEYED_CALL:
+    if keyed:
         return Pending(LOOK_AGAIN_SECONDS, f"{summary}; asking again with the same key")
     return Undetermined(f"{summary}: that status does not tell whether it was carried out")
 
@@ -128,4 +136,52 @@ def _refused(reply: Reply, summary: str) -> Failed:
     reason = reasons.FORBIDDEN if reply.status in {401, 403} else reasons.BAD_REQUEST
     why = "redirects are not followed" if reply.status in {307, 308} else "refused"
     retryable = reply.status in _REFUSED_FOR_NOW
-    return Failed(reason, f"{summary}: {why}", retryable=retryable, result=http_results.of(reply))
+    return Failed(reason, f"{summary}: {why}", retryable=retryable, result=result_of(reply))
+
+
+def result_of(reply: Reply) -> dict[str, Any]:
+    """Return a reply as a step's result, below 256 KiB; `json` is null where the body is no JSON, was cut, or is nested too deep."""
+    text = _text(reply)
+    decoded = _decoded(reply)
+    cut = decoded is not None and len(text) > BODY_CHARACTERS_BESIDE_JSON
+    result = {
+        "status": reply.status,
+        "headers": _headers(reply),
+        "body": text[:BODY_CHARACTERS_BESIDE_JSON] if cut else text,
+        "json": decoded,
+        "truncated": not reply.complete,
+    }
+    if len(orjson.dumps(result)) > RESULT_BYTES:
+        # control characters grow sixfold in JSON
+        return {**result, "body": text[: RESULT_BYTES // 16], "json": None, "truncated": True}
+    return result
+
+
+def _text(reply: Reply) -> str:
+    return reply.body.decode(reply.charset if reply.charset in _SINGLE_BYTE else "utf-8", "replace")
+
+
+def _decoded(reply: Reply) -> Any:
+    if not reply.complete:
+        return None
+    try:
+        return json_depth.loads(reply.body)
+    except ValueError:
+        return None
+
+
+def _headers(reply: Reply) -> dict[str, str]:
+    shown = [(name, value[:HEADER_CHARACTERS]) for name, value in reply.headers.items() if name not in _WITHHELD]
+    return dict(shown[:HEADERS])
+
+
+ACTION = Action(
+    "http",
+    Http,
+    dict,
+    effect=effect_of,
+    rights="`get` of the Connection's Secret, where it names one",
+    read=read,
+    show=show,
+    act=act,
+)

@@ -1,92 +1,201 @@
-"""`job`: runs a Job to its end, once per step key (effect: k8s-create).
+"""`job`: runs a Job to its end, once (effect: k8s-create); nothing is watched, it is asked for.
 
-The Job's name comes from the step key, so a second create meets the first one; nothing is watched, it is asked for.
-The account needs: get and create on jobs, list on pods, get on pods/log, and get on the workload it runs from.
+reserve  creates the Job suspended, which is no effect    → its name and uid go into the intent
+act      lets that very Job run                           → one patch that tests uid and resourceVersion
+look     follows it by its uid                            → a Job that is gone was deleted by somebody, and is never made anew
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from incident_operator.actions import job_state, job_template, kube_failures, log_lines, workloads
+from incident_operator.actions import job_state, job_template, kube_patches, log_lines, workloads
+from incident_operator.actions.clients import Clients
 from incident_operator.actions.job_state import Ending, State
-from incident_operator.actions.kube_failures import Unusable
-from incident_operator.actions.protocol import Call, Preview, PreviewError
-from incident_operator.api import actions
+from incident_operator.api.actions import Job
 from incident_operator.api.annotations import EFFECT_KEY
 from incident_operator.clients import api_errors, paths
-from incident_operator.clients.cluster import Account, Cluster
+from incident_operator.clients.cluster import Account
 from incident_operator.core import reasons
-from incident_operator.core.outcomes import Failed, Json, Outcome, Pending, Succeeded
+from incident_operator.core.action import Action, Call, Preview
+from incident_operator.core.effects import Effect
+from incident_operator.core.errors import LOOK_AGAIN, Failure, Unusable
+from incident_operator.core.marker import shown
+from incident_operator.core.outcomes import Failed, Json, NotDone, Outcome, Pending, Succeeded, Undetermined
 
 _BATCH = "/apis/batch/v1"
 _JOB_NAME = "batch.kubernetes.io/job-name"
+_OF_ONE_JOB = frozenset({_JOB_NAME, "batch.kubernetes.io/controller-uid", "job-name", "controller-uid"})
+"""Labels by which the apiserver tells the Pods of one Job from another's."""
+_ATTEMPTS = 5
+"""The Job controller writes that a Job is suspended, and each write makes an earlier read stale."""
+_CHANGED_ONCE = 2
+"""Generation of a Job that was changed once: while it is suspended after that, it cannot have run."""
+_PAUSE = 1.0
 _LOG_LINES = 200
 _LOG_BYTES = 32 * 1024
 _LAST_LINE = 300
 
 
-class Job:
-    """Creates a Job as the Runbook's account and follows it by asking."""
-
-    def __init__(self, cluster: Cluster, now: Callable[[], datetime]) -> None:
-        self._cluster = cluster
-        self._now = now
-
-    async def run(self, call: Call) -> Outcome:
-        """Create the Job or find it; Pending until it has ended, then its exit code and the tail of its log."""
-        account = self._cluster.acting_as(call.namespace, call.service_account).within(call.timeout)
-        try:
-            job = await _found_or_created(account, call)
-        except (api_errors.ApiError, Unusable) as error:
-            return kube_failures.of_effect(error, call)
-        if (job["metadata"].get("annotations") or {}).get(EFFECT_KEY) != call.key:
-            return _not_ours(call, job)
-        try:
-            pod = job_state.newest_pod(await _pods(account, job))
-        except api_errors.Unavailable as error:
-            return kube_failures.of_effect(error, call)
-        if job_state.state(job) is State.RUNNING:
-            return Pending(_pause(job_state.age(job, self._now())), job_state.progress(job, pod, self._now()))
-        return await _ended(account, call, job, pod)
-
-    async def preview(self, call: Call) -> Preview:
-        """Say what would run, after a dry run as the Runbook's account; the key is no part of it."""
-        account = self._cluster.acting_as(call.namespace, call.service_account).within(call.timeout)
-        try:
-            manifest = await _manifest(account, call)
-            with suppress(api_errors.AlreadyExists):
-                await account.create(_jobs(call), manifest, dry_run=True)
-        except (api_errors.ApiError, Unusable) as error:
-            raise PreviewError(f"{call.step}: {kube_failures.explain(error, call)}") from error
-        spec = _spec(call)
-        origin = spec.source or "the Runbook's template"
-        return Preview(f"create a Job in {call.namespace} from {origin}", _details(call, manifest), in_trial="accepted")
+async def show(call: Call[Job], clients: Clients, trial: bool) -> Preview:
+    """Say what would run; in a trial after a dry run as the Runbook's account."""
+    account = clients.account_of(call)
+    manifest = await _manifest(account, call)
+    if trial:
+        with suppress(api_errors.AlreadyExists):
+            await account.create(_path(call), manifest, dry_run=True)
+    origin = call.spec.source or "the Runbook's template"
+    return Preview(
+        f"create a Job in {call.namespace} from {origin}",
+        _details(call, manifest),
+        in_trial="accepted" if trial else None,
+        thing=manifest,
+        bound=job_template.bound(manifest),
+    )
 
 
-async def _found_or_created(account: Account, call: Call) -> Json:
-    path = paths.of(_BATCH, call.namespace, "jobs", job_template.name(call.step, call.key))
+async def reserve(call: Call[Job], preview: Preview, clients: Clients) -> Mapping[str, Any]:
+    """Create the Job suspended, or find it: nothing runs yet, so even a lost reply leaves nothing that may have happened."""
+    account, manifest = clients.account_of(call), preview.thing
     try:
-        return await account.get(path)
-    except api_errors.NotFound:
-        manifest = await _manifest(account, call)
-    try:
-        return await account.create(_jobs(call), manifest)
-    except api_errors.AlreadyExists:
-        return await account.get(path)
+        job = await account.create(_path(call), manifest)
+    except api_errors.AlreadyExists as error:
+        job = await _adopted(account, call, manifest, error)
+    except api_errors.Unavailable as error:
+        told = api_errors.Unavailable(error.status, error.status_reason, error.message, maybe_applied=False)
+        raise told from error
+    name = str(job["metadata"]["name"])
+    reserved = {"job": name, "uid": job["metadata"]["uid"], "marker": shown(call.marker)}
+    if kube_patches.withdrawn(job):
+        reserved["withdrawn"] = kube_patches.withdrawn(job)
+    return {**reserved, "stopWith": f"kubectl delete job -n {call.namespace} {name}"}
 
 
-async def _manifest(account: Account, call: Call) -> dict[str, Any]:
-    spec = _spec(call)
+async def act(call: Call[Job], preview: Preview, clients: Clients) -> Outcome:  # noqa: ARG001 # it is in the cluster already
+    """Let the reserved Job run; what it is was settled when it was made, and is compared by its generation."""
+    account, seen = clients.account_of(call), call.seen or {}
+    name = str(seen["job"])
+    for _ in range(_ATTEMPTS):
+        job = await account.find(_path(call, name))
+        if job is None or _is_lost(job, seen):
+            return _deleted(call, name)
+        if not job["spec"].get("suspend"):
+            return _runs(job, None, clients.now())
+        refusal = _not_to_start(call, job, seen)
+        if refusal is not None:
+            return refusal
+        with suppress(api_errors.Conflict, api_errors.NotFound):
+            start = {"op": "replace", "path": "/spec/suspend", "value": False}
+            await account.json_patch(_path(call, name), [*kube_patches.tests(job), start])
+            return _runs({**job, "spec": {**job["spec"], "suspend": False}}, None, clients.now())
+    return NotDone(_PAUSE, f"Job {name} changed {_ATTEMPTS} times while it was being started")
+
+
+async def look(call: Call[Job], clients: Clients) -> Outcome:
+    """Tell how the Job stands; where it never ran, see to it that no earlier patch can let it run any more."""
+    account, seen = clients.account_of(call), call.seen
+    if seen is None:
+        return await _of_an_older_version(account, call, clients.now())
+    name = str(seen["job"])
+    for _ in range(_ATTEMPTS):
+        job = await account.find(_path(call, name))
+        if job is None or _is_lost(job, seen):
+            return _deleted(call, name)
+        if job_state.state(job) is not State.WAITING:
+            return await _followed(account, call, job, clients.now())
+        with suppress(api_errors.Conflict, api_errors.NotFound):
+            await account.json_patch(_path(call, name), kube_patches.withdrawal(job))
+            return NotDone(0, f"Job {name} was not started")
+    raise Failure(reasons.CONFLICT, f"Job {name} changed {_ATTEMPTS} times while it was looked at", retryable=True)
+
+
+async def _manifest(account: Account, call: Call[Job]) -> dict[str, Any]:
+    spec = call.spec
     if (spec.source is None) == (spec.template is None):
         raise Unusable("job needs either `from` or `template`")
     if spec.source is None:
-        return job_template.manifest(call, spec, job_template.checked(spec.template or {}))
+        return job_template.manifest(call, job_template.checked(spec.template or {}))
     workload = await account.get(workloads.path(call.namespace, spec.source))
-    return job_template.manifest(call, spec, job_template.from_workload(workload, spec.container))
+    return job_template.manifest(call, job_template.from_workload(workload, spec.container))
+
+
+async def _adopted(account: Account, call: Call[Job], manifest: Json, exists: api_errors.AlreadyExists) -> Json:
+    """Return the Job of that name where an earlier try of this very act made it. Raises a `Failure` where somebody else did."""
+    name = manifest["metadata"]["name"]
+    job = await account.find(_path(call, name))
+    if job is None or job_state.state(job) is State.GONE:
+        raise exists
+    if not _is_ours(call, job) or job_state.state(job) is not State.WAITING:
+        told = f"Job {name} in {call.namespace} exists but was not made by this step; left alone"
+        raise Failure(reasons.CONFLICT, told)
+    if _content(job) != _content(await _as_it_would_be(account, call, manifest)):
+        told = f"Job {name} in {call.namespace} is not what this step would run; left alone"
+        raise Failure(reasons.CONFLICT, told)
+    return job
+
+
+async def _as_it_would_be(account: Account, call: Call[Job], manifest: Json) -> Json:
+    """Return the Job with all that the apiserver and its admission add."""
+    meta = {key: value for key, value in manifest["metadata"].items() if key != "name"}
+    unnamed = {**manifest, "metadata": {**meta, "generateName": f"{call.step[:50]}-"}}
+    return await account.create(_path(call), unnamed, dry_run=True)
+
+
+def _content(job: Json) -> Json:
+    """Return what a Job runs, without what the apiserver gives each of them alone."""
+    spec = {key: value for key, value in job["spec"].items() if key != "selector"}
+    meta = spec["template"].get("metadata") or {}
+    labels = {key: value for key, value in (meta.get("labels") or {}).items() if key not in _OF_ONE_JOB}
+    return {**spec, "template": {**spec["template"], "metadata": {**meta, "labels": labels}}}
+
+
+def _is_ours(call: Call[Job], job: Json) -> bool:
+    owners = {owner.get("uid") for owner in job["metadata"].get("ownerReferences") or []}
+    marked = bool(call.marker) and kube_patches.annotations(job).get(EFFECT_KEY) == call.marker
+    return marked and call.incident_uid in owners
+
+
+def _is_lost(job: Json, seen: Mapping[str, Any]) -> bool:
+    return job["metadata"]["uid"] != seen["uid"] or job_state.state(job) is State.GONE
+
+
+def _not_to_start(call: Call[Job], job: Json, seen: Mapping[str, Any]) -> Outcome | None:
+    """Return why a suspended Job is not let run: somebody looked and told that it never will, or changed it."""
+    name = job["metadata"]["name"]
+    if kube_patches.withdrawn(job) != seen.get("withdrawn", ""):
+        return NotDone(LOOK_AGAIN, f"Job {name} was withdrawn before it was started")
+    if job["metadata"].get("generation", 0) > _CHANGED_ONCE:
+        return Undetermined(f"Job {name} was suspended by somebody, and may have run before")
+    if not _is_ours(call, job) or job_state.state(job) is not State.WAITING:
+        told = f"Job {name} in {call.namespace} was changed by somebody since it was made; not started"
+        return Failed(reasons.CONFLICT, told, retryable=False)
+    return None
+
+
+def _deleted(call: Call[Job], name: str) -> Undetermined:
+    told = f"Job {name} in {call.namespace} was deleted by somebody"
+    return Undetermined(f"{told}; nobody can tell what it did, and it is not made again")
+
+
+async def _of_an_older_version(account: Account, call: Call[Job], now: datetime) -> Outcome:
+    """Follow the Job that an operator before this version made, running at once; it is never made again."""
+    name = job_template.name(call.step, call.key)
+    job = await account.find(_path(call, name))
+    if job is not None and kube_patches.annotations(job).get(EFFECT_KEY) != call.key:
+        return Undetermined(f"Job {name} in {call.namespace} exists but was not made by this step; left alone")
+    if job is None or job_state.state(job) is State.GONE:
+        return _deleted(call, name)
+    return await _followed(account, call, job, now)
+
+
+async def _followed(account: Account, call: Call[Job], job: Json, now: datetime) -> Outcome:
+    pod = job_state.newest_pod(await _pods(account, job))
+    if job_state.state(job) in {State.SUCCEEDED, State.FAILED}:
+        return await _ended(account, call, job, pod)
+    return _runs(job, pod, now)
 
 
 async def _pods(account: Account, job: Json) -> Sequence[Json]:
@@ -99,8 +208,14 @@ async def _pods(account: Account, job: Json) -> Sequence[Json]:
     return page.get("items") or []
 
 
-async def _ended(account: Account, call: Call, job: Json, pod: Json | None) -> Outcome:
-    container = job_template.chosen_name(_spec(call), job["spec"]["template"]["spec"])
+def _runs(job: Json, pod: Json | None, now: datetime) -> Pending:
+    """Look again after 1 second at first, after 5 from a minute on."""
+    pause = min(5.0, 1.0 + job_state.age(job, now) / 15.0)
+    return Pending(pause, job_state.progress(job, pod, now))
+
+
+async def _ended(account: Account, call: Call[Job], job: Json, pod: Json | None) -> Outcome:
+    container = job_template.chosen_name(call.spec, job["spec"]["template"]["spec"])
     ending = job_state.ending(pod, container) if pod is not None else Ending("", None)
     log = await _log_tail(account, call, pod, container)
     succeeded = job_state.state(job) is State.SUCCEEDED
@@ -108,11 +223,12 @@ async def _ended(account: Account, call: Call, job: Json, pod: Json | None) -> O
     name = f"Job {job['metadata']['name']}"
     if succeeded:
         return Succeeded(result, f"{name} succeeded", {"job": job["metadata"]["name"], "uid": job["metadata"]["uid"]})
-    message = f"{name} failed: {_cause(job, ending)}{_last_line(log)}"
+    cause = job_state.why_failed(job) if ending.exit_code is None else f"exit code {ending.exit_code}"
+    message = f"{name} failed: {cause}{_last_line(log)}"
     return Failed(reasons.JOB_FAILED, message, retryable=False, result=result, effected=True)
 
 
-async def _log_tail(account: Account, call: Call, pod: Json | None, container: str) -> Sequence[str]:
+async def _log_tail(account: Account, call: Call[Job], pod: Json | None, container: str) -> Sequence[str]:
     """Return the newest lines; where they cannot be read, a line that says why: the Job's end stands without them."""
     if pod is None:
         return ["(no log: the Job has no Pod, or its account may not list Pods)"]
@@ -120,14 +236,8 @@ async def _log_tail(account: Account, call: Call, pod: Json | None, container: s
     try:
         text = await account.log(paths.pods(call.namespace, pod["metadata"]["name"], "log"), params=query)
     except api_errors.ApiError as error:
-        return [f"(log not readable: {kube_failures.explain(error, call)})"]
+        return [f"(log not readable: {error.message})"]
     return log_lines.newest(text.splitlines(), _LOG_BYTES)
-
-
-def _cause(job: Json, ending: Ending) -> str:
-    if ending.exit_code is None:
-        return job_state.why_failed(job)
-    return f"exit code {ending.exit_code}"
 
 
 def _last_line(log: Sequence[str]) -> str:
@@ -135,37 +245,34 @@ def _last_line(log: Sequence[str]) -> str:
     return f"; last line: {said[:_LAST_LINE]}" if said else ""
 
 
-def _pause(age: float) -> float:
-    """Return the seconds until the next look: 1 at first, 5 from a minute on."""
-    return min(5.0, 1.0 + age / 15.0)
-
-
-def _not_ours(call: Call, job: Json) -> Failed:
-    message = f"Job {job['metadata']['name']} in {call.namespace} exists but was not made by this step; left alone"
-    return Failed(reasons.CONFLICT, message, retryable=False)
-
-
-def _details(call: Call, manifest: Json) -> Mapping[str, Any]:
-    spec = _spec(call)
+def _details(call: Call[Job], manifest: Json) -> Mapping[str, Any]:
     template = manifest["spec"]["template"]
-    chosen = job_template.chosen_name(spec, template["spec"])
+    chosen = job_template.chosen_name(call.spec, template["spec"])
     container = next(one for one in template["spec"]["containers"] if one["name"] == chosen)
     digest = hashlib.sha256(json.dumps(template["spec"], sort_keys=True).encode()).hexdigest()
     return {
         "container": chosen,
         "image": container.get("image", ""),
         "command": list(container.get("command") or []),
-        "env": dict(spec.env),
+        "env": dict(call.spec.env),
         "podSpec": f"sha256:{digest[:16]}",
         "timeout": f"{call.timeout:.0f}s",
     }
 
 
-def _jobs(call: Call) -> str:
-    return paths.of(_BATCH, call.namespace, "jobs")
+def _path(call: Call[Job], name: str | None = None) -> str:
+    return paths.of(_BATCH, call.namespace, "jobs", name)
 
 
-def _spec(call: Call) -> actions.Job:
-    if not isinstance(call.spec, actions.Job):
-        raise TypeError(f"job was called with {type(call.spec).__name__}")
-    return call.spec
+ACTION = Action(
+    "job",
+    Job,
+    result=dict,
+    effect=Effect.K8S_CREATE,
+    rights="create, get and patch jobs, list pods, get pods/log, get the workload",
+    show=show,
+    reserve=reserve,
+    act=act,
+    look=look,
+    timeout=timedelta(minutes=10),
+)

@@ -23,9 +23,13 @@ _CANNOT_START = frozenset(
 class State(Enum):
     """Where a Job stands."""
 
+    WAITING = "waiting"
+    """Suspended, and never anything else: nothing of it has run."""
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    GONE = "gone"
+    """It is being deleted before its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +41,20 @@ class Ending:
 
 
 def state(job: Json) -> State:
-    """Return where a Job stands; one that is being deleted before its end has failed."""
+    """Return where a Job stands. The apiserver counts changes of the spec, so a Job that was let run once never waits again."""
     held = _held(job)
     if "Complete" in held:
         return State.SUCCEEDED
-    return State.FAILED if "Failed" in held or job["metadata"].get("deletionTimestamp") else State.RUNNING
+    if "Failed" in held:
+        return State.FAILED
+    if job["metadata"].get("deletionTimestamp"):
+        return State.GONE
+    unchanged = job["metadata"].get("generation") == 1
+    return State.WAITING if job["spec"].get("suspend") and unchanged else State.RUNNING
 
 
 def why_failed(job: Json) -> str:
     """Return the Job controller's own reason, e.g. `DeadlineExceeded`."""
-    if job["metadata"].get("deletionTimestamp"):
-        return "it was deleted while it ran"
     failed = _held(job).get("Failed", {})
     return str(failed.get("reason") or failed.get("message") or "")
 
@@ -81,8 +88,9 @@ def progress(job: Json, pod: Json | None, now: datetime) -> str:
 
 
 def age(job: Json, now: datetime) -> float:
-    """Return how many seconds ago the Job was created."""
-    return max(0.0, (now - datetime.fromisoformat(job["metadata"]["creationTimestamp"])).total_seconds())
+    """Return how many seconds ago the Job was let run, or created where its controller has not told that."""
+    began = job.get("status", {}).get("startTime") or job["metadata"]["creationTimestamp"]
+    return max(0.0, (now - datetime.fromisoformat(began)).total_seconds())
 
 
 def _held(job: Json) -> Mapping[str, Json]:

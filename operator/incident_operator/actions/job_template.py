@@ -6,14 +6,16 @@ starting: other containers, ports, probes, lifecycle hooks, the Pod's labels (a 
 its spreading away from its like. A `template` of the Runbook's own is taken as it is.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from incident_operator.actions.kube_failures import Unusable
-from incident_operator.actions.protocol import Call
-from incident_operator.api import actions
+from incident_operator.api.actions import Job
 from incident_operator.api.annotations import EFFECT_KEY
 from incident_operator.api.meta import API_VERSION
+from incident_operator.core.action import Call
+from incident_operator.core.errors import Unusable
 from incident_operator.core.outcomes import Json
 
 _NAME_LENGTH = 63
@@ -24,29 +26,43 @@ _RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 
 
 def name(step: str, key: str) -> str:
-    """Return the Job's name: the step, and enough of its key to be the only one."""
+    """Return a Job's name: the step, and enough of a key to be the only one."""
     return f"{step[: _NAME_LENGTH - _KEY_LENGTH - 1]}-{key[:_KEY_LENGTH]}"
 
 
-def manifest(call: Call, spec: actions.Job, template: Json) -> dict[str, Any]:
-    """Return the Job that runs `template`'s chosen container once, owned by the Incident."""
+def manifest(call: Call[Job], template: Json) -> dict[str, Any]:
+    """Return the Job that runs `template`'s chosen container once, owned by the Incident; suspended, it does nothing yet.
+
+    Nobody who does not know the call's marker can take its name beforehand, and another content has another name.
+    """
+    made = _content(call, template)
+    content = json.dumps(bound(made), sort_keys=True)
+    key = hashlib.sha256(f"{call.marker}{hashlib.sha256(content.encode()).hexdigest()}".encode()).hexdigest()
+    made["metadata"] |= {"name": name(call.step, key), "ownerReferences": [_owner(call)]}
+    made["metadata"]["annotations"] = {EFFECT_KEY: call.marker}
+    return made
+
+
+def bound(manifest: Json) -> dict[str, Any]:
+    """Return all of a Job that a person binds by approving it: what runs, without what tells one try from another."""
+    meta = {"labels": manifest["metadata"]["labels"]}
+    return {**manifest, "metadata": meta, "spec": _without(manifest["spec"], frozenset({"suspend"}))}
+
+
+def _content(call: Call[Job], template: Json) -> dict[str, Any]:
     labels = dict(call.labels)
     meta = template.get("metadata") or {}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {
-            "name": name(call.step, call.key),
-            "labels": labels,
-            "annotations": {EFFECT_KEY: call.key},
-            "ownerReferences": [_owner(call)],
-        },
+        "metadata": {"labels": labels},
         "spec": {
+            "suspend": True,
             "backoffLimit": 0,
             "activeDeadlineSeconds": max(1, int(call.timeout)),
             "template": {
                 "metadata": {**meta, "labels": {**(meta.get("labels") or {}), **labels}},
-                "spec": pod_spec(spec, template["spec"]),
+                "spec": pod_spec(call.spec, template["spec"]),
             },
         },
     }
@@ -81,7 +97,7 @@ def from_workload(workload: Json, container: str | None) -> Json:
     return {"metadata": {"annotations": _without(annotations, frozenset({_RESTARTED_AT}))}, "spec": kept}
 
 
-def pod_spec(spec: actions.Job, pod: Json) -> dict[str, Any]:
+def pod_spec(spec: Job, pod: Json) -> dict[str, Any]:
     """Return a Pod spec that never restarts and in which the chosen container runs the step's command."""
     containers = pod.get("containers") or []
     chosen = _chosen(containers, spec.container)
@@ -89,7 +105,7 @@ def pod_spec(spec: actions.Job, pod: Json) -> dict[str, Any]:
     return {**pod, "restartPolicy": "Never", "containers": changed}
 
 
-def chosen_name(spec: actions.Job, pod: Json) -> str:
+def chosen_name(spec: Job, pod: Json) -> str:
     """Return the name of the container that runs the command."""
     return str(_chosen(pod.get("containers") or [], spec.container)["name"])
 
@@ -106,7 +122,7 @@ def _chosen(containers: Sequence[Json], wanted: str | None) -> Json:
     raise Unusable(f"there is no container {wanted}; there is {there}")
 
 
-def _running(container: Json, spec: actions.Job) -> Json:
+def _running(container: Json, spec: Job) -> Json:
     changed = {**container, "env": _environment(container.get("env") or [], spec.env)}
     if not spec.command:
         return changed
@@ -118,7 +134,7 @@ def _environment(variables: Sequence[Json], added: Mapping[str, str]) -> Sequenc
     return [*kept, *({"name": key, "value": value} for key, value in added.items())]
 
 
-def _owner(call: Call) -> Mapping[str, Any]:
+def _owner(call: Call[Job]) -> Mapping[str, Any]:
     """Make the Job go with its Incident; not blocking its deletion needs no right on Incidents."""
     reference = {"apiVersion": API_VERSION, "kind": "Incident", "name": call.incident, "uid": call.incident_uid}
     return {**reference, "controller": False, "blockOwnerDeletion": False}

@@ -6,7 +6,7 @@ from typing import Any
 
 import re2
 
-from incident_operator.actions.kube_failures import Unusable
+from incident_operator.core.errors import Unusable
 
 _MAX_LINE = 4096
 _MAX_LINES_BYTES = 160 * 1024

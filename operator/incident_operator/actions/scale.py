@@ -1,24 +1,31 @@
-"""`scale`: sets a workload's replicas once per step key, and takes that back (effect: k8s-patch).
+"""`scale`: sets a workload's replicas once, and takes that back (effect: k8s-patch).
 
-Replicas and marker change in one patch that tests uid and resourceVersion, so either both happened or neither did.
-The account needs: get and patch on the workload, list on horizontalpodautoscalers.
+Replicas and marker change in one patch that tests uid and resourceVersion, so either both happened or neither did. The annotation
+with the markers holds the newest few, since another Incident may scale the same workload between a crash and the look afterwards.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from incident_operator.actions import kube_failures, scale_markers, workloads
-from incident_operator.actions.kube_failures import Unusable
-from incident_operator.actions.protocol import Call, Preview, PreviewError
-from incident_operator.actions.scale_markers import Marker
-from incident_operator.api import actions
+from incident_operator.actions import kube_patches, workloads
+from incident_operator.actions.clients import Clients
+from incident_operator.api.actions import Scale
+from incident_operator.api.meta import GROUP
 from incident_operator.clients import api_errors, paths
-from incident_operator.clients.cluster import Account, Cluster
+from incident_operator.clients.cluster import Account
 from incident_operator.core import reasons
-from incident_operator.core.outcomes import Failed, Json, Outcome, Pending, Succeeded
+from incident_operator.core.action import Action, Call, Preview
+from incident_operator.core.effects import Effect
+from incident_operator.core.errors import LOOK_AGAIN, Failure, Unusable
+from incident_operator.core.marker import shown
+from incident_operator.core.outcomes import Json, NotDone, Outcome, Succeeded, Undetermined
 
+SCALED_BY = f"{GROUP}/scaled-by"
+"""The annotation in which a workload remembers who scaled it."""
+_KEPT = 10
 _ATTEMPTS = 5
 """A Deployment's status changes often while it rolls out, and each change makes an earlier read stale."""
 _PAUSE = 1.0
@@ -26,90 +33,114 @@ _PAUSE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
+class Change:
     """What is to be done to a workload as it was read."""
 
-    workload: Json
+    path: str
+    uid: str
+    before: int
+    after: int
+    withdrawn: str
+    """Another value means that somebody saw to it that this change is not made any more."""
+    operations: Sequence[kube_patches.Operation]
+    """Empty where it has the wanted replicas already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One scaling: by which step of which Incident, from what to what."""
+
+    key: str
+    incident: str
+    step: str
     before: int
     after: int
 
 
-class Scale:
-    """Scales a Deployment or StatefulSet; undoes it where nobody scaled it since."""
+async def show(call: Call[Scale], clients: Clients, trial: bool) -> Preview:
+    """Say from what to what; in a trial after a dry run of the very patch as the Runbook's account."""
+    account = clients.account_of(call)
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(api_errors.Conflict):
+            return await _shown(account, call, trial)
+    return await _shown(account, call, trial)
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
 
-    async def run(self, call: Call) -> Outcome:
-        """Scale, or find the marker of having scaled; `captured` is {before, after, uid}."""
-        account = self._cluster.acting_as(call.namespace, call.service_account).within(call.timeout)
+async def act(call: Call[Scale], preview: Preview, clients: Clients) -> Outcome:
+    """Scale; `captured` is {before, after, uid}. A change of anything but the replicas in between does not matter."""
+    change: Change = preview.thing
+    if not change.operations:
+        return _done(call, change.before, change.after, change.uid)
+    account = clients.account_of(call)
+    for _ in range(_ATTEMPTS):
         try:
-            for _ in range(_ATTEMPTS):
-                outcome = await _try(account, call)
-                if outcome is not None:
-                    return outcome
-        except (api_errors.ApiError, Unusable) as error:
-            return kube_failures.of_effect(error, call)
-        message = f"{_spec(call).target} changed {_ATTEMPTS} times while it was being scaled; trying again"
-        return Pending(_PAUSE, message, begun=False)
-
-    async def preview(self, call: Call) -> Preview:
-        """Say from what to what, after a dry run of the very patch as the Runbook's account."""
-        account = self._cluster.acting_as(call.namespace, call.service_account).within(call.timeout)
-        try:
-            for _ in range(_ATTEMPTS - 1):
-                with suppress(api_errors.Conflict):
-                    return await _tried(account, call)
-            return await _tried(account, call)
-        except (api_errors.ApiError, Unusable) as error:
-            raise PreviewError(f"{call.step}: {kube_failures.explain(error, call)}") from error
+            await account.json_patch(change.path, change.operations)
+        except api_errors.Conflict:
+            workload = await account.find(change.path)
+            if workload is None or not _is_as_shown(workload, change):
+                return NotDone(0, f"{call.spec.target} changed since it was looked at")
+            change = replace(change, operations=_operations(call, workload, change.after))
+            continue
+        return _done(call, change.before, change.after, change.uid)
+    return NotDone(_PAUSE, f"{call.spec.target} changed {_ATTEMPTS} times while it was being scaled")
 
 
-async def _tried(account: Account, call: Call) -> Preview:
-    """Return what a dry run says. Raises `Conflict` where the workload changed in between."""
-    planned = await _plan(account, call)
-    if isinstance(planned, Failed):
-        raise PreviewError(planned.message)
-    if not isinstance(planned, _Change):
-        return Preview(f"{_spec(call).target} in {call.namespace} stays as it is", planned.result)
-    await account.json_patch(_path(call), _operations(planned, call), dry_run=True)
-    return _preview(call, planned)
+async def look(call: Call[Scale], clients: Clients) -> Outcome:
+    """Find the marker of having scaled, or prove that there is none and that no earlier patch can apply any more."""
+    account, path = clients.account_of(call), _path(call)
+    if call.seen is None:
+        return _of_an_older_version(call, await account.find(path))
+    target, before, after = call.spec.target, int(call.seen["before"]), int(call.seen["after"])
+    for _ in range(_ATTEMPTS):
+        workload = await account.find(path)
+        if workload is None or workload["metadata"]["uid"] != call.seen["uid"]:
+            return NotDone(LOOK_AGAIN, f"the {target} that was to be scaled was deleted")
+        if _find(workload, call.marker) is not None:
+            return _done(call, before, after, call.seen["uid"], "already ")
+        if not _proves_absence(workload, str(call.seen["last"])):
+            lost = f"the annotation {SCALED_BY} of {target} does not tell any more"
+            return Undetermined(f"{lost} whether this step scaled it {before} → {after}")
+        with suppress(api_errors.Conflict, api_errors.NotFound):
+            await account.json_patch(path, kube_patches.withdrawal(workload))
+            return NotDone(0, f"{target} was not scaled")
+    raise Failure(reasons.CONFLICT, f"{target} changed {_ATTEMPTS} times while it was looked at", retryable=True)
 
 
-async def _try(account: Account, call: Call) -> Outcome | None:
-    """Return the outcome of one attempt, or None where the workload changed in between."""
-    planned = await _plan(account, call)
-    if not isinstance(planned, _Change):
-        return planned
-    try:
-        await account.json_patch(_path(call), _operations(planned, call))
-    except api_errors.Conflict:
-        return None
-    return _done(call, planned.workload, planned.before, planned.after)
-
-
-async def _plan(account: Account, call: Call) -> _Change | Succeeded | Failed:
-    """Return what is to be done; an outcome where there is nothing to do, or nothing may be done."""
+async def _shown(account: Account, call: Call[Scale], trial: bool) -> Preview:
+    """Return a preview. Raises `Conflict` where the workload changed during its trial."""
     workload = await account.get(_path(call))
-    marker = scale_markers.find(workload, call.key)
-    if marker is not None:
-        return _done(call, workload, marker.before, marker.after, "already ")
-    before = int(workload["spec"].get("replicas", 1))
-    refusal = _changed_since(call, workload, before)
-    if refusal is not None:
-        return refusal
+    uid, before = str(workload["metadata"]["uid"]), _replicas(workload)
+    _refuse_undo_of_changed(call, uid, before)
     after = _wanted(call)
-    if after == before:
-        return _done(call, workload, before, after, "already ")
-    await _refuse_autoscaled(account, call)
-    return _Change(workload, before, after)
+    operations: Sequence[kube_patches.Operation] = []
+    if after != before:
+        await _refuse_autoscaled(account, call)
+        operations = _operations(call, workload, after)
+    if trial and operations:
+        await account.json_patch(_path(call), operations, dry_run=True)
+    change = Change(_path(call), uid, before, after, kube_patches.withdrawn(workload), operations)
+    preview = _preview(call, change, _newest(workload))
+    return replace(preview, in_trial="accepted") if trial and operations else preview
 
 
-def _wanted(call: Call) -> int:
-    """Return the replicas to set. Raises `Unusable` for what is no number of replicas, or too many."""
+def _preview(call: Call[Scale], change: Change, last: str) -> Preview:
+    spec, where = call.spec, f"{call.spec.target} in {call.namespace}"
+    facts = {"uid": change.uid, "before": change.before, "after": change.after}
+    do = f"scale {where} from {change.before} to {change.after} replicas"
+    return Preview(
+        do if change.operations else f"{where} stays as it is",
+        {"target": spec.target, **facts, "maxReplicas": spec.max_replicas},
+        thing=change,
+        bound={"target": spec.target, "namespace": call.namespace, **facts},
+        seen={**facts, "last": last, "marker": shown(call.marker)},
+    )
+
+
+def _wanted(call: Call[Scale]) -> int:
+    """Return the replicas to set. Raises `Unusable` for what is not a number of replicas, or too many."""
     if call.undo_of is not None:
         return int(call.undo_of.captured["before"])
-    spec = _spec(call)
+    spec = call.spec
     try:
         wanted = int(str(spec.replicas))
     except ValueError:
@@ -121,25 +152,24 @@ def _wanted(call: Call) -> int:
     return wanted
 
 
-def _changed_since(call: Call, workload: Json, replicas: int) -> Failed | None:
-    """Return why an undo leaves the workload alone: somebody else scaled or replaced it since."""
+def _refuse_undo_of_changed(call: Call[Scale], uid: str, replicas: int) -> None:
+    """Raise a `Failure` where an undo leaves the workload alone: somebody else scaled or replaced it since."""
     if call.undo_of is None:
-        return None
-    target, captured = _spec(call).target, call.undo_of.captured
+        return
+    target, captured = call.spec.target, call.undo_of.captured
     if "before" not in captured:
-        return Failed(reasons.CHANGED_SINCE, f"what {target} was scaled from is not recorded; left alone", False)
-    if workload["metadata"]["uid"] != captured.get("uid"):
-        message = f"{target} was deleted and created anew since it was scaled; left alone"
-        return Failed(reasons.CHANGED_SINCE, message, retryable=False)
+        raise Failure(reasons.CHANGED_SINCE, f"what {target} was scaled from is not recorded; left alone")
+    if uid != captured.get("uid"):
+        told = f"{target} was deleted and created anew since it was scaled; left alone"
+        raise Failure(reasons.CHANGED_SINCE, told)
     if replicas != captured["after"]:
-        message = f"{target} has {replicas} replicas now, not the {captured['after']} that were set; left alone"
-        return Failed(reasons.CHANGED_SINCE, message, retryable=False)
-    return None
+        told = f"{target} has {replicas} replicas now, not the {captured['after']} that were set; left alone"
+        raise Failure(reasons.CHANGED_SINCE, told)
 
 
-async def _refuse_autoscaled(account: Account, call: Call) -> None:
+async def _refuse_autoscaled(account: Account, call: Call[Scale]) -> None:
     """Raise `Unusable` where an autoscaler would set the replicas right back."""
-    kind, _, name = _spec(call).target.partition("/")
+    kind, _, name = call.spec.target.partition("/")
     page = await account.get(paths.of("/apis/autoscaling/v2", call.namespace, "horizontalpodautoscalers"))
     for scaler in page.get("items") or []:
         target = scaler["spec"]["scaleTargetRef"]
@@ -148,38 +178,96 @@ async def _refuse_autoscaled(account: Account, call: Call) -> None:
             raise Unusable(f"{said} and would undo this; change its minReplicas instead")
 
 
-def _operations(change: _Change, call: Call) -> Sequence[Mapping[str, Any]]:
-    meta = change.workload["metadata"]
-    marker = Marker(call.key, call.incident, call.step, change.before, change.after)
-    return [
-        {"op": "test", "path": "/metadata/uid", "value": meta["uid"]},
-        {"op": "test", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]},
-        {"op": "replace", "path": "/spec/replicas", "value": change.after},
-        *scale_markers.added(change.workload, marker),
-    ]
+def _is_as_shown(workload: Json, change: Change) -> bool:
+    """Whether a newer version of the workload differs only in what a person did not bind."""
+    now = (workload["metadata"]["uid"], _replicas(workload), kube_patches.withdrawn(workload))
+    return now == (change.uid, change.before, change.withdrawn)
 
 
-def _done(call: Call, workload: Json, before: int, after: int, already: str = "") -> Succeeded:
-    summary = f"{_spec(call).target} {already}scaled {before} → {after}"
+def _operations(call: Call[Scale], workload: Json, after: int) -> Sequence[kube_patches.Operation]:
+    before = _replicas(workload)
+    marks = [*(_marks(workload) or ()), Mark(call.marker, call.incident, call.step, before, after)][-_KEPT:]
+    value = json.dumps([asdict(one) for one in marks], separators=(",", ":"))
+    operations = [*kube_patches.tests(workload)]
+    if "replicas" in workload["spec"]:
+        operations.append({"op": "test", "path": "/spec/replicas", "value": before})
+    operations.append({"op": "add", "path": "/spec/replicas", "value": after})
+    return [*operations, kube_patches.annotated(workload, SCALED_BY, value)]
+
+
+def _done(call: Call[Scale], before: int, after: int, uid: str, already: str = "") -> Succeeded:
+    summary = f"{call.spec.target} {already}scaled {before} → {after}"
     if before == after:
-        summary = f"{_spec(call).target} has {after} replicas already"
-    captured = {"before": before, "after": after, "uid": workload["metadata"]["uid"]}
-    return Succeeded({"before": before, "after": after}, summary, captured)
+        summary = f"{call.spec.target} has {after} replicas already"
+    return Succeeded({"before": before, "after": after}, summary, {"before": before, "after": after, "uid": uid})
 
 
-def _preview(call: Call, change: _Change) -> Preview:
-    spec = _spec(call)
-    details = {"target": spec.target, "uid": change.workload["metadata"]["uid"], "before": change.before}
-    limits = {"after": change.after, "maxReplicas": spec.max_replicas}
-    do = f"scale {spec.target} in {call.namespace} from {change.before} to {change.after} replicas"
-    return Preview(do, {**details, **limits}, in_trial="accepted")
+def _of_an_older_version(call: Call[Scale], workload: Json | None) -> Outcome:
+    """Tell what an operator before this version did under the plain step key; it is never done again."""
+    if workload is not None:
+        mark = _find(workload, call.key)
+        if mark is not None:
+            return _done(call, mark.before, mark.after, workload["metadata"]["uid"], "already ")
+    told = f"{call.spec.target} has no mark of this step, which an older version of the operator began"
+    return Undetermined(f"{told}; nobody can tell whether it was scaled")
 
 
-def _path(call: Call) -> str:
-    return workloads.path(call.namespace, _spec(call).target)
+def _find(workload: Json, key: str) -> Mark | None:
+    return next((mark for mark in _marks(workload) or () if mark.key == key), None)
 
 
-def _spec(call: Call) -> actions.Scale:
-    if not isinstance(call.spec, actions.Scale):
-        raise TypeError(f"scale was called with {type(call.spec).__name__}")
-    return call.spec
+def _newest(workload: Json) -> str:
+    """Return what a status may show of the newest mark; empty where there is none."""
+    marks = _marks(workload)
+    return shown(marks[-1].key) if marks else ""
+
+
+def _proves_absence(workload: Json, last: str) -> bool:
+    """Whether a marker that is not in the list never was: the list still reaches back to the time before it.
+
+    `last` was the newest mark then. Newer ones push out the oldest, so where it is left, nothing after it is gone.
+    """
+    marks = _marks(workload)
+    if marks is None:
+        return False
+    if not last:
+        return len(marks) < _KEPT
+    return any(shown(mark.key) == last for mark in marks)
+
+
+def _marks(workload: Json) -> Sequence[Mark] | None:
+    """Return the marks, oldest first; None where somebody else wrote something into the annotation."""
+    text = kube_patches.annotations(workload).get(SCALED_BY, "[]")
+    try:
+        return [_mark(entry) for entry in json.loads(text)]
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def _mark(entry: Mapping[str, Any]) -> Mark:
+    mark = Mark(**entry)
+    kinds = (type(entry["key"]), type(entry["before"]), type(entry["after"]))
+    if kinds != (str, int, int):
+        raise TypeError("a mark has a key and two numbers of replicas")
+    return mark
+
+
+def _replicas(workload: Json) -> int:
+    return int(workload["spec"].get("replicas", 1))
+
+
+def _path(call: Call[Scale]) -> str:
+    return workloads.path(call.namespace, call.spec.target)
+
+
+ACTION = Action(
+    "scale",
+    Scale,
+    result=dict,
+    effect=Effect.K8S_PATCH,
+    rights="get and patch the workload, list horizontalpodautoscalers",
+    show=show,
+    act=act,
+    look=look,
+    naturally_undoable=True,
+)

@@ -121,6 +121,12 @@ class StepRecord(Model):
     """Attempts begun; part of the step key."""
     key: Annotated[str | None, Field(max_length=64)] = None
     """sha256(incident uid / stage / step / attempt): what makes the effect happen once."""
+    failures: int = 0
+    """Attempts that failed; `retry` counts them. One that certainly did not begin is not among them."""
+    since: Timestamp | None = None
+    """Since when the step is tried: attempts that certainly did not begin share the time that one may take."""
+    seen: dict[str, Any] | None = None
+    """What the act was begun upon, such as the uid of its target: how it is looked up, and how it is stopped."""
     started_at: Timestamp | None = None
     finished_at: Timestamp | None = None
     polled_at: Timestamp | None = None

@@ -13,14 +13,19 @@ from incident_operator.clients import http, http_requests
 from incident_operator.clients.connections import Endpoint
 from incident_operator.clients.http import HttpError, Reply
 from incident_operator.clients.http_requests import Request
+from incident_operator.core import reasons
+from incident_operator.core.errors import Failure
 
 ANSWER_BYTES = 8 * 1024 * 1024
 """About 8,000 alerts, each as often as it is routed."""
 _ACTIVE_ALONE = {"active": True, "silenced": False, "inhibited": False, "muted": False}
 
 
-class AlertmanagerError(Exception):
-    """No alerts; the message is for people, and holds no secret."""
+class AlertmanagerError(Failure):
+    """No alerts."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(reasons.CONNECTION_FAILED, message, retryable=True)
 
 
 @dataclass(frozen=True, slots=True)

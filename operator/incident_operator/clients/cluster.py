@@ -52,11 +52,27 @@ class Account:
 
     async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Json:
         """Return the object (or the page of a list) at a path."""
-        return api_errors.decoded("GET", path, await self._send("GET", path, params=params))
+        return _decoded("GET", path, await self._send("GET", path, params=params), writes=False)
+
+    async def find(self, path: str) -> Json | None:
+        """Return the object at a path, or None where there certainly is none.
+
+        A 404 that is not about the object, or an object without identity, is no proof of anything but a failure.
+        """
+        try:
+            found = await self.get(path)
+        except api_errors.NotServed as error:
+            raise api_errors.unreadable(error.message, writes=False) from error
+        except api_errors.NotFound:
+            return None
+        if not all(isinstance(found["metadata"].get(key), str) for key in ("uid", "resourceVersion")):
+            raise api_errors.unreadable("an object without identity", writes=False)
+        return found
 
     async def create(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
         """Create an object in the collection at a path."""
-        return api_errors.decoded("POST", path, await self._send("POST", path, body, params=_dry(dry_run)))
+        answer = await self._send("POST", path, body, params=_dry(dry_run))
+        return _decoded("POST", path, answer, writes=not dry_run)
 
     async def json_patch(self, path: str, operations: Sequence[Mapping[str, Any]], *, dry_run: bool = False) -> None:
         """Apply RFC 6902 operations, the first of which is a `test`; a failed one is `api_errors.Conflict`."""
@@ -75,17 +91,20 @@ class Account:
         params: Mapping[str, str] | None = None,
         keep: int | None = None,
     ) -> bytes:
+        writes = method != "GET" and "dryRun" not in (params or {})
         try:
             async with asyncio.timeout(self.timeout):
                 return await _end(await self._request(method, path, body, params), keep)
         except DynamicApiError as error:
             if error.status == 401:
                 self.credentials.forget()
-            raise api_errors.of_answer(error.status, (error.body or "").encode(), tested=method == "PATCH") from error
+            answer = (error.body or "").encode()
+            refusal = api_errors.of_answer(error.status, answer, tested=method == "PATCH", writes=writes)
+            raise api_errors.acting_as(refusal, self.namespace, self.name) from error
         except accesses.AccessError as error:
-            raise kube.Unavailable(0, "Unauthenticated", str(error), sent=False) from error
+            raise kube.Unavailable(0, "Unauthenticated", str(error), maybe_applied=False) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise api_errors.unreachable(error) from error
+            raise api_errors.unreachable(error, writes=writes) from error
 
     async def _request(self, method: str, path: str, body: Any, params: Mapping[str, str] | None) -> Any:
         return await self.client.request(
@@ -159,6 +178,14 @@ async def _end(response: aiohttp.ClientResponse, keep: int | None) -> bytes:
         async for chunk in response.content.iter_any():
             end = (end + chunk)[-keep:]
     return end
+
+
+def _decoded(method: str, path: str, answer: bytes, *, writes: bool) -> Json:
+    """Return an object, or the page of a list. Raises `Unavailable` for anything else, e.g. a proxy's page."""
+    found = api_errors.decoded(method, path, answer, writes=writes)
+    if not isinstance(found, dict) or not isinstance(found.get("metadata"), dict):
+        raise api_errors.unreadable("neither an object nor a list", writes=writes)
+    return found
 
 
 def _dry(dry_run: bool) -> Mapping[str, str]:

@@ -5,7 +5,8 @@ a rotated Secret counts from the next call on.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pydantic
@@ -14,6 +15,7 @@ from incident_operator.api.connection import Connection
 from incident_operator.clients import kube, paths
 from incident_operator.clients.redaction import Redactor
 from incident_operator.core import reasons
+from incident_operator.core.errors import Failure
 from incident_operator.core.outcomes import Json
 
 
@@ -28,14 +30,25 @@ class Endpoint:
     """Changes with the Connection and with the Secret, for pools to notice a rotation."""
 
 
-class EndpointError(Exception):
-    """A Connection cannot be used; `message` is for people and names what is missing, never a value."""
+class EndpointError(Failure):
+    """A Connection cannot be used, so nothing was sent; the message names what is missing, never a value.
+
+    The reason is ConnectionNotFound, SecretUnreadable, or ConnectionFailed where the apiserver did not answer.
+    """
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        """ConnectionNotFound, SecretUnreadable, or ConnectionFailed where the apiserver did not answer."""
-        self.message = message
+        super().__init__(reason, message, retryable=reason == reasons.CONNECTION_FAILED)
+
+
+@contextmanager
+def named(connection: str) -> Iterator[None]:
+    """Put a Connection's name before what a failure inside says."""
+    try:
+        yield
+    except Failure as failure:
+        failure.message = f"{connection}: {failure.message}"
+        failure.args = (failure.message,)
+        raise
 
 
 class Connections:

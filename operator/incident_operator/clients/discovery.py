@@ -63,7 +63,7 @@ class Discovery:
         except ApiException as error:
             raise api_errors.of_answer(error.status, (error.body or "").encode()) from error
         except accesses.AccessError as error:
-            raise api_errors.Unavailable(0, "Unauthenticated", str(error), sent=False) from error
+            raise api_errors.Unavailable(0, "Unauthenticated", str(error), maybe_applied=False) from error
         except (aiohttp.ClientError, OSError) as error:
             raise api_errors.unreachable(error) from error
         return ServedKind(f"/{found.prefix}/{found.group_version}", found.name, found.namespaced)

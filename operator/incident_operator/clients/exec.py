@@ -59,7 +59,7 @@ class Commands:
     async def run(self, namespace: str, service_account: str, command: Command, seconds: float) -> Ended:
         """Run a command as a service account and return how it ended. Raises `api_errors.ApiError`.
 
-        Only an `Unavailable` that was `sent` leaves open whether it ran, or runs still; any other never began.
+        Only a failure that is `maybe_applied` leaves open whether it ran, or runs still; any other never began.
         """
         headers = await self._headers(namespace, service_account)
         url = URL(f"{self._access.server}{command.path}?{_query(command)}", encoded=True)
@@ -70,6 +70,8 @@ class Commands:
                 self._open(session, url, headers) as stream,
             ):
                 return await _to_the_end(stream)
+        except api_errors.Forbidden as error:
+            raise api_errors.acting_as(error, namespace, service_account) from error
         except TimeoutError:
             raise _unclear(f"no end within {seconds:g}s, it may still run") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -79,7 +81,7 @@ class Commands:
         try:
             token = await self._access.token()
         except accesses.AccessError as error:
-            raise api_errors.Unavailable(0, "Unauthenticated", str(error), sent=False) from error
+            raise api_errors.Unavailable(0, "Unauthenticated", str(error), maybe_applied=False) from error
         user = kube.service_account_user(namespace, service_account)
         headers = {"User-Agent": kube.USER_AGENT, "Impersonate-User": user}
         return {**headers, "Authorization": token} if token else headers
@@ -177,4 +179,4 @@ def _told_code(answer: Mapping[str, Any]) -> int | None:
 
 
 def _unclear(why: str) -> api_errors.Unavailable:
-    return api_errors.Unavailable(0, "Unreachable", why, sent=True)
+    return api_errors.Unavailable(0, "Unreachable", why, maybe_applied=True)

@@ -12,19 +12,19 @@ import aiohttp
 
 from incident_operator.clients import addresses, http_requests, redaction
 from incident_operator.clients.http_requests import Request
+from incident_operator.core import reasons
+from incident_operator.core.errors import Failure
 
 CONNECT_SECONDS = 5.0
 BODY_BYTES = 192 * 1024
 """Read of a reply's body; with its JSON form and the rest the result stays below 256 KiB."""
 
 
-class HttpError(Exception):
-    """No reply; `sent` tells whether the service may have got the request."""
+class HttpError(Failure):
+    """No reply; `maybe_applied` tells whether the service may have got the request."""
 
-    def __init__(self, message: str, *, sent: bool) -> None:
-        super().__init__(message)
-        self.message = message
-        self.sent = sent
+    def __init__(self, message: str, *, maybe_applied: bool, retryable: bool = True) -> None:
+        super().__init__(reasons.CONNECTION_FAILED, message, retryable=retryable, maybe_applied=maybe_applied)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,10 @@ async def send(request: Request, secret: Mapping[str, str], seconds: float, limi
         async with _session(secret, seconds) as session, await _begin(session, request, deadline) as response:
             return await _reply(response, deadline, limit)
     except HttpError as error:
-        raise HttpError(redaction.without(secret, error.message), sent=error.sent) from None
+        told = redaction.without(secret, error.message)
+        raise HttpError(told, maybe_applied=error.maybe_applied, retryable=error.retryable) from None
     except TimeoutError:
-        raise HttpError(f"{_origin(request)}: no reply within {seconds:g}s", sent=True) from None
+        raise HttpError(f"{_origin(request)}: no reply within {seconds:g}s", maybe_applied=True) from None
 
 
 def _session(secret: Mapping[str, str], seconds: float) -> aiohttp.ClientSession:
@@ -72,9 +73,9 @@ async def _begin(session: aiohttp.ClientSession, request: Request, deadline: flo
                 request.method, request.url, headers=request.headers, data=request.body, allow_redirects=False
             )
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
-        raise HttpError(f"{_origin(request)}: {_reason(error)}", sent=False) from None
+        raise HttpError(f"{_origin(request)}: {_reason(error)}", maybe_applied=False) from None
     except (aiohttp.ClientError, ValueError) as error:
-        raise HttpError(f"{_origin(request)}: {_reason(error)}", sent=True) from None
+        raise HttpError(f"{_origin(request)}: {_reason(error)}", maybe_applied=True) from None
 
 
 async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -84,9 +85,8 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise HttpError(
-            f"{request.url.origin()}: connection lost before the reply ({_reason(error)})", sent=True
-        ) from None
+        told = f"{request.url.origin()}: connection lost before the reply ({_reason(error)})"
+        raise HttpError(told, maybe_applied=True) from None
 
 
 async def _reply(response: aiohttp.ClientResponse, deadline: float, limit: int) -> Reply:
@@ -132,7 +132,8 @@ def trust(secret: Mapping[str, str]) -> ssl.SSLContext | bool:
     try:
         return ssl.create_default_context(cadata=secret["ca.crt"])
     except ssl.SSLError:
-        raise HttpError("the Secret's ca.crt is not a PEM certificate", sent=False) from None
+        told = "the Secret's ca.crt is not a PEM certificate"
+        raise HttpError(told, maybe_applied=False, retryable=False) from None
 
 
 def _origin(request: Request) -> str:

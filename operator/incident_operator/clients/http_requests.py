@@ -12,6 +12,8 @@ from urllib.parse import quote, unquote, urlencode
 
 from yarl import URL
 
+from incident_operator.core.errors import Unusable
+
 _KEPT = "/%:@!$&'()*+,;=~-._"
 """Characters of a path that stay as they are; `%` because interpolated values come percent-encoded."""
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -34,10 +36,6 @@ _RESERVED = frozenset(
 """Headers that HTTP itself or the Connection's Secret sets."""
 
 
-class RequestError(Exception):
-    """What was asked for cannot be sent; the message says what would be right."""
-
-
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request, ready to be sent."""
@@ -49,7 +47,7 @@ class Request:
 
 
 def target(base: str, path: str, query: Mapping[str, Any]) -> URL:
-    """Return the URL of a path below `base`. Raises `RequestError` for a path that could lead elsewhere."""
+    """Return the URL of a path below `base`. Raises `Unusable` for a path that could lead elsewhere."""
     _check_path(path)
     pairs = [pair for name, value in query.items() for pair in _pairs(name, value)]
     text = base.rstrip("/") + quote(path, safe=_KEPT)
@@ -58,21 +56,21 @@ def target(base: str, path: str, query: Mapping[str, Any]) -> URL:
 
 def _check_path(path: str) -> None:
     if not path.startswith("/") or path.startswith(("//", "/\\")):
-        raise RequestError(f"path {path!r}: has to begin with one slash; it is below the Connection's url")
+        raise Unusable(f"path {path!r}: has to begin with one slash; it is below the Connection's url")
     if "?" in path or "#" in path:
-        raise RequestError(f"path {path!r}: holds ? or #; what follows ? goes into query")
+        raise Unusable(f"path {path!r}: holds ? or #; what follows ? goes into query")
     if _NOT_TEXT.search(unquote(path)) or "\t" in path:
-        raise RequestError(f"path {path!r}: holds a control character")
+        raise Unusable(f"path {path!r}: holds a control character")
     # services decode before they resolve, some of them twice
     if any(part in {".", ".."} for part in re.split(r"[/\\]", unquote(unquote(path)))):
-        raise RequestError(f"path {path!r}: holds a . or .. segment")
+        raise Unusable(f"path {path!r}: holds a . or .. segment")
 
 
 def _pairs(name: str, value: Any) -> list[tuple[str, str]]:
     if value is None:
         return []
     if isinstance(value, Mapping):
-        raise RequestError(f"query.{name}: an object; only texts, numbers, booleans and lists of them go into a query")
+        raise Unusable(f"query.{name}: an object; only texts, numbers, booleans and lists of them go into a query")
     items = value if isinstance(value, list | tuple) else [value]
     return [(name, _written(item)) for item in items]
 
@@ -82,20 +80,18 @@ def _written(value: Any) -> str:
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
-    """Raise `RequestError` for a header that a step may not set, or that would break the request apart.
+    """Raise `Unusable` for a header that a step may not set, or that would break the request apart.
 
     Raises `UnicodeError` for half a surrogate pair.
     """
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name):
-            raise RequestError(f"headers: {name!r} is not a header name")
+            raise Unusable(f"headers: {name!r} is not a header name")
         if name.lower() in _RESERVED:
-            raise RequestError(
-                f"headers.{name}: is not for a step to set; credentials come from the Connection's Secret"
-            )
+            raise Unusable(f"headers.{name}: is not for a step to set; credentials come from the Connection's Secret")
         value.encode()
         if _NOT_TEXT.search(value):
-            raise RequestError(f"headers.{name}: holds a control character")
+            raise Unusable(f"headers.{name}: holds a control character")
 
 
 def credentials(secret: Mapping[str, str]) -> dict[str, str]:

@@ -12,9 +12,10 @@ from urllib.parse import urlencode
 
 import aiohttp
 import orjson
+import structlog
 
 from incident_operator.clients import access as accesses
-from incident_operator.clients import api_errors, transport
+from incident_operator.clients import api_errors, raw_json, transport
 from incident_operator.clients.api_errors import (
     AlreadyExists,
     ApiError,
@@ -25,6 +26,7 @@ from incident_operator.clients.api_errors import (
     Unavailable,
     Unreadable,
 )
+from incident_operator.core import json_depth
 from incident_operator.core.outcomes import Json
 
 __all__ = [
@@ -44,6 +46,7 @@ _CONNECTIONS = 100
 _WHOLE = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _JSON_PATCH = "application/json-patch+json"
+_log = structlog.get_logger()
 USER_AGENT = "incident-operator"
 """The apiserver records it as the field manager, and the audit log as the client."""
 
@@ -87,13 +90,19 @@ class Kube:
     async def list(
         self, path: str, *, params: Mapping[str, str] | None = None, chunk: int = 500
     ) -> AsyncIterator[Json]:
-        """Yield the items of a collection, fetched `chunk` at a time. The apiserver leaves out their kind."""
+        """Yield the items of a collection, fetched `chunk` at a time. The apiserver leaves out their kind.
+
+        Each is decoded by itself: one that cannot be read is left out and logged, and the others are served.
+        """
         query = {**(params or {}), "limit": str(chunk)}
         while True:
-            page = await self.get(path, params=query)
-            for item in page.get("items") or []:
-                yield item
-            token = page["metadata"].get("continue")
+            page = _page(path, await self._answer("GET", path, params=query))
+            for item in page.items:
+                try:
+                    yield json_depth.loads(bytes(item))
+                except ValueError as error:
+                    _log.error("Unreadable object skipped", path=path, error=str(error))
+            token = str(page.metadata.get("continue") or "")
             if not token:
                 return
             query["continue"] = token
@@ -124,7 +133,12 @@ class Kube:
         """Delete an object; `body` may be DeleteOptions, e.g. with preconditions."""
         await self._send("DELETE", path, body)
 
-    async def _send(
+    async def _send(self, method: str, path: str, body: Any = None, **more: Any) -> Json:
+        answer = await self._answer(method, path, body, **more)
+        # nobody needs what was deleted, and it may be anything
+        return None if method == "DELETE" else api_errors.decoded(method, path, answer)
+
+    async def _answer(
         self,
         method: str,
         path: str,
@@ -133,14 +147,13 @@ class Kube:
         params: Mapping[str, str] | None = None,
         content: str = "application/json",
         accept: str = _WHOLE,
-    ) -> Json:
+    ) -> bytes:
         headers = f"{self._headers}Accept: {accept}\r\n{await self._authorization()}"
         if body is not None:
             headers = f"{headers}Content-Type: {content}\r\n"
         status, answer = await self._exchange(method, f"{path}?{urlencode(params)}" if params else path, headers, body)
         if status < 300:
-            # nobody needs what was deleted, and it may be anything
-            return None if method == "DELETE" else api_errors.decoded(method, path, answer)
+            return answer
         if status == 401:
             self._access.credentials.forget()
         raise api_errors.of_answer(status, answer, tested=content == _JSON_PATCH and _tests(body))
@@ -158,8 +171,15 @@ class Kube:
         try:
             token = await self._access.token()
         except accesses.AccessError as error:
-            raise Unavailable(0, "Unauthenticated", str(error), sent=False) from error
+            raise Unavailable(0, "Unauthenticated", str(error), maybe_applied=False) from error
         return f"Authorization: {token}\r\n" if token else ""
+
+
+def _page(path: str, text: bytes) -> raw_json.Page:
+    try:
+        return raw_json.page(text)
+    except ValueError:
+        raise api_errors.unreadable(f"the answer on {path} is not a list", writes=False) from None
 
 
 def service_account_user(namespace: str, name: str) -> str:

@@ -5,6 +5,9 @@ Validation of the whole is for whoever works on the Incident: here even a strang
 
 from typing import TypedDict
 
+Annotations = TypedDict("Annotations", {"incidents.dev/abort": str}, total=False)
+"""What a person says that cannot wait until the Incident is looked at next."""
+
 
 class Metadata(TypedDict, total=False):
     """Who it is, and which state of it this is."""
@@ -17,6 +20,7 @@ class Metadata(TypedDict, total=False):
     creationTimestamp: str
     deletionTimestamp: str
     labels: dict[str, str]
+    annotations: Annotations
 
 
 class Alert(TypedDict, total=False):

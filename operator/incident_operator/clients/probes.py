@@ -5,13 +5,11 @@ from typing import assert_never
 
 from incident_operator.api.connection import ConnectionType
 from incident_operator.clients import alertmanagers, http, http_requests
-from incident_operator.clients.alertmanagers import AlertmanagerError
 from incident_operator.clients.connections import Endpoint
-from incident_operator.clients.http import HttpError
-from incident_operator.clients.http_requests import Request, RequestError
-from incident_operator.clients.prometheus import Prometheus, PromqlError
-from incident_operator.clients.sql_errors import SqlError
+from incident_operator.clients.http_requests import Request
+from incident_operator.clients.prometheus import Prometheus
 from incident_operator.clients.sql_sessions import Sessions
+from incident_operator.core.errors import Failure, Unusable
 
 PROBE_SECONDS = 5.0
 
@@ -34,8 +32,8 @@ class Probes:
         """Return None where the endpoint answers: a query, or for HTTP any status at all."""
         try:
             await self._answer(endpoint)
-        except (SqlError, HttpError, RequestError, PromqlError, AlertmanagerError) as error:
-            return ProbeError(str(error))
+        except Failure as failure:
+            return ProbeError(failure.message)
         return None
 
     async def _answer(self, endpoint: Endpoint) -> None:
@@ -56,6 +54,6 @@ class Probes:
 async def _fetch(endpoint: Endpoint) -> None:
     where = endpoint.connection.spec.http
     if where is None:
-        raise RequestError(f'Connection "{endpoint.connection.metadata.name}" says type http, but has no http')
+        raise Unusable(f'Connection "{endpoint.connection.metadata.name}" says type http, but has no http')
     url = http_requests.target(where.url, where.probe_path, {})
     await http.send(Request("GET", url), endpoint.secret, PROBE_SECONDS)

@@ -15,6 +15,8 @@ from prometheus_api_client import PrometheusConnect
 from incident_operator.clients import http_requests, prometheus_transport, redaction
 from incident_operator.clients.connections import Endpoint
 from incident_operator.clients.prometheus_transport import OpenConnections, RefusedError
+from incident_operator.core import reasons
+from incident_operator.core.errors import Failure, Unusable
 
 CONNECT_SECONDS = 5.0
 THREADS = 4
@@ -24,13 +26,12 @@ _PLACEHOLDER = re.compile(r"%\(([A-Za-z_][A-Za-z0-9_]*)\)s")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-class PromqlError(Exception):
-    """No answer; `answered` is true where Prometheus itself refused the query. The message holds no secret."""
+class PromqlError(Failure):
+    """No answer; `answered` says that Prometheus itself refused the query."""
 
     def __init__(self, message: str, *, answered: bool) -> None:
-        super().__init__(message)
-        self.message = message
-        self.answered = answered
+        reason = reasons.STATEMENT_FAILED if answered else reasons.CONNECTION_FAILED
+        super().__init__(reason, message, retryable=not answered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,11 @@ class Sample:
 
 
 def render(query: str, params: Mapping[str, Any]) -> str:
-    """Return the query with each `%(name)s` replaced by a quoted PromQL string. Raises `KeyError`."""
-    return _PLACEHOLDER.sub(lambda found: literal(params[found.group(1)]), query)
+    """Return the query with each `%(name)s` replaced by a quoted PromQL string. Raises `Unusable` where one is missing."""
+    for found in _PLACEHOLDER.finditer(query):
+        if found[1] not in params:
+            raise Unusable(f"query: {found[0]} is not among params")
+    return _PLACEHOLDER.sub(lambda found: literal(params[found[1]]), query)
 
 
 def literal(value: Any) -> str:

@@ -7,8 +7,32 @@ read. Here a page is split where its items begin and end, and nothing is decoded
 import re
 from collections.abc import Iterator
 
+import msgspec
+
+
+class Page(msgspec.Struct):
+    """A page of a list, its items undecoded."""
+
+    metadata: dict[str, str | int]
+    items: list[msgspec.Raw] = []
+
+
+_PAGE, _METADATA = msgspec.json.Decoder(Page), msgspec.json.Decoder(dict[str, str | int])
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},:]', re.DOTALL)
 _OPENS, _CLOSES = frozenset(b"[{"), frozenset(b"]}")
+
+
+def page(text: bytes) -> Page:
+    """Return a page of a list, whatever is in its items. Raises `ValueError` for what is not a page."""
+    try:
+        return _PAGE.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        parts = members(text)
+    try:
+        items = [msgspec.Raw(item) for item in elements(parts.get("items", b"[]"))]
+        return Page(_METADATA.decode(parts["metadata"]), items)
+    except (KeyError, msgspec.MsgspecError) as error:
+        raise ValueError(f"not a page of a list: {error}") from error
 
 
 def members(text: bytes) -> dict[str, bytes]:

@@ -21,7 +21,7 @@ class Later(api_errors.Unavailable):
     """An answer that says when to come again."""
 
     def __init__(self, error: api_errors.Unavailable, seconds: float) -> None:
-        super().__init__(error.status, error.reason, error.message, sent=error.sent)
+        super().__init__(error.status, error.status_reason, error.message, maybe_applied=error.maybe_applied)
         self.seconds = seconds
 
 
@@ -95,7 +95,7 @@ class Reads:
         try:
             token = await self._access.token()
         except accesses.AccessError as error:
-            raise api_errors.Unavailable(0, "Unauthenticated", str(error), sent=False) from error
+            raise api_errors.Unavailable(0, "Unauthenticated", str(error), maybe_applied=False) from error
         return {"Authorization": token} if token else {}
 
 

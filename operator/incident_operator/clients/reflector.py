@@ -58,11 +58,6 @@ class _Object(TypedDict):
     metadata: Metadata
 
 
-class _Page(msgspec.Struct):
-    metadata: dict[str, str | int]
-    items: list[msgspec.Raw] = []
-
-
 class _Event(msgspec.Struct):
     type: str
     object: msgspec.Raw
@@ -72,10 +67,9 @@ class _Status(msgspec.Struct):
     code: int = 500
 
 
-_PAGE, _EVENT = msgspec.json.Decoder(_Page), msgspec.json.Decoder(_Event)
+_EVENT = msgspec.json.Decoder(_Event)
 _METADATA, _STATUS = msgspec.json.Decoder(Metadata), msgspec.json.Decoder(_Status)
 _OBJECT, _TYPE = msgspec.json.Decoder(_Object), msgspec.json.Decoder(str)
-_LIST_METADATA = msgspec.json.Decoder(dict[str, str | int])
 _IDENTITY = ("namespace", "name", "uid", "resourceVersion", "generation")
 _UNREADABLE = (msgspec.MsgspecError, RecursionError)
 
@@ -246,17 +240,10 @@ def _metadata(raw: msgspec.Raw) -> Metadata:
         raise _garbage(error) from error
 
 
-def _page(text: bytes) -> _Page:
-    """Return a page with its items undecoded, whatever is in them."""
+def _page(text: bytes) -> raw_json.Page:
     try:
-        return _PAGE.decode(text)
-    except _UNREADABLE:
-        pass
-    try:
-        parts = raw_json.members(text)
-        items = [msgspec.Raw(item) for item in raw_json.elements(parts.get("items", b"[]"))]
-        return _Page(_LIST_METADATA.decode(parts["metadata"]), items)
-    except (ValueError, KeyError, msgspec.MsgspecError) as error:
+        return raw_json.page(text)
+    except ValueError as error:
         raise _garbage(error) from error
 
 

@@ -16,6 +16,8 @@ from incident_operator.clients import sql_values
 from incident_operator.clients.sql_errors import Fault, SqlError, explained
 
 Row = dict[str, Any]
+_ROLLED_BACK = frozenset({Fault.CONFLICT, Fault.STATEMENT, Fault.FORBIDDEN, Fault.MISSING, Fault.LOCKED})
+"""What a server says of a commit only after it took all back; any other trouble leaves open what became of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,15 @@ class Session:
                 return Rows(rows, _affected(cursor), truncated=len(found) > most)
 
     async def commit(self) -> None:
-        """Make it last. After an error look at `lost`: if the line broke, nobody here knows what the server did."""
-        with self._explained():
-            await self.connection.commit()
+        """Make it last. Raises `SqlError`, `maybe_applied` where nobody here knows what the server did."""
+        try:
+            with self._explained():
+                await self.connection.commit()
+        except SqlError as error:
+            if error.fault in _ROLLED_BACK and not self.lost:
+                raise
+            told = f"{self.name}: the connection was lost at COMMIT"
+            raise SqlError(error.fault, told, maybe_applied=True) from None
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -91,7 +99,7 @@ class Session:
                 yield
         except SqlError:
             if self.lost and asyncio.get_running_loop().time() >= self.ends_at:
-                raise SqlError(Fault.TIMED_OUT, f"{self.name}: no answer in time; the connection was cut") from None
+                raise SqlError(Fault.UNREACHABLE, f"{self.name}: no answer in time; the connection was cut") from None
             raise
 
 

@@ -7,6 +7,8 @@ from enum import StrEnum
 import psycopg
 
 from incident_operator.clients import redaction
+from incident_operator.core import reasons
+from incident_operator.core.errors import Failure
 
 
 class Fault(StrEnum):
@@ -19,7 +21,9 @@ class Fault(StrEnum):
     FORBIDDEN = "forbidden"
     """The role lacks a privilege."""
     READ_ONLY = "read only"
-    """A write in a read-only transaction, or on a standby."""
+    """A write in a read-only transaction."""
+    STANDBY = "standby"
+    """The server takes no writes at all, as one that is not (or not yet) the primary; may pass."""
     MISSING = "missing"
     """A table, schema or function does not exist."""
     TIMED_OUT = "timed out"
@@ -33,13 +37,29 @@ class Fault(StrEnum):
     """The parameters do not fit the statement; it was not sent."""
 
 
-class SqlError(Exception):
-    """Something went wrong; `message` is one line for people and holds no secret."""
+_MEANING = {
+    Fault.UNREACHABLE: (reasons.CONNECTION_FAILED, True),
+    Fault.REJECTED: (reasons.CONNECTION_FAILED, False),
+    Fault.FORBIDDEN: (reasons.FORBIDDEN, False),
+    Fault.READ_ONLY: (reasons.FORBIDDEN, False),
+    Fault.STANDBY: (reasons.CONNECTION_FAILED, True),
+    Fault.MISSING: (reasons.STATEMENT_FAILED, False),
+    Fault.TIMED_OUT: (reasons.TIMED_OUT, True),
+    Fault.LOCKED: (reasons.CONFLICT, True),
+    Fault.CONFLICT: (reasons.CONFLICT, True),
+    Fault.STATEMENT: (reasons.STATEMENT_FAILED, False),
+    Fault.UNBOUND: (reasons.BAD_REQUEST, False),
+}
+"""Reason, and whether the same again may work."""
 
-    def __init__(self, fault: Fault, message: str) -> None:
-        super().__init__(message)
+
+class SqlError(Failure):
+    """Something went wrong with a database. Until COMMIT was sent, whatever was done in the transaction is undone."""
+
+    def __init__(self, fault: Fault, message: str, *, maybe_applied: bool = False) -> None:
+        reason, retryable = _MEANING[fault]
+        super().__init__(reason, message, retryable=retryable, maybe_applied=maybe_applied)
         self.fault = fault
-        self.message = message
 
 
 _BY_STATE = {
@@ -60,7 +80,15 @@ _BY_CLASS = {
     "28": Fault.REJECTED,
     "40": Fault.CONFLICT,
 }
-_LOGIN_REFUSED = ("password authentication failed", "no password supplied", "no pg_hba.conf entry", "does not exist")
+_LOGIN_REFUSED = (
+    "password authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "pg_hba.conf rejects connection",
+    "is not permitted to log in",
+    "permission denied for database",
+    "does not exist",
+)
 """libpq reports a refused login as text only, without its SQLSTATE."""
 
 
@@ -80,7 +108,9 @@ def _fault(error: Exception) -> Fault:
         return Fault.UNREACHABLE
     state = error.sqlstate
     if state is not None and error.diag.sqlstate is not None:
-        return _BY_STATE.get(state) or _BY_CLASS.get(state[:2], Fault.STATEMENT)
+        # a fatal error ends the session, so it says nothing of the statement
+        other = Fault.UNREACHABLE if error.diag.severity_nonlocalized in {"FATAL", "PANIC"} else Fault.STATEMENT
+        return _BY_STATE.get(state) or _BY_CLASS.get(state[:2], other)
     if isinstance(error, psycopg.OperationalError):
         return Fault.REJECTED if any(sign in str(error) for sign in _LOGIN_REFUSED) else Fault.UNREACHABLE
     return Fault.UNBOUND

@@ -56,7 +56,7 @@ class Sessions:
 
         A statement may take `seconds`, and so may all of them together: then the line is cut.
         """
-        where = _postgres(endpoint)
+        where = postgres(endpoint)
         slots = self._slots.setdefault((where.host, where.port, where.database), asyncio.Semaphore(SESSIONS))
         await _take(slots, where, seconds)
         try:
@@ -79,18 +79,19 @@ async def _take(slots: asyncio.Semaphore, where: Postgres, seconds: float) -> No
 async def _connected(endpoint: Endpoint, seconds: float, read_only: bool) -> AsyncIterator[Session]:
     connection = await _connect(endpoint, seconds)
     guard = asyncio.get_running_loop().call_later(seconds + GRACE_SECONDS, _cut, connection)
-    session = Session(connection, endpoint.secret, _name(_postgres(endpoint)), guard.when())
+    session = Session(connection, endpoint.secret, _name(postgres(endpoint)), guard.when())
     try:
         await _begin(session, seconds, read_only)
         yield session
     finally:
         guard.cancel()
-        await connection.close()
+        with suppress(psycopg.Error, OSError):  # what was committed stays so, however the line ends
+            await connection.close()
 
 
 async def _connect(endpoint: Endpoint, seconds: float) -> psycopg.AsyncConnection[Any]:
     limit = max(1.0, min(float(CONNECT_SECONDS), seconds))
-    where = _postgres(endpoint)
+    where = postgres(endpoint)
     with tempfile.NamedTemporaryFile("w", suffix=".crt") as trust, explained(endpoint.secret):
         options = _options(endpoint)
         if "ca.crt" in endpoint.secret:
@@ -105,7 +106,7 @@ async def _connect(endpoint: Endpoint, seconds: float) -> psycopg.AsyncConnectio
 
 
 def _options(endpoint: Endpoint) -> dict[str, Any]:
-    where = _postgres(endpoint)
+    where = postgres(endpoint)
     options: dict[str, Any] = {
         "host": where.host,
         "port": where.port,
@@ -141,7 +142,13 @@ async def _begin(session: Session, seconds: float, read_only: bool) -> None:
     await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
     await connection.set_read_only(read_only)
     lock = min(LOCK_SECONDS, seconds / 2)
-    await session.run(_LIMITS, {"timeout": _milliseconds(seconds), "lock": _milliseconds(lock)})
+    try:
+        await session.run(_LIMITS, {"timeout": _milliseconds(seconds), "lock": _milliseconds(lock)})
+    except SqlError as error:
+        if error.fault is not Fault.STATEMENT or read_only:
+            raise
+        # a standby refuses to begin a transaction that may write (0A000)
+        raise SqlError(Fault.STANDBY, f"{session.name}: {error.message}") from None
 
 
 def _milliseconds(seconds: float) -> str:
@@ -154,7 +161,8 @@ def _cut(connection: psycopg.AsyncConnection[Any]) -> None:
         line.shutdown(socket.SHUT_RDWR)
 
 
-def _postgres(endpoint: Endpoint) -> Postgres:
+def postgres(endpoint: Endpoint) -> Postgres:
+    """Return where the database is. Raises `SqlError` for a Connection of another type."""
     if endpoint.connection.spec.postgres is None:
         name, kind = endpoint.connection.metadata.name, endpoint.connection.spec.type
         raise SqlError(Fault.REJECTED, f'Connection "{name}" is of type {kind}, not postgres')

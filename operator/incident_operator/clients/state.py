@@ -53,7 +53,7 @@ class State:
             except kube.Conflict as error:
                 return await self._own_or_superseded(incident, marked, maybe_applied, error)
             except kube.Unavailable as error:
-                maybe_applied = maybe_applied or error.sent
+                maybe_applied = maybe_applied or error.maybe_applied
                 if pause is None:
                     raise
                 await asyncio.sleep(pause)

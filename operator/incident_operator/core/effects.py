@@ -18,8 +18,8 @@ class Effect(StrEnum):
     UNKEYED = "unkeyed"
 
     @property
-    def replayable(self) -> bool:
-        """Whether running the act again under the same key cannot double its effect."""
+    def is_known(self) -> bool:
+        """Whether it can be found out, or is safe to ask for again, what became of an act that was interrupted."""
         return self is not Effect.UNKEYED
 
 

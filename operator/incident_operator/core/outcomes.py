@@ -43,8 +43,19 @@ class Pending:
     """Seconds until the next look."""
     summary: str
     """One line for people, e.g. `Job rebuild-3b9d: running for 40s`."""
-    begun: bool = True
-    """False where it certainly has not happened so far: it has failed, and is not unknown, when its time is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotDone:
+    """The act certainly has not happened, and nothing that was sent so far can do it any more.
+
+    It may be begun again later, under everything that guards a first begin.
+    """
+
+    after: float
+    """Seconds until it may be begun again."""
+    summary: str
+    """One line for people: what was in the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +65,4 @@ class Undetermined:
     message: str
 
 
-Outcome = Succeeded | Failed | Pending | Undetermined
+Outcome = Succeeded | Failed | Pending | NotDone | Undetermined

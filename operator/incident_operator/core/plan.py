@@ -13,6 +13,8 @@ from incident_operator.api.approvals import PlanEntry
 from incident_operator.api.meta import rfc3339
 from incident_operator.core import sanitize
 
+DIGEST = "digest"
+"""The detail that binds all that is sent; people are told what differs, and of the digest where nothing else does."""
 MAX_PLAN_BYTES = 32 * 1024
 _SHOWN = 200
 _ACT_LIMIT = 16_000
@@ -57,11 +59,13 @@ def size(entries: Sequence[PlanEntry]) -> int:
 def difference(approved: PlanEntry, rendered: PlanEntry, *, trial_binds: bool) -> str:
     """Say how a step differs from what was approved; empty when it does not. The attempt number is no difference."""
     changes = [_change("what", approved.do, rendered.do)]
-    keys = sorted({*approved.details, *rendered.details})
+    keys = sorted({*approved.details, *rendered.details} - {DIGEST})
     changes += [_change(key, approved.details.get(key), rendered.details.get(key)) for key in keys]
     if trial_binds:
         changes.append(_change("in trial", approved.in_trial, rendered.in_trial))
     found = [change for change in changes if change]
+    if not found and approved.details.get(DIGEST) != rendered.details.get(DIGEST):
+        found = ["what would be sent differs in a part that the plan shows by its digest only"]
     return f"{approved.step}: {'; '.join(found)}" if found else ""
 
 

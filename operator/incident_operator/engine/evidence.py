@@ -1,7 +1,5 @@
-"""Full results, too large for status: a digest for the record, the text in one ConfigMap per Incident."""
+"""Evidence and reports in ConfigMaps, one of each kind per Incident. What counts as evidence is in `core/evidence.py`."""
 
-import hashlib
-import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,29 +10,12 @@ from incident_operator.api.annotations import INCIDENT_LABEL
 from incident_operator.api.incident import Incident
 from incident_operator.api.meta import API_VERSION
 from incident_operator.clients import kube, paths
-from incident_operator.core import sanitize
-from incident_operator.core.outcomes import Failed, Json, Outcome, Succeeded
+from incident_operator.core.evidence import Evidence
+from incident_operator.core.outcomes import Json
 
-MAX_TEXT = 64 * 1024
-"""Characters kept of one step's result."""
-_SMALL = 256
-"""What fits into the summary needs no ConfigMap."""
 _REMEMBERED = 4096
 """ConfigMaps whose existence is remembered; of another one it costs a request more to learn it."""
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """One step's result as evidence."""
-
-    digest: str
-    text: str
-
-    @property
-    def small(self) -> bool:
-        """Whether the summary tells it all."""
-        return len(self.text) <= _SMALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +29,6 @@ class Unstored:
         if evidence is None or evidence.small:
             return self
         return Unstored({**self.texts, f"{step}.json": evidence.text})
-
-
-def evidence_of(outcome: Outcome) -> Evidence | None:
-    """Return an outcome's result as evidence; the digest is over the whole text, also where it is cut."""
-    if not isinstance(outcome, Succeeded | Failed) or not outcome.result:
-        return None
-    text = json.dumps(sanitize.cleaned(outcome.result), indent=2, sort_keys=True, ensure_ascii=False, default=str)
-    digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
-    if len(text) > MAX_TEXT:
-        text = f"{text[:MAX_TEXT]}\n… cut; {len(text)} characters in all"
-    return Evidence(digest, text)
 
 
 def configmap_name(incident: str, kind: str) -> str:

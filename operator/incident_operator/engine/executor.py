@@ -1,132 +1,312 @@
-"""Executes decisions: runs reads, begins and resumes effects, and records what became of them."""
+"""Carries decisions out: does in the world what `core/machine/carry_out.py` asks for, and hears of an abort meanwhile.
+
+Nothing is decided here. The core asks for four things: that a status is stored, that a call is previewed, that calls are run,
+and whether approvals can be trusted; each is answered, with secrets masked and within bounded time.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol, TypeVar, assert_never
 
 import structlog
 
-from incident_operator.actions.protocol import Call
-from incident_operator.api.incident import Incident
-from incident_operator.core import approval, reasons
-from incident_operator.core.effects import Effect
-from incident_operator.core.expressions import render
-from incident_operator.core.machine import lookups, status
-from incident_operator.core.machine.decisions import Begin, Run
-from incident_operator.core.machine.outcome import evaluate, evaluate_probe
+from incident_operator.api.incident import Incident, StepRecord
+from incident_operator.api.meta import ObjectKey
+from incident_operator.clients import kube
+from incident_operator.clients.redaction import Redactor
+from incident_operator.clients.state import Gone, Superseded
+from incident_operator.core import json_depth, reasons, sanitize
+from incident_operator.core.action import Action, Call, Clients, Preview
+from incident_operator.core.errors import Failure, outcome_of, outcome_of_look
+from incident_operator.core.evidence import evidence_of
+from incident_operator.core.machine import answers, carry_out, status
+from incident_operator.core.machine.carry_out import Do, How, Ran, Request, Show, Store, Together, Trust
+from incident_operator.core.machine.decisions import Transition, Turn
 from incident_operator.core.machine.view import View
-from incident_operator.core.outcomes import Failed, Outcome, Undetermined
-from incident_operator.engine import evidence
-from incident_operator.engine.approvals import Approvals
-from incident_operator.engine.calls import Calls
+from incident_operator.core.marker import Markers, shown
+from incident_operator.core.outcomes import Failed, Json, NotDone, Outcome, Pending, Succeeded, Undetermined
+from incident_operator.engine.in_flight import InFlight
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.progress import Progress
 from incident_operator.engine.recorder import Recorder
 
+_SLACK = 15.0
+"""Seconds that an action may take beyond its own bound before the engine gives up waiting for it."""
+_NOTE_AGAIN = 1.0
+"""Seconds until an abort is noted again that could not be."""
+_T = TypeVar("_T")
 _log = structlog.get_logger()
+
+
+class NotLeading(Exception):
+    """Another process leads, or none: what has not begun is left to the one that may."""
+
+
+class Trusts(Protocol):
+    """Says whether approvals can be trusted right now."""
+
+    async def problem(self, incident: Incident | None = None, plan_hash: str = "") -> str:
+        """Return why not, for people; empty where they can."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Executor:
-    """Runs steps. Every method returns the progress with the outcomes, most of them not stored yet."""
+    """Does what is asked for. Every method returns the progress with what came of it, most of it not stored yet."""
 
-    calls: Calls
-    approvals: Approvals
+    actions: Mapping[str, Action[Any]]
+    clients: Clients
+    markers: Markers
+    policies: Trusts
     recorder: Recorder
     metrics: EngineMetrics
+    redactor: Redactor
+    in_flight: InFlight
+    clock: Callable[[], datetime]
+    nonce: Callable[[], str]
     may_act: Callable[[], bool] = lambda: True
     """Whether this process leads at this moment: asked before each intent and each act, since it may have been halted."""
 
-    async def read(self, progress: Progress, view: View, runs: tuple[Run, ...]) -> Progress:
-        """Run reads together; they need no intent."""
-        begun = progress
-        for run in runs:
-            if (record := status.find(view.status, run.record)) is not None and record.key != run.key:
-                begun = begun.knowing(status.record_intent(begun.working.status, run, view.now))
-        view = view.with_status(begun.working.status)
-        outcomes = await asyncio.gather(*(self._run_read(view, run) for run in runs))
-        for run, outcome in zip(runs, outcomes, strict=True):
-            begun = self._with_outcome(begun, view, run, outcome)
-        return begun
+    async def carry_out(self, progress: Progress, view: View, decision: Turn, editor: str = "") -> Progress:
+        """Carry a decision out. Raises `Superseded` where the Incident changed before an act began, or was aborted."""
+        answer: Any = None
+        ran: list[Call[Any]] = []
+        with closing(carry_out.carry_out(view, decision, editor=editor, nonce=self.nonce())) as steps:
+            while True:
+                try:
+                    request = steps.send(answer)
+                except StopIteration as ended:
+                    return self._finished(progress.knowing(ended.value), ran)
+                try:
+                    progress, answer = await self._answered(progress, view, request)
+                except NotLeading:
+                    return progress
+                ran += [each.call for each in _runs(request)]
 
-    async def begin(self, progress: Progress, view: View, begin: Begin) -> Progress:
-        """Check that what was approved still holds, store the intent, then do it. Raises `Superseded` before doing it.
+    async def _answered(self, progress: Progress, view: View, request: Request) -> tuple[Progress, Any]:
+        match request:
+            case Store():
+                return await self._stored(progress, view, request)
+            case Trust(plan_hash):
+                incident = progress.working if plan_hash else None
+                return progress, await self._unless_aborted(view, self.policies.problem(incident, plan_hash))
+            case Show():
+                return progress, await self._unless_aborted(view, self._shown(request))
+            case Together(reads):
+                found = await self._unless_aborted(view, asyncio.gather(*(self._ran(each) for each in reads)))
+                for read, each in zip(reads, found, strict=True):
+                    progress = _with_evidence(progress, read, each)
+                return progress, found
+            case Do(how=How.ACT):
+                progress, done = await self._acted(progress, view, request)
+                return _with_evidence(progress, request, done), done
+            case Do(how=How.RESERVE) if not self.may_act():
+                raise NotLeading
+            case Do():
+                each = await self._unless_aborted(view, self._ran(request))
+                return _with_evidence(progress, request, each), each
+            case _:
+                assert_never(request)
 
-        Where this process leads no more, it is left to the one that does.
-        """
-        run = begin.run
-        call = self.calls.call(view, run)
-        if isinstance(call, render.RenderError):
-            return self._with_outcome(progress, view, run, _unrenderable(call))
-        changed = await self.approvals.changed(view, begin, call)
-        if changed is not None:
-            return progress.knowing(changed)
+    async def _stored(self, progress: Progress, view: View, request: Store) -> tuple[Progress, Incident]:
+        key = _key(view)
+        current = view.with_incident(progress.working).with_status(request.status)
+        if request.intent:
+            if not self.may_act():
+                raise NotLeading
+            self.in_flight.enter(key)
+        progress = await self.recorder.publish(progress, current)
+        return progress, progress.stored
+
+    async def _acted(self, progress: Progress, view: View, act: Do) -> tuple[Progress, Ran]:
+        """Run an act to its end. An abort that comes meanwhile is recorded, and does not cut it off: nobody could tell then."""
         if not self.may_act():
+            raise NotLeading
+        call, key = act.call, _key(view)
+        self.in_flight.enter(key)
+        where = {"namespace": call.namespace, "incident": call.incident}
+        _log.info("Step begins", **where, step=call.step, attempt=call.attempt, key=call.key[:12])
+        work = asyncio.create_task(self._ran(act))
+        try:
+            while not work.done():
+                if await self._aborted_before(key, work):
+                    progress = await self._note_abort(progress, view)
+            return progress, replace(work.result(), incident=progress.working)
+        finally:
+            work.cancel()
+
+    async def _note_abort(self, progress: Progress, view: View) -> Progress:
+        """Record that nothing more is begun, while the act goes on. What keeps it from being recorded is tried again."""
+        try:
+            fresh = await self.recorder.read_again(progress)
+            seen = replace(view.with_incident(fresh.working), now=self.clock())
+            noted = answers.aborted(seen)
+            if not isinstance(noted, Transition):
+                return fresh
+            return await self.recorder.publish(fresh, seen.with_status(noted.status))
+        except (Superseded, Gone, kube.ApiError) as error:
+            _log.warning("An abort could not be recorded", incident=view.incident.metadata.name, error=str(error))
+            asyncio.get_running_loop().call_later(_NOTE_AGAIN, self.in_flight.abort_came, _key(view))
             return progress
-        intended = view.with_status(status.record_intent(view.status, run, view.now))
-        progress = await self.recorder.publish(progress, intended)
-        if not self.may_act():
-            return progress
-        _log.info("Step begins", **_where(view), step=run.record, attempt=run.attempt, key=run.key[:12])
-        outcome = await self.calls.run(_started(call, progress.stored, run), _effect(view, run))
-        return self._with_outcome(progress, view, run, outcome)
 
-    async def resume(self, progress: Progress, view: View, run: Run) -> Progress:
-        """Run an effect again under the intent that is stored; it finds out for itself whether it happened."""
-        call = self.calls.call(view, run)
-        if isinstance(call, render.RenderError):
-            # it may have happened, so this is no failure
-            outcome: Outcome = Undetermined(f"it cannot be looked up: {call.field}: {call.message}")
-        elif not self.may_act():
-            return progress
-        else:
-            outcome = lookups.of_resumed(await self.calls.run(call, _effect(view, run)))
-        return self._with_outcome(progress, view, run, outcome)
+    async def _unless_aborted(self, view: View, work: Awaitable[_T]) -> _T:
+        """Wait for what changes nothing, and drop it where the Incident is aborted. Raises `Superseded` then."""
+        task = asyncio.ensure_future(work)
+        try:
+            if await self._aborted_before(_key(view), task):
+                raise Superseded(view.incident.metadata.name)
+            return task.result()
+        finally:
+            task.cancel()
 
-    async def probe(self, progress: Progress, view: View, run: Run) -> Progress:
-        """Ask a step's probe whether its interrupted effect happened."""
-        call = self.calls.call(view, run, probe=True)
-        if isinstance(call, render.RenderError):
-            outcome: Outcome = _unrenderable(call)
-        else:
-            outcome = await self.calls.run(call, Effect.READ)
-        step = view.compiled.steps[run.step]
-        result = evaluate_probe(view.incident, step, outcome, view.now)
-        now, current = self.calls.clock(), progress.working.status
-        return progress.knowing(status.record_outcome(current, run, result, undoable=step.undo is not None, now=now))
+    async def _aborted_before(self, key: ObjectKey, work: "asyncio.Future[Any]") -> bool:
+        """Wait until the work is done (False), or somebody aborts the Incident before (True)."""
+        abort = asyncio.ensure_future(self.in_flight.abort(key))
+        try:
+            await asyncio.wait((work, abort), return_when=asyncio.FIRST_COMPLETED)
+            return not work.done()
+        finally:
+            abort.cancel()
 
-    async def _run_read(self, view: View, run: Run) -> Outcome:
-        call = self.calls.call(view, run)
-        if isinstance(call, render.RenderError):
-            return _unrenderable(call)
-        return await self.calls.run(call, Effect.READ)
+    async def _shown(self, request: Show) -> Preview | Failure:
+        """Return what the call would do, with secrets masked, or why that cannot be told."""
+        call = self._marked(request.call)
+        show = self.actions[call.action].show
+        try:
+            async with asyncio.timeout(call.timeout + _SLACK):
+                preview = await _given(show, call)(call, self.clients, request.trial)
+        except Failure as failure:
+            return Failure(failure.reason, self.redactor.clean(failure.message), retryable=failure.retryable)
+        except TimeoutError:
+            return Failure(reasons.TIMED_OUT, f"no preview within {call.timeout:.0f}s", retryable=True)
+        except Exception as error:  # noqa: BLE001 # the engine's boundary: a defect of an action stops one step only
+            return _defect(call, error)
+        details = self.redactor.clean_json(dict(preview.details))
+        if json_depth.is_deeper(details, json_depth.KEPT):
+            # a plan that is cut would bind less than will be done
+            told = f"nested more than {json_depth.KEPT} levels deep, too deep for a plan"
+            return Failure(reasons.BAD_REQUEST, told)
+        return replace(preview, do=self.redactor.clean(preview.do), details=details)
 
-    def _with_outcome(self, progress: Progress, view: View, run: Run, outcome: Outcome) -> Progress:
-        step, now = view.compiled.steps[run.step], self.calls.clock()
-        record = status.known(progress.working.status, run.record)
-        result = evaluate(progress.working, step, record, run, outcome, now)
-        kept = evidence.evidence_of(outcome)
-        result = replace(result, evidence=kept.digest if kept else None)
-        current = status.record_outcome(progress.working.status, run, result, undoable=step.undo is not None, now=now)
-        self.metrics.steps.labels(run.stage.value, step.action, result.state.value).inc()
-        _log.info("Step finished", **_where(view), step=run.record, state=result.state.value, summary=result.summary)
-        unstored = progress.unstored.adding(run.record, kept)
-        return replace(progress.knowing(approval.used(current)), unstored=unstored)
+    async def _ran(self, request: Do) -> Ran:
+        """Run a call and return its outcome with secrets masked. Raises nothing but cancellation."""
+        call = self._marked(request.call)
+        reserved: Mapping[str, Json] | None = None
+        outcome: Outcome
+        try:
+            async with asyncio.timeout(call.timeout + _SLACK):
+                if request.how is How.RESERVE:
+                    reserved = await self._reserved(call, request.preview)
+                    outcome = Succeeded({}, "reserved")
+                else:
+                    outcome = await self._outcome(call, request)
+        except Failure as failure:
+            outcome = _of_failure(failure, request)
+        except TimeoutError:
+            told = f"no answer within {call.timeout:.0f}s"
+            outcome = _of_failure(Failure(reasons.TIMED_OUT, told, retryable=True, maybe_applied=True), request)
+        except Exception as error:  # noqa: BLE001 # the same boundary
+            outcome = _of_failure(_defect(call, error), request)
+        cleaned = _clean(self.redactor, outcome)
+        return Ran(cleaned, self.clock(), evidence_of(cleaned), reserved)
+
+    async def _reserved(self, call: Call[Any], preview: Preview | None) -> Mapping[str, Json]:
+        return await _given(self.actions[call.action].reserve, call)(call, _given(preview, call), self.clients)
+
+    async def _outcome(self, call: Call[Any], request: Do) -> Outcome:
+        action = self.actions[call.action]
+        match request.how:
+            case How.READ:
+                return await _given(action.read, call)(call, self.clients)
+            case How.LOOK if _is_of_another_key(call):
+                return Undetermined("the key of the operator's markers is another one than when it was begun")
+            case How.LOOK:
+                return await _given(action.look, call)(call, self.clients)
+            case _:
+                return await _given(action.act, call)(call, _given(request.preview, call), self.clients)
+
+    def _marked(self, call: Call[Any]) -> Call[Any]:
+        return replace(call, marker=self.markers.of(call.incident_uid, call.stage, call.step, call.attempt))
+
+    def _finished(self, progress: Progress, ran: list[Call[Any]]) -> Progress:
+        for call in ran:
+            record = status.known(progress.working.status, call.step)
+            self.metrics.steps.labels(call.stage.value, call.action, record.state.value).inc()
+            _log_finished(call, record)
+        return progress
 
 
-def _started(call: Call, stored: Incident, run: Run) -> Call:
-    record = status.find(stored.status, run.record)
-    return replace(call, started_at=record.started_at) if record is not None and record.started_at else call
+def _log_finished(call: Call[Any], record: StepRecord) -> None:
+    where = {"namespace": call.namespace, "incident": call.incident, "step": call.step}
+    _log.info("Step finished", **where, state=record.state.value, summary=record.summary)
 
 
-def _effect(view: View, run: Run) -> Effect:
-    step = view.compiled.steps[run.step]
-    return step.undo.effect if run.undo and step.undo is not None else step.effect
+def _runs(request: Request) -> tuple[Do, ...]:
+    match request:
+        case Together(reads):
+            return reads
+        case Do(how=How.ACT | How.LOOK):
+            return (request,)
+        case _:
+            return ()
 
 
-def _unrenderable(error: render.RenderError) -> Failed:
-    return Failed(reasons.EXPRESSION_FAILED, f"{error.field}: {error.message}", retryable=False)
+def _with_evidence(progress: Progress, request: Do, ran: Ran) -> Progress:
+    return replace(progress, unstored=progress.unstored.adding(request.call.step, ran.evidence))
 
 
-def _where(view: View) -> dict[str, str]:
-    return {"namespace": view.incident.metadata.namespace, "incident": view.incident.metadata.name}
+def _of_failure(failure: Failure, request: Do) -> Outcome:
+    match request.how:
+        case How.LOOK:
+            return outcome_of_look(failure)
+        case How.RESERVE:  # what was made by it, if anything, is no effect
+            certain = Failure(failure.reason, failure.message, retryable=failure.retryable)
+            return outcome_of(certain, request.effect)
+        case _:
+            return outcome_of(failure, request.effect)
+
+
+def _defect(call: Call[Any], error: Exception) -> Failure:
+    _log.exception("Action failed", namespace=call.namespace, incident=call.incident, step=call.step)
+    told = f"{type(error).__name__} in {call.action}; see the operator's log"
+    return Failure(reasons.INTERNAL_ERROR, told, retryable=True, maybe_applied=True)
+
+
+def _is_of_another_key(call: Call[Any]) -> bool:
+    kept = (call.seen or {}).get("marker")
+    return kept is not None and kept != shown(call.marker)
+
+
+def _given(part: _T | None, call: Call[Any]) -> _T:
+    if part is None:
+        raise LookupError(f"{call.action} does not have what step {call.step} needs")
+    return part
+
+
+def _key(view: View) -> ObjectKey:
+    return ObjectKey(view.incident.metadata.namespace, view.incident.metadata.name)
+
+
+def _clean(redactor: Redactor, outcome: Outcome) -> Outcome:
+    match outcome:
+        case Succeeded(result, summary, captured):
+            return Succeeded(_shaped(redactor, result), redactor.clean(summary), captured)
+        case Failed():
+            return replace(outcome, message=redactor.clean(outcome.message), result=_shaped(redactor, outcome.result))
+        case Pending() | NotDone():
+            return replace(outcome, summary=redactor.clean(outcome.summary))
+        case Undetermined(message):
+            return Undetermined(redactor.clean(message))
+
+
+def _shaped(redactor: Redactor, result: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return the result masked, and such that whatever reads it can take it: what is done is done, whatever it brought."""
+    try:
+        shaped: Mapping[str, Json] = sanitize.result(redactor.clean_json(result))
+    except Exception as error:  # noqa: BLE001 # the same boundary
+        _log.exception("Result cannot be kept")
+        return {"note": f"the result cannot be kept: {type(error).__name__}; see the operator's log"}
+    return shaped

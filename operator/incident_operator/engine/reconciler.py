@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import assert_never
 
 from incident_operator.api.incident import CLOSED_PHASES, Incident
 from incident_operator.api.meta import ObjectKey
@@ -12,9 +11,7 @@ from incident_operator.clients.state import Gone, State, Superseded
 from incident_operator.core.machine import decisions, in_flight, machine
 from incident_operator.core.machine.view import AGES, View
 from incident_operator.core.status import objectives
-from incident_operator.engine.approvals import Approvals
 from incident_operator.engine.executor import Executor
-from incident_operator.engine.in_flight import InFlight
 from incident_operator.engine.progress import Progress
 from incident_operator.engine.recorder import Recorder
 from incident_operator.engine.runbooks import Runbooks
@@ -35,7 +32,6 @@ class Reconciler:
 
     state: State
     runbooks: Runbooks
-    approvals: Approvals
     executor: Executor
     recorder: Recorder
     clock: Callable[[], datetime]
@@ -44,11 +40,11 @@ class Reconciler:
     """Whether the process is about to end, or leads no more: an act under way is recorded, and nothing more is begun or told."""
     led_for: Callable[[], timedelta] = lambda: AGES
     """How long this process has led."""
-    in_flight: InFlight = field(default_factory=InFlight)
     priority: Priority = field(default_factory=Priority)
 
     async def reconcile(self, key: ObjectKey) -> datetime | None:
         """Do what can be done now; return when to come back, None for never: it is closed, or gone."""
+        self.executor.in_flight.listen(key)
         try:
             incident = await self.state.read(key.namespace, key.name)
             if incident.status.phase in CLOSED_PHASES or incident.metadata.deletion_timestamp is not None:
@@ -58,14 +54,14 @@ class Reconciler:
         except Gone:
             return None
         finally:
-            self.in_flight.leave(key)
+            self.executor.in_flight.leave(key)
 
     async def _drive(self, progress: Progress) -> datetime | None:
         for _ in range(MAX_TURNS):
             await self._yield_to_urgent(progress.stored)
             view = await self._view(progress.working)
             stopping = self.stopping()
-            if stopping and not self.in_flight.has(_key(view.incident)):
+            if stopping and not self.executor.in_flight.has(_key(view.incident)):
                 return None  # nothing was done here that would have to be told; whoever leads next looks at it anew
             decision = decisions.Wait(None) if stopping else machine.decide(view)
             try:
@@ -78,43 +74,23 @@ class Reconciler:
                         return None
                     case _ if in_flight.to_be_recorded(progress.stored.status, view, decision):
                         progress = await self.recorder.publish(progress, view)
+                    case decisions.Ask():
+                        editor = await self.runbooks.editor(view.incident)
+                        progress = await self.executor.carry_out(progress, view, decision, editor)
                     case _:
-                        progress = await self._turn(progress, view, decision)
+                        progress = await self.executor.carry_out(progress, view, decision)
             except Superseded:
                 progress = await self.recorder.read_again(progress)
         raise GoesInCircles(progress.working.metadata.name)
 
-    async def _turn(self, progress: Progress, view: View, decision: decisions.Turn) -> Progress:
-        match decision:
-            case decisions.Transition(current):
-                return progress.knowing(current)
-            case decisions.Read(runs):
-                return await self.executor.read(progress, view, runs)
-            case decisions.Ask(runs):
-                editor = await self.runbooks.editor(view.incident)
-                return progress.knowing(await self.approvals.ask(view, runs, editor))
-            case decisions.Begin():
-                self._act_begins(view)
-                return await self.executor.begin(progress, view, decision)
-            case decisions.Resume(run):
-                self._act_begins(view)
-                return await self.executor.resume(progress, view, run)
-            case decisions.Probe(run):
-                return await self.executor.probe(progress, view, run)
-            case _:
-                assert_never(decision)
-
     async def _yield_to_urgent(self, incident: Incident) -> None:
         """Yield to what is severe, unless an act has begun: its outcome is not kept in memory longer than it must."""
-        if not self.in_flight.has(_key(incident)):
+        if not self.executor.in_flight.has(_key(incident)):
             await self.priority.yield_to_urgent(incident.spec.severity.is_severe)
 
     async def _view(self, incident: Incident) -> View:
         runbook = await self.runbooks.in_force(incident)
         return View(incident, runbook, self.clock(), self.unasked, self.led_for())
-
-    def _act_begins(self, view: View) -> None:
-        self.in_flight.enter(_key(view.incident))
 
 
 def _key(incident: Incident) -> ObjectKey:

@@ -7,8 +7,9 @@ from incident_operator.api.approvals import AnswerVerb, ApprovalState, PendingAn
 from incident_operator.api.incident import IncidentStatus, Phase, StepRecord, StepState, UndoState
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, reasons, sanitize
+from incident_operator.core.approval import Answer
 from incident_operator.core.effects import Effect
-from incident_operator.core.machine import keys, limits, status
+from incident_operator.core.machine import in_flight, keys, limits, status
 from incident_operator.core.machine.decisions import Decision, Transition, Wait
 from incident_operator.core.machine.retrying import DONE, NOT_DONE, reset_for_retry, retry_question
 from incident_operator.core.machine.view import View, is_undo
@@ -19,20 +20,37 @@ SLACK = timedelta(minutes=5)
 
 
 def aborted(view: View) -> Decision | None:
-    """Abort is final: nothing begins any more, and what stays changed is named."""
+    """Abort is final: nothing begins any more, what is under way is followed to its end, and what stays changed is named."""
     found = approval.answer(view.incident.metadata.annotations, Verb.ABORT)
-    if found is None or found.token != ABORT_TOKEN:
-        return None
-    current = approval.withdraw(view.status, f"aborted by {found.by}", view.now)
-    current = approval.end_active(current, ApprovalState.VOIDED, f"aborted by {found.by}")
-    current = status.handled(current, Verb.ABORT.value, found.token, found.by, view.now)
+    by = status.aborted_by(view.status)
+    if by is None:
+        if found is None or found.token != ABORT_TOKEN:
+            return None
+        return Transition(_nothing_begins(view, found))
+    return None if in_flight.running(view.status) is not None else aborted_for_good(view, by)
+
+
+def aborted_for_good(view: View, by: str) -> Decision:
+    """Close an Incident that was aborted; said after the last act, so that it is true."""
     # an effect whose fate nobody knows is never told as one that did not happen
-    unclear = [record.name for record in current.steps if _is_unclear(record)]
-    unbegun = [r.name for r in current.steps if r.state not in status.FINISHED and r.name not in unclear]
-    current = status.skip(current, unbegun, reasons.ABORTED, f"aborted by {found.by}")
-    current = status.mark(current, unclear, StepState.UNKNOWN, reasons.ABORTED)
-    message = f"Aborted by {found.by}; nothing more is done. {_left_changed(current)}"
+    unclear = [record.name for record in view.status.steps if _is_unclear(record)]
+    current = status.mark(view.status, unclear, StepState.UNKNOWN, reasons.ABORTED)
+    message = f"Aborted by {by}; nothing more is done. {_left_changed(current)}"
     return Transition(status.halt(current, reasons.ABORTED, message, phase=Phase.FAILED))
+
+
+def _nothing_begins(view: View, said: Answer) -> IncidentStatus:
+    """Take back what is asked and what is approved, and leave out all that has not begun."""
+    why = f"aborted by {said.by}"
+    current = approval.withdraw(status.go_on(view.status), why, view.now)
+    current = approval.end_active(current, ApprovalState.VOIDED, why)
+    current = status.handled(current, Verb.ABORT.value, said.token, said.by, view.now)
+    under_way = in_flight.running(current)
+    begun = {record.name for record in current.steps if _is_unclear(record)} | (
+        {under_way.name} if under_way else set()
+    )
+    unbegun = [r.name for r in current.steps if r.state not in status.FINISHED and r.name not in begun]
+    return status.skip(current, unbegun, reasons.ABORTED, why)
 
 
 def resolved_by_person(view: View) -> Decision | None:

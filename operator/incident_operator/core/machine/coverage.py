@@ -1,15 +1,23 @@
-"""When a step needs a person's approval, and which steps one question covers."""
+"""When a step needs a person's approval, which steps one question covers, and what the question says."""
 
-from incident_operator.api.approvals import ApprovalState
+from collections.abc import Sequence
+from datetime import datetime
+
+from incident_operator.api import annotations
+from incident_operator.api.approvals import ApprovalState, PendingApproval, PlanEntry
 from incident_operator.api.incident import IncidentStatus, StepRecord, StepState
 from incident_operator.api.runbook import Stage
-from incident_operator.core import approval
+from incident_operator.core import approval, plan, reasons, sanitize
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions import evaluation, facts
+from incident_operator.core.machine import limits, status
 from incident_operator.core.machine.decisions import Ask, Decision, Run, Transition
+from incident_operator.core.machine.retrying import retry_question
 from incident_operator.core.machine.view import View, is_undo, next_run
 from incident_operator.core.runbooks import dependencies
 from incident_operator.core.runbooks.compiled import CompiledStep
+
+_SHOWN_HASH = 12
 
 
 def needs_approval(view: View, step: CompiledStep) -> bool:
@@ -24,6 +32,37 @@ def needs_approval(view: View, step: CompiledStep) -> bool:
 def ask(view: View, first: StepRecord) -> Decision:
     """Ask for the first step and for as many that follow it as may share its plan."""
     return Ask(tuple(_covered(view, first)))
+
+
+def asked(view: View, entries: Sequence[PlanEntry], editor: str, nonce: str) -> IncidentStatus:
+    """Return the status with a question about these steps; `editor` last edited the Runbook."""
+    names = [entry.step for entry in entries]
+    meta = view.incident.metadata
+    expires = view.now.replace(microsecond=0) + limits.approval_expires(view.compiled.steps[names[0]])
+    hashed = plan.plan_hash(entries, _binding(view, expires, nonce))
+    excluded, because = _excluded(view, editor)
+    pending = PendingApproval(
+        plan_hash=hashed,
+        expires_at=expires,
+        nonce=nonce,
+        asked=approval.times_expired(view.status, names[0]) + 1,
+        steps=names,
+        plan=list(entries),
+        excluded=excluded,
+        excluded_because=because,
+        changed=approval.voided_because(view.status, names[0])[:4096],
+        approve_with=approval.command(meta.namespace, meta.name, annotations.Verb.APPROVE, hashed[:_SHOWN_HASH]),
+        reject_with=approval.command(meta.namespace, meta.name, annotations.Verb.REJECT, hashed[:_SHOWN_HASH]),
+    )
+    waiting = status.mark(view.status, names, StepState.AWAITING_APPROVAL)
+    return waiting.model_copy(update={"pending_approval": pending})
+
+
+def cannot_ask(view: View, run: Run, reason: str, message: str) -> IncidentStatus:
+    """Stop, because nobody can be asked, or no answer can be trusted."""
+    question = retry_question(view, view.status, run.record)
+    stage_reason = reasons.RESTORE_FAILED if run.stage is Stage.RESTORE else reason
+    return status.halt(view.status, stage_reason, message, question, remedy=f"Retry: {question.answer_with[0]}")
 
 
 def approval_used_up(view: View) -> Decision | None:
@@ -67,6 +106,17 @@ def _after(view: View, first: StepRecord) -> list[StepRecord]:
     records = [record for record in view.records(first.stage) if not is_undo(record)]
     names = [record.name for record in records]
     return records[names.index(first.name) + 1 :]
+
+
+def _binding(view: View, expires: datetime, nonce: str) -> plan.Binding:
+    return plan.Binding(view.incident.metadata.uid, view.pinned.revision, view.status.parameters, expires, nonce)
+
+
+def _excluded(view: View, editor: str) -> tuple[list[str], str]:
+    opener = view.incident.metadata.annotations.get(annotations.OPENED_BY, "")
+    why = {editor: "last edited the runbook", opener: "opened this incident"}
+    why.pop("", None)
+    return sorted(why), sanitize.text("; ".join(f"{who} {did}" for who, did in sorted(why.items())), 512)
 
 
 def _alone(step: CompiledStep) -> bool:

@@ -38,11 +38,13 @@ class Begin:
     """What a person approved; it has to be rendered again and be the same."""
     trial_binds: bool = False
     """Whether the trial's row count is part of what was approved (the plan's first step)."""
+    again: bool = False
+    """Whether the intent is stored already, and an earlier try may have got through: the service does once what bears its key."""
 
 
 @dataclass(frozen=True, slots=True)
-class Resume:
-    """Run this effect again under the intent that is already stored."""
+class Look:
+    """Find out what became of this effect, whose intent is stored. It is not done by looking."""
 
     run: Run
 
@@ -80,6 +82,6 @@ class Stop:
     """Closed: nothing is ever to be done again."""
 
 
-Turn = Read | Begin | Resume | Probe | Ask | Transition
+Turn = Read | Begin | Look | Probe | Ask | Transition
 """What is carried out before the machine decides again."""
 Decision = Turn | Wait | Stop

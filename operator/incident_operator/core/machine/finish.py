@@ -45,6 +45,13 @@ def waits_for_alert(view: View, record: StepRecord) -> bool:
     return record.state in _CAN_WAIT and not (is_undo(record) and record.not_before is not None)
 
 
+def next_record(view: View) -> StepRecord | None:
+    """Return the step that comes next; an undo that is due at some moment comes before what its failure stopped."""
+    unfinished = [r for r in view.status.steps if r.state not in status.FINISHED and not waits_for_alert(view, r)]
+    due = (record for record in unfinished if is_undo(record) and record.not_before is not None)
+    return next(due, None) or next(iter(unfinished), None)
+
+
 def resolve_deadline(view: View) -> datetime:
     """Return until when the alert may go on firing after the last step, before a human is called."""
     return _done_at(view) + delta(view.compiled.spec.resolve_timeout)

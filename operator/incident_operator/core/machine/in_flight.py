@@ -1,23 +1,29 @@
-"""Effects between intent and outcome: look again under the same key, or admit that nobody can tell."""
+"""Effects between intent and outcome: find out what became of them, and admit it where nobody can tell. Nothing is begun here."""
 
 from datetime import timedelta
 
 from incident_operator.api.approvals import PlanEntry
 from incident_operator.api.incident import IncidentStatus, StepRecord, StepState
 from incident_operator.api.meta import rfc3339
-from incident_operator.core import reasons
+from incident_operator.api.runbook import Stage
+from incident_operator.core import approval, reasons, sanitize
 from incident_operator.core.effects import Effect
-from incident_operator.core.machine import limits, retrying, status
-from incident_operator.core.machine.decisions import Ask, Begin, Decision, Probe, Read, Resume, Transition, Wait
+from incident_operator.core.machine import coverage, limits, retrying, status
+from incident_operator.core.machine.decisions import Ask, Begin, Decision, Look, Probe, Read, Run, Transition, Wait
 from incident_operator.core.machine.view import View, is_undo, next_run
+
+_ACTING = frozenset({Stage.MITIGATE, Stage.REMEDIATE})
+
+
+def running(current: IncidentStatus) -> StepRecord | None:
+    """Return the effect whose intent is stored and whose outcome is not known; there is one at most."""
+    return next((r for r in current.steps if r.state is StepState.RUNNING and r.effect != Effect.READ), None)
 
 
 def effect_under_way(view: View) -> Decision | None:
-    """An effect whose intent is stored is finished, one way or the other, before anything else happens."""
-    for record in view.status.steps:
-        if record.state is StepState.RUNNING and record.effect != Effect.READ:
-            return _look(view, record)
-    return None
+    """An effect whose intent is stored is followed to its end, one way or the other, before anything else happens."""
+    record = running(view.status)
+    return None if record is None else _followed(view, record)
 
 
 def effect_unknown(view: View) -> Decision | None:
@@ -34,7 +40,7 @@ def to_be_recorded(stored: IncidentStatus, view: View, decision: Decision) -> bo
     Nothing in the world can tell that outcome again, so it does not wait there for what is read, or rendered, next.
     """
     match decision:
-        case Read() | Ask() | Probe() | Resume() | Begin(approved=PlanEntry()):
+        case Read() | Ask() | Probe() | Look() | Begin(approved=PlanEntry()):
             return any(_only_in_memory(record, status.find(stored, record.name)) for record in view.status.steps)
         case _:
             return False
@@ -46,22 +52,56 @@ def _only_in_memory(record: StepRecord, stored: StepRecord | None) -> bool:
     return record.state is not StepState.RUNNING
 
 
-def _look(view: View, record: StepRecord) -> Decision:
+def _followed(view: View, record: StepRecord) -> Decision:
+    run, effect = next_run(view, record), Effect(record.effect)
+    # what may not be asked for again is not waited for either
+    if effect is Effect.KEYED_CALL and (why := _may_not_ask_again(view, record)):
+        return Transition(_unknown(view, record, f"may or may not have run; it is not asked again: {why}"))
     if record.not_before is not None and view.now < record.not_before:
         return Wait(record.not_before)
-    run = next_run(view, record)
-    if Effect(record.effect).replayable:
-        return Resume(run)
+    if effect is Effect.KEYED_CALL:
+        return _asked_again(view, record, run)
+    if effect.is_known:
+        return Look(run)
     if (left := _perhaps_under_way(view, record)) > timedelta():
         return Wait(view.now + left)
     if view.step(record).probe is not None and not is_undo(record):
         return Probe(run)
     since = rfc3339(record.started_at) if record.started_at else "an unknown time"
-    summary = f"may or may not have run (begun at {since}, the operator stopped before its outcome was known)"
-    changed = status.update(
-        view.status, record.name, state=StepState.UNKNOWN, reason=reasons.INTERRUPTED, summary=summary
+    told = f"may or may not have run (begun at {since}, the operator stopped before its outcome was known)"
+    return Transition(_unknown(view, record, told))
+
+
+def _asked_again(view: View, record: StepRecord, run: Run) -> Decision:
+    """A keyed call cannot be looked up: it is sent again under its key, as long as all that guards a first try holds."""
+    if is_undo(record) or not coverage.needs_approval(view, view.step(record)):
+        return Begin(run, again=True)
+    used = approval.active(view.status)
+    return Begin(run, approved=approval.entry_for(used, record.name) if used else None, again=True)
+
+
+def _may_not_ask_again(view: View, record: StepRecord) -> str:
+    """Return which guard of a first begin does not hold any more; empty where all do."""
+    if (by := status.aborted_by(view.status)) is not None:
+        return f"aborted by {by}"
+    if is_undo(record):
+        return ""
+    if view.incident.spec.resolved and record.stage in _ACTING:
+        return "the alert has resolved"
+    if not coverage.needs_approval(view, view.step(record)):
+        return ""
+    used = approval.active(view.status)
+    if used is None or approval.entry_for(used, record.name) is None:
+        return "its approval has ended"
+    expired = used.expires_at is None or view.now >= used.expires_at
+    return "its approval has ended: it was given too long ago" if expired else ""
+
+
+def _unknown(view: View, record: StepRecord, told: str) -> IncidentStatus:
+    summary = sanitize.text(told, status.SUMMARY_LIMIT)
+    return status.update(
+        view.status, record.name, state=StepState.UNKNOWN, reason=reasons.INTERRUPTED, summary=summary, not_before=None
     )
-    return Transition(changed)
 
 
 def _perhaps_under_way(view: View, record: StepRecord) -> timedelta:

@@ -17,11 +17,12 @@ CHAIN: tuple[Rung, ...] = (
     start.blocked,
     start.not_started,
     start.unblocked,
+    # abort: nothing begins after it; what is under way is followed to its end, and only looked at
+    answers.aborted,
     # what is under way is finished before anything else happens
     in_flight.effect_under_way,
     coverage.approval_used_up,
     # people come first
-    answers.aborted,
     answers.resolved_by_person,
     answers.retried,
     in_flight.effect_unknown,

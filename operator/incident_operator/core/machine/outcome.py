@@ -13,9 +13,11 @@ from incident_operator.core.expressions.evaluation import Outputs
 from incident_operator.core.machine import limits
 from incident_operator.core.machine.decisions import Run
 from incident_operator.core.machine.status import StepResult, later
-from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded, Undetermined
+from incident_operator.core.outcomes import Failed, NotDone, Outcome, Pending, Succeeded, Undetermined
 from incident_operator.core.runbooks.compiled import CompiledStep
 
+_LONGEST_PAUSE, _GROWTH = 60.0, 0.2
+"""An act that could not begin so far is begun again after a fifth of the time that it has waited, a minute at most."""
 _SHORTEST_PAUSE = 1.0
 """Seconds between two looks at an unfinished effect, whatever the action proposes."""
 
@@ -28,9 +30,11 @@ def evaluate(
         case Succeeded():
             return _undone(outcome) if run.undo else _succeeded(incident, step, record, outcome, now)
         case Failed():
-            return _failed(step, record, run, outcome, now)
+            return _failed(step, record, outcome, now)
         case Pending():
             return _pending(step, record, run, outcome, now)
+        case NotDone():
+            return _not_done(step, record, run, outcome, now)
         case Undetermined() if step.effect is Effect.READ:
             return StepResult(StepState.FAILED, outcome.message, reasons.STEP_FAILED)
         case Undetermined():
@@ -55,7 +59,8 @@ def evaluate_probe(incident: Incident, step: CompiledStep, outcome: Outcome, now
         return StepResult(
             StepState.SUCCEEDED, "had happened before the operator stopped, says its probe", effected=True
         )
-    return StepResult(StepState.PENDING, "had not happened when the operator stopped, says its probe", again_at=now)
+    told = "had not happened when the operator stopped, says its probe"
+    return StepResult(StepState.PENDING, told, again_at=now, not_done=True)
 
 
 def _undone(outcome: Succeeded) -> StepResult:
@@ -104,25 +109,39 @@ def _unexpected(
     return StepResult(StepState.FAILED, summary, reason, captured=outcome.captured, effected=effected)
 
 
-def _failed(step: CompiledStep, record: StepRecord, run: Run, outcome: Failed, now: datetime) -> StepResult:
+def _failed(step: CompiledStep, record: StepRecord, outcome: Failed, now: datetime) -> StepResult:
     if (again := _next_poll(step, record, now)) is not None:
         return StepResult(StepState.RUNNING, outcome.message, outcome.reason, again_at=again)
-    if outcome.retryable and not outcome.effected and run.attempt < limits.attempts(step):
+    if outcome.retryable and not outcome.effected and record.failures + 1 < limits.attempts(step):
         at = later(now, limits.backoff(step).total_seconds())
         return StepResult(StepState.PENDING, outcome.message, outcome.reason, again_at=at)
     return StepResult(StepState.FAILED, outcome.message, outcome.reason, effected=outcome.effected)
 
 
 def _pending(step: CompiledStep, record: StepRecord, run: Run, outcome: Pending, now: datetime) -> StepResult:
-    action = step.undo.action if run.undo and step.undo is not None else step.action
     began = record.started_at or now
-    late = now >= began + limits.timeout(step, action) + limits.GRACE
-    if late and (step.effect is Effect.READ or not outcome.begun):
+    late = now >= began + _longest(step, run)
+    if late and step.effect is Effect.READ:
         return StepResult(StepState.FAILED, outcome.summary, reasons.TIMED_OUT)
     if late:
         told = f"may or may not have run: still unclear after {_minutes(now - began)}: {outcome.summary}"
         return StepResult(StepState.UNKNOWN, told, reasons.TIMED_OUT)
     return StepResult(StepState.RUNNING, outcome.summary, again_at=later(now, max(outcome.after, _SHORTEST_PAUSE)))
+
+
+def _not_done(step: CompiledStep, record: StepRecord, run: Run, outcome: NotDone, now: datetime) -> StepResult:
+    """What has not begun waits longer and longer; when the time of the step is over, it has failed and is not unknown."""
+    since = record.since or now
+    if now >= since + _longest(step, run):
+        return StepResult(StepState.FAILED, outcome.summary, reasons.TIMED_OUT)
+    waited = (now - since).total_seconds()
+    pause = max(outcome.after, min(_LONGEST_PAUSE, waited * _GROWTH))
+    return StepResult(StepState.PENDING, outcome.summary, again_at=later(now, pause), not_done=True)
+
+
+def _longest(step: CompiledStep, run: Run) -> timedelta:
+    action = step.undo.action if run.undo and step.undo is not None else step.action
+    return limits.timeout(step, action) + limits.GRACE
 
 
 def _next_poll(step: CompiledStep, record: StepRecord, now: datetime) -> datetime | None:

@@ -59,6 +59,8 @@ def detected_at(incident: Incident, now: datetime) -> datetime:
 def _cannot_go_on(view: View, why: Blocked) -> Decision:
     if (stop := answers.aborted(view)) is not None:
         return stop
+    if (by := status.aborted_by(view.status)) is not None:
+        return answers.aborted_for_good(view, by)  # what is under way cannot be followed without its Runbook
     if view.incident.spec.resolved and not _has_acted(view.status):
         return Transition(_resolved_by_itself(view))
     withdrawn = _without_question(view, why)

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from incident_operator.api.annotations import Verb
 from incident_operator.api.approvals import AnswerVerb, HandledAnswer, PendingAnswer
 from incident_operator.api.incident import IncidentStatus, Phase, StepRecord, StepState, UndoState
 from incident_operator.api.runbook import Stage
 from incident_operator.core import reasons, sanitize
+from incident_operator.core.effects import Effect
 from incident_operator.core.machine.decisions import Run
 
 SUMMARY_LIMIT = 512
@@ -40,6 +42,8 @@ class StepResult:
     """Whether the world was changed, so that an undo is due some day."""
     again_at: datetime | None = None
     """When to look or try again; the step stays unfinished."""
+    not_done: bool = False
+    """Whether the act certainly has not happened: it is begun again as if for the first time, and did not fail."""
 
 
 def find(status: IncidentStatus, name: str) -> StepRecord | None:
@@ -68,14 +72,19 @@ def update(status: IncidentStatus, name: str, **changes: Any) -> IncidentStatus:
     )
 
 
-def record_intent(status: IncidentStatus, run: Run, now: datetime) -> IncidentStatus:
-    """Write down the intent of an effect, or that a read is being polled."""
+def record_intent(
+    status: IncidentStatus, run: Run, now: datetime, seen: Mapping[str, Any] | None = None
+) -> IncidentStatus:
+    """Write down the intent of an effect and what it is begun upon, or that a read is being polled."""
+    record = known(status, run.record)
     return update(
         status,
         run.record,
         state=StepState.RUNNING,
         attempt=run.attempt,
         key=run.key,
+        seen=sanitize.cleaned(seen) if seen is not None else None,
+        since=None if record.effect == Effect.READ else record.since or _whole(now),
         started_at=_whole(now),
         finished_at=None,
         polled_at=None,
@@ -86,15 +95,18 @@ def record_intent(status: IncidentStatus, run: Run, now: datetime) -> IncidentSt
 
 
 def record_outcome(
-    status: IncidentStatus, run: Run, result: StepResult, *, undoable: bool, now: datetime
+    status: IncidentStatus, run: Run, result: StepResult, *, undoable: bool, now: datetime, begun: bool = True
 ) -> IncidentStatus:
-    """Write down what became of an attempt."""
+    """Write down what became of an attempt; `begun` is False where its intent was not stored, so that it does not count."""
     record = known(status, run.record)
     finished = result.state not in {StepState.RUNNING, StepState.PENDING}
     changes: dict[str, Any] = {
         "state": result.state,
-        "attempt": run.attempt,
-        "key": run.key,
+        "attempt": run.attempt if begun else record.attempt,
+        "key": run.key if begun else record.key,
+        "failures": record.failures + (result.state is StepState.PENDING and not result.not_done),
+        "since": _since(record, result, now),
+        "seen": record.seen if result.state is not StepState.PENDING else None,
         "started_at": record.started_at or _whole(now),
         "finished_at": _whole(now) if finished else None,
         "polled_at": None if finished else _whole(now),
@@ -110,6 +122,13 @@ def record_outcome(
         changes["undo"] = UndoState.PENDING
     changed = update(status, run.record, **changes)
     return _record_undo_outcome(changed, run, result) if run.undo else changed
+
+
+def _since(record: StepRecord, result: StepResult, now: datetime) -> datetime | None:
+    """Return since when the present try goes on; a failure, a success and a person's retry end it."""
+    if result.not_done:
+        return record.since or _whole(now)
+    return record.since if result.state is StepState.RUNNING else None
 
 
 def _record_undo_outcome(status: IncidentStatus, run: Run, result: StepResult) -> IncidentStatus:
@@ -158,8 +177,8 @@ def reset(status: IncidentStatus, names: Iterable[str]) -> IncidentStatus:
 
 
 def _put_back(record: StepRecord) -> StepRecord:
-    changes: dict[str, Any] = {"state": StepState.PENDING, "reason": "", "summary": ""}
-    changes |= dict.fromkeys(("started_at", "finished_at", "polled_at", "not_before"))
+    changes: dict[str, Any] = {"state": StepState.PENDING, "reason": "", "summary": "", "failures": 0}
+    changes |= dict.fromkeys(("since", "seen", "started_at", "finished_at", "polled_at", "not_before"))
     if record.undo is UndoState.DONE:
         changes["undo"] = None
     return record.model_copy(update=changes)
@@ -189,6 +208,11 @@ def handled(status: IncidentStatus, verb: str, token: str, by: str, now: datetim
     """Remember an answer that was acted on, and that somebody is there."""
     entry = HandledAnswer(verb=verb, token=token, by=by, at=now)
     return acknowledged(status.model_copy(update={"answers": [*status.answers, entry][-_ANSWERS_KEPT:]}), now)
+
+
+def aborted_by(status: IncidentStatus) -> str | None:
+    """Return who aborted the Incident, once that is recorded; it holds for good."""
+    return next((answer.by for answer in reversed(status.answers) if answer.verb == Verb.ABORT.value), None)
 
 
 def acknowledged(status: IncidentStatus, now: datetime) -> IncidentStatus:

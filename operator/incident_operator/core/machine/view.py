@@ -70,6 +70,10 @@ class View:
         """Return the same view with another status."""
         return replace(self, incident=self.incident.model_copy(update={"status": status}))
 
+    def with_incident(self, incident: Incident) -> "View":
+        """Return the same view of a newer version of the Incident."""
+        return replace(self, incident=incident)
+
 
 def is_undo(record: StepRecord) -> bool:
     """Tell whether a record stands for an undo."""

@@ -89,7 +89,7 @@ def probes_are_reads(draft: Draft) -> Iterator[Problem]:
         key, spec = probe.action
         if effects.of(key, spec) is not Effect.READ:
             yield Problem(f"{placed.path}.probe.{key}", f"a probe only reads, and this {key} changes things")
-        if placed.effect.replayable:
+        if placed.effect.is_known:
             message = f"is for an unkeyed act; {placed.effect.value} is found out without one"
             yield Problem(f"{placed.path}.probe", message)
 

@@ -45,6 +45,14 @@ def first_keyword(statement: str) -> str:
     return first.text.upper() if first is not None and first.kind == "word" else ""
 
 
+def complaint(where: str, statement: str, allowed: frozenset[str]) -> str:
+    """Say what is wrong with a statement's first word; empty where nothing is."""
+    word = first_keyword(statement)
+    if word in allowed:
+        return ""
+    return f"{where}: begins with {word or 'no keyword'}; allowed are {', '.join(sorted(allowed))}"
+
+
 def second_statement(statement: str) -> int | None:
     """Return the offset of what follows a semicolon, or None where it is a single statement."""
     ended = False

@@ -8,7 +8,7 @@ from incident_operator.api.meta import delta
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, reasons
 from incident_operator.core.effects import Effect
-from incident_operator.core.machine import finish, limits, status, undoing
+from incident_operator.core.machine import finish, in_flight, limits, status, undoing
 from incident_operator.core.machine.view import View, is_undo
 
 _WORTH_TELLING = timedelta(seconds=30)
@@ -42,9 +42,11 @@ def told(view: View) -> tuple[str, str]:
         return current.reason, current.message
     if current.phase is Phase.AWAITING_APPROVAL:
         return reasons.AWAITING_APPROVAL, _asks(view)
+    if (by := status.aborted_by(current)) is not None and (record := in_flight.running(current)) is not None:
+        return reasons.ABORTING, _aborting(view, record, by)
     if (record := _running(view)) is not None:
         return reasons.RUNNING, f"{_doing(view, record)}, at the latest until {clock(_deadline(view, record))}."
-    if (record := _next_record(view)) is not None:
+    if (record := finish.next_record(view)) is not None:
         return reasons.RUNNING, _next(record)
     return reasons.WAITING_FOR_RESOLVE, _until_resolved(view)
 
@@ -60,7 +62,7 @@ def waiting_for(view: View) -> str:
         return f"approval until {clock(current.pending_approval.expires_at)}"
     if (record := _running(view)) is not None:
         return f"{record.name} until {clock(_deadline(view, record))}"
-    if (record := _next_record(view)) is not None and record.not_before is not None:
+    if (record := finish.next_record(view)) is not None and record.not_before is not None:
         return f"{record.name} again at {clock(record.not_before)}"
     if current.phase is Phase.VERIFYING:
         return f"the alert to resolve until {clock(finish.resolve_deadline(view))}"
@@ -87,8 +89,10 @@ def elapsed(start: datetime | None, end: datetime | None) -> str:
 def _running(view: View) -> StepRecord | None:
     running = [record for record in view.status.steps if record.state is StepState.RUNNING]
     effects = [record for record in running if record.effect != Effect.READ]
-    reads = (record for record in running if not finish.waits_for_alert(view, record))
-    return next(iter(effects or reads), None)
+    if effects:
+        return effects[0]
+    following = finish.next_record(view)
+    return next((record for record in running if following is not None and record.stage is following.stage), None)
 
 
 def _deadline(view: View, record: StepRecord) -> datetime:
@@ -104,6 +108,14 @@ def _doing(view: View, record: StepRecord) -> str:
         return f"Undoing {view.step(record).step.name}{_about(record)}"
     described = view.step(record).step.description.rstrip(".")
     return f"Running {record.name}{f': {described}' if described else ''}{_about(record)}"
+
+
+def _aborting(view: View, record: StepRecord, by: str) -> str:
+    """Say what still runs after an abort, and how to stop it."""
+    stop = str((record.seen or {}).get("stopWith", ""))
+    until = f"at the latest until {clock(_deadline(view, record))} UTC"
+    remedy = f" Stop it: {stop}" if stop else ""
+    return f"Aborting, says {by}: {record.name} still runs, {until}; nothing else is begun.{remedy}"
 
 
 def _about(record: StepRecord) -> str:
@@ -141,15 +153,11 @@ def _until_resolved(view: View) -> str:
     return f"{done}. Waits for the alert to resolve until {until} UTC, then calls a person.{undoing.told(view.status)}"
 
 
-def _next_record(view: View) -> StepRecord | None:
-    unfinished = (record for record in view.status.steps if record.state not in status.FINISHED)
-    return next((record for record in unfinished if not finish.waits_for_alert(view, record)), None)
-
-
 def _next(record: StepRecord) -> str:
     if record.not_before is None:
         return f"Next: {record.name}."
-    return f"{record.name} failed ({record.summary}) and is tried again at {record.not_before:%H:%M:%S} UTC."
+    what = "failed" if record.since is None else "has not begun"
+    return f"{record.name} {what} ({record.summary}) and is tried again at {record.not_before:%H:%M:%S} UTC."
 
 
 def _resolved(view: View) -> str:

@@ -94,8 +94,7 @@ def current_record(view: View) -> StepRecord | None:
         return running[0]
     if view.status.pending_answer is not None:
         return status.find(view.status, view.status.pending_answer.step)
-    unfinished = (record for record in steps if record.state not in status.FINISHED)
-    return next((record for record in unfinished if not finish.waits_for_alert(view, record)), None)
+    return finish.next_record(view)
 
 
 def _phase(view: View) -> Phase:

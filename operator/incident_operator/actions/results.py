@@ -1,4 +1,4 @@
-"""Rows as they go into a step's result: bounded, and cut where people can see it."""
+"""Rows and series as they go into a step's result: bounded, and cut where people can see it."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,0 +1,43 @@
+"""Everything that the actions reach the world through, in one place: it is opened once, and handed to each of them."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from incident_operator.clients.access import Access
+from incident_operator.clients.cluster import Account, Cluster
+from incident_operator.clients.connections import Connections
+from incident_operator.clients.exec import Commands
+from incident_operator.clients.kube import Kube
+from incident_operator.clients.prometheus import Prometheus
+from incident_operator.clients.redaction import Redactor
+from incident_operator.clients.sql_sessions import Sessions
+from incident_operator.core.action import Call
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """The clients that the actions share."""
+
+    cluster: Cluster
+    connections: Connections
+    sessions: Sessions
+    prometheus: Prometheus
+    commands: Commands
+    now: Callable[[], datetime]
+
+    def account_of(self, call: Call[Any]) -> Account:
+        """Return the cluster as the Runbook's account may see and change it, within the call's time."""
+        return self.cluster.acting_as(call.namespace, call.service_account).within(call.timeout)
+
+
+@asynccontextmanager
+async def opened(
+    access: Access, client: Kube, redactor: Redactor, now: Callable[[], datetime]
+) -> AsyncIterator[Clients]:
+    """Open them all for the block's time."""
+    with closing(Prometheus()) as prometheus:
+        async with Cluster(access) as cluster:
+            yield Clients(cluster, Connections(client, redactor), Sessions(), prometheus, Commands(access), now)

@@ -1,0 +1,46 @@
+"""JSON patches that hold only for an object as it was read, and the mark that makes all earlier ones fail. Pure.
+
+Whoever finds that an act has not happened withdraws it: a new value of one annotation gives the object a new resourceVersion,
+so that a request which is still on its way fails its test; and whoever sent that request sees the new value, and does not adapt it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from incident_operator.api.meta import GROUP
+from incident_operator.core.outcomes import Json
+
+WITHDRAWN = f"{GROUP}/withdrawn"
+"""On a workload or Job: the resourceVersion up to which nothing that was sent counts any more."""
+Operation = Mapping[str, Any]
+
+
+def tests(found: Json) -> Sequence[Operation]:
+    """Return the operations by which a patch applies to this very version of this very object."""
+    meta = found["metadata"]
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": meta["uid"]},
+        {"op": "test", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]},
+    ]
+
+
+def annotations(found: Json) -> Mapping[str, str]:
+    """Return an object's annotations."""
+    return found["metadata"].get("annotations") or {}
+
+
+def annotated(found: Json, key: str, value: str) -> Operation:
+    """Return the operation that sets an annotation."""
+    if annotations(found):
+        return {"op": "add", "path": f"/metadata/annotations/{key.replace('/', '~1')}", "value": value}
+    return {"op": "add", "path": "/metadata/annotations", "value": {key: value}}
+
+
+def withdrawn(found: Json) -> str:
+    """Return what tells one withdrawal from the next; empty where there was none."""
+    return annotations(found).get(WITHDRAWN, "")
+
+
+def withdrawal(found: Json) -> Sequence[Operation]:
+    """Return the patch after which no request that was begun before can do anything."""
+    return [*tests(found), annotated(found, WITHDRAWN, found["metadata"]["resourceVersion"])]

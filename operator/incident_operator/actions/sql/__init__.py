@@ -1,0 +1,1 @@
+"""What a step does with a PostgreSQL database: sqlQuery reads, sqlExecute changes."""

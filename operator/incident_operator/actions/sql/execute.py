@@ -1,0 +1,263 @@
+"""sqlExecute: changes data exactly once per step key, or not at all. Effect: sql-tx.
+
+A marker row is inserted in the transaction of the change itself, so that the database, and not our memory, knows
+whether it happened. From the claim of the marker until COMMIT is sent, every failure is a rollback.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from incident_operator.actions import results
+from incident_operator.actions.clients import Clients
+from incident_operator.actions.sql import marker, meter
+from incident_operator.actions.sql.marker import Applied, Withdrawn
+from incident_operator.api.actions import SqlExecute, SqlStatement
+from incident_operator.clients import sql_sessions
+from incident_operator.clients.connections import Endpoint, named
+from incident_operator.clients.sql import Row, Rows, Session
+from incident_operator.clients.sql_errors import Fault, SqlError
+from incident_operator.core import reasons
+from incident_operator.core.action import Action, Call, Preview
+from incident_operator.core.effects import Effect
+from incident_operator.core.errors import Failure, Unusable
+from incident_operator.core.outcomes import Failed, NotDone, Outcome, Succeeded
+from incident_operator.core.runbooks import statements
+
+MARKER = "marker"
+IMAGE_ROWS = 10_000
+"""Rows of a before-image, or of all RETURNING together; they are stored whole in the marker."""
+IMAGE_BYTES = 8 * 1024 * 1024
+_PAUSES = (0.05, 0.2, 0.5, 1.0)
+"""Seconds before each further try of a transaction that met another one, so that whoever was in the way can finish."""
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The statements of one effect, in order, and their limit."""
+
+    statements: tuple[SqlStatement, ...]
+    before: SqlStatement | None
+    max_rows: int
+    marker: str
+    """Bound as `%(marker)s`: the own step key, or in an undo that of the effect which is taken back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """What is sent, and where."""
+
+    endpoint: Endpoint
+    work: Work
+
+
+async def show(call: Call[SqlExecute], clients: Clients, trial: bool) -> Preview:  # the interface of every action
+    """Return the statements and where they go; for a trial run everything, count, and roll back. Raises `Failure`."""
+    work = _work(call)
+    endpoint = await _endpoint(call, clients)
+    place, details = _place(call, endpoint), _details(call, work)
+    in_trial = await _trial(call, Thing(endpoint, work), clients) if trial else None
+    return Preview(
+        ";\n".join(item.statement for item in work.statements),
+        details,
+        in_trial,
+        thing=Thing(endpoint, work),
+        bound={**details, **place},
+        seen=place,
+    )
+
+
+async def act(call: Call[SqlExecute], preview: Preview, clients: Clients) -> Outcome:
+    """Claim the marker, carry out, store and commit in one transaction; or tell what its marker says. Raises `Failure`."""
+    thing: Thing = preview.thing
+
+    async def attempt(seconds: float) -> Outcome:
+        async with _opened(call, thing.endpoint, clients, seconds) as session:
+            if not await marker.claim(session, call):
+                return _told(await marker.find(session, call.key))
+            applied = await _carry_out(session, thing.work)
+            if applied.rows_changed > thing.work.max_rows:
+                return _too_many(applied.rows_changed, thing.work.max_rows)
+            await marker.store(session, call.key, applied)
+            done = _told(applied)  # made before: after the commit nothing may fail
+            await session.commit()
+            return done
+
+    return await _past_conflicts(attempt, call.timeout)
+
+
+async def look(call: Call[SqlExecute], clients: Clients) -> Outcome:
+    """Return what the marker says; where there is none, a tombstone takes its place. Raises `Failure`."""
+    endpoint = await _endpoint(call, clients)
+    place = _place(call, endpoint)
+    begun = {name: (call.seen or {}).get(name, here) for name, here in place.items()}
+    if begun != place:
+        told = f"it leads to {_named(place)} now; the step was begun at {_named(begun)}, where its marker is"
+        raise Failure(reasons.CHANGED_SINCE, f"{call.spec.connection}: {told}")
+    async with _opened(call, endpoint, clients, call.timeout) as session:
+        return _told(await marker.find_or_withdraw(session, call))
+
+
+async def _endpoint(call: Call[SqlExecute], clients: Clients) -> Endpoint:
+    return await clients.connections.endpoint(call.namespace, call.spec.connection, call.service_account)
+
+
+@asynccontextmanager
+async def _opened(
+    call: Call[SqlExecute], endpoint: Endpoint, clients: Clients, seconds: float
+) -> AsyncIterator[Session]:
+    with named(call.spec.connection):
+        async with clients.sessions.open(endpoint, seconds, read_only=False) as session:
+            yield session
+
+
+async def _trial(call: Call[SqlExecute], thing: Thing, clients: Clients) -> str:
+    async def attempt(seconds: float) -> str:
+        async with _opened(call, thing.endpoint, clients, seconds) as session:
+            # the marker goes in too: a missing table or grant shows before a person is asked
+            if not await marker.claim(session, call):
+                found = await marker.find(session, call.key)
+                return "already applied" if isinstance(found, Applied) else "withdrawn, it would do nothing"
+            applied = await _carry_out(session, thing.work)
+        return _counted(applied.rows_changed, thing.work.max_rows)
+
+    return await _past_conflicts(attempt, call.timeout)
+
+
+async def _past_conflicts(attempt: Callable[[float], Awaitable[_Result]], seconds: float) -> _Result:
+    """Run an attempt, which is told how many seconds are left, again while another transaction is in its way.
+
+    Both are not to blame, and one is rolled back for certain: PostgreSQL leaves it to its clients to try again.
+    """
+    now = asyncio.get_running_loop().time
+    ends_at = now() + seconds
+    for pause in _PAUSES:
+        try:
+            return await attempt(ends_at - now())
+        except SqlError as error:
+            if error.fault is not Fault.CONFLICT or error.maybe_applied or now() + pause >= ends_at:
+                raise
+        await asyncio.sleep(pause)
+    return await attempt(ends_at - now())
+
+
+async def _carry_out(session: Session, work: Work) -> Applied:
+    """Run the statements in the session's transaction and measure what they changed. Raises `SqlError`."""
+    start = await meter.changed(session)
+    before = await _before(session, work)
+    done = [await session.run(item.statement, _params(item, work), IMAGE_ROWS) for item in work.statements]
+    await meter.settle(session)
+    await meter.refuse_exclusive_locks(session)
+    measured = await meter.changed(session) - start
+    # a foreign table has no statistics here, so what the server says it changed counts too
+    told = sum(rows.affected for rows in done)
+    return Applied(max(measured, told), before, _returned(done))
+
+
+async def _before(session: Session, work: Work) -> list[Row]:
+    if work.before is None:
+        return []
+    found = await session.read(work.before.statement, _params(work.before, work), IMAGE_ROWS)
+    return _whole("before", found.rows, truncated=found.truncated)
+
+
+def _returned(done: list[Rows]) -> list[Row]:
+    rows = [row for part in done for row in part.rows]
+    truncated = len(rows) > IMAGE_ROWS or any(part.truncated for part in done)
+    return _whole("RETURNING", rows, truncated=truncated)
+
+
+def _whole(what: str, rows: list[Row], *, truncated: bool) -> list[Row]:
+    # an image that is cut is no image: an undo would miss what is not in it
+    if truncated or results.size(rows) > IMAGE_BYTES:
+        most = f"{IMAGE_ROWS} rows or {IMAGE_BYTES // 1024 // 1024} MiB"
+        raise SqlError(Fault.STATEMENT, f"{what} gives more than {most}, too much to store; select less")
+    return rows
+
+
+def _params(item: SqlStatement, work: Work) -> Mapping[str, Any]:
+    return {**item.params, MARKER: work.marker}
+
+
+def _work(call: Call[SqlExecute]) -> Work:
+    """Return what the call asks for. Raises `Unusable`."""
+    spec = call.spec
+    if (spec.statement is None) == (not spec.statements):
+        raise Unusable("either statement or statements has to be given, and not both")
+    single = [] if spec.statement is None else [SqlStatement(statement=spec.statement, params=spec.params)]
+    key = call.undo_of.key if call.undo_of is not None else call.key
+    work = Work((*single, *spec.statements), spec.before, spec.max_rows, key)
+    for complaint in _complaints(work):
+        raise Unusable(complaint)
+    return work
+
+
+def _complaints(work: Work) -> Iterator[str]:
+    for number, item in enumerate(work.statements):
+        where = "statement" if len(work.statements) == 1 else f"statements[{number}]"
+        yield from _complaint(where, item, statements.CHANGING)
+    if work.before is not None:
+        yield from _complaint("before", work.before, statements.READING)
+
+
+def _complaint(where: str, item: SqlStatement, allowed: frozenset[str]) -> Iterator[str]:
+    if wrong := statements.complaint(where, item.statement, allowed):
+        yield wrong
+    if MARKER in item.params:
+        yield f"{where}: params.{MARKER} is taken: %({MARKER})s is bound to the step key"
+
+
+def _place(call: Call[SqlExecute], endpoint: Endpoint) -> dict[str, Any]:
+    with named(call.spec.connection):
+        where = sql_sessions.postgres(endpoint)
+    return {"host": where.host, "port": where.port, "database": where.database}
+
+
+def _named(place: Mapping[str, Any]) -> str:
+    return f"{place['host']}:{place['port']}/{place['database']}"
+
+
+def _details(call: Call[SqlExecute], work: Work) -> dict[str, Any]:
+    details: dict[str, Any] = {
+        "connection": call.spec.connection,
+        "maxRows": work.max_rows,
+        "statements": [item.to_json() for item in work.statements],
+    }
+    return details if work.before is None else {**details, "before": work.before.to_json()}
+
+
+def _told(found: Applied | Withdrawn) -> Succeeded | NotDone:
+    if isinstance(found, Withdrawn):
+        return NotDone(0.0, "it was looked for and had not happened; nothing sent under its key can do it any more")
+    before, left = results.fit(found.before, results.RESULT_BYTES)
+    returning, _ = results.fit(found.returning, left)
+    truncated = found.partial or len(before) + len(returning) < len(found.before) + len(found.returning)
+    result = {"rowsChanged": found.rows_changed, "before": before, "returning": returning, "truncated": truncated}
+    count = f"{results.counted(found.rows_changed)} changed"
+    summary = count if found.at is None else f"{count} (already applied at {found.at})"
+    return Succeeded(result, summary, captured={"rowsChanged": found.rows_changed})
+
+
+def _too_many(rows: int, most: int) -> Failed:
+    message = f"would change {results.counted(rows)}, maxRows is {most}; rolled back"
+    return Failed(reasons.ROW_LIMIT_EXCEEDED, message, retryable=False)
+
+
+def _counted(rows: int, most: int) -> str:
+    count = results.counted(rows)
+    return count if rows <= most else f"{count}: more than maxRows {most}, it would be rolled back"
+
+
+ACTION = Action(
+    "sqlExecute",
+    SqlExecute,
+    dict,
+    effect=Effect.SQL_TX,
+    rights="`get` of the Connection's Secret; the database role, what its statements need and the grants of effects.sql",
+    show=show,
+    act=act,
+    look=look,
+)

@@ -1,0 +1,131 @@
+"""The marker row: in the transaction of an effect, and so proof of it. The table is made by `clients/effects.sql`.
+
+A row that says how many rows were changed proves that the effect happened. One that does not is a tombstone: somebody looked
+for the effect and found none, and whoever still tries it under that key finds the key taken.
+"""
+
+import re
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import orjson
+
+from incident_operator import clients
+from incident_operator.clients.sql import Row, Session
+from incident_operator.clients.sql_errors import Fault, SqlError
+from incident_operator.core import json_depth, sanitize
+from incident_operator.core.action import Call
+
+TABLE = "incident_operator.incident_operator_effects"
+_CLAIM = f"""INSERT INTO {TABLE} (step_key, incident, step) VALUES (%(key)s, %(incident)s, %(step)s)
+ON CONFLICT (step_key) DO NOTHING"""  # noqa: S608 - a constant
+_FIND = f"""SELECT rows_changed, before::pg_catalog.text AS before,
+  "returning"::pg_catalog.text AS "returning", applied_at FROM {TABLE} WHERE step_key = %(key)s"""  # noqa: S608
+_STORE = f"""UPDATE {TABLE} SET rows_changed = %(rows)s,
+  before = %(before)s::pg_catalog.jsonb, "returning" = %(returning)s::pg_catalog.jsonb
+WHERE step_key = %(key)s"""  # noqa: S608
+_NUL = "\\u0000"
+_COMMENT = re.compile(r"--[^\n]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an effect did; the same whether it was just done or is read from its marker."""
+
+    rows_changed: int
+    before: list[Row]
+    returning: list[Row]
+    at: str | None = None
+    """When it was done, if that was earlier."""
+    partial: bool = False
+    """The marker holds more than could be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The effect has not happened, and cannot any more under its key."""
+
+
+async def claim(session: Session, call: Call[Any]) -> bool:
+    """Insert the marker; False where it is there already. Raises `SqlError`.
+
+    Waits for another session that has inserted it and not ended yet; where that takes too long, nobody knows what comes of it.
+    """
+    mark = {"key": call.key, "incident": f"{call.namespace}/{call.incident}", "step": call.step}
+    try:
+        return (await session.run(_CLAIM, mark)).affected == 1
+    except SqlError as error:
+        raise _unclaimed(error, session.secret.get("username", "")) from None
+
+
+async def find(session: Session, key: str) -> Applied | Withdrawn:
+    """Return what the marker of an earlier try says. Raises `SqlError`, also where it is gone."""
+    rows = (await session.run(_FIND, {"key": key})).rows
+    if not rows:
+        told = "the marker of this step vanished while it was read"
+        raise SqlError(Fault.CONFLICT, told, maybe_applied=True)
+    row = rows[0]
+    if row["rows_changed"] is None:
+        return Withdrawn()
+    before, returning = _image(row["before"]), _image(row["returning"])
+    partial = before is None or returning is None
+    return Applied(row["rows_changed"], before or [], returning or [], row["applied_at"], partial)
+
+
+async def find_or_withdraw(session: Session, call: Call[Any]) -> Applied | Withdrawn:
+    """Return what became of an effect, and where it has not happened, commit the tombstone. Raises `SqlError`.
+
+    A try that is still open is waited for: the row that it inserted keeps ours out until it ends.
+    """
+    if not await claim(session, call):
+        return await find(session, call.key)
+    await session.commit()
+    return Withdrawn()
+
+
+async def store(session: Session, key: str, applied: Applied) -> None:
+    """Write what was done into the marker that this transaction inserted. Raises `SqlError`."""
+    images = {"before": _written(applied.before), "returning": _written(applied.returning)}
+    if (await session.run(_STORE, {"key": key, "rows": applied.rows_changed, **images})).affected != 1:
+        raise SqlError(Fault.STATEMENT, f"the statement removed its own marker from {TABLE}; rolled back")
+
+
+def setup_sql(role: str) -> str:
+    """Return the set-up for one role on one line."""
+    text = resources.files(clients).joinpath("effects.sql").read_text()
+    statements = " ".join(_COMMENT.sub("", text).split())
+    return statements.replace(':"role"', '"' + role.replace('"', '""') + '"')
+
+
+def _unclaimed(error: SqlError, role: str) -> SqlError:
+    """Say what keeps the marker out: how to create its table or grant it, or that somebody else has it."""
+    match error.fault:
+        case Fault.MISSING:
+            told = f"{TABLE} is missing; the owner of the database creates it with: {setup_sql(role)}"
+            return SqlError(error.fault, told)
+        case Fault.FORBIDDEN:
+            told = f"{error.message}; the owner of the database grants it with: {setup_sql(role)}"
+            return SqlError(error.fault, told)
+        case Fault.READ_ONLY:
+            return SqlError(Fault.STANDBY, error.message)
+        case Fault.LOCKED:
+            told = f"another try of this step is under way: {error.message}"
+            return SqlError(error.fault, told, maybe_applied=True)
+        case _:
+            return error
+
+
+def _written(rows: list[Row]) -> str:
+    text = orjson.dumps(rows).decode()
+    # json knows NUL, jsonb does not; a look at the text costs less than one at each value
+    return orjson.dumps(sanitize.result(rows)).decode() if _NUL in text else text
+
+
+def _image(text: str | None) -> list[Row] | None:
+    """Return rows as a marker holds them; None where they cannot be read, which leaves what was done as done."""
+    try:
+        rows = json_depth.loads(text or "[]", json_depth.WRAPPED)
+    except ValueError:
+        return None
+    return rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else None

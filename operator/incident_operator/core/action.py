@@ -1,0 +1,140 @@
+"""What an action is: one declaration in one file of `actions/`, which everything else reads. No table elsewhere knows it by name.
+
+From it come the fields of a step in the Runbook's definition, what `check` requires, which fields take `${…}`, what `result` holds,
+the default timeout, the effect class, and what runs. docs/adding-an-action.md shows how to add one.
+"""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+from incident_operator.api.meta import Model
+from incident_operator.api.runbook import Stage
+from incident_operator.core import sanitize
+from incident_operator.core.effects import Effect
+from incident_operator.core.expressions.problems import Problem
+from incident_operator.core.outcomes import Outcome
+
+S = TypeVar("S", bound=Model)
+Spec_co = TypeVar("Spec_co", bound=Model, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class UndoOf:
+    """The effect that a call takes back."""
+
+    key: str
+    """Step key of the original effect."""
+    captured: Mapping[str, Any]
+    """What the original action captured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Spec_co]):
+    """One call of an action, fully rendered: no `${…}` is left in `spec`."""
+
+    namespace: str
+    incident: str
+    incident_uid: str
+    runbook: str
+    service_account: str
+    """The account of that namespace to act as."""
+    stage: Stage
+    step: str
+    attempt: int
+    key: str
+    """The step key. For a read it names the call; for an effect it is what makes it happen once."""
+    action: str
+    """The action's key as written, e.g. `sqlExecute`."""
+    spec: Spec_co
+    """The action's model, rendered."""
+    timeout: float
+    """Seconds one attempt may take, counted from `started_at`."""
+    started_at: datetime
+    undo_of: UndoOf | None = None
+    """Set where the call takes an earlier effect back; for a naturally undoable action `spec` is the original's."""
+    seen: Mapping[str, Any] | None = None
+    """What the intent says that the act was begun upon; None in a preview, and for an act that an older version began."""
+    marker: str = field(default="", repr=False)
+    """What an object that the act makes or changes is marked with; nobody else can know it (`core/marker.py`)."""
+    severity: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels for objects the action creates (`app.kubernetes.io/managed-by`, `incidents.dev/incident`, …)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a call would do; stable: the same world gives the same preview. `act` sends the `thing` of it and nothing else."""
+
+    do: str
+    """The act in one sentence or statement."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """JSON: command, bound parameters, target uids, limits."""
+    in_trial: str | None = None
+    """What a rolled-back trial run did, e.g. `1 row`; None where a trial is not safe or not possible."""
+    thing: Any = field(default=None, repr=False)
+    """What is sent, and with which connection; it stays in memory."""
+    bound: Any = field(default=None, repr=False)
+    """JSON: all of the thing that a person binds by approving it: without name, marker, owner and resourceVersion."""
+    seen: Mapping[str, Any] = field(default_factory=dict)
+    """Small: what the intent keeps, so that the act can be looked up."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what is bound."""
+        text = json.dumps(sanitize.canonical(self.bound), sort_keys=True, default=str)
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+Clients = Any
+"""Everything that speaks to the world, `actions/clients.py`; a declaration only hands it on."""
+
+Read = Callable[[Call[S], Clients], Awaitable[Outcome]]
+"""Does what changes nothing. Raises `Failure`."""
+Show = Callable[[Call[S], Clients, bool], Awaitable[Preview]]
+"""Says what `act` would send now, with all of it in `thing`; with True tries it and rolls back. Raises `Failure`."""
+Reserve = Callable[[Call[S], Preview, Clients], Awaitable[Mapping[str, Any]]]
+"""Makes what the act needs and is no effect yet; returns what the intent keeps of it. Raises `Failure`."""
+Act = Callable[[Call[S], Preview, Clients], Awaitable[Outcome]]
+"""Sends the preview's `thing`, and nothing that it reads anew. Raises `Failure`, which says whether it may have been applied."""
+Look = Callable[[Call[S], Clients], Awaitable[Outcome]]
+"""Finds what became of an act by its key, marker and `call.seen`; never does it.
+
+Succeeded, Failed or Pending: it was done, or goes on. NotDone: it certainly was not, and a request that is still on its way can
+do nothing any more. Undetermined: nobody can tell. Raises `Failure` where it cannot look, which proves nothing.
+"""
+Check = Callable[[S, str], Iterator[Problem]]
+"""Finds what is wrong with the spec as written, before anything is rendered; the second argument is its path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action(Generic[S]):
+    """One verb of a Runbook."""
+
+    key: str
+    """As written in a Runbook, e.g. `sqlExecute`."""
+    model: type[S]
+    """Its fields; `Takes` and `Connects` on them say where `${…}` may stand and which Connection is meant."""
+    result: type
+    """A TypedDict: the names that `expect` and `outputs` see in `result`."""
+    effect: Effect | Callable[[S], Effect]
+    """Its effect class, or what tells it from the fields."""
+    rights: str
+    """What the Runbook's service account needs, for the docs."""
+    read: "Read[S] | None" = None
+    show: "Show[S] | None" = None
+    reserve: "Reserve[S] | None" = None
+    act: "Act[S] | None" = None
+    look: "Look[S] | None" = None
+    checks: "tuple[Check[S], ...]" = ()
+    timeout: timedelta = timedelta(seconds=30)
+    """How long one attempt may take, unless the step says so."""
+    naturally_undoable: bool = False
+    """Whether it captures what it replaces, and can put it back without a declared `undo`."""
+
+    def effect_of(self, spec: S) -> Effect:
+        """Return the effect class of a step of this action."""
+        return self.effect if isinstance(self.effect, Effect) else self.effect(spec)

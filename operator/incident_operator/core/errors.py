@@ -1,0 +1,66 @@
+"""What can go wrong with the world outside, in one vocabulary; and what it means for an effect, in one place.
+
+    Failure
+    ├── ApiError            clients/api_errors.py   the apiserver refused, or did not answer
+    ├── SqlError            clients/sql_errors.py   a database
+    ├── HttpError           clients/http.py         an HTTP service did not answer
+    ├── PromqlError         clients/prometheus.py   a Prometheus
+    ├── EndpointError       clients/connections.py  a Connection, or its Secret, cannot be used
+    └── Unusable            here                    the step asks for something that makes no sense
+
+Clients raise subclasses of `Failure` and nothing else; actions let them pass. What follows for a step stands in `outcome_of`
+and `outcome_of_look`, and nowhere else: all that is promised about effects rests on these two functions.
+"""
+
+from incident_operator.core import reasons
+from incident_operator.core.effects import Effect
+from incident_operator.core.outcomes import Failed, NotDone, Outcome, Pending, Undetermined
+
+LOOK_AGAIN = 2.0
+"""Seconds until an effect is looked for again, or begun again where it certainly has not happened."""
+_PASSING = frozenset({reasons.CONNECTION_FAILED, reasons.CONFLICT})
+"""Reasons that go away by themselves, as a failover or somebody else's write does."""
+
+
+class Failure(Exception):
+    """Something in the world did not work. The message is one line for people, and holds no secret."""
+
+    def __init__(self, reason: str, message: str, *, retryable: bool = False, maybe_applied: bool = False) -> None:
+        super().__init__(message)
+        self.reason = reason
+        """One CamelCase word from `core/reasons.py`."""
+        self.message = message
+        """What was wrong, where, and what would be right."""
+        self.retryable = retryable
+        """Whether the same again may work."""
+        self.maybe_applied = maybe_applied
+        """Whether what was asked for may have happened all the same: it was sent, and no answer came."""
+
+
+class Unusable(Failure):
+    """A step asks for something that makes no sense; nothing was sent."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(reasons.BAD_REQUEST, message)
+
+
+def outcome_of(failure: Failure, effect: Effect) -> Outcome:
+    """Return what a failure of an act, or of a read, means for its step.
+
+    A read failed. An effect that may have happened is looked up, or asked for again under its key; where nobody can look, nobody
+    knows. One that certainly did not happen failed, or is begun again later where what was in the way passes by itself.
+    """
+    if effect is Effect.READ:
+        return Failed(failure.reason, failure.message, retryable=failure.retryable)
+    if failure.maybe_applied:
+        if effect.is_known:
+            return Pending(LOOK_AGAIN, f"cannot tell whether it is done: {failure.message}")
+        return Undetermined(failure.message)
+    if effect.is_known and failure.retryable and failure.reason in _PASSING:
+        return NotDone(LOOK_AGAIN, failure.message)
+    return Failed(failure.reason, failure.message, retryable=failure.retryable)
+
+
+def outcome_of_look(failure: Failure) -> Outcome:
+    """Return what it means that an effect cannot be looked up: nothing. A failed look is never proof, whatever failed."""
+    return Pending(LOOK_AGAIN, f"cannot tell whether it is done: {failure.message}")

@@ -1,0 +1,86 @@
+"""The call of a run, rendered from what is known; and what a plan says of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from incident_operator.api.annotations import INCIDENT_LABEL, RUNBOOK_LABEL, STEP_LABEL
+from incident_operator.api.approvals import PlanEntry
+from incident_operator.api.incident import Incident
+from incident_operator.core import plan, sanitize
+from incident_operator.core.action import Call, Preview, UndoOf
+from incident_operator.core.expressions import facts, render
+from incident_operator.core.machine import limits, status
+from incident_operator.core.machine.decisions import Run
+from incident_operator.core.machine.view import View
+from incident_operator.core.runbooks.compiled import CompiledAction, CompiledProbe, CompiledStep, CompiledUndo
+
+
+def call_of(view: View, run: Run, *, probe: bool = False) -> Call[Any] | render.RenderError:
+    """Return the rendered call of a run, or why it cannot be rendered."""
+    step = view.compiled.steps[run.step]
+    act = _act(step, run, probe=probe)
+    spec = act.template.constant or render.render(act.template, facts.facts(view.incident), view.now)
+    if isinstance(spec, render.RenderError):
+        return spec
+    record = status.known(view.status, run.record)
+    meta = view.incident.metadata
+    return Call(
+        namespace=meta.namespace,
+        incident=meta.name,
+        incident_uid=meta.uid,
+        runbook=_runbook_name(view.incident),
+        service_account=view.compiled.spec.service_account_name,
+        stage=run.stage,
+        step=run.record,
+        attempt=run.attempt,
+        key=run.key,
+        action=act.key,
+        spec=spec,
+        timeout=limits.timeout(step, act.key).total_seconds(),
+        started_at=record.started_at or view.now,
+        undo_of=_undo_of(view, run),
+        seen=record.seen if record.key == run.key else None,
+        severity=view.incident.spec.severity.value,
+        labels=_labels(view.incident, run),
+    )
+
+
+def entry_of(view: View, run: Run, call: Call[Any], preview: Preview) -> PlanEntry:
+    """Return what a plan says of a call: what people read, and the digest of all that is sent."""
+    step = view.compiled.steps[run.step]
+    common = {"action": call.action, "timeout": f"{call.timeout:.0f}s", "attempts": limits.attempts(step)}
+    details = {**common, "actsAs": call.service_account, **preview.details, plan.DIGEST: preview.digest}
+    return PlanEntry(
+        step=run.step,
+        attempt=run.attempt,
+        do=plan.shown(preview.do),
+        details=sanitize.canonical(details),
+        in_trial=None if preview.in_trial is None else sanitize.text(preview.in_trial, 512),
+    )
+
+
+def _act(step: CompiledStep, run: Run, *, probe: bool) -> CompiledAction:
+    part: CompiledStep | CompiledUndo | CompiledProbe | None = step.probe if probe else step.undo if run.undo else step
+    if part is None:  # the act itself must never stand in for what is missing
+        raise LookupError(f"step {run.step} declares no {'probe' if probe else 'undo'}")
+    return part.act
+
+
+def _undo_of(view: View, run: Run) -> UndoOf | None:
+    original = status.known(view.status, run.step)
+    if not run.undo or original.key is None:
+        return None
+    return UndoOf(key=original.key, captured=original.captured or {})
+
+
+def _labels(incident: Incident, run: Run) -> Mapping[str, str]:
+    return {
+        "app.kubernetes.io/managed-by": "incident-operator",
+        INCIDENT_LABEL: incident.metadata.name[:63],
+        RUNBOOK_LABEL: _runbook_name(incident)[:63],
+        STEP_LABEL: run.record[:63],
+    }
+
+
+def _runbook_name(incident: Incident) -> str:
+    return incident.spec.runbook_ref.name if incident.spec.runbook_ref is not None else ""

@@ -1,0 +1,288 @@
+"""How a decision is carried out, but for the world: what is asked of it, and what its answers mean. Pure.
+
+Each function here is a generator. It yields a request (store a status, preview a call, run a call, ask whether approvals can be
+trusted), is sent the answer, and returns the status as it is known then. Whoever drives it does what the requests say: the
+engine in the real world (`engine/executor.py`), the proofs in theirs. So what the proofs walk is what runs.
+
+    intent stored → act → outcome recorded
+
+An exception of the driver ends the generator where it stands, as a crash would; what is stored then is all that is known.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+from typing import Any, assert_never
+
+from incident_operator.api.approvals import ApprovalState, PlanEntry
+from incident_operator.api.incident import Incident, IncidentStatus
+from incident_operator.core import approval, plan, reasons
+from incident_operator.core.action import Call, Preview
+from incident_operator.core.effects import Effect
+from incident_operator.core.errors import Failure, outcome_of, outcome_of_look
+from incident_operator.core.evidence import Evidence
+from incident_operator.core.expressions import render
+from incident_operator.core.machine import coverage, outcome, status
+from incident_operator.core.machine.calls import call_of, entry_of
+from incident_operator.core.machine.decisions import Ask, Begin, Look, Probe, Read, Run, Transition, Turn
+from incident_operator.core.machine.view import View
+from incident_operator.core.outcomes import Failed, NotDone, Outcome, Undetermined
+
+
+class How(Enum):
+    """What a call is run for."""
+
+    READ = "read"
+    """It changes nothing."""
+    RESERVE = "reserve"
+    """Makes what the act needs and what is no effect yet, such as a suspended Job; answers with what the intent keeps of it."""
+    ACT = "act"
+    """Sends the thing of a preview. The intent is stored by then."""
+    LOOK = "look"
+    """Finds out what became of an act, and if it certainly was not done, sees to it that it never will be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Store a status, as it is told to people; the answer is the Incident as it is stored then."""
+
+    status: IncidentStatus
+    intent: bool = False
+    """Whether an act follows, which only the process that leads may begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Say why approvals cannot be trusted just now, for people; empty where they can."""
+
+    plan_hash: str = ""
+    """A plan for which a forged approval is tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Preview a call; the answer is a `Preview`, or the `Failure` that keeps it from being made."""
+
+    call: Call[Any]
+    trial: bool
+    """Whether to try it out as well, and roll back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """Run a call; the answer is `Ran`. Several reads are run together."""
+
+    call: Call[Any]
+    effect: Effect
+    how: How
+    preview: Preview | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of a call, and when that was known."""
+
+    outcome: Outcome
+    at: datetime
+    evidence: Evidence | None = None
+    reserved: Mapping[str, Any] | None = None
+    """What a reservation made, for the intent; None where there is none."""
+    incident: Incident | None = None
+    """The Incident as it is stored by now, where it was written while the act went on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Run reads together; the answer is a list of `Ran`."""
+
+    reads: tuple[Do, ...]
+
+
+Request = Store | Trust | Show | Do | Together
+Steps = Generator[Request, Any, IncidentStatus]
+
+
+def carry_out(view: View, decision: Turn, *, editor: str = "", nonce: str = "") -> Steps:
+    """Carry a decision out. `editor` last edited the Runbook; `nonce` is new for each question."""
+    match decision:
+        case Transition(current):
+            return (yield from _nothing(current))
+        case Read(runs):
+            return (yield from _read(view, runs))
+        case Ask(runs):
+            return (yield from _ask(view, runs, editor, nonce))
+        case Begin():
+            return (yield from _begin(view, decision))
+        case Look(run):
+            return (yield from _look(view, run))
+        case Probe(run):
+            return (yield from _probe(view, run))
+        case _:
+            assert_never(decision)
+
+
+def _nothing(current: IncidentStatus) -> Steps:
+    yield from ()
+    return current
+
+
+def _read(view: View, runs: Sequence[Run]) -> Steps:
+    """Run reads together; they need no intent."""
+    current = view.status
+    for run in runs:
+        if status.known(current, run.record).key != run.key:
+            current = status.record_intent(current, run, view.now)
+    begun = view.with_status(current)
+    calls = [call_of(begun, run) for run in runs]
+    sent = [Do(call, Effect.READ, How.READ) for call in calls if isinstance(call, Call)]
+    answers = iter((yield Together(tuple(sent))) if sent else ())
+    for run, call in zip(runs, calls, strict=True):
+        ran = Ran(_unrenderable(call), view.now) if isinstance(call, render.RenderError) else next(answers)
+        current = recorded(view.with_status(current).incident, view, run, ran)
+    return current
+
+
+def _ask(view: View, runs: Sequence[Run], editor: str, nonce: str) -> Steps:
+    """Ask a person about as many of these steps as can be rendered now, or stop."""
+    missing = yield Trust()
+    if missing:
+        return coverage.cannot_ask(view, runs[0], reasons.APPROVAL_POLICY_MISSING, missing)
+    entries: list[PlanEntry] = []
+    problem = ""
+    for run in runs:
+        shown = yield from _shown(view, run)
+        if isinstance(shown, str):
+            problem = shown
+            break
+        if plan.size([*entries, shown]) > plan.MAX_PLAN_BYTES:
+            problem = f"it takes more than {plan.MAX_PLAN_BYTES} bytes, more than a person can read"
+            break
+        entries.append(shown)
+    if not entries:
+        told = f"The plan for {runs[0].step} cannot be rendered: {problem}"
+        return coverage.cannot_ask(view, runs[0], reasons.PLAN_FAILED, told)
+    return coverage.asked(view, entries, editor, nonce)
+
+
+def _shown(view: View, run: Run) -> Generator[Request, Any, PlanEntry | str]:
+    call = call_of(view, run)
+    if isinstance(call, render.RenderError):
+        return f"{call.field}: {call.message}"
+    preview = yield Show(call, trial=True)
+    if isinstance(preview, Failure):
+        return f"{run.record}: {preview.message}"
+    return entry_of(view, run, call, preview)
+
+
+def _begin(view: View, begin: Begin) -> Steps:
+    """Compare what was approved with what would be sent, store the intent, and send that very thing.
+
+    Where the intent is stored already (`again`), the service does once what it is sent under one key, however often.
+    """
+    run, effect = begin.run, effect_of(view, begin.run)
+    call = call_of(view, run)
+    if isinstance(call, render.RenderError):
+        return _not_begun(view, begin, _unrenderable(call))
+    if begin.approved is not None:
+        used = approval.active(view.status)
+        missing = yield Trust(used.plan_hash if used else "")
+        if missing:
+            return _untrusted(view, begin, missing)
+    preview = yield Show(call, trial=begin.approved is not None)
+    if isinstance(preview, Failure):
+        return _unseen(view, begin, preview)
+    if begin.approved is not None:
+        rendered = entry_of(view, run, call, preview)
+        differs = plan.difference(begin.approved, rendered, trial_binds=begin.trial_binds)
+        if differs:
+            return _drifted(view, begin, differs)
+    if begin.again:
+        ran = yield Do(call, effect, How.ACT, preview)
+        return recorded(ran.incident or view.incident, view, run, ran)
+    seen = dict(preview.seen)
+    if effect is Effect.K8S_CREATE:
+        ran = yield Do(call, effect, How.RESERVE, preview)
+        if ran.reserved is None:
+            return _not_begun(view, begin, ran.outcome)
+        seen |= ran.reserved
+    stored: Incident = yield Store(status.record_intent(view.status, run, view.now, seen), intent=True)
+    started = status.known(stored.status, run.record).started_at or view.now
+    ran = yield Do(replace(call, started_at=started, seen=seen), effect, How.ACT, preview)
+    return recorded(ran.incident or stored, view, run, ran)
+
+
+def _look(view: View, run: Run) -> Steps:
+    """Find out what became of an act whose intent is stored. It is never done here."""
+    call = call_of(view, run)
+    if isinstance(call, render.RenderError):
+        # it may have happened, so this is not a failure
+        told = Undetermined(f"it cannot be looked up: {call.field}: {call.message}")
+        return recorded(view.incident, view, run, Ran(told, view.now))
+    ran = yield Do(call, effect_of(view, run), How.LOOK)
+    return recorded(view.incident, view, run, ran)
+
+
+def _probe(view: View, run: Run) -> Steps:
+    """Ask a step's probe whether its interrupted effect happened."""
+    call = call_of(view, run, probe=True)
+    if isinstance(call, render.RenderError):
+        ran = Ran(_unrenderable(call), view.now)
+    else:
+        (ran,) = yield Together((Do(call, Effect.READ, How.READ),))
+    step = view.compiled.steps[run.step]
+    result = outcome.evaluate_probe(view.incident, step, ran.outcome, ran.at)
+    return status.record_outcome(view.status, run, result, undoable=step.undo is not None, now=ran.at)
+
+
+def recorded(incident: Incident, view: View, run: Run, ran: Ran, *, begun: bool = True) -> IncidentStatus:
+    """Return the status with what became of a run; `begun` is False where its intent was never stored."""
+    step, current = view.compiled.steps[run.step], incident.status
+    result = outcome.evaluate(incident, step, status.known(current, run.record), run, ran.outcome, ran.at)
+    result = replace(result, evidence=ran.evidence.digest if ran.evidence else None)
+    undoable = step.undo is not None
+    return approval.used(status.record_outcome(current, run, result, undoable=undoable, now=ran.at, begun=begun))
+
+
+def effect_of(view: View, run: Run) -> Effect:
+    """Return the effect class of a run: the step's, or that of its undo."""
+    step = view.compiled.steps[run.step]
+    return step.undo.effect if run.undo and step.undo is not None else step.effect
+
+
+def _not_begun(view: View, begin: Begin, came: Outcome) -> IncidentStatus:
+    if begin.again:
+        return _not_asked_again(view, begin, came.message if isinstance(came, Failed) else "it cannot be sent")
+    return recorded(view.incident, view, begin.run, Ran(came, view.now), begun=False)
+
+
+def _untrusted(view: View, begin: Begin, missing: str) -> IncidentStatus:
+    if begin.again:
+        return _not_asked_again(view, begin, missing)
+    return coverage.cannot_ask(view, begin.run, reasons.APPROVAL_POLICY_MISSING, missing)
+
+
+def _unseen(view: View, begin: Begin, failure: Failure) -> IncidentStatus:
+    """What would be done cannot be told just now. Nothing was sent that changes anything."""
+    came = outcome_of(Failure(failure.reason, failure.message, retryable=failure.retryable), effect_of(view, begin.run))
+    if begin.again:
+        return recorded(view.incident, view, begin.run, Ran(outcome_of_look(failure), view.now))
+    if begin.approved is not None and not isinstance(came, NotDone):
+        return approval.end_active(view.status, ApprovalState.VOIDED, f"{begin.run.step}: {failure.message}")
+    return recorded(view.incident, view, begin.run, Ran(came, view.now), begun=False)
+
+
+def _drifted(view: View, begin: Begin, differs: str) -> IncidentStatus:
+    if begin.again:
+        return _not_asked_again(view, begin, f"it is not what was approved any more: {differs}")
+    return approval.end_active(view.status, ApprovalState.VOIDED, differs)
+
+
+def _not_asked_again(view: View, begin: Begin, why: str) -> IncidentStatus:
+    """An earlier try may have got through, and another one is not allowed: nobody knows."""
+    told = Undetermined(f"it is not asked again: {why}")
+    return recorded(view.incident, view, begin.run, Ran(told, view.now))
+
+
+def _unrenderable(error: render.RenderError) -> Failed:
+    return Failed(reasons.EXPRESSION_FAILED, f"{error.field}: {error.message}", retryable=False)

@@ -1,0 +1,207 @@
+"""An act is begun once, under every guard, and afterwards only looked at: whatever happens between its intent and the act."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import product
+
+import pytest
+
+from core.builders import UNDO, job, keyed, post, scale, sql, usual
+from core.simulator import OK, Crashed, World, failed, unfinished
+from incident_operator.api.incident import Phase
+from incident_operator.core import reasons
+from incident_operator.core.effects import Effect
+from incident_operator.core.errors import Failure, outcome_of, outcome_of_look
+from incident_operator.core.machine.view import Blocked
+from incident_operator.core.outcomes import Failed, NotDone, Pending, Undetermined
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+ACTS = {"sql-tx": sql, "k8s-create": job, "k8s-patch": scale, "keyed-call": keyed, "unkeyed": post}
+KNOWN = ["sql-tx", "k8s-create", "k8s-patch"]
+
+
+def killed_before_the_act(act: str) -> World:
+    """Approved, the intent stored, and the operator killed before anything was sent."""
+    world = World(usual(remediate=[ACTS[act]("purge")])).go().approve()
+    for moment in range(1, 12):
+        tried = world.copy()
+        tried.crash_at = world.moments + moment
+        with pytest.raises(Crashed):
+            tried.go()
+        tried.crash_at = None
+        if tried.states()["purge"] == "Running" and not tried.begun - world.begun:
+            return tried
+    raise AssertionError("there is no such moment")
+
+
+def aborted(world: World) -> None:
+    world.abort()
+
+
+def expired(world: World) -> None:
+    world.now += 3 * DAY
+
+
+def resolved(world: World) -> None:
+    world.resolve()
+
+
+def drifted(world: World) -> None:
+    world.does["purge"] = "purge something else"
+
+
+def untrusted(world: World) -> None:
+    world.policy_problem = "approvals cannot be trusted: policy incident-approval is missing."
+
+
+def runbook_gone(world: World) -> None:
+    world.gone = Blocked(reasons.RUNBOOK_NOT_FOUND, "The Runbook was deleted.")
+
+
+MEANWHILE = [aborted, expired, resolved, drifted, untrusted, runbook_gone]
+
+
+@pytest.mark.parametrize(("act", "meanwhile"), list(product(ACTS, MEANWHILE)))
+def test_an_act_that_had_not_begun_is_never_begun_for_the_first_time_once_a_guard_does_not_hold(
+    act: str, meanwhile: Callable[[World], None]
+) -> None:
+    world = killed_before_the_act(act)
+    meanwhile(world)
+    world.go(HOUR)
+    assert "purge" not in world.done
+    if act in KNOWN and meanwhile is not runbook_gone:
+        assert world.states()["purge"] != "Unknown", "it certainly was not done"
+    elif meanwhile is not runbook_gone or world.status.phase is Phase.FAILED:
+        assert world.states()["purge"] == "Unknown", "nobody can look, so nobody knows"
+
+
+@pytest.mark.parametrize("act", KNOWN)
+def test_an_act_that_had_not_begun_is_begun_by_the_next_operator_under_a_new_key_while_all_guards_hold(
+    act: str,
+) -> None:
+    world = killed_before_the_act(act)
+    world.go(timedelta(minutes=1))
+    assert world.done == ["serve", "purge"]
+    record = next(record for record in world.status.steps if record.name == "purge")
+    assert record.attempt == 2, "the key of the first attempt is burned"
+    assert len(world.status.approvals) == 1, "nobody is asked again"
+
+
+def test_a_keyed_call_is_sent_again_under_its_own_key_while_all_guards_hold() -> None:
+    world = killed_before_the_act("keyed-call").go(timedelta(minutes=1))
+    assert world.done == ["serve", "purge"]
+    assert next(record.attempt for record in world.status.steps if record.name == "purge") == 1
+
+
+def test_a_keyed_call_whose_approval_runs_out_while_it_is_unclear_is_not_sent_again() -> None:
+    world = World(usual(remediate=[keyed("purge", timeout="24h")]))
+    world.script["purge"] = [Pending(600.0, "connection lost")] * 2_000
+    world.go().approve().go(3 * DAY)
+    assert world.status.reason == reasons.STEP_UNKNOWN
+    assert "it is not asked again" in world.status.message
+    assert world.ran.count("purge") < 24 * 6 + 2, "no longer than the approval held"
+
+
+@pytest.mark.parametrize("act", ["sql-tx", "k8s-patch", "keyed-call"])
+def test_an_act_that_waits_and_has_certainly_not_begun_ends_with_an_abort(act: str) -> None:
+    world = World(usual(remediate=[ACTS[act]("purge", timeout="24h")]))
+    world.script["purge"] = [NotDone(5.0, "connection refused")] * 20_000
+    world.go().approve().go(HOUR)
+    assert world.states()["purge"] == "Pending"
+    assert "purge has not begun (connection refused) and is tried again at" in world.status.message
+    world.abort().go()
+    assert world.status.phase is Phase.FAILED
+    assert world.states()["purge"] == "Skipped"
+    assert "purge" not in world.done
+
+
+@pytest.mark.parametrize("act", ["sql-tx", "k8s-patch", "keyed-call"])
+def test_an_act_that_waits_and_has_not_begun_is_withdrawn_when_the_alert_resolves(act: str) -> None:
+    world = World(usual(remediate=[ACTS[act]("purge", timeout="24h")]))
+    world.script["purge"] = [NotDone(5.0, "connection refused")] * 20_000
+    world.go().approve().go(HOUR).resolve().go(HOUR)
+    assert world.status.phase is Phase.RESOLVED
+    assert world.done == ["serve", "undo-serve"]
+
+
+def test_an_act_that_cannot_begin_fails_when_its_time_is_over_and_is_not_unknown() -> None:
+    world = World(usual(remediate=[sql("purge")]))
+    world.script["purge"] = [NotDone(5.0, "connection refused")] * 100
+    world.go().approve().go(HOUR)
+    assert world.states()["purge"] == "Failed"
+    assert world.status.reason == reasons.STEP_FAILED
+
+
+def test_attempts_that_did_not_begin_are_not_counted_as_failures() -> None:
+    world = World(usual(remediate=[sql("purge", retry={"attempts": 2, "backoff": "1s"})]))
+    world.script["purge"] = [NotDone(1.0, "refused"), NotDone(1.0, "refused"), failed(retryable=True), OK]
+    world.go().approve().go(HOUR)
+    assert "purge" in world.done
+
+
+def test_an_abort_is_recorded_at_once_while_an_act_goes_on_and_the_last_word_is_said_after_it() -> None:
+    world = World(usual())
+    world.script["rebuild"] = [unfinished()] * 30
+    world.go().approve().go().abort().go()
+    assert world.status.phase is Phase.REMEDIATING
+    assert world.status.reason == reasons.ABORTING
+    assert world.status.message.startswith(
+        "Aborting, says alice@dawsos.com: rebuild still runs, at the latest until 00:40"
+    )
+    assert world.status.answers[-1].by == "alice@dawsos.com"
+    assert world.states()["check"] == "Skipped"
+    world.go(HOUR)
+    assert world.status.phase is Phase.FAILED
+    assert (
+        world.status.message == "Aborted by alice@dawsos.com; nothing more is done. Still in place, not undone: serve."
+    )
+    assert world.states()["rebuild"] == "Succeeded", "what was done is told as done"
+
+
+def test_an_abort_while_an_act_goes_on_says_how_to_stop_it() -> None:
+    world = World(usual())
+    world.seen = {"stopWith": "kubectl delete job -n prod rebuild-3b9d"}
+    world.script["rebuild"] = [unfinished()] * 30
+    world.go().approve().go().abort().go()
+    assert world.status.message.endswith("Stop it: kubectl delete job -n prod rebuild-3b9d")
+
+
+def test_an_abort_begins_no_undo_and_no_further_step() -> None:
+    world = World(usual(remediate=[job("rebuild"), sql("publish", undo=None)], mitigate=[sql("serve", undo=UNDO)]))
+    world.script["rebuild"] = [unfinished()] * 3
+    world.go().approve().go().abort().go(DAY)
+    assert world.done == ["serve", "rebuild"]
+
+
+FAILURES = [
+    Failure(reason, "x", retryable=retryable, maybe_applied=maybe)
+    for reason, retryable, maybe in product(
+        [reasons.FORBIDDEN, reasons.NOT_FOUND, reasons.CONNECTION_FAILED, reasons.CONFLICT, reasons.INTERNAL_ERROR],
+        [False, True],
+        [False, True],
+    )
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda f: f"{f.reason} {f.retryable} {f.maybe_applied}")
+def test_a_failed_look_is_never_proof(failure: Failure) -> None:
+    assert isinstance(outcome_of_look(failure), Pending)
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda f: f"{f.reason} {f.retryable} {f.maybe_applied}")
+@pytest.mark.parametrize("effect", [effect for effect in Effect if effect is not Effect.READ])
+def test_a_failure_of_an_act_that_may_have_been_applied_is_looked_up_or_unknown_and_never_failed(
+    failure: Failure, effect: Effect
+) -> None:
+    found = outcome_of(failure, effect)
+    if failure.maybe_applied:
+        assert type(found) is (Undetermined if effect is Effect.UNKEYED else Pending)
+    else:
+        assert isinstance(found, Failed | NotDone)
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda f: f"{f.reason} {f.retryable} {f.maybe_applied}")
+def test_a_read_that_fails_has_failed(failure: Failure) -> None:
+    found = outcome_of(failure, Effect.READ)
+    assert isinstance(found, Failed)
+    assert found.retryable is failure.retryable
