@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from incident_operator.actions import ACTIONS
 from incident_operator.api.incident import Alert, AlertStatus, Incident
 from incident_operator.api.meta import ObjectMeta
 from incident_operator.api.runbook import Runbook
@@ -61,7 +62,7 @@ def runbook(**spec: Any) -> Compiled:
         "match": ['alertname="PackFailed"'],
         **spec,
     }
-    compiled = compiler.compile_runbook(Runbook.model_validate({"spec": whole}), None)
+    compiled = compiler.compile_runbook(Runbook.model_validate({"spec": whole}), None, ACTIONS)
     assert isinstance(compiled, Compiled), compiled
     return compiled
 

@@ -21,9 +21,9 @@ from crds.objects import (
     step,
     without,
 )
-from incident_operator import crdgen_kinds
 from incident_operator.clients import paths
 from incident_operator.clients.kube import Invalid, Kube
+from incident_operator.crdgen import kinds
 
 POSTGRES = {"host": "db", "database": "app"}
 URL = {"url": "http://api:8080"}
@@ -217,7 +217,7 @@ async def test_the_apiserver_takes_the_good_and_refuses_the_bad(admin: Kube, nam
 
 def test_every_rule_in_the_crds_has_an_object_that_breaks_it() -> None:
     refusals = [pair.says for pair in TABLE] + list(CHANGES)
-    messages = {message for kind in crdgen_kinds.ALL for message in _messages(crdgen_kinds.definition(kind))}
+    messages = {message for kind in kinds.ALL for message in _messages(kinds.definition(kind))}
     untested = [message for message in messages if not any(_tells(refusal, message) for refusal in refusals)]
     assert untested == []
 

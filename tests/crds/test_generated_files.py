@@ -6,7 +6,9 @@ from pathlib import Path
 import yaml
 from click.testing import CliRunner
 
-from incident_operator import crdgen, crdgen_kinds, crdgen_policies, policies
+from incident_operator import policies
+from incident_operator.crdgen import __main__ as crdgen
+from incident_operator.crdgen import kinds, templates
 
 LAST_APPLIED_LIMIT = 256 * 1024
 """`kubectl apply` keeps a manifest in an annotation, which may not be longer."""
@@ -41,8 +43,8 @@ def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_every_crd_can_be_applied_by_kubectl() -> None:
-    for kind in crdgen_kinds.ALL:
-        kept = json.dumps(crdgen_kinds.definition(kind), separators=(",", ":"))
+    for kind in kinds.ALL:
+        kept = json.dumps(kinds.definition(kind), separators=(",", ":"))
         assert len(kept.encode()) < LAST_APPLIED_LIMIT, kind.name
 
 
@@ -54,10 +56,10 @@ def test_the_plain_policies_trust_the_default_operator_only() -> None:
     assert len(plain) == 2
     for text in plain:
         assert policies.OPERATOR not in text
-        assert crdgen_policies.DEFAULT_OPERATOR in text
+        assert templates.DEFAULT_OPERATOR in text
 
 
 def test_the_plain_policies_are_what_the_operator_expects_to_find() -> None:
     text = crdgen.files()["crds/approval-policies.yaml"]
-    expected = [guard.manifest for guard in policies.guards(crdgen_policies.DEFAULT_OPERATOR)]
+    expected = [guard.manifest for guard in policies.guards(templates.DEFAULT_OPERATOR)]
     assert list(yaml.safe_load_all(text)) == expected

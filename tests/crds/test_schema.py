@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field, create_model
 
-from incident_operator import crdgen_schema
 from incident_operator.api.meta import Model
+from incident_operator.crdgen import schema as crdgen_schema
 
 
 class Leaf(Model):

@@ -6,15 +6,17 @@ import pytest
 import yaml
 
 from docs import pages
+from incident_operator import connections
+from incident_operator.actions import ACTIONS
 from incident_operator.api.connection import Connection
-from incident_operator.api.incident import Incident
+from incident_operator.api.incident import IncidentSpec
 from incident_operator.api.runbook import Runbook
 from incident_operator.commands import checking
-from incident_operator.core.runbooks import compiler
+from incident_operator.core.runbooks import compiler, parsing
 from incident_operator.receiver.settings import ReceiverSettings
 
-MODELS = {"Runbook": Runbook, "Connection": Connection, "Incident": Incident}
-OBJECTS = [found for kind in MODELS for found in pages.objects(kind)]
+SPECS = {"Runbook": parsing.whole_spec(ACTIONS), "Connection": connections.whole_spec(), "Incident": IncidentSpec}
+OBJECTS = [found for kind in SPECS for found in pages.objects(kind)]
 
 
 def documents(*names):
@@ -50,7 +52,7 @@ def test_a_yaml_block_is_yaml(block):
     [*(body for _, body in OBJECTS), *documents("runbook.yaml"), *of_kind("Connection", documents("connections.yaml"))],
 )
 def test_an_object_holds_nothing_but_fields_that_there_are(body):
-    kept = MODELS[body["kind"]].model_validate(body).spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    kept = SPECS[body["kind"]].model_validate(body["spec"]).model_dump(mode="json", by_alias=True, exclude_none=True)
     assert lost(body["spec"], kept) == []
 
 
@@ -58,8 +60,27 @@ def test_an_object_holds_nothing_but_fields_that_there_are(body):
     ("block", "body"), pages.objects("Runbook"), ids=lambda each: str(each) if isinstance(each, pages.Block) else ""
 )
 def test_a_runbook_compiles_with_the_connections_of_the_tutorial(block, body):
-    compiled = compiler.compile_runbook(Runbook.model_validate(body), tutorial_connections())
+    compiled = compiler.compile_runbook(Runbook.model_validate(body), tutorial_connections(), ACTIONS)
     assert isinstance(compiled, compiler.Compiled), f"{block}: {compiled}"
+
+
+def test_the_action_that_is_added_by_the_page_is_one():
+    (block,) = [each for each in pages.blocks("python") if each.page.endswith("adding-an-action.md")]
+    module = {}
+    exec(compile(block.text, str(block), "exec"), module)
+    purge = module["ACTION"]
+    actions = (*(each for each in ACTIONS if each.key != purge.key), purge)
+    spec = {"title": "t", "serviceAccountName": "rb", "match": ["a=b"]}
+    step = {"name": "drop", "purge": {"connection": "api", "path": "/prices/${params.date}"}}
+    good = {**spec, "parameters": [{"name": "date", "type": "date", "default": "2025-10-21"}], "remediate": [step]}
+    everything = {**step, "purge": {"connection": "api", "path": "/"}}
+    for written, wrong in (
+        (good, 0),
+        ({**spec, "remediate": [everything]}, 1),
+        ({**good, "remediate": [], "verify": [step]}, 1),
+    ):
+        found = compiler.compile_runbook(Runbook.model_validate({"spec": written}), {"api": "http"}, actions)
+        assert isinstance(found, compiler.Compiled) if not wrong else len(found) == wrong, found
 
 
 def test_the_readme_shows_the_files_that_it_names():

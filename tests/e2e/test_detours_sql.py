@@ -183,7 +183,9 @@ async def test_a_line_cut_between_intent_and_outcome_leaves_one_effect_and_one_m
     assert line.struck == 1
     assert (counted(database, name), markers(database, acted)) == ((1, 0), ["count"])
     (step,) = acted["status"]["steps"]
-    assert (step["attempt"], "already applied" in step["summary"]) == (1, trouble is Trouble.REPLY_LOST)
+    committed = trouble is Trouble.REPLY_LOST
+    # what was certainly not done was begun again under another key
+    assert (step["attempt"], "already applied" in step["summary"]) == (1 if committed else 2, committed)
 
 
 async def test_a_line_cut_at_the_commit_of_an_undo_leaves_one_undo_and_one_marker(

@@ -77,6 +77,38 @@ def checks(pack: World) -> Checks:
     return Checks(pack)
 
 
+def nested(levels: int) -> Any:
+    value: Any = "end"
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+async def test_a_runbook_that_is_nested_without_end_is_invalid_and_spoils_no_other(checks: Checks) -> None:
+    path = paths.runbooks("prod", "other")
+    body = checks.world.api.object(path)
+    step = {"name": "post", "http": {"connection": "read", "json": nested(200)}}
+    checks.world.api.put({**body, "spec": {**body["spec"], "verify": [step]}})
+    await checks.check(OTHER, PACK)
+    ready = checks.ready(path)
+    assert (ready["status"], ready["reason"]) == ("False", "Invalid")
+    assert ready["message"].startswith("spec.verify[0].http.json.a.a.")
+    assert ready["message"].endswith("is nested deeper than 64 levels")
+    assert checks.ready(paths.runbooks("prod", "pack"))["status"] == "True"
+    assert checks.world.api.object(paths.connections("prod", "read"))["status"]["usedBy"] == 1
+
+
+async def test_a_runbook_that_cannot_be_read_is_invalid(checks: Checks) -> None:
+    path = paths.runbooks("prod", "other")
+    body = checks.world.api.object(path)
+    checks.world.api.put({**body, "spec": {**body["spec"], "severity": "P9"}})
+    await checks.check(OTHER)
+    assert checks.ready(path)["message"].startswith("spec.severity: ")
+    writes = len(checks.world.api.writes)
+    await checks.check(OTHER)
+    assert len(checks.world.api.writes) == writes
+
+
 async def test_a_good_runbook_is_ready_and_checking_it_again_writes_nothing(checks: Checks) -> None:
     await checks.check(PACK)
     before = len(checks.world.api.writes)

@@ -7,6 +7,7 @@ import pytest
 from engine.world import World
 from incident_operator.api.runbook import Runbook
 from incident_operator.clients import paths
+from incident_operator.engine import revisions
 from incident_operator.engine.revisions import Revisions
 
 
@@ -64,3 +65,11 @@ async def test_a_planted_revision_is_not_used(pack: World, plant: Any) -> None:
 
 async def test_a_revision_that_is_gone_is_told_as_none(pack: World) -> None:
     assert await Revisions(pack.client).read("prod", "pack-0000") is None
+
+
+def test_a_revision_that_somebody_nested_without_end_is_not_genuine() -> None:
+    deep: Any = "end"
+    for _ in range(2000):
+        deep = [deep]
+    planted = {"metadata": {"name": "pack", "uid": "1", "annotations": {}}, "spec": deep}
+    assert not revisions._is_genuine(planted, "pack-0123456789abcdef")

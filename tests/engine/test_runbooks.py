@@ -42,6 +42,13 @@ async def test_an_edited_runbook_is_read_again(pack: World) -> None:
     assert (len(before | after), _whole_reads(pack)) == (2, 2)
 
 
+def nested(levels: int) -> Any:
+    value: Any = "end"
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 def changed(pack: World, path: str, part: str, **fields: Any) -> None:
     body = pack.api.object(path)
     pack.api.put({**body, part: {**body.get(part, {}), **fields}})
@@ -54,9 +61,22 @@ def changed(pack: World, path: str, part: str, **fields: Any) -> None:
         (lambda pack: pack.api.remove(RUNBOOK), "RunbookNotFound"),
         (lambda pack: changed(pack, RUNBOOK, "spec", suspend=True), "RunbookSuspended"),
         (lambda pack: pack.api.remove(paths.connections("prod", "read")), "RunbookNotReady"),
+        (lambda pack: changed(pack, RUNBOOK, "spec", surprise=nested(200)), "RunbookNotReady"),
+        (
+            lambda pack: changed(pack, RUNBOOK, "spec", verify=[{"name": "a", "scale": {"replicas": []}}]),
+            "RunbookNotReady",
+        ),
         (lambda pack: changed(pack, paths.incidents(*INCIDENT), "status", runbookRevision="gone"), "RunbookNotFound"),
     ],
-    ids=["none matches", "it is gone", "it is suspended", "a connection is missing", "its revision is gone"],
+    ids=[
+        "none matches",
+        "it is gone",
+        "it is suspended",
+        "a connection is missing",
+        "it is nested too deep",
+        "an action is malformed",
+        "its revision is gone",
+    ],
 )
 async def test_where_no_runbook_can_be_used_it_says_why(
     pack: World, change: Callable[[World], object], reason: str

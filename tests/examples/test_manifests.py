@@ -5,11 +5,13 @@ import json
 import pytest
 import shipped
 
+from incident_operator import connections
+from incident_operator.actions import ACTIONS
 from incident_operator.api.connection import Connection
 from incident_operator.api.runbook import Runbook
-from incident_operator.core.runbooks import compiler
+from incident_operator.core.runbooks import compiler, parsing
 
-MODELS = {"Runbook": Runbook, "Connection": Connection}
+SPECS = {"Runbook": parsing.whole_spec(ACTIONS), "Connection": connections.whole_spec()}
 
 
 def workloads():
@@ -34,7 +36,7 @@ def test_a_file_holds_whole_kubernetes_objects(path):
 )
 def test_a_model_keeps_every_field_that_is_written(body):
     """The models drop what they do not know, so a misspelt field would vanish here."""
-    kept = MODELS[body["kind"]].model_validate(body).spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    kept = SPECS[body["kind"]].model_validate(body["spec"]).model_dump(mode="json", by_alias=True, exclude_none=True)
     assert lost(body["spec"], kept) == []
 
 
@@ -54,8 +56,8 @@ def lost(written, kept, path="spec"):
 def test_a_runbook_compiles_with_the_connections_beside_it(body):
     namespace = body["metadata"]["namespace"]
     found = [Connection.model_validate(each) for each in shipped.of_kind("Connection")]
-    connections = {each.metadata.name: each.spec.type for each in found if each.metadata.namespace == namespace}
-    compiled = compiler.compile_runbook(Runbook.model_validate(body), connections)
+    known = {each.metadata.name: each.spec.type for each in found if each.metadata.namespace == namespace}
+    compiled = compiler.compile_runbook(Runbook.model_validate(body), known, ACTIONS)
     assert isinstance(compiled, compiler.Compiled), compiled
 
 

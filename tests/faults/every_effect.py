@@ -15,7 +15,6 @@ from faults.history import Effect, Moment, Rules
 from faults.scene import Scene
 from faults.sql_line import SqlLine
 from faults.troubles import ON_WATCHES, Fault
-from incident_operator.api.actions import ACTION_KEYS
 from sql.endpoints import PASSWORD
 
 _MANIFEST = Path(__file__).with_name("every-effect.yaml")
@@ -83,8 +82,6 @@ class EveryEffect:
         scene.noted("another row of stock")
 
     async def _commands(self, scene: Scene) -> list[Effect]:
-        if "exec" not in ACTION_KEYS:
-            return []
         text = await scene.log(_BOX)
         lines = [line.split(" ", 1) for line in text.splitlines()]
         return [
@@ -98,8 +95,6 @@ def _manifest(scene: Scene, sql_port: int) -> list[dict[str, Any]]:
     text = _MANIFEST.read_text().replace("NAMESPACE", scene.namespace)
     text = text.replace("SQL_PORT", str(sql_port)).replace("HTTP_PORT", str(scene.recorder.port))
     found: list[dict[str, Any]] = list(yaml.safe_load_all(text))
-    steps = found[-1]["spec"]["remediate"]
-    found[-1]["spec"]["remediate"] = [step for step in steps if "exec" not in step or "exec" in ACTION_KEYS]
     return found
 
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from incident_operator.actions import http as http_action
-from incident_operator.api.actions import Http, Promql
+from incident_operator.actions.http import Http
+from incident_operator.actions.promql import Promql
 from incident_operator.api.connection import Connection, ConnectionSpec
 from incident_operator.api.meta import Model, ObjectMeta
 from incident_operator.api.runbook import Stage

@@ -9,7 +9,7 @@ from aiohttp import web
 from http_calls import FakeConnections, answering, call, endpoint, listening
 
 from incident_operator.actions import promql
-from incident_operator.api.actions import Promql as Spec
+from incident_operator.actions.promql import Promql as Spec
 from incident_operator.clients import prometheus
 from incident_operator.clients.connections import EndpointError
 from incident_operator.clients.prometheus import Prometheus

@@ -7,6 +7,7 @@ import pytest
 from incident_operator.clients import kube
 from incident_operator.clients.connections import Connections, EndpointError
 from incident_operator.clients.redaction import Redactor
+from incident_operator.connections import postgres
 from incident_operator.core import reasons
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
@@ -46,7 +47,7 @@ async def test_the_secret_is_read_as_the_account_and_the_connection_as_the_opera
     api.put(connection(secretRef={"name": "db"}))
     api.put(secret())
     endpoint = await connections.endpoint("prod", "db", "rb-pricing")
-    assert endpoint.connection.spec.postgres.host == "db"
+    assert postgres.CONNECTION.of(endpoint.connection.spec).host == "db"
     assert endpoint.secret == {"username": "reader", "password": "s3cr3t-p4ss"}
     assert [(request.path.split("/")[-2], request.user) for request in api.requests] == [
         ("connections", ""),

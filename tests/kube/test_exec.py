@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 import pytest_asyncio
 
-from incident_operator.actions.exec import ACTION, ready
-from incident_operator.api import actions
+from incident_operator.actions.exec import ACTION, Exec, ready
 from incident_operator.clients import kube, paths
 from incident_operator.clients.cluster import Cluster
 from incident_operator.clients.exec import STREAM_BYTES
@@ -43,7 +42,7 @@ class Ground:
 
     def call(self, script, *arguments, account=calls.ACCOUNT, timeout=20.0, **more):
         spec = {"target": "deployment/web", "command": ["python3", "-c", script, *arguments], **more}
-        made = calls.call(actions.Exec.model_validate(spec), namespace=self.world.namespace, timeout=timeout)
+        made = calls.call(Exec.model_validate(spec), namespace=self.world.namespace, timeout=timeout)
         return replace(made, service_account=account)
 
     async def pods(self):
@@ -184,7 +183,7 @@ async def test_who_may_not_exec_runs_nothing(ground):
 
 
 async def test_a_program_that_is_not_there_never_began(ground):
-    spec = actions.Exec(target="deployment/web", command=["no-such-program"])
+    spec = Exec(target="deployment/web", command=["no-such-program"])
     outcome = await ground.exec.run(calls.call(spec, namespace=ground.world.namespace))
     assert isinstance(outcome, Failed)
     assert (outcome.reason, outcome.retryable, outcome.effected) == (reasons.BAD_REQUEST, False, False)

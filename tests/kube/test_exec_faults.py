@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.exec import ACTION, longest_serving
-from incident_operator.api import actions
+from incident_operator.actions.exec import ACTION, Exec, longest_serving
 from incident_operator.clients import access, api_errors
 from incident_operator.clients import exec as exec_client
 from incident_operator.clients.exec import Commands
@@ -20,7 +19,7 @@ from kube.test_exec import running, serve_web
 
 USER = f"system:serviceaccount:prod:{ACCOUNT}"
 PODS = "/api/v1/namespaces/prod/pods"
-CALL = call(actions.Exec(target="deployment/web", command=["python3", "-c", "print(1)"]))
+CALL = call(Exec(target="deployment/web", command=["python3", "-c", "print(1)"]))
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 import pytest
 
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.get import ACTION
-from incident_operator.api import actions
+from incident_operator.actions.get import ACTION, Get
 from incident_operator.clients.cluster import Cluster
 from incident_operator.core import reasons
 from incident_operator.core.outcomes import Failed, Succeeded
@@ -19,11 +18,11 @@ USER = f"system:serviceaccount:prod:{ACCOUNT}"
 
 
 def one(name="web", kind="Deployment", api_version="apps/v1"):
-    return actions.Get(api_version=api_version, kind=kind, name=name)
+    return Get(api_version=api_version, kind=kind, name=name)
 
 
 def several(kind="Pod", api_version="v1", **labels):
-    return actions.Get(api_version=api_version, kind=kind, selector=labels)
+    return Get(api_version=api_version, kind=kind, selector=labels)
 
 
 @pytest.fixture
@@ -92,7 +91,7 @@ async def test_an_object_that_does_not_fit_is_refused(api, get):
         (several("Secret", app="db"), reasons.BAD_REQUEST, "get does not read Secrets"),
         (one("db", "Secret", "/v1"), reasons.NOT_FOUND, "the cluster has no kind Secret in /v1"),
         (one("db", "SecretList", "v1"), reasons.NOT_FOUND, "the cluster has no kind SecretList in v1"),
-        (actions.Get(api_version="v1", kind="Pod"), reasons.BAD_REQUEST, "get needs a name, or a selector"),
+        (Get(api_version="v1", kind="Pod"), reasons.BAD_REQUEST, "get needs a name, or a selector"),
         (one("../../secrets/db", "Pod", "v1"), reasons.BAD_REQUEST, "cannot be the name of a Kubernetes object"),
     ],
 )

@@ -7,8 +7,7 @@ import pytest
 
 from incident_operator.actions import job_template
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.job import ACTION
-from incident_operator.api import actions
+from incident_operator.actions.job import ACTION, Job
 from incident_operator.core import reasons
 from incident_operator.core.outcomes import Failed, NotDone, Pending, Succeeded
 from kube.calls import ACCOUNT, NOW, Player, call
@@ -18,7 +17,7 @@ from kube.manifests import deployment, pod
 
 USER = f"system:serviceaccount:prod:{ACCOUNT}"
 JOBS = "/apis/batch/v1/namespaces/prod/jobs"
-SPEC = actions.Job(**{"from": "deployment/web"}, command=["python3", "-m", "jobs.build_pack"])
+SPEC = Job(**{"from": "deployment/web"}, command=["python3", "-m", "jobs.build_pack"])
 CALL = call(SPEC, step="rebuild")
 MANIFEST = job_template.manifest(CALL, job_template.from_workload(deployment(), None))
 NAME = MANIFEST["metadata"]["name"]
@@ -245,11 +244,11 @@ async def test_a_job_that_may_not_be_created_has_no_effect(web, job):
 @pytest.mark.parametrize(
     ("spec", "reason", "told"),
     [
-        (actions.Job(**{"from": "deployment/nobody"}), reasons.NOT_FOUND, 'deployments.apps "nobody" not found'),
+        (Job(**{"from": "deployment/nobody"}), reasons.NOT_FOUND, 'deployments.apps "nobody" not found'),
         (SPEC.model_copy(update={"container": "cron"}), reasons.BAD_REQUEST, "there is no container cron"),
         (SPEC.model_copy(update={"source": None}), reasons.BAD_REQUEST, "either `from` or `template`"),
         (SPEC.model_copy(update={"template": {"spec": {}}}), reasons.BAD_REQUEST, "either `from` or `template`"),
-        (actions.Job(template={"spec": {}}), reasons.BAD_REQUEST, "template needs spec.containers"),
+        (Job(template={"spec": {}}), reasons.BAD_REQUEST, "template needs spec.containers"),
     ],
 )
 async def test_what_cannot_be_run_is_refused_before_anything_is_created(web, job, spec, reason, told):

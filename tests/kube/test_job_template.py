@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from incident_operator.actions import job_template
-from incident_operator.api import actions
+from incident_operator.actions.job import Job
 from incident_operator.core.errors import Unusable
 from kube.calls import INCIDENT_UID, call
 from kube.manifests import deployment
@@ -53,7 +53,7 @@ def scheduler():
 
 
 def job(command=("python3", "-m", "jobs.build_pack"), **more):
-    return actions.Job(**{"from": "deployment/scheduler", "command": list(command), **more})
+    return Job(**{"from": "deployment/scheduler", "command": list(command), **more})
 
 
 def manifest(spec, container=None):
@@ -185,7 +185,7 @@ def test_a_template_of_the_runbooks_own_is_taken_as_it_is():
         "metadata": {"labels": {"team": "data"}},
         "spec": {"restartPolicy": "OnFailure", "containers": [MAIN, SIDECAR]},
     }
-    spec = actions.Job(template=template, command=["x"])
+    spec = Job(template=template, command=["x"])
     made = job_template.manifest(call(spec), job_template.checked(template))["spec"]["template"]
     assert made["spec"]["containers"] == [
         {key: value for key, value in MAIN.items() if key != "args"} | {"command": ["x"]},

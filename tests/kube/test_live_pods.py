@@ -11,7 +11,8 @@ from crds import live
 from incident_operator.actions import job as jobs
 from incident_operator.actions import logs as logging
 from incident_operator.actions.clients import Clients
-from incident_operator.api import actions
+from incident_operator.actions.job import Job
+from incident_operator.actions.logs import Logs
 from incident_operator.clients import kube, paths
 from incident_operator.clients.cluster import Cluster
 from incident_operator.core import reasons
@@ -88,7 +89,7 @@ async def incident(world: World):
 
 async def job_call(world: World, script: str, **more):
     owner = await incident(world)
-    spec = actions.Job(**({"from": "deployment/scheduler", "command": ["python3", "-c", script]} | more))
+    spec = Job(**({"from": "deployment/scheduler", "command": ["python3", "-c", script]} | more))
     return calls.call(spec, namespace=world.namespace, step="rebuild", incident_uid=owner["metadata"]["uid"])
 
 
@@ -123,7 +124,7 @@ def clock():
 
 
 async def test_a_workloads_log_is_read(prod, clients):
-    spec = actions.Logs(**{"from": "deployment/scheduler", "pattern": r"build_pack: (?P<done>\w+) fetched"})
+    spec = Logs(**{"from": "deployment/scheduler", "pattern": r"build_pack: (?P<done>\w+) fetched"})
     logs, step = Player(logging.ACTION, clients), calls.call(spec, namespace=prod.namespace)
     outcome = await seen(lambda: logs.run(step), lambda outcome: outcome.result["lines"])
     assert outcome.result["lines"] == ["build_pack: prices fetched"]
@@ -131,7 +132,7 @@ async def test_a_workloads_log_is_read(prod, clients):
 
 
 async def test_a_container_that_is_not_there_is_told(prod, clients):
-    spec = actions.Logs(**{"from": "deployment/scheduler", "container": "cron"})
+    spec = Logs(**{"from": "deployment/scheduler", "container": "cron"})
     logs, step = Player(logging.ACTION, clients), calls.call(spec, namespace=prod.namespace)
     outcome = await seen(lambda: logs.run(step), lambda outcome: isinstance(outcome, Failed))
     assert outcome.reason == reasons.BAD_REQUEST

@@ -3,8 +3,7 @@
 import pytest
 
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.logs import ACTION
-from incident_operator.api import actions
+from incident_operator.actions.logs import ACTION, Logs
 from incident_operator.core import reasons
 from incident_operator.core.outcomes import Failed, Succeeded
 from kube.calls import ACCOUNT, Player, call
@@ -17,7 +16,7 @@ BUILD = "build_pack: prices fetched\nheartbeat\nbuild_pack: ERROR provider polyg
 
 
 def of(**spec):
-    return actions.Logs(**({"from": "deployment/web"} | spec))
+    return Logs(**({"from": "deployment/web"} | spec))
 
 
 @pytest.fixture
@@ -143,7 +142,7 @@ async def test_bytes_that_are_no_text_are_still_lines(web, logs):
 @pytest.mark.parametrize(
     ("spec", "reason", "told"),
     [
-        (actions.Logs(), reasons.BAD_REQUEST, "either `from` or a selector"),
+        (Logs(), reasons.BAD_REQUEST, "either `from` or a selector"),
         (of(selector={"a": "b"}), reasons.BAD_REQUEST, "either `from` or a selector"),
         (of(pattern="("), reasons.BAD_REQUEST, "pattern is not a regular expression (RE2): missing )"),
         (of(**{"from": "deployment/nobody"}), reasons.NOT_FOUND, 'deployments.apps "nobody" not found'),

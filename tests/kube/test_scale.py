@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.scale import ACTION, SCALED_BY
-from incident_operator.api import actions
+from incident_operator.actions.scale import ACTION, SCALED_BY, Scale
 from incident_operator.clients import kube
 from incident_operator.clients.cluster import Cluster
 from incident_operator.core import reasons
@@ -24,7 +23,7 @@ USER = f"system:serviceaccount:prod:{ACCOUNT}"
 
 
 def to(replicas, **more):
-    return actions.Scale(target="deployment/web", replicas=replicas, **more)
+    return Scale(target="deployment/web", replicas=replicas, **more)
 
 
 def replicas(api):
@@ -223,7 +222,7 @@ async def test_a_preview_is_the_same_for_another_attempt(api, scale):
     assert (first.do, first.details, first.digest) == (second.do, second.details, second.digest)
 
 
-@pytest.mark.parametrize("spec", [to(101), actions.Scale(target="deployment/nobody", replicas=1)])
+@pytest.mark.parametrize("spec", [to(101), Scale(target="deployment/nobody", replicas=1)])
 async def test_what_cannot_be_done_cannot_be_previewed(api, scale, spec):
     api.put(deployment())
     with pytest.raises(Failure):

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from incident_operator.api.connection import ConnectionType
+from incident_operator.actions import ACTIONS
 from incident_operator.api.runbook import Runbook
 from incident_operator.core.expressions.expr import Facts, StepFact
 from incident_operator.core.runbooks import compiler
@@ -15,10 +15,10 @@ from incident_operator.core.runbooks.compiler import Compiled, Problem
 
 NOW = datetime(2025, 10, 21, 0, 33, 0, tzinfo=UTC)
 CONNECTIONS = {
-    "dawsos-read": ConnectionType.POSTGRES,
-    "dawsos-write": ConnectionType.POSTGRES,
-    "api": ConnectionType.HTTP,
-    "metrics": ConnectionType.PROMETHEUS,
+    "dawsos-read": "postgres",
+    "dawsos-write": "postgres",
+    "api": "http",
+    "metrics": "prometheus",
 }
 
 RB_01 = r"""
@@ -103,9 +103,9 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 
 def compile_spec(
-    document: Mapping[str, Any], connections: Mapping[str, ConnectionType] | None = CONNECTIONS
+    document: Mapping[str, Any], connections: Mapping[str, str] | None = CONNECTIONS
 ) -> Compiled | tuple[Problem, ...]:
-    return compiler.compile_runbook(Runbook.model_validate({"spec": document}), connections)
+    return compiler.compile_runbook(Runbook.model_validate({"spec": document}), connections, ACTIONS)
 
 
 def facts(params: Mapping[str, Any] | None = None, **steps: StepFact) -> Facts:

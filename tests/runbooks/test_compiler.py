@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from incident_operator.actions import ACTIONS
 from incident_operator.api.runbook import Runbook, Stage
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions import evaluation, render
@@ -121,7 +122,7 @@ def test_the_examples_compile(path):
     documents = [document for document in yaml.safe_load_all(path.read_text()) if document["kind"] == "Runbook"]
     assert documents
     for document in documents:
-        found = compiler.compile_runbook(Runbook.model_validate(document), None)
+        found = compiler.compile_runbook(Runbook.model_validate(document), None, ACTIONS)
         assert isinstance(found, Compiled), "\n".join(map(str, found))
 
 

@@ -6,11 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incident_operator.api import actions
-from incident_operator.api.actions import ActionHolder
+from incident_operator.actions import ACTIONS
+from incident_operator.actions.http import Http
+from incident_operator.actions.sql.query import SqlQuery
+from incident_operator.api.meta import Model
+from incident_operator.api.runbook import Undo
 from incident_operator.core.expressions import render
 from incident_operator.core.expressions.expr import StepFact
 from incident_operator.core.expressions.render import RenderError
+from incident_operator.core.runbooks import parsing
 from runbooks.runbook_texts import NOW, facts
 
 HOSTILE = [
@@ -33,8 +37,8 @@ HOSTILE = [
 
 
 def prepared(written: dict) -> render.Template:
-    key, spec = ActionHolder.model_validate(written).action
-    return render.prepare(key, spec, "spec.verify[0]")
+    read = parsing.parse(Undo.model_validate(written), "spec.verify[0]", ACTIONS)
+    return render.prepare(read.spec, read.action.rendering, read.path)
 
 
 def rendered(written: dict, params: dict | None = None, **steps: StepFact):
@@ -75,7 +79,7 @@ def request(**fields: object) -> dict:
 def test_a_value_keeps_its_type_unless_there_is_text_around_it(written, expected):
     params = {"n": 5, "flag": True, "list": [1, "two", None], "nothing": None, "half": 0.5}
     found = rendered(query({"value": written}), params)
-    assert isinstance(found, actions.SqlQuery)
+    assert isinstance(found, SqlQuery)
     assert found.params == {"value": expected}
     assert type(found.params["value"]) is type(expected)
 
@@ -89,8 +93,8 @@ def test_hostile_text_is_bound_as_it_is_and_never_interpolated_again(hostile):
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_hostile_text_stays_one_segment_of_a_path(hostile):
     found = rendered(request(path="/orders/${params.x}/items"), {"x": hostile, "secret": "s3cret"})
-    assert isinstance(found, actions.Http) or len(hostile) > 600
-    if isinstance(found, actions.Http):
+    assert isinstance(found, Http) or len(hostile) > 600
+    if isinstance(found, Http):
         before, segment, after = found.path.removeprefix("/").split("/")
         assert (before, unquote(segment), after) == ("orders", hostile, "items")
 
@@ -229,7 +233,7 @@ def test_a_template_that_can_never_be_rendered_is_a_problem(written, field, mess
 
 TEXT = st.text() | st.sampled_from(HOSTILE)
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.lists(TEXT, max_size=3)
-ACTIONS = st.sampled_from(
+WRITTEN = st.sampled_from(
     [
         query({"a": "${params.x}", "b": ["${params.x}!", {"c": "${params.y}"}]}),
         request(path="/${params.x}/${params.y}", query={"q": "${params.x}"}, headers={"H": "${params.x}"}),
@@ -245,10 +249,10 @@ ACTIONS = st.sampled_from(
 )
 
 
-@given(ACTIONS, VALUES, VALUES)
+@given(WRITTEN, VALUES, VALUES)
 def test_rendering_never_raises_whatever_the_values_are(written, x, y):
     found = rendered(written, {"x": x, "y": y})
-    assert isinstance(found, RenderError | actions.Model)
+    assert isinstance(found, RenderError | Model)
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="\x00", exclude_categories=["Cs"])))

@@ -57,8 +57,18 @@ def failed_with(result: Result, told: str) -> None:
             RUNBOOK + "---" + CONNECTION,
             "Connection read: spec.type: Input should be 'postgres', 'http', 'prometheus' or 'alertmanager'",
         ),
+        (
+            RUNBOOK + "  verify: [{name: look, sqlQuery: {connection: read, statment: SELECT 1}}]",
+            "spec.verify[0].sqlQuery.statment: Extra inputs are not permitted",
+        ),
+        (
+            RUNBOOK + "  verify: [{name: look, sqlQuerry: {}}]",
+            "spec.verify[0].sqlQuerry: Extra inputs are not permitted",
+        ),
+        (RUNBOOK + f"  verify: [{'[' * 70}{']' * 70}]", "is nested deeper than 64 levels"),
+        (RUNBOOK + f"  verify: [{'[' * 900}{']' * 900}]", "is nested too deep"),
         ("a: [", "no YAML"),
-        ("[" * 5000, "no YAML"),
+        ("[" * 5000, "nested too deep"),
         ("- 1", "not a Kubernetes object"),
     ],
 )

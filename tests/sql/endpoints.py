@@ -10,12 +10,14 @@ from psycopg import sql
 
 from incident_operator.actions.sql import execute as execute_action
 from incident_operator.actions.sql import query as query_action
-from incident_operator.api.actions import SqlExecute, SqlQuery
-from incident_operator.api.connection import Connection, ConnectionSpec, ConnectionType, Postgres
+from incident_operator.actions.sql.execute import SqlExecute
+from incident_operator.actions.sql.query import SqlQuery
+from incident_operator.api.connection import Connection, ConnectionSpec
 from incident_operator.api.meta import Model, ObjectMeta
 from incident_operator.api.runbook import Stage
 from incident_operator.clients.connections import Endpoint
 from incident_operator.clients.sql_sessions import Sessions
+from incident_operator.connections.postgres import Postgres
 from incident_operator.core.action import Call, UndoOf
 from played import Played, clients
 
@@ -52,7 +54,7 @@ class Database:
 
 
 def endpoint(where: Postgres, secret: dict[str, str]) -> Endpoint:
-    spec = ConnectionSpec(type=ConnectionType.POSTGRES, postgres=where)
+    spec = ConnectionSpec.model_validate({"type": "postgres", "postgres": where.to_json()})
     connection = Connection(metadata=ObjectMeta(name="db", namespace="prod"), spec=spec)
     return Endpoint(connection=connection, secret=secret, version="1/1")
 

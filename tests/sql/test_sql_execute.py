@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from incident_operator.api.actions import SqlStatement
+from incident_operator.actions.sql.execute import SqlStatement
 from incident_operator.clients.connections import EndpointError
 from incident_operator.core.action import UndoOf
 from incident_operator.core.errors import Failure

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from incident_operator.api.connection import Postgres
 from incident_operator.clients.sql_sessions import SESSIONS, Sessions
+from incident_operator.connections import postgres
+from incident_operator.connections.postgres import Postgres
 from incident_operator.core.outcomes import Failed, NotDone, Pending, Succeeded
 from played import Played
 from sql.endpoints import PASSWORD, Database, FakeConnections, call, endpoint, execute, query, reading, writing
@@ -242,7 +243,7 @@ def _unused_port() -> int:
 async def test_the_right_password_opens_and_a_wrong_one_is_told_without_being_shown(guarded):
     right = await reading(FakeConnections(guarded.endpoint("guarded"))).run(call(query("SELECT 1 AS n")))
     secret = {"username": "guarded", "password": f"wrong {PASSWORD}"}
-    wrong_endpoint = endpoint(guarded.endpoint().connection.spec.postgres, secret)
+    wrong_endpoint = endpoint(postgres.CONNECTION.of(guarded.endpoint().connection.spec), secret)
     wrong = await reading(FakeConnections(wrong_endpoint)).run(call(query("SELECT 1")))
 
     assert isinstance(right, Succeeded)
@@ -274,14 +275,16 @@ async def test_what_keeps_us_out_is_said_in_one_line_without_secrets(packs, wher
 
 @pytest.mark.parametrize("password", ["' host=evil.invalid '", "a\\'b c", "x=1 user=postgres", ""])
 async def test_a_hostile_password_is_only_a_password(packs, password):
-    found = endpoint(packs.endpoint().connection.spec.postgres, {"username": "app_read", "password": password})
+    found = endpoint(
+        postgres.CONNECTION.of(packs.endpoint().connection.spec), {"username": "app_read", "password": password}
+    )
     outcome = await reading(FakeConnections(found)).run(call(query("SELECT current_user AS me")))
     assert isinstance(outcome, Succeeded)
     assert outcome.result["rows"] == [{"me": "app_read"}]
 
 
 async def test_a_secret_without_a_username_is_told(packs):
-    found = endpoint(packs.endpoint().connection.spec.postgres, {"password": "x"})
+    found = endpoint(postgres.CONNECTION.of(packs.endpoint().connection.spec), {"password": "x"})
     outcome = await reading(FakeConnections(found)).run(call(query("SELECT 1")))
     assert isinstance(outcome, Failed)
     assert outcome.message == 'db: the Secret of Connection "db" has no key "username"'

@@ -1,12 +1,10 @@
-"""The actions of a Runbook: a file each, and a line each."""
-
-from typing import Any
+"""The actions of a Runbook: a file each, and a line each. docs/adding-an-action.md shows how to add one."""
 
 from incident_operator.actions import exec, get, http, job, logs, promql, scale  # noqa: A004 # the action's own name
 from incident_operator.actions.sql import execute, query
-from incident_operator.core.action import Action
+from incident_operator.core.action import Actions
 
-ACTIONS: tuple[Action[Any], ...] = (
+ACTIONS: Actions = (
     logs.ACTION,
     get.ACTION,
     promql.ACTION,
@@ -17,3 +15,4 @@ ACTIONS: tuple[Action[Any], ...] = (
     job.ACTION,
     exec.ACTION,
 )
+"""In the order in which they are told of."""

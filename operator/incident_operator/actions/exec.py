@@ -4,14 +4,18 @@ Nothing that a command does can be looked up, so an end that was not seen is `Un
 """
 
 import asyncio
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypedDict
+
+from pydantic import Field
 
 from incident_operator.actions import log_lines, workloads
 from incident_operator.actions.clients import Clients
-from incident_operator.api.actions import Exec
+from incident_operator.actions.fields import Pattern, Text
+from incident_operator.api.meta import DnsLabel, Model
 from incident_operator.clients import api_errors, paths
 from incident_operator.clients.cluster import Account
 from incident_operator.clients.exec import Command, Ended
@@ -19,7 +23,61 @@ from incident_operator.core import reasons
 from incident_operator.core.action import Action, Call, Preview
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Failure, Unusable
+from incident_operator.core.expressions.problems import Problem
+from incident_operator.core.expressions.render_fields import Take
 from incident_operator.core.outcomes import Failed, Json, Outcome, Succeeded, Undetermined
+from incident_operator.core.runbooks import field_checks
+
+ExecTarget = Annotated[
+    str, Field(pattern=r"^(pod|deployment|statefulset|daemonset)/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=270)
+]
+"""A Pod, or a workload one of whose Pods is meant, as kubectl writes it."""
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"})
+_SCRIPT_FOLLOWS = re.compile(r"-[a-z]*c")
+
+
+class Exec(Model):
+    """Runs a command in a running container (effect: unkeyed, at most once).
+
+    Standard input is empty.
+    """
+
+    target: ExecTarget
+    """A Pod, or a workload: then its ready Pod that is oldest."""
+    container: DnsLabel | None = None
+    """The Pod's default container, or its first one, unless named."""
+    command: Annotated[list[Text], Field(min_length=1, max_length=64), Take.ARGV]
+    """An argv list; never a shell string made from data. An element may be one `${…}`, but for the first."""
+    pattern: Pattern | None = None
+    """RE2 with named groups; every matching line of stdout gives an entry in `result.matches`."""
+
+
+class Result(TypedDict):
+    """What `result` holds."""
+
+    exitCode: int
+    stdout: str
+    stderr: Annotated[str, "64 KiB each: the end"]
+    matches: Annotated[list[dict[str, str]], "as in `logs`, of stdout"]
+    truncated: bool
+
+
+def _check(spec: Exec, path: str) -> Iterator[Problem]:
+    yield from field_checks.is_pattern(path, spec.pattern)
+    yield from _is_the_authors(spec.command, path)
+
+
+def _is_the_authors(command: list[str], path: str) -> Iterator[Problem]:
+    """Require that data is an argument of a command, never the program or what a shell reads as one."""
+    if "${" in command[0]:
+        yield Problem(f"{path}.command[0]", "is the program, and that is not for data to say")
+    if command[0].rpartition("/")[2] not in _SHELLS:
+        return
+    script = next((at + 1 for at, argument in enumerate(command) if _SCRIPT_FOLLOWS.fullmatch(argument)), 0)
+    if script and "${" in "".join(command[script : script + 1]):
+        told = "is read as a program by the shell; write the script here, and give it the value as an argument after it"
+        yield Problem(f"{path}.command[{script}]", told)
+
 
 _POD = "pod/"
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
@@ -182,9 +240,10 @@ def _container(pod: Json, wanted: str | None) -> str:
 ACTION = Action(
     "exec",
     Exec,
-    result=dict,
+    Result,
     effect=Effect.UNKEYED,
     rights="create and get pods/exec, get pods; of a workload: get it, list pods",
+    checks=(_check,),
     show=show,
     act=act,
 )

@@ -1,19 +1,59 @@
 """`get`: reads one Kubernetes object of the Incident's namespace by name, or several by labels (effect: read). Never Secrets."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, TypedDict
 
 import orjson
+from pydantic import ConfigDict, Field
 
 from incident_operator.actions import workloads
 from incident_operator.actions.clients import Clients
-from incident_operator.api.actions import Get
+from incident_operator.actions.fields import Selector, Text
+from incident_operator.api import rules
+from incident_operator.api.meta import Model
 from incident_operator.clients.cluster import Account
 from incident_operator.clients.discovery import ServedKind
 from incident_operator.core import reasons
 from incident_operator.core.action import Action, Call
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Unusable
+from incident_operator.core.expressions.problems import Problem
+from incident_operator.core.expressions.render_fields import Take
 from incident_operator.core.outcomes import Failed, Json, Outcome, Succeeded
+from incident_operator.core.runbooks import field_checks
+
+
+class Get(Model):
+    """Reads Kubernetes objects (effect: read)."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules.validations(
+            rules.exactly_one("way to find objects", ["name", "selector"]),
+            rules.rule(
+                "self.apiVersion != 'v1' || self.kind != 'Secret'",
+                "Secrets are never read into an Incident; name them in a Connection's secretRef",
+            ),
+        )
+    )
+
+    api_version: Annotated[str, Field(max_length=253)]
+    kind: Annotated[str, Field(max_length=63)]
+    name: Annotated[Text | None, Take.NAME] = None
+    selector: Annotated[Selector | None, Take.LABEL] = None
+
+
+class Result(TypedDict):
+    """What `result` holds."""
+
+    object: Annotated[dict[str, Any], "by `name`"]
+    items: Annotated[list[dict[str, Any]], "by `selector`"]
+    truncated: Annotated[bool, "by `selector`"]
+
+
+def _wrong(spec: Get, path: str) -> Iterator[Problem]:
+    yield from field_checks.one_of(path, {"name": spec.name, "selector": spec.selector})
+    yield from field_checks.selects(path, spec.selector)
+
 
 _MAX_ITEMS = 500
 _MAX_BYTES = 192 * 1024
@@ -90,10 +130,5 @@ def _fitting(items: list[Json]) -> list[Json]:
 
 
 ACTION = Action(
-    "get",
-    Get,
-    result=dict,
-    effect=Effect.READ,
-    rights="get or list on the kind",
-    read=read,
+    "get", Get, Result, effect=Effect.READ, rights="get or list on the kind; never Secrets", checks=(_wrong,), read=read
 )

@@ -4,23 +4,88 @@ For a read every reply is an answer, whatever its status: `expect` judges it. Fo
 became of it: 2xx done; 307, 308 and 4xx refused, so not done; anything else unclear, as is a lost reply.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any, Literal, TypedDict
 
 import orjson
+from pydantic import ConfigDict, Field
 
 from incident_operator.actions.clients import Clients
-from incident_operator.api.actions import Http
+from incident_operator.actions.fields import Text
+from incident_operator.api import rules
+from incident_operator.api.meta import Model, ObjectName
 from incident_operator.clients import http, http_requests
 from incident_operator.clients.connections import Endpoint
 from incident_operator.clients.http import Reply
 from incident_operator.clients.http_requests import Request
+from incident_operator.connections import http as declared
 from incident_operator.core import json_depth, reasons
-from incident_operator.core.action import Action, Call, Preview
+from incident_operator.core.action import Action, Call, Connects, Preview
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Unusable
+from incident_operator.core.expressions import render_fields
+from incident_operator.core.expressions.problems import Problem
+from incident_operator.core.expressions.render_fields import Take
 from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded, Undetermined
+
+
+class Http(Model):
+    """Sends one HTTP request.
+
+    Effect: read for GET, HEAD or `safe`; keyed-call with `idempotencyKey`; else unkeyed.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra=rules.validations(
+            rules.rule(
+                "!has(self.idempotencyKey) || !(has(self.safe) && self.safe) && !(self.method in ['GET', 'HEAD'])",
+                "idempotencyKey is for requests that change something; this one only reads",
+            ),
+            rules.rule("!has(self.body) || !(self.method in ['GET', 'HEAD'])", "GET and HEAD carry no body"),
+        )
+    )
+
+    connection: Annotated[ObjectName, Connects("http")]
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    path: Annotated[str, Field(pattern=r"^/", max_length=2048), Take.URL_PATH] = "/"
+    """Path below the Connection's URL; interpolated values are percent-encoded."""
+    query: Annotated[dict[str, Any], Field(max_length=64), Take.NATIVE] = Field(default_factory=dict)
+    headers: Annotated[dict[str, Text], Field(max_length=32), Take.HEADER] = Field(default_factory=dict)
+    json_: Annotated[Any, Field(alias="json"), Take.NATIVE] = None
+    body: Annotated[Text | None, Take.TEXT] = None
+    safe: bool = False
+    """Declares that this request changes nothing, whatever its method."""
+    idempotency_key: Annotated[str | None, Field(max_length=63, pattern=r"^[A-Za-z0-9][-A-Za-z0-9]*$")] = None
+    """Header in which the service honours an idempotency key; the step key is sent in it."""
+
+
+class Result(TypedDict):
+    """What `result` holds."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+    json: Annotated[Any, "null unless the body is JSON"]
+    truncated: bool
+
+
+def _effect(spec: Http) -> Effect:
+    if spec.safe or spec.method in {"GET", "HEAD"}:
+        return Effect.READ
+    if spec.idempotency_key:
+        return Effect.KEYED_CALL
+    return Effect.UNKEYED
+
+
+def _check(spec: Http, path: str) -> Iterator[Problem]:
+    if render_fields.climbs(spec.path):
+        yield Problem(f"{path}.path", "climbs out of the Connection's URL: a segment is . or ..")
+    if "${" not in spec.path and not {"?", "#"}.isdisjoint(spec.path):
+        yield Problem(f"{path}.path", "holds ? or #; what follows a ? goes into query")
+    if spec.json_ is not None and spec.body is not None:
+        yield Problem(f"{path}.body", "a request has one body: either json or body")
+
 
 LOOK_AGAIN_SECONDS = 5.0
 RESULT_BYTES = 240_000
@@ -71,14 +136,7 @@ async def act(call: Call[Http], preview: Preview, clients: Clients) -> Outcome: 
     thing: Thing = preview.thing
     request = replace(thing.request, headers={**thing.request.headers, **_idempotency(call)})
     reply = await http.send(request, thing.secret, call.timeout)
-    return _answered(reply, request, effect_of(call.spec))
-
-
-def effect_of(spec: Http) -> Effect:
-    """Return the effect class of a request: what it declares, and whether the service can tell a second one."""
-    if spec.safe or spec.method in {"GET", "HEAD"}:
-        return Effect.READ
-    return Effect.KEYED_CALL if spec.idempotency_key else Effect.UNKEYED
+    return _answered(reply, request, _effect(call.spec))
 
 
 async def _thing(call: Call[Http], clients: Clients) -> Thing:
@@ -88,7 +146,7 @@ async def _thing(call: Call[Http], clients: Clients) -> Thing:
 
 
 def _request(endpoint: Endpoint, spec: Http) -> Request:
-    where = endpoint.connection.spec.http
+    where = declared.CONNECTION.of(endpoint.connection.spec)
     if where is None:
         kind = endpoint.connection.spec.type
         raise Unusable(f'Connection "{spec.connection}" is of type {kind}, not http')
@@ -178,9 +236,16 @@ def _headers(reply: Reply) -> dict[str, str]:
 ACTION = Action(
     "http",
     Http,
-    dict,
-    effect=effect_of,
-    rights="`get` of the Connection's Secret, where it names one",
+    Result,
+    effect=_effect,
+    cases={
+        Effect.READ: "for GET, HEAD and `safe: true`",
+        Effect.KEYED_CALL: "with `idempotencyKey`",
+        Effect.UNKEYED: "otherwise",
+    },
+    rights="get the Secret",
+    checks=(_check,),
+    instead="an http request that changes nothing is declared safe: true",
     read=read,
     show=show,
     act=act,

@@ -7,24 +7,71 @@ look     follows it by its uid                            → a Job that is gone
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any, TypedDict
+
+from pydantic import ConfigDict, Field
 
 from incident_operator.actions import job_state, job_template, kube_patches, log_lines, workloads
 from incident_operator.actions.clients import Clients
+from incident_operator.actions.fields import Text, WorkloadRef
 from incident_operator.actions.job_state import Ending, State
-from incident_operator.api.actions import Job
+from incident_operator.api import rules
 from incident_operator.api.annotations import EFFECT_KEY
+from incident_operator.api.meta import DnsLabel, Model
 from incident_operator.clients import api_errors, paths
 from incident_operator.clients.cluster import Account
 from incident_operator.core import reasons
 from incident_operator.core.action import Action, Call, Preview
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import LOOK_AGAIN, Failure, Unusable
+from incident_operator.core.expressions.problems import Problem
+from incident_operator.core.expressions.render_fields import ANY, Rule, Take
 from incident_operator.core.marker import shown
 from incident_operator.core.outcomes import Failed, Json, NotDone, Outcome, Pending, Succeeded, Undetermined
+from incident_operator.core.runbooks import field_checks
+
+
+class Job(Model):
+    """Runs a Job to completion (effect: k8s-create)."""
+
+    model_config = ConfigDict(json_schema_extra=rules.validations(rules.exactly_one("source", ["from", "template"])))
+
+    source: Annotated[WorkloadRef | None, Field(alias="from")] = None
+    """The workload whose Pod template is used; either this or `template`."""
+    template: Annotated[dict[str, Any] | None, Take.NATIVE] = None
+    """A Pod template: {metadata, spec}."""
+    container: DnsLabel | None = None
+    """The container that runs `command`; the first one unless named."""
+    command: Annotated[list[Text], Field(max_length=64), Take.ARGUMENT] = Field(default_factory=list)
+    """An argv list; never a shell string made from data."""
+    env: Annotated[dict[str, Text], Field(max_length=64), Take.ARGUMENT] = Field(default_factory=dict)
+
+
+class Result(TypedDict):
+    """What `result` holds."""
+
+    succeeded: bool
+    exitCode: int
+    log: Annotated[list[str], "last 200 lines"]
+    pod: str
+
+
+_CONTAINER = ("template", "spec", ANY, ANY)
+_IN_TEMPLATE = (
+    Rule((*_CONTAINER, "command", ANY), Take.ARGUMENT),
+    Rule((*_CONTAINER, "args", ANY), Take.ARGUMENT),
+    Rule((*_CONTAINER, "env", ANY, "value"), Take.ARGUMENT),
+    Rule((*_CONTAINER, "volumeMounts", ANY, "subPathExpr"), Take.ARGUMENT),
+    Rule(("template", "metadata"), Take.TEXT),
+)
+
+
+def _check(spec: Job, path: str) -> Iterator[Problem]:
+    yield from field_checks.one_of(path, {"from": spec.source, "template": spec.template})
+
 
 _BATCH = "/apis/batch/v1"
 _JOB_NAME = "batch.kubernetes.io/job-name"
@@ -267,12 +314,14 @@ def _path(call: Call[Job], name: str | None = None) -> str:
 ACTION = Action(
     "job",
     Job,
-    result=dict,
+    Result,
     effect=Effect.K8S_CREATE,
     rights="create, get and patch jobs, list pods, get pods/log, get the workload",
+    checks=(_check,),
+    takes=_IN_TEMPLATE,
+    timeout=timedelta(minutes=10),
     show=show,
     reserve=reserve,
     act=act,
     look=look,
-    timeout=timedelta(minutes=10),
 )

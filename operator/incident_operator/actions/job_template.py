@@ -9,14 +9,16 @@ its spreading away from its like. A `template` of the Runbook's own is taken as 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from incident_operator.api.actions import Job
 from incident_operator.api.annotations import EFFECT_KEY
 from incident_operator.api.meta import API_VERSION
 from incident_operator.core.action import Call
 from incident_operator.core.errors import Unusable
 from incident_operator.core.outcomes import Json
+
+if TYPE_CHECKING:
+    from incident_operator.actions.job import Job
 
 _NAME_LENGTH = 63
 _KEY_LENGTH = 10
@@ -30,7 +32,7 @@ def name(step: str, key: str) -> str:
     return f"{step[: _NAME_LENGTH - _KEY_LENGTH - 1]}-{key[:_KEY_LENGTH]}"
 
 
-def manifest(call: Call[Job], template: Json) -> dict[str, Any]:
+def manifest(call: "Call[Job]", template: Json) -> dict[str, Any]:
     """Return the Job that runs `template`'s chosen container once, owned by the Incident; suspended, it does nothing yet.
 
     Nobody who does not know the call's marker can take its name beforehand, and another content has another name.
@@ -49,7 +51,7 @@ def bound(manifest: Json) -> dict[str, Any]:
     return {**manifest, "metadata": meta, "spec": _without(manifest["spec"], frozenset({"suspend"}))}
 
 
-def _content(call: Call[Job], template: Json) -> dict[str, Any]:
+def _content(call: "Call[Job]", template: Json) -> dict[str, Any]:
     labels = dict(call.labels)
     meta = template.get("metadata") or {}
     return {
@@ -97,7 +99,7 @@ def from_workload(workload: Json, container: str | None) -> Json:
     return {"metadata": {"annotations": _without(annotations, frozenset({_RESTARTED_AT}))}, "spec": kept}
 
 
-def pod_spec(spec: Job, pod: Json) -> dict[str, Any]:
+def pod_spec(spec: "Job", pod: Json) -> dict[str, Any]:
     """Return a Pod spec that never restarts and in which the chosen container runs the step's command."""
     containers = pod.get("containers") or []
     chosen = _chosen(containers, spec.container)
@@ -105,7 +107,7 @@ def pod_spec(spec: Job, pod: Json) -> dict[str, Any]:
     return {**pod, "restartPolicy": "Never", "containers": changed}
 
 
-def chosen_name(spec: Job, pod: Json) -> str:
+def chosen_name(spec: "Job", pod: Json) -> str:
     """Return the name of the container that runs the command."""
     return str(_chosen(pod.get("containers") or [], spec.container)["name"])
 
@@ -122,7 +124,7 @@ def _chosen(containers: Sequence[Json], wanted: str | None) -> Json:
     raise Unusable(f"there is no container {wanted}; there is {there}")
 
 
-def _running(container: Json, spec: Job) -> Json:
+def _running(container: Json, spec: "Job") -> Json:
     changed = {**container, "env": _environment(container.get("env") or [], spec.env)}
     if not spec.command:
         return changed
@@ -134,7 +136,7 @@ def _environment(variables: Sequence[Json], added: Mapping[str, str]) -> Sequenc
     return [*kept, *({"name": key, "value": value} for key, value in added.items())]
 
 
-def _owner(call: Call[Job]) -> Mapping[str, Any]:
+def _owner(call: "Call[Job]") -> Mapping[str, Any]:
     """Make the Job go with its Incident; not blocking its deletion needs no right on Incidents."""
     reference = {"apiVersion": API_VERSION, "kind": "Incident", "name": call.incident, "uid": call.incident_uid}
     return {**reference, "controller": False, "blockOwnerDeletion": False}

@@ -5,19 +5,58 @@ A pattern turns lines into typed values.
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, TypedDict
+
+from pydantic import ConfigDict, Field
 
 from incident_operator.actions import log_lines, workloads
 from incident_operator.actions.clients import Clients
-from incident_operator.api import meta
-from incident_operator.api.actions import Logs
+from incident_operator.actions.fields import Pattern, Selector, WorkloadRef
+from incident_operator.api import meta, rules
+from incident_operator.api.meta import DnsLabel, Duration, Model
 from incident_operator.clients import api_errors, paths
 from incident_operator.clients.cluster import Account
 from incident_operator.core.action import Action, Call
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Unusable
+from incident_operator.core.expressions.problems import Problem
+from incident_operator.core.expressions.render_fields import Take
 from incident_operator.core.outcomes import Json, Outcome, Succeeded
+from incident_operator.core.runbooks import field_checks
+
+
+class Logs(Model):
+    """Reads Pod logs (effect: read)."""
+
+    model_config = ConfigDict(json_schema_extra=rules.validations(rules.exactly_one("source", ["from", "selector"])))
+
+    source: Annotated[WorkloadRef | None, Field(alias="from")] = None
+    """The workload whose Pods are read; either this or `selector`."""
+    selector: Annotated[Selector | None, Take.LABEL] = None
+    """Labels of the Pods to read."""
+    container: DnsLabel | None = None
+    tail: Annotated[int, Field(ge=1, le=5000)] = 200
+    """Lines per container."""
+    since: Duration | None = None
+    pattern: Pattern | None = None
+    """RE2 with named groups; every matching line gives an entry in `result.matches`."""
+
+
+class Result(TypedDict):
+    """What `result` holds."""
+
+    pods: list[str]
+    lines: list[str]
+    matches: Annotated[list[dict[str, str]], "a map of groups for each line that `pattern` finds"]
+    truncated: bool
+
+
+def _check(spec: Logs, path: str) -> Iterator[Problem]:
+    yield from field_checks.one_of(path, {"from": spec.source, "selector": spec.selector})
+    yield from field_checks.selects(path, spec.selector)
+    yield from field_checks.is_pattern(path, spec.pattern)
+
 
 _Text = str | api_errors.ApiError
 _MAX_PODS = 20
@@ -106,8 +145,9 @@ def _unread(pods: Sequence[str], texts: Sequence[_Text]) -> str:
 ACTION = Action(
     "logs",
     Logs,
-    result=dict,
+    Result,
     effect=Effect.READ,
     rights="get the workload, list pods, get pods/log",
+    checks=(_check,),
     read=read,
 )

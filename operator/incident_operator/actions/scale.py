@@ -5,23 +5,72 @@ with the markers holds the newest few, since another Incident may scale the same
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Annotated, Any, TypedDict
+
+from pydantic import ConfigDict, Field
 
 from incident_operator.actions import kube_patches, workloads
 from incident_operator.actions.clients import Clients
-from incident_operator.api.actions import Scale
-from incident_operator.api.meta import GROUP
+from incident_operator.api import rules
+from incident_operator.api.meta import GROUP, Model
 from incident_operator.clients import api_errors, paths
 from incident_operator.clients.cluster import Account
 from incident_operator.core import reasons
 from incident_operator.core.action import Action, Call, Preview
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import LOOK_AGAIN, Failure, Unusable
+from incident_operator.core.expressions.problems import Problem
+from incident_operator.core.expressions.render_fields import Take
 from incident_operator.core.marker import shown
 from incident_operator.core.outcomes import Json, NotDone, Outcome, Succeeded, Undetermined
+
+ScalableRef = Annotated[
+    str, Field(pattern=r"^(deployment|statefulset)/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=270)
+]
+"""A workload that has replicas, as kubectl writes it."""
+
+
+class Scale(Model):
+    """Scales a workload (effect: k8s-patch, naturally undoable)."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules.validations(
+            rules.rule(
+                "type(self.replicas) == int ? self.replicas >= 0 && self.replicas <= self.maxReplicas"
+                " : self.replicas.contains('${')",
+                "replicas is a number from 0 to maxReplicas, or an expression for one: ${…}",
+            )
+        )
+    )
+
+    target: ScalableRef
+    replicas: Annotated[
+        int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True, "maxLength": 1024}), Take.COUNT
+    ]
+    """The wanted number, or an expression for it, e.g. `${steps.deploy.outputs.replicas + 2}`."""
+    max_replicas: Annotated[int, Field(ge=0, le=1000)] = 100
+    """Above this the step fails instead of scaling."""
+
+
+class Result(TypedDict):
+    """What `result` holds."""
+
+    before: int
+    after: int
+
+
+def _check(spec: Scale, path: str) -> Iterator[Problem]:
+    replicas = spec.replicas
+    if isinstance(replicas, str):
+        if "${" not in replicas:
+            yield Problem(f"{path}.replicas", f"{replicas!r} is text; write a number, or ${{…}} for one")
+        return
+    if not 0 <= replicas <= spec.max_replicas:
+        yield Problem(f"{path}.replicas", f"{replicas} is not between 0 and maxReplicas ({spec.max_replicas})")
+
 
 SCALED_BY = f"{GROUP}/scaled-by"
 """The annotation in which a workload remembers who scaled it."""
@@ -263,11 +312,12 @@ def _path(call: Call[Scale]) -> str:
 ACTION = Action(
     "scale",
     Scale,
-    result=dict,
+    Result,
     effect=Effect.K8S_PATCH,
     rights="get and patch the workload, list horizontalpodautoscalers",
+    checks=(_check,),
+    naturally_undoable=True,
     show=show,
     act=act,
     look=look,
-    naturally_undoable=True,
 )

@@ -62,7 +62,7 @@ class Model(BaseModel):
         changed = update or {}
         object.__setattr__(made, "__dict__", {**self.__dict__, **changed})
         object.__setattr__(made, "__pydantic_fields_set__", self.__pydantic_fields_set__ | changed.keys())
-        object.__setattr__(made, "__pydantic_extra__", None)
+        object.__setattr__(made, "__pydantic_extra__", self.__pydantic_extra__)
         object.__setattr__(made, "__pydantic_private__", None)
         return made
 

@@ -1,12 +1,12 @@
 """The Runbook: what to do about an alert, in stages of steps."""
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from incident_operator.api import rules
-from incident_operator.api.actions import EXACTLY_ONE_ACTION, ActionHolder
 from incident_operator.api.meta import (
     Cel,
     Conditions,
@@ -82,27 +82,36 @@ class ApprovalPolicy(Model):
     on_reject: Literal["stop", "skip"] = "stop"
 
 
-class Undo(ActionHolder):
+class WithAction(Model):
+    """Carries exactly one action under its own key, as JSON: which actions there are is not known here.
+
+    `core/runbooks/parsing.py` reads it with the catalogue, and `crdgen/` writes the actions into the definition.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    @property
+    def others(self) -> Mapping[str, Any]:
+        """What is written beside the fields below: its action, and what a newer version may know."""
+        return self.model_extra or {}
+
+
+class Undo(WithAction):
     """The action that takes a step's effect back."""
 
 
-class Probe(ActionHolder):
+class Probe(WithAction):
     """A read that tells whether an interrupted, unkeyed effect happened: `expect` true means it did."""
 
     expect: Cel
 
 
-class Step(ActionHolder):
+class Step(WithAction):
     """One step: exactly one action, and the conditions around it."""
 
     model_config = ConfigDict(
         json_schema_extra=rules.validations(
-            EXACTLY_ONE_ACTION,
             rules.rule("!has(self.until) || has(self.expect)", "until polls expect, so it needs one"),
-            rules.rule(
-                "!has(self.undoOn) || has(self.undo) || has(self.scale)",
-                "undoOn says when to undo, but this step has no undo",
-            ),
             rules.rule(
                 "!has(self.timeout) || duration(self.timeout) > duration('0s')", "timeout has to be longer than 0s"
             ),
@@ -121,7 +130,7 @@ class Step(ActionHolder):
     until: Until | None = None
     retry: Retry | None = None
     timeout: Duration | None = None
-    """How long one attempt may take; 30s unless said, 10m for a job."""
+    """How long one attempt may take; the default is the action's own."""
     on_failure: OnFailure | None = None
     approval: ApprovalPolicy | None = None
     undo: Undo | None = None

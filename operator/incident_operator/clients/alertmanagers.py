@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
-from incident_operator.api.connection import Alertmanager
 from incident_operator.clients import http, http_requests
 from incident_operator.clients.connections import Endpoint
 from incident_operator.clients.http import HttpError, Reply
 from incident_operator.clients.http_requests import Request
+from incident_operator.connections import alertmanager
+from incident_operator.connections.alertmanager import Alertmanager
 from incident_operator.core import reasons
 from incident_operator.core.errors import Failure
 
@@ -35,11 +36,6 @@ class Answer:
     body: bytes
     at: datetime | None
     """When, by its own clock; None where it did not say."""
-
-
-async def check(endpoint: Endpoint, seconds: float) -> None:
-    """Return if an Alertmanager answers there. Raises `AlertmanagerError`."""
-    await _get(endpoint, "/api/v2/status", {}, seconds)
 
 
 async def open_alerts(endpoint: Endpoint, seconds: float) -> Answer:
@@ -67,9 +63,10 @@ async def _get(endpoint: Endpoint, path: str, query: Mapping[str, bool], seconds
 
 def _where(endpoint: Endpoint) -> Alertmanager:
     connection = endpoint.connection
-    if connection.spec.alertmanager is None:
+    where = alertmanager.CONNECTION.of(connection.spec)
+    if where is None:
         raise AlertmanagerError(f'Connection "{connection.metadata.name}" has no alertmanager')
-    return connection.spec.alertmanager
+    return where
 
 
 def _moment(date: str) -> datetime | None:

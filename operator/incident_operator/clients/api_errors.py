@@ -122,14 +122,14 @@ def _names_an_object(answer: Mapping[str, Any]) -> bool:
     return answer.get("reason") == "NotFound" and isinstance(details, dict) and bool(details.get("name"))
 
 
-def decoded(method: str, path: str, body: bytes, *, writes: bool | None = None) -> Any:
+def decoded(method: str, path: str, body: bytes, *, writes: bool | None = None, depth: int = json_depth.MOST) -> Any:
     """Return what an answer of 2xx says. Raises `Unreadable` for a read of what is too deep, else `Unavailable`.
 
     A write whose answer cannot be read may have been applied, as after a lost answer.
     """
     changes = method != "GET" if writes is None else writes
     try:
-        return json_depth.loads(body)
+        return json_depth.loads(body, depth)
     except json_depth.TooDeepError as error:
         if not changes:
             raise Unreadable(200, "Unreadable", f"{path} is {error}, which is not read") from None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pydantic
 
+from incident_operator import connections
 from incident_operator.api.connection import Connection
 from incident_operator.clients import kube, paths
 from incident_operator.clients.redaction import Redactor
@@ -71,7 +72,7 @@ class Connections:
 
     async def _connection(self, namespace: str, name: str) -> Connection:
         try:
-            return Connection.model_validate(await self._kube.get(paths.connections(namespace, name)))
+            return connections.connection_of(await self._kube.get(paths.connections(namespace, name)))
         except kube.NotFound:
             message = f"there is no Connection {name} in {namespace}: kubectl get connections -n {namespace}"
             raise EndpointError(reasons.CONNECTION_NOT_FOUND, message) from None

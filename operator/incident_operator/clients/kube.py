@@ -83,9 +83,9 @@ class Kube:
         other._headers = f"{self._headers}Impersonate-User: {user}\r\n"  # noqa: SLF001
         return other
 
-    async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Json:
-        """Return one object (or one page of a list)."""
-        return await self._send("GET", path, params=params)
+    async def get(self, path: str, *, params: Mapping[str, str] | None = None, depth: int = json_depth.MOST) -> Json:
+        """Return one object (or one page of a list); one that is nested deeper is `Unreadable`."""
+        return api_errors.decoded("GET", path, await self._answer("GET", path, params=params), depth=depth)
 
     async def list(
         self, path: str, *, params: Mapping[str, str] | None = None, chunk: int = 500

@@ -1,10 +1,12 @@
-"""Asks an endpoint whether it is there and lets us in, for the Connection's and the Runbook's Ready condition."""
+"""Asks an endpoint whether it is there and lets us in, for the Connection's and the Runbook's Ready condition.
+
+What is asked is declared with the type (`connections/`); how, is here.
+"""
 
 from dataclasses import dataclass
-from typing import assert_never
 
-from incident_operator.api.connection import ConnectionType
-from incident_operator.clients import alertmanagers, http, http_requests
+from incident_operator import connections
+from incident_operator.clients import http, http_requests
 from incident_operator.clients.connections import Endpoint
 from incident_operator.clients.http_requests import Request
 from incident_operator.clients.prometheus import Prometheus
@@ -30,30 +32,38 @@ class Probes:
 
     async def probe(self, endpoint: Endpoint) -> ProbeError | None:
         """Return None where the endpoint answers: a query, or for HTTP any status at all."""
+        spec = endpoint.connection.spec
+        declared = connections.named(spec.type)
+        where = declared.of(spec) if declared is not None else None
+        if declared is None or where is None:
+            return ProbeError(
+                f'Connection "{endpoint.connection.metadata.name}" is of type {spec.type}, and does not say where'
+            )
         try:
-            await self._answer(endpoint)
+            await declared.probe(where, _Asking(endpoint, self._sessions, self._prometheus))
         except Failure as failure:
             return ProbeError(failure.message)
         return None
 
-    async def _answer(self, endpoint: Endpoint) -> None:
-        match endpoint.connection.spec.type:
-            case ConnectionType.POSTGRES:
-                async with self._sessions.open(endpoint, PROBE_SECONDS, read_only=True) as session:
-                    await session.run("SELECT 1", {})
-            case ConnectionType.HTTP:
-                await _fetch(endpoint)
-            case ConnectionType.PROMETHEUS:
-                await self._prometheus.query(endpoint, "vector(1)", PROBE_SECONDS)
-            case ConnectionType.ALERTMANAGER:
-                await alertmanagers.check(endpoint, PROBE_SECONDS)
-            case unknown:
-                assert_never(unknown)
 
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What a probe may do: `connections.declaration.Asking`."""
 
-async def _fetch(endpoint: Endpoint) -> None:
-    where = endpoint.connection.spec.http
-    if where is None:
-        raise Unusable(f'Connection "{endpoint.connection.metadata.name}" says type http, but has no http')
-    url = http_requests.target(where.url, where.probe_path, {})
-    await http.send(Request("GET", url), endpoint.secret, PROBE_SECONDS)
+    endpoint: Endpoint
+    sessions: Sessions
+    prometheus: Prometheus
+
+    async def sql(self, statement: str) -> None:
+        async with self.sessions.open(self.endpoint, PROBE_SECONDS, read_only=True) as session:
+            await session.run(statement, {})
+
+    async def promql(self, query: str) -> None:
+        await self.prometheus.query(self.endpoint, query, PROBE_SECONDS)
+
+    async def get(self, base: str, path: str, *, ok: bool = False) -> None:
+        reply = await http.send(
+            Request("GET", http_requests.target(base, path, {})), self.endpoint.secret, PROBE_SECONDS
+        )
+        if ok and reply.status != 200:
+            raise Unusable(f"{base}: GET {path} was answered with {reply.status}")

@@ -15,6 +15,7 @@ from prometheus_api_client import PrometheusConnect
 from incident_operator.clients import http_requests, prometheus_transport, redaction
 from incident_operator.clients.connections import Endpoint
 from incident_operator.clients.prometheus_transport import OpenConnections, RefusedError
+from incident_operator.connections import prometheus as declared
 from incident_operator.core import reasons
 from incident_operator.core.errors import Failure, Unusable
 
@@ -147,7 +148,7 @@ def _innermost(error: BaseException) -> str:
 
 
 def _url(endpoint: Endpoint) -> str:
-    where = endpoint.connection.spec.prometheus
+    where = declared.CONNECTION.of(endpoint.connection.spec)
     if where is None:
         name, kind = endpoint.connection.metadata.name, endpoint.connection.spec.type
         raise PromqlError(f'Connection "{name}" is of type {kind}, not prometheus', answered=True)

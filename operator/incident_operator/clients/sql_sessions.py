@@ -17,11 +17,12 @@ from weakref import WeakValueDictionary
 import psycopg
 from psycopg import IsolationLevel
 
-from incident_operator.api.connection import Postgres
 from incident_operator.clients import sql_values
 from incident_operator.clients.connections import Endpoint
 from incident_operator.clients.sql import Session
 from incident_operator.clients.sql_errors import Fault, SqlError, explained
+from incident_operator.connections import postgres as declared
+from incident_operator.connections.postgres import Postgres
 
 CONNECT_SECONDS = 5
 LOCK_SECONDS = 5.0
@@ -163,10 +164,11 @@ def _cut(connection: psycopg.AsyncConnection[Any]) -> None:
 
 def postgres(endpoint: Endpoint) -> Postgres:
     """Return where the database is. Raises `SqlError` for a Connection of another type."""
-    if endpoint.connection.spec.postgres is None:
+    where = declared.CONNECTION.of(endpoint.connection.spec)
+    if where is None:
         name, kind = endpoint.connection.metadata.name, endpoint.connection.spec.type
         raise SqlError(Fault.REJECTED, f'Connection "{name}" is of type {kind}, not postgres')
-    return endpoint.connection.spec.postgres
+    return where
 
 
 def _name(where: Postgres) -> str:

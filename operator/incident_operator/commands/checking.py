@@ -7,10 +7,11 @@ from typing import Any
 import pydantic
 import yaml
 
-from incident_operator.api.connection import Connection, ConnectionType
-from incident_operator.api.runbook import Runbook, RunbookSpec
-from incident_operator.core.runbooks import compiler
+from incident_operator import connections as types
+from incident_operator.actions import ACTIONS
+from incident_operator.core.runbooks import compiler, parsing, reading
 from incident_operator.core.runbooks.compiled import Compiled
+from incident_operator.core.runbooks.reading import Malformed
 
 
 def check(file: Path) -> list[str]:
@@ -20,8 +21,10 @@ def check(file: Path) -> list[str]:
     """
     try:
         documents = [each for each in yaml.safe_load_all(file.read_text(encoding="utf-8")) if each]
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         return [f"{file}: no YAML: {' '.join(str(error).split())}"]
+    except RecursionError:
+        return [f"{file}: is nested too deep; a Runbook has at most {reading.DEPTH} levels"]
     malformed = [each for each in documents if not isinstance(each, dict)]
     if malformed:
         return [f"{file}: not a Kubernetes object: {str(malformed[0])[:80]}"]
@@ -35,10 +38,10 @@ def holds_runbook(file: Path) -> bool:
 
 
 def _problems(file: Path, documents: list[dict[str, Any]]) -> Iterator[str]:
-    connections: dict[str, ConnectionType] = {}
+    connections: dict[str, str] = {}
     for document in _of_kind(documents, "Connection"):
         try:
-            found = Connection.model_validate(document)
+            found = types.connection_of(document)
         except pydantic.ValidationError as error:
             yield from (f"{file}: Connection {_name(document)}: {problem}" for problem in _told(error))
             continue
@@ -57,19 +60,22 @@ def _name(document: dict[str, Any]) -> str:
     return str(metadata.get("name", "?")) if isinstance(metadata, dict) else "?"
 
 
-def _of_runbook(document: dict[str, Any], connections: dict[str, ConnectionType] | None) -> Iterator[str]:
+def _of_runbook(document: dict[str, Any], connections: dict[str, str] | None) -> Iterator[str]:
+    runbook = reading.runbook_of(document)
+    deep = isinstance(runbook, Malformed) and reading.too_deep(document.get("spec"), "spec")
+    if deep:
+        yield str(deep)
+        return
     try:
         # stricter than the operator, which has to live with fields of a newer version: a typo is told here
-        RunbookSpec.model_validate(document.get("spec") or {}, extra="forbid")
+        parsing.whole_spec(ACTIONS).model_validate(document.get("spec") or {}, extra="forbid")
     except pydantic.ValidationError as error:
         yield from _told(error, ("spec",))
         return
-    try:
-        runbook = Runbook.model_validate(document)
-    except pydantic.ValidationError as error:
-        yield from _told(error)
+    if isinstance(runbook, Malformed):
+        yield str(runbook.problem)
         return
-    compiled = compiler.compile_runbook(runbook, connections)
+    compiled = compiler.compile_runbook(runbook, connections, ACTIONS)
     if not isinstance(compiled, Compiled):
         yield from (str(problem) for problem in compiled)
 

@@ -15,7 +15,9 @@ from incident_operator.api.meta import Model
 from incident_operator.api.runbook import Stage
 from incident_operator.core import sanitize
 from incident_operator.core.effects import Effect
+from incident_operator.core.expressions import render_fields
 from incident_operator.core.expressions.problems import Problem
+from incident_operator.core.expressions.render_fields import Rule
 from incident_operator.core.outcomes import Outcome
 
 S = TypeVar("S", bound=Model)
@@ -111,30 +113,83 @@ Check = Callable[[S, str], Iterator[Problem]]
 
 
 @dataclass(frozen=True, slots=True)
+class Connects:
+    """Marks a field of an action that names a Connection: `Annotated[ObjectName, Connects("postgres")]`."""
+
+    type: str
+    """The type that the Connection has to be of, a key of `connections/`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Action(Generic[S]):
     """One verb of a Runbook."""
 
     key: str
     """As written in a Runbook, e.g. `sqlExecute`."""
     model: type[S]
-    """Its fields; `Takes` and `Connects` on them say where `${…}` may stand and which Connection is meant."""
+    """Its fields; a `Take` or `Connects` on them says where `${…}` may stand and which Connection is meant."""
     result: type
-    """A TypedDict: the names that `expect` and `outputs` see in `result`."""
+    """A TypedDict: the names that `expect` and `outputs` see in `result`. A text in `Annotated` goes into the docs."""
     effect: Effect | Callable[[S], Effect]
     """Its effect class, or what tells it from the fields."""
     rights: str
     """What the Runbook's service account needs, for the docs."""
+    cases: Mapping[Effect, str] = field(default_factory=dict)
+    """Where `effect` is told from the fields: each effect that can come out, and when, for the docs and the definition."""
     read: "Read[S] | None" = None
     show: "Show[S] | None" = None
     reserve: "Reserve[S] | None" = None
     act: "Act[S] | None" = None
     look: "Look[S] | None" = None
     checks: "tuple[Check[S], ...]" = ()
+    takes: tuple[Rule, ...] = ()
+    """Where `${…}` may stand inside free JSON, which no field can be marked for; these come before the marks."""
     timeout: timedelta = timedelta(seconds=30)
     """How long one attempt may take, unless the step says so."""
     naturally_undoable: bool = False
     """Whether it captures what it replaces, and can put it back without a declared `undo`."""
+    instead: str = ""
+    """What an author may write where only reads are allowed and this step is none; empty where there is nothing."""
 
     def effect_of(self, spec: S) -> Effect:
         """Return the effect class of a step of this action."""
         return self.effect if isinstance(self.effect, Effect) else self.effect(spec)
+
+    @property
+    def effects(self) -> frozenset[Effect]:
+        """Every effect class that a step of this action can have."""
+        return frozenset({self.effect} if isinstance(self.effect, Effect) else self.cases)
+
+    @property
+    def may_read(self) -> bool:
+        """Whether a step of it can be one that changes nothing."""
+        return Effect.READ in self.effects
+
+    @property
+    def may_act(self) -> bool:
+        """Whether a step of it can change something."""
+        return self.effects != {Effect.READ}
+
+    @property
+    def result_names(self) -> frozenset[str]:
+        """What `result` holds."""
+        return frozenset(self.result.__annotations__)
+
+    @property
+    def rendering(self) -> tuple[Rule, ...]:
+        """Where `${…}` may stand, and what a value is there; everything else is taken as it is written."""
+        return (*self.takes, *render_fields.marked(self.model))
+
+    @property
+    def connections(self) -> Mapping[str, str]:
+        """The fields that name a Connection, as written, with the type that it has to be of."""
+        return {
+            info.alias or name: mark.type
+            for name, info in self.model.model_fields.items()
+            for mark in info.metadata
+            if isinstance(mark, Connects)
+        }
+
+
+Actions = tuple[Action[Any], ...]
+"""The catalogue, `actions.ACTIONS`; it is handed to the core, which never imports it."""

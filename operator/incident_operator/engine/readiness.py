@@ -6,13 +6,15 @@ from datetime import datetime
 
 import structlog
 
+from incident_operator.actions import ACTIONS
 from incident_operator.api.connection import Connection
 from incident_operator.api.meta import Condition, ObjectKey
 from incident_operator.api.runbook import Runbook, RunbookSpec, RunbookStatus
 from incident_operator.clients import kube, paths, probes
 from incident_operator.clients.connections import Connections, EndpointError
-from incident_operator.core.runbooks import uses
+from incident_operator.core.runbooks import reading, uses
 from incident_operator.core.runbooks.compiled import Compiled
+from incident_operator.core.runbooks.reading import Malformed
 from incident_operator.core.status import conditions
 from incident_operator.engine.counts import Counts
 from incident_operator.engine.probe_results import ProbeResults
@@ -42,24 +44,30 @@ class Readiness:
         runbook = await self.runbooks.read(key.namespace, key.name)
         if runbook is None:
             return False
-        await self._judge(runbook)
+        if isinstance(runbook, Malformed):
+            ready = _condition([str(runbook.problem)], "Invalid", self._now())
+            await self._tell(runbook, "", runbook.status.alerts, ready)
+        else:
+            await self._judge(runbook)
         return True
 
     async def _judge(self, runbook: Runbook) -> None:
+        alerts = ", ".join(runbook.spec.match)[:512]
         compiled = await self.runbooks.compile(runbook)
         if isinstance(compiled, Compiled):
             revision = await self.revisions.keep(runbook)
             failures = await self._probe_all(runbook)
-            await self._tell(runbook, revision, _condition(failures, "ConnectionNotReady", self._now()))
+            await self._tell(runbook, revision, alerts, _condition(failures, "ConnectionNotReady", self._now()))
             return
-        await self._tell(runbook, "", _condition([str(problem) for problem in compiled], "Invalid", self._now()))
+        ready = _condition([str(problem) for problem in compiled], "Invalid", self._now())
+        await self._tell(runbook, "", alerts, ready)
 
     def _now(self) -> datetime:
         return self.clock().replace(microsecond=0)
 
     async def _probe_all(self, runbook: Runbook) -> list[str]:
         failures = []
-        for name in sorted(uses.connections_of(runbook.spec)):
+        for name in sorted(uses.connections_of(runbook.spec, ACTIONS)):
             why = await self._probe(runbook, name)
             connection = ObjectKey(runbook.metadata.namespace, name)
             self.probe_results.note(connection, runbook.spec.service_account_name, why)
@@ -77,13 +85,13 @@ class Readiness:
         failure = await self.probes.probe(endpoint)
         return failure.message if failure is not None else ""
 
-    async def _tell(self, runbook: Runbook, revision: str, ready: Condition) -> None:
+    async def _tell(self, runbook: Runbook | Malformed, revision: str, alerts: str, ready: Condition) -> None:
         key = ObjectKey(runbook.metadata.namespace, runbook.metadata.name)
         last = self.counts.last(key, runbook.status.last_incident)
         wanted = RunbookStatus(
             observed_generation=runbook.metadata.generation,
             revision=revision or runbook.status.revision,
-            alerts=", ".join(runbook.spec.match)[:512],
+            alerts=alerts,
             message="" if ready.status == conditions.TRUE else ready.message,
             open_incidents=self.counts.open(key),
             last_incident=last,
@@ -113,10 +121,11 @@ class Readiness:
             await self.client.merge_patch(paths.connections(*key, "status"), {"status": wanted.to_json()})
 
     async def _users(self, connection: ObjectKey) -> list[RunbookSpec]:
-        """Return the Runbooks that name a Connection."""
+        """Return the Runbooks that name a Connection; one that cannot be read names none."""
         listed = self.client.list(paths.runbooks(connection.namespace))
-        specs = [Runbook.model_validate(item).spec async for item in listed]
-        return [spec for spec in specs if connection.name in uses.connections_of(spec)]
+        found = [reading.runbook_of(item) async for item in listed]
+        specs = [each.spec for each in found if isinstance(each, Runbook)]
+        return [spec for spec in specs if connection.name in uses.connections_of(spec, ACTIONS)]
 
 
 def _condition(failures: list[str], reason: str, now: datetime) -> Condition:

@@ -73,7 +73,7 @@ class Revisions:
 def _is_genuine(data: Any, revision: str) -> bool:
     try:
         return name(data) == revision
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, RecursionError):  # what we keep is never nested that deep
         return False
 
 

@@ -6,19 +6,23 @@ from dataclasses import dataclass
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
+from incident_operator.actions import ACTIONS
 from incident_operator.api.annotations import LAST_EDITOR
-from incident_operator.api.connection import Connection, ConnectionType
+from incident_operator.api.connection import Connection
 from incident_operator.api.incident import Incident
-from incident_operator.api.meta import ObjectKey
-from incident_operator.api.runbook import Runbook
-from incident_operator.clients import kube, paths
+from incident_operator.api.meta import ObjectKey, ObjectMeta
+from incident_operator.api.runbook import Runbook, RunbookStatus
+from incident_operator.clients import api_errors, kube, paths
 from incident_operator.core import reasons
 from incident_operator.core.machine.view import Blocked, Pinned
-from incident_operator.core.runbooks import compiler
+from incident_operator.core.runbooks import compiler, reading
 from incident_operator.core.runbooks.compiled import Compiled
+from incident_operator.core.runbooks.reading import Malformed
 from incident_operator.engine.revisions import Revisions
 
 _KEPT = 256
+_DEEPEST = 1000
+"""Levels of JSON that are still decoded of a Runbook, so that it can be told where it is too deep."""
 _T = TypeVar("_T")
 
 
@@ -64,10 +68,13 @@ class Runbooks:
         runbook = await self._revisions.read(incident.metadata.namespace, incident.status.runbook_revision)
         return runbook.metadata.annotations.get(LAST_EDITOR, "") if runbook is not None else ""
 
-    async def read(self, namespace: str, name: str) -> Runbook | None:
-        """Return a Runbook as it is stored now."""
+    async def read(self, namespace: str, name: str) -> Runbook | Malformed | None:
+        """Return a Runbook as it is stored now, or what keeps it from being read; None where there is none."""
         try:
-            return Runbook.model_validate(await self._kube.get(paths.runbooks(namespace, name)))
+            return reading.runbook_of(await self._kube.get(paths.runbooks(namespace, name), depth=_DEEPEST))
+        except api_errors.Unreadable as error:
+            problem = compiler.Problem("spec", str(error))
+            return Malformed(ObjectMeta(name=name, namespace=namespace), RunbookStatus(), problem)
         except kube.NotFound:
             return None
 
@@ -76,8 +83,8 @@ class Runbooks:
         namespace = runbook.metadata.namespace
         self._present.pop(ObjectKey(namespace, runbook.metadata.name), None)
         known = [Connection.model_validate(item) async for item in self._kube.list(paths.connections(namespace))]
-        types: dict[str, ConnectionType] = {each.metadata.name: each.spec.type for each in known}
-        return compiler.compile_runbook(runbook, types)
+        types = {each.metadata.name: each.spec.type for each in known}
+        return compiler.compile_runbook(runbook, types, ACTIONS)
 
     async def _known_present(self, namespace: str, name: str) -> Pinned | None:
         known = self._present.get(ObjectKey(namespace, name))
@@ -89,6 +96,8 @@ class Runbooks:
         runbook = await self.read(namespace, name)
         if runbook is None:
             return Blocked(reasons.RUNBOOK_NOT_FOUND, f"Runbook {name} does not exist; nothing was done.")
+        if isinstance(runbook, Malformed):
+            return _not_ready(name, runbook.problem)
         return await self._begin(runbook)
 
     async def _is_current(self, known: _Known, namespace: str, name: str) -> bool:
@@ -104,8 +113,7 @@ class Runbooks:
             return Blocked(reasons.RUNBOOK_SUSPENDED, f"Runbook {name} is suspended (spec.suspend); nothing was done.")
         compiled = await self.compile(runbook)
         if not isinstance(compiled, Compiled):
-            told = f"Runbook {name} is not ready: {compiled[0].path}: {compiled[0].message}; nothing was done."
-            return Blocked(reasons.RUNBOOK_NOT_READY, told)
+            return _not_ready(name, compiled[0])
         revision = await self._revisions.keep(runbook)
         namespace, pinned = runbook.metadata.namespace, Pinned(compiled, revision)
         _remember(self._compiled, ObjectKey(namespace, revision), compiled)
@@ -127,7 +135,7 @@ class Runbooks:
                 reasons.RUNBOOK_NOT_FOUND,
                 f"ControllerRevision {revision}, the Runbook that this Incident follows, was deleted or altered.",
             )
-        compiled = compiler.compile_runbook(runbook, None)
+        compiled = compiler.compile_runbook(runbook, None, ACTIONS)
         if not isinstance(compiled, Compiled):
             return Blocked(reasons.RUNBOOK_NOT_READY, f"Revision {revision}: {compiled[0].path}: {compiled[0].message}")
         _remember(self._compiled, ObjectKey(namespace, revision), compiled)
@@ -138,6 +146,11 @@ def _remember(kept: OrderedDict[ObjectKey, _T], key: ObjectKey, value: _T) -> No
     kept[key] = value
     if len(kept) > _KEPT:
         kept.popitem(last=False)
+
+
+def _not_ready(name: str, problem: compiler.Problem) -> Blocked:
+    told = f"Runbook {name} is not ready: {problem.path}: {problem.message}; nothing was done."
+    return Blocked(reasons.RUNBOOK_NOT_READY, told)
 
 
 def _no_runbook(incident: Incident) -> str:

@@ -13,13 +13,16 @@ from datetime import datetime
 import pydantic
 import structlog
 
-from incident_operator.api.connection import Alertmanager, Connection, ConnectionType
+from incident_operator import connections
+from incident_operator.api.connection import Connection
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import alertmanagers, paths
 from incident_operator.clients.alertmanagers import AlertmanagerError
 from incident_operator.clients.api_errors import ApiError
 from incident_operator.clients.connections import Connections, EndpointError
 from incident_operator.clients.kube import Kube
+from incident_operator.connections import alertmanager as declared
+from incident_operator.connections.alertmanager import Alertmanager
 from incident_operator.core import texts
 from incident_operator.core.status import conditions
 from incident_operator.receiver import alertmanager
@@ -69,10 +72,10 @@ class AlertmanagerPoll:
     async def _found(self) -> AsyncIterator[Connection]:
         for namespace in self.namespaces or (None,):
             async for stored in self.client.list(paths.connections(namespace)):
-                if stored["spec"].get("type") != ConnectionType.ALERTMANAGER:
+                if stored["spec"].get("type") != declared.CONNECTION.key:
                     continue
                 try:
-                    yield Connection.model_validate(stored)
+                    yield connections.connection_of(stored)
                 except pydantic.ValidationError as error:
                     self._warn(ObjectKey(stored["metadata"]["namespace"], stored["metadata"]["name"]), _first(error))
 
@@ -91,7 +94,7 @@ class AlertmanagerPoll:
 
     async def _read(self, connection: Connection) -> str:
         """Take the open alerts in, and return what is wrong; empty where nothing is."""
-        where = connection.spec.alertmanager
+        where = declared.CONNECTION.of(connection.spec)
         if where is None or (connection.spec.secret_ref and not where.service_account_name):
             return "alertmanager.serviceAccountName is missing: the account as which the Secret is read"
         try:

@@ -8,23 +8,94 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypedDict, TypeVar
+
+from pydantic import ConfigDict, Field
 
 from incident_operator.actions import results
 from incident_operator.actions.clients import Clients
+from incident_operator.actions.fields import Params, Statement
 from incident_operator.actions.sql import marker, meter
 from incident_operator.actions.sql.marker import Applied, Withdrawn
-from incident_operator.api.actions import SqlExecute, SqlStatement
+from incident_operator.api import rules
+from incident_operator.api.meta import Model, ObjectName
 from incident_operator.clients import sql_sessions
 from incident_operator.clients.connections import Endpoint, named
 from incident_operator.clients.sql import Row, Rows, Session
 from incident_operator.clients.sql_errors import Fault, SqlError
 from incident_operator.core import reasons
-from incident_operator.core.action import Action, Call, Preview
+from incident_operator.core.action import Action, Call, Connects, Preview
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Failure, Unusable
+from incident_operator.core.expressions.problems import Problem
+from incident_operator.core.expressions.render_fields import Take
 from incident_operator.core.outcomes import Failed, NotDone, Outcome, Succeeded
-from incident_operator.core.runbooks import statements
+from incident_operator.core.runbooks import compiler_statements, field_checks, statements
+from incident_operator.core.runbooks.compiler_statements import Sql
+
+
+class SqlStatement(Model):
+    """One statement with its bound parameters."""
+
+    statement: Statement
+    params: Annotated[Params, Take.NATIVE] = Field(default_factory=dict)
+
+
+class SqlExecute(Model):
+    """Changes data in one transaction with a marker row (effect: sql-tx).
+
+    `%(marker)s` is bound to the step key,
+    in an undo to the key of the step being undone.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra=rules.validations(
+            rules.rule(
+                "has(self.statement) != (has(self.statements) && self.statements.size() > 0)",
+                "either statement or statements, not both and not neither",
+            ),
+            rules.rule(
+                "has(self.statement) || !has(self.params)",
+                "params go with each of statements; here they belong to none",
+            ),
+        )
+    )
+
+    connection: Annotated[ObjectName, Connects("postgres")]
+    statement: Statement | None = None
+    """A single statement; either this or `statements`."""
+    params: Annotated[Params, Take.NATIVE] = Field(default_factory=dict)
+    statements: Annotated[list[SqlStatement], Field(max_length=20)] = Field(default_factory=list)
+    """Several statements, in order, in the one transaction."""
+    before: SqlStatement | None = None
+    """A query run first in the same transaction; its rows are the before-image."""
+    max_rows: Annotated[int, Field(ge=0, le=1000000)]
+    """Rows that all statements together may change, measured in the transaction; more rolls back."""
+
+
+class Result(TypedDict):
+    """What `result` holds."""
+
+    rowsChanged: int
+    before: list[dict[str, Any]]
+    returning: list[dict[str, Any]]
+    truncated: bool
+
+
+def _check(spec: SqlExecute, path: str) -> Iterator[Problem]:
+    yield from field_checks.one_of(path, {"statement": spec.statement, "statements": spec.statements or None})
+    for sql in _texts(spec, path):
+        yield from compiler_statements.sql(sql)
+
+
+def _texts(spec: SqlExecute, path: str) -> Iterator[Sql]:
+    if spec.statement is not None:
+        yield Sql(f"{path}.statement", spec.statement, statements.CHANGING, spec.params)
+    for index, each in enumerate(spec.statements):
+        yield Sql(f"{path}.statements[{index}].statement", each.statement, statements.CHANGING, each.params)
+    if spec.before is not None:
+        yield Sql(f"{path}.before.statement", spec.before.statement, statements.READING, spec.before.params)
+
 
 MARKER = "marker"
 IMAGE_ROWS = 10_000
@@ -254,9 +325,10 @@ def _counted(rows: int, most: int) -> str:
 ACTION = Action(
     "sqlExecute",
     SqlExecute,
-    dict,
+    Result,
     effect=Effect.SQL_TX,
-    rights="`get` of the Connection's Secret; the database role, what its statements need and the grants of effects.sql",
+    rights="get the Secret",
+    checks=(_check,),
     show=show,
     act=act,
     look=look,

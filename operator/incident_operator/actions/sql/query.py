@@ -3,16 +3,48 @@
 What the database role may read is the boundary; the rest is a belt to those braces.
 """
 
+from collections.abc import Iterator
+from typing import Annotated, Any, TypedDict
+
+from pydantic import Field
+
 from incident_operator.actions import results
 from incident_operator.actions.clients import Clients
-from incident_operator.api.actions import SqlQuery
+from incident_operator.actions.fields import Params, Statement
+from incident_operator.api.meta import Model, ObjectName
 from incident_operator.clients.connections import named
 from incident_operator.clients.sql import Rows
-from incident_operator.core.action import Action, Call
+from incident_operator.core.action import Action, Call, Connects
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Unusable
+from incident_operator.core.expressions.problems import Problem
+from incident_operator.core.expressions.render_fields import Take
 from incident_operator.core.outcomes import Outcome, Succeeded
-from incident_operator.core.runbooks import statements
+from incident_operator.core.runbooks import compiler_statements, statements
+from incident_operator.core.runbooks.compiler_statements import Sql
+
+
+class SqlQuery(Model):
+    """Runs one SELECT in a read-only transaction (effect: read)."""
+
+    connection: Annotated[ObjectName, Connects("postgres")]
+    statement: Statement
+    params: Annotated[Params, Take.NATIVE] = Field(default_factory=dict)
+    max_rows: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Rows kept; more are cut and `result.truncated` is true."""
+
+
+class Result(TypedDict):
+    """What `result` holds."""
+
+    rows: list[dict[str, Any]]
+    truncated: bool
+
+
+def _check(spec: SqlQuery, path: str) -> Iterator[Problem]:
+    yield from compiler_statements.sql(
+        Sql(f"{path}.statement", spec.statement, statements.READING, spec.params, marked=False)
+    )
 
 
 async def read(call: Call[SqlQuery], clients: Clients) -> Outcome:
@@ -34,11 +66,4 @@ def _succeeded(found: Rows) -> Succeeded:
     return Succeeded({"rows": rows, "truncated": truncated}, summary)
 
 
-ACTION = Action(
-    "sqlQuery",
-    SqlQuery,
-    dict,
-    effect=Effect.READ,
-    rights="`get` of the Connection's Secret; the database role, `SELECT` of what is read",
-    read=read,
-)
+ACTION = Action("sqlQuery", SqlQuery, Result, effect=Effect.READ, rights="get the Secret", checks=(_check,), read=read)

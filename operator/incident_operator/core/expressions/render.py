@@ -15,7 +15,7 @@ from incident_operator.api.meta import Model
 from incident_operator.core.expressions import evaluation, expr, expr_references, problems, render_fields
 from incident_operator.core.expressions.expr import CompileError, Facts, NoAnswer, Program, Scope
 from incident_operator.core.expressions.problems import Problem
-from incident_operator.core.expressions.render_fields import Path, Take
+from incident_operator.core.expressions.render_fields import Path, Rule, Take
 
 _OPEN = "${"
 _WHOLE = frozenset({Take.COUNT, Take.ARGV})
@@ -76,11 +76,13 @@ class _CannotRender(Exception):
         self.error = error
 
 
-def prepare(action: str, spec: Model, at: str = "") -> Template:
-    """Compile every `${…}` of an action; `at` is the path of its holder, e.g. `spec.mitigate[0]`, for problems."""
-    prefix = f"{at}.{action}" if at else action
-    tree = _prepared(action, spec.model_dump(by_alias=True), (), prefix)
-    return Template(prefix, type(spec), tree, _constant(type(spec), tree))
+def prepare(spec: Model, rules: tuple[Rule, ...], at: str) -> Template:
+    """Compile every `${…}` of an action.
+
+    `rules` say where one may stand; `at` is the action's path, e.g. `spec.mitigate[0].sqlExecute`, for problems.
+    """
+    tree = _prepared(rules, spec.model_dump(by_alias=True), (), at)
+    return Template(at, type(spec), tree, _constant(type(spec), tree))
 
 
 def render(template: Template, facts: Facts, now: datetime) -> Model | RenderError:
@@ -103,17 +105,17 @@ def _constant(model: type[Model], tree: Any) -> Model | None:
         return None  # told when it is rendered
 
 
-def _prepared(action: str, node: Any, path: Path, prefix: str) -> Any:
+def _prepared(rules: tuple[Rule, ...], node: Any, path: Path, prefix: str) -> Any:
     match node:
         case str() if _OPEN in node:
-            return _leaf(node, render_fields.take_of(action, path), _shown(prefix, path))
+            return _leaf(node, render_fields.take_of(rules, path), _shown(prefix, path))
         case dict():
             return {
-                key: _key_problem(key, _shown(prefix, path)) or _prepared(action, item, (*path, key), prefix)
+                key: _key_problem(key, _shown(prefix, path)) or _prepared(rules, item, (*path, key), prefix)
                 for key, item in node.items()
             }
         case list():
-            return [_prepared(action, item, (*path, index), prefix) for index, item in enumerate(node)]
+            return [_prepared(rules, item, (*path, index), prefix) for index, item in enumerate(node)]
         case _:
             return node
 

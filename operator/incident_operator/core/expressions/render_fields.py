@@ -1,15 +1,20 @@
 """Which field of an action takes interpolated values, and what a value may be there.
 
-Every field is literal unless it is listed: SQL and PromQL text, patterns, connections, kinds, hosts and methods never
-hold data. Nothing is parsed or evaluated here.
+Every field is literal unless it is marked: SQL and PromQL text, patterns, connections, kinds, hosts and methods never
+hold data. An action marks its fields, `Annotated[Params, Take.NATIVE]`; a mark holds for everything in the field.
+Nothing is parsed or evaluated here.
 """
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from functools import lru_cache
+from typing import Any, get_args, get_origin
 from urllib.parse import quote
+
+from incident_operator.api.meta import Model
 
 Path = tuple[str | int, ...]
 """The way to a field below its action, as written: ("params", "id") or ("command", 2)."""
@@ -30,57 +35,58 @@ class Take(Enum):
     COUNT = "a whole number"
 
 
+ANY = "*"
+"""Stands for one part of a path: any key, any index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A field of an action that takes values, and everything in it."""
+
+    path: tuple[str, ...]
+    """As written, below the action: ("headers",), or ("statements", ANY, "params")."""
+    take: Take
+
+
 class RefusedError(ValueError):
     """A value does not fit its field; the message says what would."""
 
 
-_ANY, _REST = "*", "**"
-_CONTAINER = ("template", "spec", _ANY, _ANY)
-_TAKES: dict[str, tuple[tuple[tuple[str, ...], Take], ...]] = {
-    "logs": ((("selector", _ANY), Take.LABEL),),
-    "get": ((("name",), Take.NAME), (("selector", _ANY), Take.LABEL)),
-    "promql": ((("params", _REST), Take.NATIVE),),
-    "http": (
-        (("path",), Take.URL_PATH),
-        (("query", _REST), Take.NATIVE),
-        (("headers", _ANY), Take.HEADER),
-        (("json", _REST), Take.NATIVE),
-        (("body",), Take.TEXT),
-    ),
-    "sqlQuery": ((("params", _REST), Take.NATIVE),),
-    "sqlExecute": (
-        (("params", _REST), Take.NATIVE),
-        (("statements", _ANY, "params", _REST), Take.NATIVE),
-        (("before", "params", _REST), Take.NATIVE),
-    ),
-    "scale": ((("replicas",), Take.COUNT),),
-    "exec": ((("command", _ANY), Take.ARGV),),
-    "job": (
-        (("command", _ANY), Take.ARGUMENT),
-        (("env", _ANY), Take.ARGUMENT),
-        ((*_CONTAINER, "command", _ANY), Take.ARGUMENT),
-        ((*_CONTAINER, "args", _ANY), Take.ARGUMENT),
-        ((*_CONTAINER, "env", _ANY, "value"), Take.ARGUMENT),
-        ((*_CONTAINER, "volumeMounts", _ANY, "subPathExpr"), Take.ARGUMENT),
-        (("template", "metadata", _REST), Take.TEXT),
-        (("template", _REST), Take.NATIVE),
-    ),
-}
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-def take_of(action: str, path: Path) -> Take:
-    """Return what a field of an action takes."""
-    rules = _TAKES[action]
-    return next((take for pattern, take in rules if _covers(pattern, path)), Take.LITERAL)
+def take_of(rules: Iterable[Rule], path: Path) -> Take:
+    """Return what a field of an action takes: the first rule for it, or for something around it."""
+    return next((rule.take for rule in rules if _covers(rule.path, path)), Take.LITERAL)
 
 
 def _covers(pattern: tuple[str, ...], path: Path) -> bool:
-    if pattern[-1] == _REST:
-        pattern, path = pattern[:-1], path[: len(pattern) - 1]
-    return len(pattern) == len(path) and all(wanted in (_ANY, part) for wanted, part in zip(pattern, path, strict=True))
+    if len(pattern) > len(path):
+        return False
+    return all(wanted in (ANY, part) for wanted, part in zip(pattern, path, strict=False))
+
+
+@lru_cache(maxsize=256)
+def marked(model: type[Model]) -> tuple[Rule, ...]:
+    """Return the rules that `Take` marks on the fields of a model, and of the models in it, stand for."""
+    return tuple(_marked(model, ()))
+
+
+def _marked(model: type[Model], above: tuple[str, ...]) -> Iterator[Rule]:
+    for name, info in model.model_fields.items():
+        path = (*above, info.alias or name)
+        yield from (Rule(path, mark) for mark in info.metadata if isinstance(mark, Take))
+        yield from _inside(info.annotation, path)
+
+
+def _inside(annotation: Any, path: tuple[str, ...]) -> Iterator[Rule]:
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        yield from _marked(annotation, path)
+    below = (*path, ANY) if get_origin(annotation) in {list, dict} else path
+    for part in get_args(annotation):
+        yield from _inside(part, below)
 
 
 def piece(take: Take, value: Any) -> str:

@@ -5,9 +5,6 @@ from datetime import timedelta
 from incident_operator.api.meta import delta
 from incident_operator.core.runbooks.compiled import CompiledStep
 
-_DEFAULT_TIMEOUT = timedelta(seconds=30)
-_JOB_TIMEOUT = timedelta(minutes=10)
-_JOB = "job"
 GRACE = timedelta(minutes=1)
 """How long an effect may stay unclear beyond its timeout before a person is asked."""
 HANDED_OVER = timedelta(seconds=5)
@@ -21,7 +18,9 @@ def timeout(step: CompiledStep, action: str | None = None) -> timedelta:
     """Return how long one attempt may take; an undo takes its own action's default."""
     if step.step.timeout is not None:
         return delta(step.step.timeout)
-    return _JOB_TIMEOUT if (action or step.action) == _JOB else _DEFAULT_TIMEOUT
+    others = [part.act for part in (step.undo, step.probe) if part is not None]
+    act = next((each for each in (step.act, *others) if each.key == action), step.act)
+    return act.action.timeout
 
 
 def attempts(step: CompiledStep) -> int:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from incident_operator.api.meta import Model
 from incident_operator.api.runbook import RunbookSpec, Stage, Step
+from incident_operator.core.action import Action
 from incident_operator.core.alerts.matching import Matcher
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions.expr import Program
@@ -16,12 +18,16 @@ from incident_operator.core.runbooks.parameters import CompiledParameter
 class CompiledAction:
     """One action of a step."""
 
-    key: str
-    """As written, e.g. `sqlExecute`."""
+    action: Action[Any]
     spec: Model
     """As written, not rendered."""
     effect: Effect
     template: Template
+
+    @property
+    def key(self) -> str:
+        """The action's key as written, e.g. `sqlExecute`."""
+        return self.action.key
 
 
 @dataclass(frozen=True, slots=True)

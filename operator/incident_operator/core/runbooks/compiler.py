@@ -6,10 +6,8 @@ Only the text is judged; whether an endpoint answers or a Secret may be read is 
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from incident_operator.api.actions import ActionHolder
-from incident_operator.api.connection import ConnectionType
-from incident_operator.api.runbook import Runbook, RunbookSpec, Stage, Step
-from incident_operator.core import effects, json_depth
+from incident_operator.api.runbook import Runbook, Stage, Step
+from incident_operator.core.action import Actions
 from incident_operator.core.alerts import matching
 from incident_operator.core.alerts.matching import Matcher
 from incident_operator.core.expressions import expr, problems, render
@@ -20,6 +18,7 @@ from incident_operator.core.runbooks.compiled import Compiled, CompiledAction, C
 from incident_operator.core.runbooks.compiler_draft import Draft, PlacedStep
 from incident_operator.core.runbooks.compiler_parameters import compile_parameter
 from incident_operator.core.runbooks.parameters import CompiledParameter
+from incident_operator.core.runbooks.parsing import PlacedAction
 
 __all__ = ["Compiled", "CompiledAction", "CompiledProbe", "CompiledStep", "CompiledUndo", "Problem", "compile_runbook"]
 
@@ -29,21 +28,23 @@ MAX_PROBLEMS = 50
 Problems = tuple[Problem, ...]
 
 
-def compile_runbook(runbook: Runbook, connections: Mapping[str, ConnectionType] | None) -> Compiled | Problems:
+def compile_runbook(runbook: Runbook, connections: Mapping[str, str] | None, actions: Actions) -> Compiled | Problems:
     """Return the Runbook ready to run, or its defects in the order of the text, at most 50.
 
-    `connections` are those of its namespace by name; None skips the checks that need them.
+    `connections` are those of its namespace, name → type; None skips the checks that need them. `actions` are those there are.
     """
     spec = runbook.spec
-    malformed = tuple(_malformed(spec))
-    if malformed:
-        return malformed[:MAX_PROBLEMS]
+    placed = list(compiler_draft.placed(spec, actions))
+    malformed = [problem for each in placed if isinstance(each, tuple) for problem in each]
+    if malformed:  # no later pass could live with it
+        return tuple(malformed[:MAX_PROBLEMS])
+    written = tuple(each for each in placed if isinstance(each, PlacedStep))
     parameters = [compile_parameter(each, f"spec.parameters[{at}]") for at, each in enumerate(spec.parameters)]
     matchers = [_matcher(text, f"spec.match[{at}]") for at, text in enumerate(spec.match)]
-    steps = [_step(placed) for placed in compiler_draft.placed(spec)]
+    steps = [_step(each) for each in written]
     good_steps = tuple(step for step in steps if isinstance(step, CompiledStep))
     found = [*_problems(matchers), *_problems(parameters), *_problems(steps)]
-    found += compiler_checks.run(Draft(spec, good_steps, connections))
+    found += compiler_checks.run(Draft(spec, written, good_steps, connections))
     if found:
         return tuple(found[:MAX_PROBLEMS])
     return Compiled(
@@ -52,24 +53,6 @@ def compile_runbook(runbook: Runbook, connections: Mapping[str, ConnectionType] 
         matchers=tuple(each for each in matchers if isinstance(each, Matcher)),
         steps={step.step.name: step for step in good_steps},
     )
-
-
-def _malformed(spec: RunbookSpec) -> Iterator[Problem]:
-    """Yield what the CRD refuses already, and no later pass could live with."""
-    for step in compiler_draft.placed(spec):
-        for path, holder in compiler_draft.holders(step):
-            keys = compiler_draft.action_keys(holder)
-            if len(keys) != 1:
-                yield Problem(path, f"exactly one action (found {', '.join(keys) or 'none'})")
-            if _too_deep(holder):
-                yield Problem(path, f"is nested more than {json_depth.KEPT} levels deep")
-
-
-def _too_deep(holder: ActionHolder) -> bool:
-    try:
-        return json_depth.is_deeper(holder.to_json(), json_depth.KEPT)
-    except ValueError:  # pydantic's own bound
-        return True
 
 
 def _problems(parts: Iterable[object]) -> Iterator[Problem]:
@@ -89,22 +72,22 @@ def _matcher(text: str, path: str) -> Matcher | Problem:
 
 def _step(placed: PlacedStep) -> CompiledStep | Problems:
     step, path = placed.step, placed.path
-    acts = {at: _action(holder, at) for at, holder in compiler_draft.holders(placed)}
+    act, undo, probe = _action(placed.act), _optional(placed.undo), _optional(placed.probe)
     tried = {at: _program(source, scope, f"{path}.{at}") for at, source, scope in _expressions(step)}
-    found = (*_problems(tried.values()), *(problem for act in acts.values() for problem in act.template.problems))
+    acts = (each for each in (act, undo, probe) if each is not None)
+    found = (*_problems(tried.values()), *(problem for each in acts for problem in each.template.problems))
     if found:
         return found
     programs = {at: program for at, program in tried.items() if isinstance(program, Program)}
-    probe = acts.get(f"{path}.probe")
     return CompiledStep(
         step=step,
         stage=placed.stage,
         path=path,
-        act=acts[path],
+        act=act,
         when=programs.get("when"),
         expect=programs.get("expect"),
         outputs={name: programs[f"outputs.{name}"] for name in step.outputs},
-        undo=_undo(placed, acts),
+        undo=_undo(placed.stage, act, undo),
         probe=CompiledProbe(probe, programs["probe.expect"]) if probe else None,
     )
 
@@ -127,17 +110,19 @@ def _program(source: str, scope: Scope, path: str) -> Program | Problem:
     return problems.of_expression(path, program) if isinstance(program, CompileError) else program
 
 
-def _action(holder: ActionHolder, path: str) -> CompiledAction:
-    key, spec = holder.action
-    return CompiledAction(key, spec, effects.of(key, spec), render.prepare(key, spec, path))
+def _action(placed: PlacedAction) -> CompiledAction:
+    template = render.prepare(placed.spec, placed.action.rendering, placed.path)
+    return CompiledAction(placed.action, placed.spec, placed.effect, template)
 
 
-def _undo(placed: PlacedStep, acts: Mapping[str, CompiledAction]) -> CompiledUndo | None:
-    """Return how the step is undone; a mitigation that can put back what it captured needs no declared undo."""
-    declared = acts.get(f"{placed.path}.undo")
+def _optional(placed: PlacedAction | None) -> CompiledAction | None:
+    return None if placed is None else _action(placed)
+
+
+def _undo(stage: Stage, own: CompiledAction, declared: CompiledAction | None) -> CompiledUndo | None:
+    """Return how a step is undone; a mitigation that can put back what it captured needs no declared undo."""
     if declared is not None:
         return CompiledUndo(declared, natural=False)
-    own = acts[placed.path]
-    if placed.stage is Stage.MITIGATE and own.key in effects.NATURALLY_UNDOABLE:
+    if stage is Stage.MITIGATE and own.action.naturally_undoable:
         return CompiledUndo(own, natural=True)
     return None

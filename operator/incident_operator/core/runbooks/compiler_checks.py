@@ -7,7 +7,6 @@ from incident_operator.core.runbooks import (
     compiler_actions,
     compiler_references,
     compiler_stages,
-    compiler_statements,
     compiler_timing,
     compiler_untrusted,
 )
@@ -29,14 +28,7 @@ CHECKS: tuple[Check, ...] = (
     compiler_untrusted.labels_enter_by_parameters_only,
     compiler_untrusted.acts_render_the_same_again,
     compiler_actions.connections_exist,
-    compiler_actions.targets_are_named,
-    compiler_actions.patterns_compile,
-    compiler_actions.requests_stay_below,
-    compiler_actions.replicas_are_counts,
-    compiler_actions.commands_are_the_authors,
-    compiler_statements.statements_are_single,
-    compiler_statements.placeholders_are_bound,
-    compiler_statements.the_marker_is_free,
+    compiler_actions.actions_keep_their_own_rules,
 )
 
 

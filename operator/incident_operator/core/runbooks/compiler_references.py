@@ -3,7 +3,9 @@
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from incident_operator.core.action import Action
 from incident_operator.core.expressions import expr, problems
 from incident_operator.core.expressions.expr_references import Reference
 from incident_operator.core.expressions.problems import Problem
@@ -13,18 +15,6 @@ from incident_operator.core.runbooks.compiler_draft import Draft, PlacedStep
 
 _INCIDENT = frozenset({"name", "severity", "resolved", "alerts"})
 _STEP = frozenset({"state", "outputs"})
-_RESULT: Mapping[str, frozenset[str]] = {
-    "logs": frozenset({"pods", "lines", "matches", "truncated"}),
-    "get": frozenset({"object", "items", "truncated"}),
-    "promql": frozenset({"value", "series", "truncated"}),
-    "http": frozenset({"status", "headers", "body", "json", "truncated"}),
-    "sqlQuery": frozenset({"rows", "truncated"}),
-    "sqlExecute": frozenset({"rowsChanged", "before", "returning", "truncated"}),
-    "scale": frozenset({"before", "after"}),
-    "job": frozenset({"succeeded", "exitCode", "log", "pod"}),
-    "exec": frozenset({"exitCode", "stdout", "stderr", "matches", "truncated"}),
-}
-"""What each action's `result` holds: the docstrings in `api/actions.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +25,7 @@ class _Seen:
     steps: Mapping[str, PlacedStep]
     """The steps whose answers there are by then."""
     all_steps: Mapping[str, PlacedStep]
-    action: str
+    action: Action[Any]
     """The action whose `result` it sees."""
 
 
@@ -49,7 +39,7 @@ def names_exist(draft: Draft) -> Iterator[Problem]:
             yield from _wrong_names(placed, _Seen(params, before, every, _result_of(step, placed)))
         with_own = {**before, step.step.name: every[step.step.name]}
         for placed in compiled.undo_expressions(step):
-            yield from _wrong_names(placed, _Seen(params, with_own, every, step.action))
+            yield from _wrong_names(placed, _Seen(params, with_own, every, step.act.action))
 
 
 def _earlier(draft: Draft, step: CompiledStep) -> dict[str, PlacedStep]:
@@ -58,10 +48,10 @@ def _earlier(draft: Draft, step: CompiledStep) -> dict[str, PlacedStep]:
     return {placed.step.name: placed for placed in draft.steps[: paths.index(step.path)]}
 
 
-def _result_of(step: CompiledStep, placed: Placed) -> str:
+def _result_of(step: CompiledStep, placed: Placed) -> Action[Any]:
     if step.probe is not None and placed.path.startswith(f"{step.path}.probe."):
-        return step.probe.action
-    return step.action
+        return step.probe.act.action
+    return step.act.action
 
 
 def _wrong_names(placed: Placed, seen: _Seen) -> Iterator[Problem]:
@@ -81,13 +71,15 @@ def _wrong_name(source: str, reference: Reference, seen: _Seen) -> str:
         case "incident":
             return _wrong_member(reference, _INCIDENT, "a field of incident", "incident.severity")
         case "result":
-            return (
-                _unknown(reference.path[0], _RESULT[seen.action], f"the result of {seen.action}")
-                if reference.path
-                else ""
-            )
+            return _wrong_result(reference, seen.action)
         case _:
             return ""
+
+
+def _wrong_result(reference: Reference, action: Action[Any]) -> str:
+    if not reference.path:
+        return ""
+    return _unknown(reference.path[0], action.result_names, f"the result of {action.key}")
 
 
 def _wrong_member(reference: Reference, known: frozenset[str], what: str, example: str) -> str:

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 from incident_operator.api.runbook import Stage
-from incident_operator.core import effects
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.runbooks.compiler_draft import Draft, PlacedStep
@@ -28,10 +27,9 @@ def effects_fit_their_stage(draft: Draft) -> Iterator[Problem]:
     """Require that diagnosis and verification only look."""
     for placed in draft.steps:
         if placed.stage in READ_ONLY and not placed.is_read:
-            key, _ = placed.step.action
-            hint = "; an http request that changes nothing is declared safe: true" if key == "http" else ""
-            message = f"{placed.stage.value} only reads, and this {key} changes things ({placed.effect.value}){hint}"
-            yield Problem(f"{placed.path}.{key}", message)
+            key, instead = placed.act.key, placed.act.action.instead
+            message = f"{placed.stage.value} only reads, and this {key} changes things ({placed.effect.value})"
+            yield Problem(placed.act.path, f"{message}; {instead}" if instead else message)
 
 
 def mitigations_can_be_taken_back(draft: Draft) -> Iterator[Problem]:
@@ -39,9 +37,10 @@ def mitigations_can_be_taken_back(draft: Draft) -> Iterator[Problem]:
     for placed in draft.steps:
         if placed.stage is not Stage.MITIGATE or placed.is_read or placed.step.protective:
             continue
-        key, _ = placed.step.action
-        if placed.step.undo is None and key not in effects.NATURALLY_UNDOABLE:
-            message = f"{key} in mitigate needs an undo; or move it to remediate, or declare it protective: true"
+        if placed.undo is None and not placed.act.action.naturally_undoable:
+            message = (
+                f"{placed.act.key} in mitigate needs an undo; or move it to remediate, or declare it protective: true"
+            )
             yield Problem(f"{placed.path}.undo", message)
 
 
@@ -52,13 +51,12 @@ def undos_take_something_back(draft: Draft) -> Iterator[Problem]:
 
 
 def _undo_problems(placed: PlacedStep) -> Iterator[Problem]:
-    undo = placed.step.undo
+    undo = placed.undo
     if undo is None:
         return
     path = f"{placed.path}.undo"
-    key, spec = undo.action
-    if effects.of(key, spec) is Effect.READ:
-        yield Problem(f"{path}.{key}", f"{key} only reads, so it takes nothing back")
+    if undo.effect is Effect.READ:
+        yield Problem(undo.path, f"{undo.key} only reads, so it takes nothing back")
     if placed.is_read:
         yield Problem(path, "the step only reads, so there is nothing to undo")
     elif placed.stage is Stage.RESTORE:
@@ -83,12 +81,11 @@ def protection_is_for_mitigations(draft: Draft) -> Iterator[Problem]:
 def probes_are_reads(draft: Draft) -> Iterator[Problem]:
     """Require that what finds out whether an interrupted act happened does not act itself."""
     for placed in draft.steps:
-        probe = placed.step.probe
+        probe = placed.probe
         if probe is None:
             continue
-        key, spec = probe.action
-        if effects.of(key, spec) is not Effect.READ:
-            yield Problem(f"{placed.path}.probe.{key}", f"a probe only reads, and this {key} changes things")
+        if probe.effect is not Effect.READ:
+            yield Problem(probe.path, f"a probe only reads, and this {probe.key} changes things")
         if placed.effect.is_known:
             message = f"is for an unkeyed act; {placed.effect.value} is found out without one"
             yield Problem(f"{placed.path}.probe", message)

@@ -1,11 +1,15 @@
-"""The envelopes of the CRDs: names, columns, selectable fields. What is inside comes from the models."""
+"""The envelopes of the CRDs: names, columns, selectable fields. What is inside comes from the models and the catalogues."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from incident_operator import crdgen_schema
+from incident_operator import connections
+from incident_operator.actions import ACTIONS
 from incident_operator.api import connection, incident, runbook
 from incident_operator.api.meta import GROUP, VERSION, Model
+from incident_operator.core.action import Actions
+from incident_operator.crdgen import members, schema, stages
 
 Json = dict[str, Any]
 
@@ -31,6 +35,10 @@ class Kind:
     selectable: tuple[str, ...] = ()
     initial_status: tuple[tuple[str, str], ...] = ()
     """Status that a reader sees before the operator has written any."""
+    completed: Callable[[Json], Json] = dict
+    """Adds to the model's JSON schema what catalogues and stages say, which the model does not know."""
+    shortened: Callable[[Json], Json] = dict
+    """Leaves out of the structural schema what it has told before."""
 
     @property
     def name(self) -> str:
@@ -59,24 +67,34 @@ INCIDENT = Kind(
     selectable=(".status.phase", ".spec.severity", ".spec.runbookRef.name"),
     initial_status=(("phase", incident.Phase.PENDING.value), ("message", "waiting for the operator")),
 )
-RUNBOOK = Kind(
-    model=runbook.Runbook,
-    plural="runbooks",
-    short_name="rb",
-    columns=(
-        _READY,
-        Column("Alerts", ".status.alerts"),
-        Column("Incidents", ".status.openIncidents", "integer"),
-        Column("Last", ".status.last"),
-        _AGE,
-        Column("Message", ".status.message"),
-    ),
-)
+
+
+def runbook_kind(actions: Actions) -> Kind:
+    """Return the kind Runbook, whose steps can be these actions."""
+    return Kind(
+        model=runbook.Runbook,
+        plural="runbooks",
+        short_name="rb",
+        columns=(
+            _READY,
+            Column("Alerts", ".status.alerts"),
+            Column("Incidents", ".status.openIncidents", "integer"),
+            Column("Last", ".status.last"),
+            _AGE,
+            Column("Message", ".status.message"),
+        ),
+        completed=lambda model: stages.completed(model, actions),
+        shortened=lambda structural: stages.shortened(structural, actions),
+    )
+
+
+RUNBOOK = runbook_kind(ACTIONS)
 CONNECTION = Kind(
     model=connection.Connection,
     plural="connections",
     short_name="conn",
     columns=(Column("Kind", ".spec.type"), Column("Used-By", ".status.usedBy", "integer"), _READY, _AGE),
+    completed=lambda model: members.completed(model, connections.CONNECTIONS),
 )
 ALL = (INCIDENT, RUNBOOK, CONNECTION)
 
@@ -128,14 +146,15 @@ def _column(column: Column) -> Json:
 
 def _schema(kind: Kind) -> Json:
     """Return the schema of the whole object; its metadata belongs to the apiserver."""
-    schema = crdgen_schema.structural(_without_metadata(kind.model.model_json_schema(by_alias=True)))
-    fields = schema["properties"]
+    model = kind.completed(kind.model.model_json_schema(by_alias=True))
+    whole = kind.shortened(schema.structural(_without_metadata(model)))
+    fields = whole["properties"]
     if kind.initial_status:
         fields["status"]["default"] = dict(kind.initial_status)
     identity = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
     properties = {**identity, "spec": fields["spec"], "status": fields["status"]}
-    return {"description": schema["description"], "type": "object", "required": ["spec"], "properties": properties}
+    return {"description": whole["description"], "type": "object", "required": ["spec"], "properties": properties}
 
 
-def _without_metadata(schema: Json) -> Json:
-    return {**schema, "properties": {key: schema["properties"][key] for key in ("spec", "status")}}
+def _without_metadata(model: Json) -> Json:
+    return {**model, "properties": {key: model["properties"][key] for key in ("spec", "status")}}

@@ -1,4 +1,4 @@
-"""`python -m incident_operator.crdgen [--check]`: writes crds/ and the chart's copies from the models and policies.
+"""`python -m incident_operator.crdgen [--check]`: writes crds/ and the chart's copies from models, catalogues and policies.
 
 The files are committed and never edited by hand; `--check` writes nothing and fails where one is stale.
 """
@@ -10,10 +10,11 @@ from pathlib import Path
 import click
 import yaml
 
-from incident_operator import crdgen_chart, crdgen_kinds, crdgen_policies, policies
+from incident_operator import policies
 from incident_operator.api.meta import GROUP
+from incident_operator.crdgen import kinds, templates
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 TEMPLATES = "charts/incident-operator/templates"
 
 
@@ -24,22 +25,22 @@ def files() -> dict[str, str]:
 
 def _definitions() -> dict[str, str]:
     generated: dict[str, str] = {}
-    for kind in crdgen_kinds.ALL:
+    for kind in kinds.ALL:
         name = f"{GROUP}_{kind.plural}.yaml"
-        text = _header("api/") + yaml_text(crdgen_kinds.definition(kind))
+        text = _header("api/") + yaml_text(kinds.definition(kind))
         generated[f"crds/{name}"] = text
-        generated[f"{TEMPLATES}/crds/{name}"] = crdgen_chart.definition_template(text)
+        generated[f"{TEMPLATES}/crds/{name}"] = templates.definition_template(text)
     return generated
 
 
 def _policies() -> dict[str, str]:
     validating = "---\n".join(policies.text(file) for file in policies.VALIDATING)
     generated = {
-        "crds/approval-policies.yaml": _header("policies/") + crdgen_policies.plain(validating),
-        f"crds/{policies.STAMPING}": _header("policies/") + crdgen_policies.plain(policies.text(policies.STAMPING)),
+        "crds/approval-policies.yaml": _header("policies/") + templates.plain_policy(validating),
+        f"crds/{policies.STAMPING}": _header("policies/") + templates.plain_policy(policies.text(policies.STAMPING)),
     }
     for file in (*policies.VALIDATING, policies.STAMPING):
-        generated[f"{TEMPLATES}/policies/{file}"] = _header(f"policies/{file}") + crdgen_policies.template(file)
+        generated[f"{TEMPLATES}/policies/{file}"] = _header(f"policies/{file}") + templates.policy_template(file)
     return generated
 
 

@@ -1,0 +1,40 @@
+"""An Alertmanager whose open alerts are read again; no Runbook names it."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from incident_operator.api import rules
+from incident_operator.api.connection import Url
+from incident_operator.api.meta import Model, ObjectName
+from incident_operator.connections.declaration import Asking, ConnectionType
+from incident_operator.connections.http import SECRET
+
+
+class Alertmanager(Model):
+    """An Alertmanager whose open alerts are read again; `secretRef` may hold what that of an HTTP service may."""
+
+    url: Url
+    """Scheme, host and port, maybe the path of its `--web.route-prefix`."""
+    receiver: Annotated[str, Field(max_length=253)] = ""
+    """Its receiver that posts to the operator: only alerts that are routed there are read; all alerts when empty."""
+    service_account_name: ObjectName | None = None
+    """Account of this namespace as which the Secret is read, for no Runbook names this Connection."""
+
+
+async def _probe(where: Alertmanager, ask: Asking) -> None:
+    await ask.get(where.url, "/api/v2/status", ok=True)
+
+
+CONNECTION = ConnectionType(
+    "alertmanager",
+    Alertmanager,
+    SECRET,
+    _probe,
+    rules=(
+        rules.rule(
+            "!has(self.alertmanager) || has(self.alertmanager.serviceAccountName) || !has(self.secretRef)",
+            "secretRef needs alertmanager.serviceAccountName: the account as which the Secret is read",
+        ),
+    ),
+)

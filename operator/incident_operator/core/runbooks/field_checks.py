@@ -1,0 +1,32 @@
+"""Checks that several actions make of their fields; an action names them in its declaration (`checks`)."""
+
+from collections.abc import Iterator, Mapping
+
+import re2
+
+from incident_operator.core.expressions import patterns
+from incident_operator.core.expressions.problems import Problem
+
+
+def one_of(path: str, alternatives: Mapping[str, object]) -> Iterator[Problem]:
+    """Require exactly one of some fields, name → value; None is one that is not written."""
+    written = [name for name, value in alternatives.items() if value is not None]
+    if len(written) != 1:
+        expected = " or ".join(alternatives)
+        yield Problem(path, f"needs either {expected} (found {' and '.join(written) or 'neither'})")
+
+
+def selects(path: str, selector: Mapping[str, str] | None) -> Iterator[Problem]:
+    """Require that a selector names a label; an empty one means everything."""
+    if selector == {}:
+        yield Problem(f"{path}.selector", "is empty, which would mean every object; name at least one label")
+
+
+def is_pattern(path: str, pattern: str | None) -> Iterator[Problem]:
+    """Require that a pattern, where there is one, is an RE2."""
+    if pattern is None:
+        return
+    try:
+        patterns.compiled(pattern)
+    except (re2.error, UnicodeEncodeError) as error:
+        yield Problem(f"{path}.pattern", f"not a regular expression (RE2): {patterns.complaint(error)}")

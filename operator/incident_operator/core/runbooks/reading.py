@@ -1,0 +1,75 @@
+"""From a Runbook as the apiserver returns it to our model, or to what keeps it from being read. Raises nothing for any JSON."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic
+
+from incident_operator.api.meta import ObjectMeta
+from incident_operator.api.runbook import Runbook, RunbookStatus
+from incident_operator.core.expressions.problems import Problem
+
+DEPTH = 64
+"""Levels of `spec`. The steps take six, a Pod template about ten; more is a mistake, or meant to exhaust a stack."""
+_TOLD = 12
+"""Parts of a path that are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A Runbook that cannot be read: somebody applied it while the definition was another one, or nested it without end."""
+
+    metadata: ObjectMeta
+    status: RunbookStatus
+    problem: Problem
+
+
+def runbook_of(raw: Mapping[str, Any]) -> Runbook | Malformed:
+    """Return the Runbook, or why it cannot be read. What is nested too deep is told before anything recurses over it."""
+    problem = too_deep(raw.get("spec"), "spec")
+    if problem is None:
+        try:
+            return Runbook.model_validate(raw)
+        except pydantic.ValidationError as error:
+            problem = of_validation(error)
+    return Malformed(_metadata(raw), _status(raw), problem)
+
+
+def too_deep(value: Any, path: str) -> Problem | None:
+    """Return where a JSON value is nested deeper than 64 levels, or None. Does not recurse itself."""
+    waiting: list[tuple[Any, tuple[str | int, ...]]] = [(value, ())]
+    while waiting:
+        node, way = waiting.pop()
+        if not isinstance(node, dict | list):
+            continue
+        if len(way) >= DEPTH:
+            return Problem(shown(path, way[:_TOLD]) + " …", f"is nested deeper than {DEPTH} levels")
+        entries = node.items() if isinstance(node, dict) else enumerate(node)
+        waiting += [(item, (*way, key)) for key, item in entries]
+    return None
+
+
+def of_validation(error: pydantic.ValidationError, path: str = "") -> Problem:
+    """Return the first thing that is wrong with what a model was made from; `path` is where that stands."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return Problem(shown(path, first["loc"]), first["msg"])
+
+
+def shown(path: str, way: tuple[str | int, ...]) -> str:
+    """Return the path of a field, e.g. `spec.mitigate[0].scale.replicas`."""
+    return (path + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in way)).removeprefix(".")
+
+
+def _metadata(raw: Mapping[str, Any]) -> ObjectMeta:
+    try:
+        return ObjectMeta.model_validate(raw.get("metadata") or {})
+    except pydantic.ValidationError:
+        return ObjectMeta()
+
+
+def _status(raw: Mapping[str, Any]) -> RunbookStatus:
+    try:
+        return RunbookStatus.model_validate(raw.get("status") or {})
+    except pydantic.ValidationError:
+        return RunbookStatus()

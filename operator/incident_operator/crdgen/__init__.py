@@ -1,0 +1,1 @@
+"""The generator of crds/ and of the chart's copies: `python -m incident_operator.crdgen`."""
