@@ -139,6 +139,17 @@ async def test_the_object_cannot_be_changed_through_its_status(world: World):
     assert patched["status"] == {"phase": "Running"}
 
 
+async def test_the_status_of_an_object_that_is_nested_too_deep_to_be_read_is_written(world: World):
+    deep: dict[str, object] = {}
+    for _ in range(100):
+        deep = {"a": deep}
+    with pytest.raises(kube.Unavailable, match="nested more than 64 levels deep"):
+        await world.widget(spec=deep)
+    await world.client.write_status(world.widgets("w", "status"), {"phase": "Told"})
+    told = await world.client.get(world.widgets("w"), depth=1000)
+    assert told["status"] == {"phase": "Told"}
+
+
 async def test_only_a_change_of_content_counts_a_generation(world: World):
     await world.widget(spec={"size": 1})
     labelled = await world.client.merge_patch(world.widgets("w"), {"metadata": {"labels": {"a": "b"}}})

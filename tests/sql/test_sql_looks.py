@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -14,7 +14,7 @@ from incident_operator.clients.connections import EndpointError
 from incident_operator.core.outcomes import NotDone, Outcome, Pending, Succeeded
 from played import Played
 from sql import standby
-from sql.endpoints import PASSWORD, Database, FakeConnections, call, endpoint, execute, writing
+from sql.endpoints import PASSWORD, Database, FakeConnections, call, execute, writing
 from sql.proxy import Trouble, holding, proxy
 
 FRESHEN = execute(
@@ -255,7 +255,7 @@ def login(rule: str, password: str = PASSWORD) -> Callable[[World], contextlib.A
         rules.write_text(f"local looked app_write {rule}\n{usual}")
         world.elsewhere("SELECT pg_reload_conf()")
         secret = {"username": "app_write", "password": password}
-        world.connections.found = endpoint(world.database.endpoint().connection.spec.postgres, secret)
+        world.connections.found = replace(world.database.endpoint(), secret=secret)
         yield
         rules.write_text(usual)
         world.elsewhere("SELECT pg_reload_conf()")
@@ -387,7 +387,7 @@ async def test_another_place_is_another_thing(packs, writer, where):
 
 async def test_another_password_key_or_attempt_is_the_same_thing(packs, writer):
     shown = await writer.show(call(FRESHEN), trial=False)
-    rotated = endpoint(packs.endpoint().connection.spec.postgres, {"username": "app_write", "password": "rotated"})
+    rotated = replace(packs.endpoint(), secret={"username": "app_write", "password": "rotated"})
     again = await writing(FakeConnections(rotated)).show(call(FRESHEN, key="key-2"), trial=False)
     assert shown.digest == again.digest
     assert PASSWORD not in repr(shown)

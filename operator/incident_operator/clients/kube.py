@@ -46,6 +46,7 @@ _CONNECTIONS = 100
 _WHOLE = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _JSON_PATCH = "application/json-patch+json"
+_MERGE_PATCH = "application/merge-patch+json"
 _log = structlog.get_logger()
 USER_AGENT = "incident-operator"
 """The apiserver records it as the field manager, and the audit log as the client."""
@@ -127,7 +128,14 @@ class Kube:
 
     async def merge_patch(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
         """Apply an RFC 7386 merge patch and return the object."""
-        return await self._send("PATCH", path, body, params=_dry(dry_run), content="application/merge-patch+json")
+        return await self._send("PATCH", path, body, params=_dry(dry_run), content=_MERGE_PATCH)
+
+    async def write_status(self, path: str, status: Mapping[str, Any]) -> None:
+        """Merge into the status of the object at `path`, which ends in `/status`.
+
+        The answer repeats the object and its managed fields, which a tenant may have nested without end: it is not read.
+        """
+        await self._answer("PATCH", path, {"status": status}, content=_MERGE_PATCH)
 
     async def delete(self, path: str, *, body: Mapping[str, Any] | None = None) -> None:
         """Delete an object; `body` may be DeleteOptions, e.g. with preconditions."""

@@ -112,9 +112,9 @@ def _result(endpoint: Endpoint, query: str, seconds: float, connections: OpenCon
             trust.write(endpoint.secret["ca.crt"])
             trust.flush()
             session.verify = trust.name
-        client = PrometheusConnect(
-            url, http_requests.credentials(endpoint.secret), session=session, timeout=(CONNECT_SECONDS, seconds)
-        )
+        # who waits for the answer leaves first and cuts the connection, so that a late answer is told in one way
+        patience = (CONNECT_SECONDS, seconds + 1)
+        client = PrometheusConnect(url, http_requests.credentials(endpoint.secret), session=session, timeout=patience)
         # the constructor mounts an adapter of its own, which tries again and knows no limits
         session.mount(url, prometheus_transport.Adapter(connections))
         # seconds without a unit: Prometheus takes no fraction in its own duration format

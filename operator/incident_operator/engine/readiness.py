@@ -103,7 +103,7 @@ class Readiness:
         _log.info(
             "Runbook checked", namespace=key.namespace, runbook=key.name, ready=ready.status, message=ready.message
         )
-        await self.client.merge_patch(paths.runbooks(key.namespace, key.name, "status"), {"status": wanted.to_json()})
+        await self.client.write_status(paths.runbooks(key.namespace, key.name, "status"), wanted.to_json())
 
     async def _tell_connection(self, key: ObjectKey) -> None:
         users = await self._users(key)
@@ -118,7 +118,7 @@ class Readiness:
             update={"used_by": len(users), "conditions": conditions.mark(found.status.conditions, ready)}
         )
         if wanted.to_json() != found.status.to_json():
-            await self.client.merge_patch(paths.connections(*key, "status"), {"status": wanted.to_json()})
+            await self.client.write_status(paths.connections(*key, "status"), wanted.to_json())
 
     async def _users(self, connection: ObjectKey) -> list[RunbookSpec]:
         """Return the Runbooks that name a Connection; one that cannot be read names none."""

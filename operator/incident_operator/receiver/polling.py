@@ -124,7 +124,7 @@ class AlertmanagerPoll:
         wanted = status.model_copy(update={"conditions": conditions.mark(status.conditions, ready)})
         if wanted.to_json() != status.to_json():
             path = paths.connections(connection.metadata.namespace, connection.metadata.name, "status")
-            await self.client.merge_patch(path, {"status": wanted.to_json()})
+            await self.client.write_status(path, wanted.to_json())
 
     def _warn(self, key: ObjectKey, problem: str) -> None:
         """Log a problem once, until it is another one or gone."""
