@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -86,33 +87,15 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         metrics.watch_leader(elector.may_act)
         state = State(client, me)
         recorder = Recorder(state, client, expectations, metrics, background, settings.instance)
-        executor = Executor(
-            {action.key: action for action in ACTIONS},
-            tools,
-            markers,
-            policies,
-            recorder,
-            metrics,
-            redactor,
-            in_flight,
-            clock,
-            nonce=lambda: secrets.token_hex(16),
-            may_act=elector.may_act,
-        )
+        actions, nonce = {action.key: action for action in ACTIONS}, partial(secrets.token_hex, 16)
+        doing = (tools, markers, policies, recorder, metrics, redactor, in_flight, clock)
+        executor = Executor(actions, *doing, nonce=nonce, may_act=elector.may_act)
 
         def stopping() -> bool:
             return ending.is_set() or not elector.may_act()
 
         reconciler = Reconciler(
-            state,
-            runbooks,
-            executor,
-            recorder,
-            clock,
-            settings.unasked,
-            stopping,
-            elector.led_for,
-            priority,
+            state, runbooks, executor, recorder, clock, settings.unasked, stopping, elector.led_for, priority
         )
         readiness = Readiness(
             client, runbooks, revisions, tools.connections, Probes(tools.sessions, tools.prometheus), counts, clock
