@@ -19,7 +19,7 @@ from incident_operator.core.action import Call, Preview
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Failure
 from incident_operator.core.machine import carry_out, decisions, in_flight, machine, status
-from incident_operator.core.machine.carry_out import Do, How, Ran, Request, Show, Store, Together, Trust
+from incident_operator.core.machine.carry_out import Do, How, Now, Ran, Request, Show, Store, Together, Trust
 from incident_operator.core.machine.view import Blocked, View
 from incident_operator.core.outcomes import Failed, NotDone, Outcome, Pending, Succeeded
 from incident_operator.core.runbooks.compiled import Compiled
@@ -124,6 +124,8 @@ class World:
         match request:
             case Trust():
                 return self.policy_problem
+            case Now():
+                return self.now
             case Show(call):
                 return self.preview(call.step)
             case Store(current):

@@ -9,7 +9,7 @@ from engine.conftest import RUNBOOK
 from engine.world import INCIDENT, Killed, World, world
 from incident_operator.api.incident import Phase
 from incident_operator.clients import paths
-from incident_operator.core.outcomes import NotDone, Pending, Succeeded
+from incident_operator.core.outcomes import NotDone, Succeeded
 from kube.fake_faults import Fault
 
 STEP = "rebuild"
@@ -91,17 +91,6 @@ async def test_what_is_sent_is_what_was_compared_though_the_world_changes_after_
     await pack.engine().reconcile(INCIDENT)
     assert [thing for step, _, thing in pack.targets.sent if step == STEP] == [f"do {STEP}"]
     assert shows == [STEP], "it is rendered once for the comparison and the act"
-
-
-async def test_an_act_whose_marker_key_was_replaced_meanwhile_is_unknown(pack: World) -> None:
-    await pack.engine().reconcile(INCIDENT)
-    await pack.approve()
-    pack.targets.answers[STEP] = lambda _: Pending(5.0, "Job rebuild-1: running for 1s")
-    await pack.engine().reconcile(INCIDENT)
-    pack.later(seconds=10)
-    await pack.engine(key=b"x" * 32).reconcile(INCIDENT)
-    assert pack.state(STEP) == "Unknown"
-    assert "the key of the operator's markers is another one" in pack.incident().status.message
 
 
 async def test_a_marker_is_never_shown_in_a_status(pack: World) -> None:

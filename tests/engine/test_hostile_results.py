@@ -74,7 +74,9 @@ def executor(outcome: Outcome, details: Any = None) -> Executor:
 
 
 def begun() -> Incident:
-    record = StepRecord(name="act", stage=Stage.REMEDIATE, action="http", effect="keyed-call", started_at=START)
+    record = StepRecord(
+        name="act", stage=Stage.REMEDIATE, action="http", effect="keyed-call", key=ACT.key, started_at=START
+    )
     made = incident()
     return made.model_copy(update={"status": made.status.model_copy(update={"steps": [record]})})
 

@@ -19,6 +19,7 @@ from incident_operator.clients.state import State
 from incident_operator.core import marker
 from incident_operator.core.action import Action, Call, Preview
 from incident_operator.core.effects import Effect
+from incident_operator.core.machine.view import AGES
 from incident_operator.core.outcomes import NotDone, Outcome, Succeeded
 from incident_operator.engine.background import Background
 from incident_operator.engine.executor import Executor
@@ -76,7 +77,14 @@ class Targets:
     async def show(self, call: Call[Any], _: object, trial: bool) -> Preview:
         self.preview_of.get(call.step, list)()
         do = self.previews.get(call.step, f"do {call.step}")
-        return Preview(do, {"spec": call.spec.to_json()}, "1 row" if trial else None, thing=do, bound=do)
+        return Preview(
+            do,
+            {"spec": call.spec.to_json()},
+            "1 row" if trial else None,
+            thing=do,
+            bound=do,
+            seen={"marker": marker.shown(call.marker)},
+        )
 
     async def reserve(self, call: Call[Any], _: Preview, __: object) -> dict[str, str]:
         return {"job": f"{call.step}-1", "marker": marker.shown(call.marker)}
@@ -163,8 +171,11 @@ class World:
     leads: Callable[[], bool] = lambda: True
     """Whether a process leads; asked whenever the process asks itself."""
 
-    def engine(self, client: kube.Kube | None = None, key: bytes = b"m" * 32) -> Reconciler:
-        """A process that has just started: it remembers nothing."""
+    def engine(
+        self, client: kube.Kube | None = None, key: bytes = b"m" * 32, led_for: float | None = None
+    ) -> Reconciler:
+        """A process that has just started: it remembers nothing. It has led for so many seconds, or for ages."""
+        ages = AGES if led_for is None else timedelta(seconds=led_for)
         chosen = client or self.client
         self._started = getattr(self, "_started", 0) + 1
         state = State(chosen, f"process-{self._started}", pauses=(0.0, 0.0))
@@ -184,7 +195,15 @@ class World:
             self.leads,
         )
         runbooks = Runbooks(chosen, Revisions(chosen))
-        return Reconciler(state, runbooks, executor, recorder, lambda: self.now, stopping=lambda: not self.leads())
+        return Reconciler(
+            state,
+            runbooks,
+            executor,
+            recorder,
+            lambda: self.now,
+            stopping=lambda: not self.leads(),
+            led_for=lambda: ages,
+        )
 
     def incident(self) -> Incident:
         return Incident.model_validate(self.api.object(paths.incidents(*INCIDENT)))

@@ -19,7 +19,7 @@ from incident_operator.core.action import Preview
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Failure
 from incident_operator.core.machine import answers, carry_out, decisions, machine, status
-from incident_operator.core.machine.carry_out import Do, How, Ran, Request, Show, Store, Together, Trust
+from incident_operator.core.machine.carry_out import Do, How, Now, Ran, Request, Show, Store, Together, Trust
 from incident_operator.core.outcomes import NotDone
 from incident_operator.core.status import present
 
@@ -70,6 +70,8 @@ def _next(node: Node, turn: Turn) -> Iterator[Node]:
             yield _known(node, request)
         case Trust():
             yield from _answered(node, turn, (("", ""), ("the policy is gone", _NO_POLICY)))
+        case Now():
+            yield from _answered(node, turn, (("", node.world.now),))
         case Show(call):
             yield from _answered(node, turn, _previews(node, turn, call.step))
         case Together(reads):

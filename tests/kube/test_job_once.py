@@ -9,7 +9,7 @@ from incident_operator.actions import job_template
 from incident_operator.actions.clients import Clients
 from incident_operator.actions.job import ACTION
 from incident_operator.actions.kube_patches import WITHDRAWN
-from incident_operator.clients.api_errors import Conflict
+from incident_operator.clients.api_errors import Conflict, Forbidden
 from incident_operator.core import reasons
 from incident_operator.core.marker import shown
 from incident_operator.core.outcomes import Failed, NotDone, Pending, Succeeded, Undetermined
@@ -177,13 +177,36 @@ async def test_a_job_that_was_let_run_and_suspended_again_may_have_run(web, job)
     assert is_suspended(web)
 
 
-async def test_a_job_that_was_let_run_and_suspended_again_is_not_adopted(web, job):
+async def test_a_reserved_job_that_somebody_let_run_is_followed_and_not_made_again(web, job):
+    _, preview = await reserved(job)  # the intent was never stored
+    changed(web, lambda made: made["spec"].update(suspend=False))
+    assert isinstance(await job.act(CALL, preview), Pending)
+    assert job.intents[CALL.key]["uid"] == web.object(JOB)["metadata"]["uid"]
+    ends(web)
+    assert isinstance(await job.run(CALL), Succeeded)
+    assert creates(web) == 2, "the Job, and a dry run to compare the one that was found with it"
+
+
+async def test_a_trial_says_that_the_account_may_not_let_a_job_run(web, job):
+    web.forbid(USER, "patch", "jobs.batch")
+    with pytest.raises(Forbidden):
+        await job.show(CALL)
+
+
+async def test_a_trial_changes_no_job_of_that_name(web, job):
+    await reserved(job)
+    before = web.object(JOB)
+    await job.show(CALL)
+    assert web.object(JOB) == before
+
+
+async def test_a_job_that_was_let_run_and_suspended_again_is_for_a_person(web, job):
     _, preview = await reserved(job)
     for suspended in (False, True):
         changed(web, lambda made, to=suspended: made["spec"].update(suspend=to))
     outcome = await job.act(CALL, preview)
-    assert (outcome.reason, outcome.retryable) == (reasons.CONFLICT, False)
-    assert job.intents == {}
+    assert isinstance(outcome, Undetermined)
+    assert "was suspended by somebody, and may have run before" in outcome.message
 
 
 def forged(name):

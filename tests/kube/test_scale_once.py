@@ -10,7 +10,7 @@ from incident_operator.actions.kube_patches import WITHDRAWN
 from incident_operator.actions.scale import ACTION, SCALED_BY
 from incident_operator.core.marker import shown
 from incident_operator.core.outcomes import NotDone, Pending, Succeeded, Undetermined
-from kube.calls import Player, call
+from kube.calls import Player, call, undo
 from kube.fake_faults import Fault
 from kube.manifests import deployment
 from kube.test_scale import WEB, patches, replicas, to
@@ -133,41 +133,54 @@ async def test_a_second_begin_is_proven_anew_and_the_first_one_stays_dead(web, s
     assert isinstance(await scale.run(CALL), Succeeded)
 
 
-async def others(scale, count):
-    """As many other steps scale it, one after the other."""
-    for number in range(count):
-        assert isinstance(await scale.run(call(to(10 + number), step=f"other-{number}")), Succeeded)
-
-
-@pytest.mark.parametrize(("known", "later", "proven"), [(0, 9, True), (0, 10, False), (3, 9, True), (3, 10, False)])
-async def test_a_full_list_that_may_have_lost_our_mark_proves_nothing(web, scale, known, later, proven):
-    for number in range(known):
-        await scale.run(call(to(30 + number), step=f"known-{number}"))
+@pytest.mark.parametrize("written", ["[]", "", "not json", "[1]", '[{"key": 1}]', "[" * 20_000])
+async def test_whatever_the_annotation_says_nothing_was_done_while_nobody_changed_the_specification(
+    web, scale, written
+):
+    await scale.run(call(to(10), step="another"))
     pending = await begun(web, scale)
-    await others(scale, later)
+    by_hand(web, **{SCALED_BY: written})
+    assert await scale.look(pending) == NotDone(0, "deployment/web was not scaled")
+
+
+async def test_a_scaling_whose_mark_a_rollout_undo_took_away_is_not_told_as_undone(web, scale):
+    await scale.run(call(to(10), step="another"))
+    older = dict(web.object(WEB)["metadata"]["annotations"])
+    web.inject(Fault.REPLY_LOST, method="PATCH")
+    await scale.run(CALL)
+    by_hand(web, **older)
     before = len(patches(web))
-    outcome = await scale.look(pending)
-    if proven:
-        assert isinstance(outcome, NotDone)
-        return
+    outcome = await scale.look(replace(CALL, seen=scale.intents[CALL.key]))
     assert isinstance(outcome, Undetermined)
-    assert f"the annotation {SCALED_BY} of deployment/web does not tell any more" in outcome.message
+    assert "deployment/web was changed since" in outcome.message
+    assert "scaled 10 → 5" in outcome.message
     assert len(patches(web)) == before
 
 
-@pytest.mark.parametrize("written", ["[]", "", "not json", "[1]", '[{"key": 1}]', "[" * 20_000])
-async def test_a_list_that_somebody_wrote_over_proves_nothing(web, scale, written):
-    await others(scale, 1)
+async def test_a_change_of_the_specification_by_another_leaves_no_proof(web, scale):
     pending = await begun(web, scale)
-    by_hand(web, **{SCALED_BY: written})
+    await scale.run(call(to(7), step="another"))
     assert isinstance(await scale.look(pending), Undetermined)
 
 
-@pytest.mark.parametrize("written", ["", "not json", "[1]", '[{"key": 1}]'])
-async def test_what_is_not_a_list_of_marks_proves_nothing_where_there_was_none_before_either(web, scale, written):
-    pending = await begun(web, scale)
-    by_hand(web, **{SCALED_BY: written})
-    assert isinstance(await scale.look(pending), Undetermined)
+async def test_a_rollout_undo_does_not_open_the_door_that_a_look_has_closed(web, scale):
+    preview = await scale.show(CALL)
+    before = dict(web.object(WEB)["metadata"].get("annotations", {}))
+    assert isinstance(await scale.look(replace(CALL, seen=preview.seen)), NotDone)
+    made = web.object(WEB)
+    made["metadata"]["annotations"] = before
+    made["spec"]["template"]["metadata"]["labels"]["pod-template-hash"] = "older"
+    web.put(made)
+    assert isinstance(await scale.act(CALL, preview), NotDone)
+    assert replicas(web) == 2
+
+
+async def test_the_undo_of_a_scaling_that_changed_nothing_changes_nothing_whoever_scaled_since(web, scale):
+    none = call(to(2))
+    nothing = await scale.run(none)
+    by_hand(web, 6)
+    assert isinstance(await scale.run(undo(none, nothing)), Succeeded)
+    assert replicas(web) == 6
 
 
 async def test_where_a_workload_that_changed_cannot_be_read_nothing_was_done(web, scale):

@@ -1,6 +1,7 @@
 """sqlExecute against a real PostgreSQL: one effect per key, limits that hold, failures that say what happened."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from incident_operator.actions.sql.execute import SqlStatement
 from incident_operator.clients.connections import EndpointError
 from incident_operator.core.action import UndoOf
 from incident_operator.core.errors import Failure
-from incident_operator.core.outcomes import Failed, Pending, Succeeded
+from incident_operator.core.outcomes import Failed, Pending, Succeeded, Undetermined
 from sql.endpoints import Database, FakeConnections, call, execute, writing
 
 FRESHEN = "UPDATE pricing_pack SET is_fresh = true WHERE id = %(id)s RETURNING id, date"
@@ -37,15 +38,34 @@ async def test_a_change_reports_its_rows_before_and_after(packs, writer):
     assert fresh(packs) == ["PP-20"]
 
 
-async def test_the_same_key_again_changes_nothing_and_gives_the_stored_answer(packs, writer):
+async def test_the_same_key_looked_up_gives_the_stored_answer_and_changes_nothing(packs, writer):
     first = await writer.run(call(freshen()))
     packs.run("UPDATE pricing_pack SET is_fresh = false")
-    for again in (await writer.run(call(freshen())), await writer.look(call(freshen()))):
-        assert isinstance(first, Succeeded)
-        assert isinstance(again, Succeeded)
-        assert (again.result, again.captured) == (first.result, first.captured)
-        assert "already applied at 2" in again.summary
+    again = await writer.look(call(freshen()))
+    assert isinstance(first, Succeeded)
+    assert isinstance(again, Succeeded)
+    assert (again.result, again.captured) == (first.result, first.captured)
+    assert "already applied at 2" in again.summary
     assert fresh(packs) == []
+
+
+async def test_a_marker_that_is_there_before_its_act_is_not_taken_for_our_own(packs, writer):
+    packs.run(
+        "INSERT INTO incident_operator.incident_operator_effects (step_key, incident, step, rows_changed) "
+        "VALUES ('key-1', 'prod/forged', 'act', 1)"
+    )
+    preview = await writer.show(call(freshen()), trial=False)
+    assert isinstance(await writer.send(call(freshen()), preview), Undetermined)
+    with pytest.raises(Failure, match="has the key of this step, which has not written it"):
+        await writer.show(call(freshen()))
+    assert fresh(packs) == []
+
+
+async def test_an_undo_is_not_done_to_another_database_than_the_one_that_was_changed(packs, writer):
+    done = await writer.run(call(freshen()))
+    back = replace(call(freshen(), key="undo"), undo_of=UndoOf("key-1", {**done.captured, "host": "elsewhere"}))
+    with pytest.raises(Failure, match="what is to be undone was done at elsewhere"):
+        await writer.show(back)
 
 
 async def test_another_key_is_another_effect(packs, writer):

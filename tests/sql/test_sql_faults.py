@@ -9,7 +9,7 @@ import pytest
 from incident_operator.clients.sql_sessions import SESSIONS, Sessions
 from incident_operator.connections import postgres
 from incident_operator.connections.postgres import Postgres
-from incident_operator.core.outcomes import Failed, NotDone, Pending, Succeeded
+from incident_operator.core.outcomes import Failed, NotDone, Pending, Succeeded, Undetermined
 from played import Played
 from sql.endpoints import PASSWORD, Database, FakeConnections, call, endpoint, execute, query, reading, writing
 from sql.proxy import Trouble, listening, proxy, silence
@@ -174,7 +174,8 @@ async def test_a_marker_that_another_session_is_writing_is_waited_for_and_then_p
 async def test_two_runs_of_one_key_at_once_have_one_effect(packs, writer):
     outcomes = await asyncio.gather(*(writer.run(call(FRESHEN)) for _ in range(8)))
 
-    assert all(isinstance(outcome, Succeeded) for outcome in outcomes)
+    assert [type(outcome) for outcome in outcomes].count(Succeeded) == 1
+    assert all(isinstance(outcome, Succeeded | Undetermined) for outcome in outcomes)
     assert fresh(packs)
     assert packs.value("SELECT count(*) FROM incident_operator.incident_operator_effects") == 1
 
@@ -190,7 +191,7 @@ async def test_a_slow_statement_is_ended_by_its_timeout(packs, writer, reader):
 async def test_no_more_sessions_than_allowed_are_open_on_one_database(packs):
     sessions, found = Sessions(), FakeConnections(packs.endpoint("app_read"))
     spec = query("SELECT pg_sleep(0.2), (SELECT count(*) FROM pg_stat_get_activity(NULL) AS a WHERE datid = "
-                 "(SELECT oid FROM pg_database WHERE datname = current_database())) AS open")  # fmt: skip
+                 "(SELECT oid FROM pg_database WHERE datname = current_database()) AND a.state = 'active') AS open")  # fmt: skip
     outcomes = await asyncio.gather(*(reading(found, sessions).run(call(spec)) for _ in range(3 * SESSIONS)))
 
     counts = [outcome.result["rows"][0]["open"] for outcome in outcomes if isinstance(outcome, Succeeded)]

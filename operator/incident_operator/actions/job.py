@@ -94,6 +94,7 @@ async def show(call: Call[Job], clients: Clients, trial: bool) -> Preview:
     if trial:
         with suppress(api_errors.AlreadyExists):
             await account.create(_path(call), manifest, dry_run=True)
+        await _may_start(account, call, manifest["metadata"]["name"])
     origin = call.spec.source or "the Runbook's template"
     return Preview(
         f"create a Job in {call.namespace} from {origin}",
@@ -102,6 +103,13 @@ async def show(call: Call[Job], clients: Clients, trial: bool) -> Preview:
         thing=manifest,
         bound=job_template.bound(manifest),
     )
+
+
+async def _may_start(account: Account, call: Call[Job], name: str) -> None:
+    """Raise `Forbidden` where the account may create Jobs, and may not let them run: a patch is judged before its object is sought."""
+    nobody = [{"op": "test", "path": "/metadata/uid", "value": ""}]
+    with suppress(api_errors.NotFound, api_errors.Conflict):
+        await account.json_patch(_path(call, name), nobody, dry_run=True)
 
 
 async def reserve(call: Call[Job], preview: Preview, clients: Clients) -> Mapping[str, Any]:
@@ -170,12 +178,15 @@ async def _manifest(account: Account, call: Call[Job]) -> dict[str, Any]:
 
 
 async def _adopted(account: Account, call: Call[Job], manifest: Json, exists: api_errors.AlreadyExists) -> Json:
-    """Return the Job of that name where an earlier try of this very act made it. Raises a `Failure` where somebody else did."""
+    """Return the Job of that name where an earlier try of this very act made it. Raises a `Failure` where somebody else did.
+
+    Somebody may have let it run since (a queue such as Kueue does): it is followed then, never made twice.
+    """
     name = manifest["metadata"]["name"]
     job = await account.find(_path(call, name))
     if job is None or job_state.state(job) is State.GONE:
         raise exists
-    if not _is_ours(call, job) or job_state.state(job) is not State.WAITING:
+    if not _is_ours(call, job):
         told = f"Job {name} in {call.namespace} exists but was not made by this step; left alone"
         raise Failure(reasons.CONFLICT, told)
     if _content(job) != _content(await _as_it_would_be(account, call, manifest)):
@@ -192,8 +203,8 @@ async def _as_it_would_be(account: Account, call: Call[Job], manifest: Json) -> 
 
 
 def _content(job: Json) -> Json:
-    """Return what a Job runs, without what the apiserver gives each of them alone."""
-    spec = {key: value for key, value in job["spec"].items() if key != "selector"}
+    """Return what a Job runs, without what the apiserver gives each of them alone, and whether it runs."""
+    spec = {key: value for key, value in job["spec"].items() if key not in {"selector", "suspend"}}
     meta = spec["template"].get("metadata") or {}
     labels = {key: value for key, value in (meta.get("labels") or {}).items() if key not in _OF_ONE_JOB}
     return {**spec, "template": {**spec["template"], "metadata": {**meta, "labels": labels}}}

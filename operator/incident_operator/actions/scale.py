@@ -1,7 +1,9 @@
 """`scale`: sets a workload's replicas once, and takes that back (effect: k8s-patch).
 
-Replicas and marker change in one patch that tests uid and resourceVersion, so either both happened or neither did. The annotation
-with the markers holds the newest few, since another Incident may scale the same workload between a crash and the look afterwards.
+Replicas and marker change in one patch that tests uid and resourceVersion, so either both happened or neither did. The marker found
+proves that it happened. The marker missing proves nothing: `kubectl rollout undo` gives a Deployment the annotations of an older
+revision. What proves absence is the generation, which the apiserver alone counts: where it is the one that was seen, nobody changed
+the specification, this step neither.
 """
 
 import json
@@ -87,6 +89,7 @@ class Change:
 
     path: str
     uid: str
+    generation: int
     before: int
     after: int
     withdrawn: str
@@ -116,7 +119,7 @@ async def show(call: Call[Scale], clients: Clients, trial: bool) -> Preview:
 
 
 async def act(call: Call[Scale], preview: Preview, clients: Clients) -> Outcome:
-    """Scale; `captured` is {before, after, uid}. A change of anything but the replicas in between does not matter."""
+    """Scale; `captured` is {before, after, uid}. A change of anything but the specification in between does not matter."""
     change: Change = preview.thing
     if not change.operations:
         return _done(call, change.before, change.after, change.uid)
@@ -146,9 +149,9 @@ async def look(call: Call[Scale], clients: Clients) -> Outcome:
             return NotDone(LOOK_AGAIN, f"the {target} that was to be scaled was deleted")
         if _find(workload, call.marker) is not None:
             return _done(call, before, after, call.seen["uid"], "already ")
-        if not _proves_absence(workload, str(call.seen["last"])):
-            lost = f"the annotation {SCALED_BY} of {target} does not tell any more"
-            return Undetermined(f"{lost} whether this step scaled it {before} → {after}")
+        if _generation(workload) != call.seen.get("generation"):
+            told = f"{target} was changed since, and its annotation {SCALED_BY} does not name this step"
+            return Undetermined(f"{told}; nobody can tell whether it was scaled {before} → {after}")
         with suppress(api_errors.Conflict, api_errors.NotFound):
             await account.json_patch(path, kube_patches.withdrawal(workload))
             return NotDone(0, f"{target} was not scaled")
@@ -160,19 +163,21 @@ async def _shown(account: Account, call: Call[Scale], trial: bool) -> Preview:
     workload = await account.get(_path(call))
     uid, before = str(workload["metadata"]["uid"]), _replicas(workload)
     _refuse_undo_of_changed(call, uid, before)
-    after = _wanted(call)
+    after = before if _changed_nothing(call) else _wanted(call)
     operations: Sequence[kube_patches.Operation] = []
     if after != before:
         await _refuse_autoscaled(account, call)
         operations = _operations(call, workload, after)
     if trial and operations:
         await account.json_patch(_path(call), operations, dry_run=True)
-    change = Change(_path(call), uid, before, after, kube_patches.withdrawn(workload), operations)
-    preview = _preview(call, change, _newest(workload))
+    change = Change(
+        _path(call), uid, _generation(workload), before, after, kube_patches.withdrawn(workload), operations
+    )
+    preview = _preview(call, change)
     return replace(preview, in_trial="accepted") if trial and operations else preview
 
 
-def _preview(call: Call[Scale], change: Change, last: str) -> Preview:
+def _preview(call: Call[Scale], change: Change) -> Preview:
     spec, where = call.spec, f"{call.spec.target} in {call.namespace}"
     facts = {"uid": change.uid, "before": change.before, "after": change.after}
     do = f"scale {where} from {change.before} to {change.after} replicas"
@@ -181,7 +186,7 @@ def _preview(call: Call[Scale], change: Change, last: str) -> Preview:
         {"target": spec.target, **facts, "maxReplicas": spec.max_replicas},
         thing=change,
         bound={"target": spec.target, "namespace": call.namespace, **facts},
-        seen={**facts, "last": last, "marker": shown(call.marker)},
+        seen={**facts, "generation": change.generation, "marker": shown(call.marker)},
     )
 
 
@@ -206,6 +211,8 @@ def _refuse_undo_of_changed(call: Call[Scale], uid: str, replicas: int) -> None:
     if call.undo_of is None:
         return
     target, captured = call.spec.target, call.undo_of.captured
+    if _changed_nothing(call):
+        return
     if "before" not in captured:
         raise Failure(reasons.CHANGED_SINCE, f"what {target} was scaled from is not recorded; left alone")
     if uid != captured.get("uid"):
@@ -214,6 +221,12 @@ def _refuse_undo_of_changed(call: Call[Scale], uid: str, replicas: int) -> None:
     if replicas != captured["after"]:
         told = f"{target} has {replicas} replicas now, not the {captured['after']} that were set; left alone"
         raise Failure(reasons.CHANGED_SINCE, told)
+
+
+def _changed_nothing(call: Call[Scale]) -> bool:
+    """Whether this is the undo of a scaling that found the wanted replicas in place: there is nothing to take back."""
+    captured = call.undo_of.captured if call.undo_of is not None else {}
+    return "before" in captured and captured["before"] == captured.get("after")
 
 
 async def _refuse_autoscaled(account: Account, call: Call[Scale]) -> None:
@@ -228,9 +241,9 @@ async def _refuse_autoscaled(account: Account, call: Call[Scale]) -> None:
 
 
 def _is_as_shown(workload: Json, change: Change) -> bool:
-    """Whether a newer version of the workload differs only in what a person did not bind."""
-    now = (workload["metadata"]["uid"], _replicas(workload), kube_patches.withdrawn(workload))
-    return now == (change.uid, change.before, change.withdrawn)
+    """Whether a newer version of the workload has the same specification, and nobody took this change back."""
+    now = (workload["metadata"]["uid"], _generation(workload), kube_patches.withdrawn(workload))
+    return now == (change.uid, change.generation, change.withdrawn)
 
 
 def _operations(call: Call[Scale], workload: Json, after: int) -> Sequence[kube_patches.Operation]:
@@ -265,25 +278,6 @@ def _find(workload: Json, key: str) -> Mark | None:
     return next((mark for mark in _marks(workload) or () if mark.key == key), None)
 
 
-def _newest(workload: Json) -> str:
-    """Return what a status may show of the newest mark; empty where there is none."""
-    marks = _marks(workload)
-    return shown(marks[-1].key) if marks else ""
-
-
-def _proves_absence(workload: Json, last: str) -> bool:
-    """Whether a marker that is not in the list never was: the list still reaches back to the time before it.
-
-    `last` was the newest mark then. Newer ones push out the oldest, so where it is left, nothing after it is gone.
-    """
-    marks = _marks(workload)
-    if marks is None:
-        return False
-    if not last:
-        return len(marks) < _KEPT
-    return any(shown(mark.key) == last for mark in marks)
-
-
 def _marks(workload: Json) -> Sequence[Mark] | None:
     """Return the marks, oldest first; None where somebody else wrote something into the annotation."""
     text = kube_patches.annotations(workload).get(SCALED_BY, "[]")
@@ -299,6 +293,10 @@ def _mark(entry: Mapping[str, Any]) -> Mark:
     if kinds != (str, int, int):
         raise TypeError("a mark has a key and two numbers of replicas")
     return mark
+
+
+def _generation(workload: Json) -> int:
+    return int(workload["metadata"].get("generation", 0))
 
 
 def _replicas(workload: Json) -> int:

@@ -71,6 +71,8 @@ _BY_STATE = {
     "3F000": Fault.MISSING,
     "42883": Fault.MISSING,
     "3D000": Fault.REJECTED,
+    # poolers and servers that speak the protocol: "the result is ambiguous"
+    "40003": Fault.UNREACHABLE,
 }
 _BY_CLASS = {
     "08": Fault.UNREACHABLE,

@@ -87,7 +87,7 @@ class Preview:
     @property
     def digest(self) -> str:
         """SHA-256 of what is bound."""
-        text = json.dumps(sanitize.canonical(self.bound), sort_keys=True, default=str)
+        text = json.dumps(sanitize.distinct(self.bound), sort_keys=True, default=str)
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 

@@ -8,8 +8,8 @@
     ├── EndpointError       clients/connections.py  a Connection, or its Secret, cannot be used
     └── Unusable            here                    the step asks for something that makes no sense
 
-Clients raise subclasses of `Failure` and nothing else; actions let them pass. What follows for a step stands in `outcome_of`
-and `outcome_of_look`, and nowhere else: all that is promised about effects rests on these two functions.
+Clients raise subclasses of `Failure` and nothing else; actions let them pass. What follows for a step stands in `outcome_of`,
+`outcome_of_another_try` and `outcome_of_look`, and nowhere else: all that is promised about effects rests on these functions.
 """
 
 from incident_operator.core import reasons
@@ -59,6 +59,20 @@ def outcome_of(failure: Failure, effect: Effect) -> Outcome:
     if effect.is_known and failure.retryable and failure.reason in _PASSING:
         return NotDone(LOOK_AGAIN, failure.message)
     return Failed(failure.reason, failure.message, retryable=failure.retryable)
+
+
+def outcome_of_another_try(outcome: Outcome) -> Outcome:
+    """Return what the outcome of a call that is asked again, under its own key, means for its step.
+
+    An earlier try may have got through. So that this one was not sent, or was refused, is no proof that nothing happened.
+    """
+    match outcome:
+        case NotDone(after, summary):
+            return Pending(after, f"cannot tell whether it is done: {summary}")
+        case Failed(message=message, effected=False):
+            return Undetermined(f"an earlier try may have got through; asked again, it failed: {message}")
+        case _:
+            return outcome
 
 
 def outcome_of_look(failure: Failure) -> Outcome:

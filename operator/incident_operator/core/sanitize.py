@@ -70,6 +70,21 @@ def canonical(value: Any) -> Any:
             return value
 
 
+def distinct(value: Any) -> Any:
+    """Return decoded JSON like `canonical`, but such that no two different values become one."""
+    match value:
+        case bool():
+            return value
+        case int() if abs(value) > _EXACT:
+            return {"int": _digits(value)}
+        case Mapping():
+            return {str(key): distinct(item) for key, item in value.items()}
+        case list() | tuple():
+            return [distinct(item) for item in value]
+        case _:
+            return canonical(value)
+
+
 def _digits(value: int) -> str:
     # Python refuses to write thousands of digits, but for hexadecimal ones
     return str(value) if value.bit_length() < _DECIMAL_BITS else hex(value)

@@ -20,10 +20,11 @@ from incident_operator.clients.redaction import Redactor
 from incident_operator.clients.state import Gone, Superseded
 from incident_operator.core import json_depth, reasons, sanitize
 from incident_operator.core.action import Action, Call, Clients, Preview
+from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Failure, outcome_of, outcome_of_look
 from incident_operator.core.evidence import evidence_of
 from incident_operator.core.machine import answers, carry_out, status
-from incident_operator.core.machine.carry_out import Do, How, Ran, Request, Show, Store, Together, Trust
+from incident_operator.core.machine.carry_out import Do, How, Now, Ran, Request, Show, Store, Together, Trust
 from incident_operator.core.machine.decisions import Transition, Turn
 from incident_operator.core.machine.view import View
 from incident_operator.core.marker import Markers, shown
@@ -93,6 +94,8 @@ class Executor:
             case Trust(plan_hash):
                 incident = progress.working if plan_hash else None
                 return progress, await self._unless_aborted(view, self.policies.problem(incident, plan_hash))
+            case Now():
+                return progress, self.clock()
             case Show():
                 return progress, await self._unless_aborted(view, self._shown(request))
             case Together(reads):
@@ -118,7 +121,7 @@ class Executor:
             if not self.may_act():
                 raise NotLeading
             self.in_flight.enter(key)
-        progress = await self.recorder.publish(progress, current)
+        progress = await self.recorder.publish(progress, current, intent=request.intent)
         return progress, progress.stored
 
     async def _acted(self, progress: Progress, view: View, act: Do) -> tuple[Progress, Ran]:
@@ -139,9 +142,16 @@ class Executor:
             work.cancel()
 
     async def _note_abort(self, progress: Progress, view: View) -> Progress:
-        """Record that nothing more is begun, while the act goes on. What keeps it from being recorded is tried again."""
+        """Record that nothing more is begun, while the act goes on. What keeps it from being recorded is tried again.
+
+        Where another process leads by now, it records the abort, and this one's outcome is of no account any more.
+        """
+        if not self.may_act():
+            return progress
         try:
             fresh = await self.recorder.read_again(progress)
+            if fresh.stored.status.written_by != progress.stored.status.written_by:
+                return progress
             seen = replace(view.with_incident(fresh.working), now=self.clock())
             noted = answers.aborted(seen)
             if not isinstance(noted, Transition):
@@ -163,11 +173,11 @@ class Executor:
             task.cancel()
 
     async def _aborted_before(self, key: ObjectKey, work: "asyncio.Future[Any]") -> bool:
-        """Wait until the work is done (False), or somebody aborts the Incident before (True)."""
+        """Wait until the work is done (False), or somebody aborts the Incident, be it at that very moment (True)."""
         abort = asyncio.ensure_future(self.in_flight.abort(key))
         try:
             await asyncio.wait((work, abort), return_when=asyncio.FIRST_COMPLETED)
-            return not work.done()
+            return abort.done()
         finally:
             abort.cancel()
 
@@ -221,7 +231,7 @@ class Executor:
         match request.how:
             case How.READ:
                 return await _given(action.read, call)(call, self.clients)
-            case How.LOOK if _is_of_another_key(call):
+            case How.LOOK if request.effect is Effect.K8S_PATCH and _is_of_another_key(call):
                 return Undetermined("the key of the operator's markers is another one than when it was begun")
             case How.LOOK:
                 return await _given(action.look, call)(call, self.clients)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from incident_operator.api.incident import CLOSED_PHASES, Incident
 from incident_operator.api.meta import ObjectKey
+from incident_operator.clients.kube import ApiError
 from incident_operator.clients.priority import Priority
 from incident_operator.clients.state import Gone, State, Superseded
 from incident_operator.core.machine import decisions, in_flight, machine
@@ -41,17 +42,21 @@ class Reconciler:
     led_for: Callable[[], timedelta] = lambda: AGES
     """How long this process has led."""
     priority: Priority = field(default_factory=Priority)
+    unstored: dict[ObjectKey, Progress] = field(default_factory=dict)
+    """What is known of Incidents whose status could not be stored: nothing in the world may be able to tell it again."""
 
     async def reconcile(self, key: ObjectKey) -> datetime | None:
         """Do what can be done now; return when to come back, None for never: it is closed, or gone."""
         self.executor.in_flight.listen(key)
         try:
             incident = await self.state.read(key.namespace, key.name)
+            progress = _taken_up(incident, self.unstored.pop(key, None))
             if incident.status.phase in CLOSED_PHASES or incident.metadata.deletion_timestamp is not None:
                 return None
             self.recorder.expectations.expect(key, incident.metadata.resource_version)
-            return await self._drive(Progress.of(incident))
+            return await self._drive(progress)
         except Gone:
+            self.unstored.pop(key, None)
             return None
         finally:
             self.executor.in_flight.leave(key)
@@ -81,6 +86,9 @@ class Reconciler:
                         progress = await self.executor.carry_out(progress, view, decision)
             except Superseded:
                 progress = await self.recorder.read_again(progress)
+            except ApiError:
+                self.unstored[_key(progress.stored)] = progress
+                raise
         raise GoesInCircles(progress.working.metadata.name)
 
     async def _yield_to_urgent(self, incident: Incident) -> None:
@@ -91,6 +99,14 @@ class Reconciler:
     async def _view(self, incident: Incident) -> View:
         runbook = await self.runbooks.in_force(incident)
         return View(incident, runbook, self.clock(), self.unasked, self.led_for())
+
+
+def _taken_up(incident: Incident, known: Progress | None) -> Progress:
+    """Return where an Incident stands, with what the last reconciliation knew and could not store; void where somebody else wrote."""
+    if known is None or known.stored.metadata.uid != incident.metadata.uid:
+        return Progress.of(incident)
+    is_alone = known.stored.status.written_by == incident.status.written_by
+    return known.on(incident) if is_alone else Progress.of(incident)
 
 
 def _key(incident: Incident) -> ObjectKey:

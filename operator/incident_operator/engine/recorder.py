@@ -33,10 +33,13 @@ class Recorder:
     """Name of this process, for Events."""
     evidence_store: EvidenceStore = field(default_factory=EvidenceStore)
 
-    async def publish(self, progress: Progress, view: View) -> Progress:
-        """Store the view's status, unless nothing that anybody would see has changed. Raises `Superseded`, `Gone`."""
+    async def publish(self, progress: Progress, view: View, *, intent: bool = False) -> Progress:
+        """Store the view's status, unless nothing that anybody would see has changed. Raises `Superseded`, `Gone`.
+
+        An intent is stored in any case: so no act begins on an Incident that changed meanwhile.
+        """
         shown = present.present(view)
-        if not present.differs(shown, progress.stored.status):
+        if not intent and not present.differs(shown, progress.stored.status):
             return progress
         await self.evidence_store.store(self.client, view.incident, "evidence", progress.unstored.texts)
         stored = await self.state.store(progress.stored, shown)

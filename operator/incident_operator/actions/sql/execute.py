@@ -29,7 +29,7 @@ from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Failure, Unusable
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.expressions.render_fields import Take
-from incident_operator.core.outcomes import Failed, NotDone, Outcome, Succeeded
+from incident_operator.core.outcomes import Failed, NotDone, Outcome, Succeeded, Undetermined
 from incident_operator.core.runbooks import compiler_statements, field_checks, statements
 from incident_operator.core.runbooks.compiler_statements import Sql
 
@@ -130,6 +130,7 @@ async def show(call: Call[SqlExecute], clients: Clients, trial: bool) -> Preview
     work = _work(call)
     endpoint = await _endpoint(call, clients)
     place, details = _place(call, endpoint), _details(call, work)
+    _refuse_undo_elsewhere(call, place)
     in_trial = await _trial(call, Thing(endpoint, work), clients) if trial else None
     return Preview(
         ";\n".join(item.statement for item in work.statements),
@@ -148,12 +149,12 @@ async def act(call: Call[SqlExecute], preview: Preview, clients: Clients) -> Out
     async def attempt(seconds: float) -> Outcome:
         async with _opened(call, thing.endpoint, clients, seconds) as session:
             if not await marker.claim(session, call):
-                return _told(await marker.find(session, call.key))
+                return _not_ours(await marker.find(session, call.key))
             applied = await _carry_out(session, thing.work)
             if applied.rows_changed > thing.work.max_rows:
                 return _too_many(applied.rows_changed, thing.work.max_rows)
             await marker.store(session, call.key, applied)
-            done = _told(applied)  # made before: after the commit nothing may fail
+            done = _told(applied, _place(call, thing.endpoint))  # made before: after the commit nothing may fail
             await session.commit()
             return done
 
@@ -169,7 +170,7 @@ async def look(call: Call[SqlExecute], clients: Clients) -> Outcome:
         told = f"it leads to {_named(place)} now; the step was begun at {_named(begun)}, where its marker is"
         raise Failure(reasons.CHANGED_SINCE, f"{call.spec.connection}: {told}")
     async with _opened(call, endpoint, clients, call.timeout) as session:
-        return _told(await marker.find_or_withdraw(session, call))
+        return _told(await marker.find_or_withdraw(session, call), place)
 
 
 async def _endpoint(call: Call[SqlExecute], clients: Clients) -> Endpoint:
@@ -191,7 +192,9 @@ async def _trial(call: Call[SqlExecute], thing: Thing, clients: Clients) -> str:
             # the marker goes in too: a missing table or grant shows before a person is asked
             if not await marker.claim(session, call):
                 found = await marker.find(session, call.key)
-                return "already applied" if isinstance(found, Applied) else "withdrawn, it would do nothing"
+                if isinstance(found, Withdrawn):
+                    return "withdrawn, it would do nothing"
+                raise Unusable(f"a row of {marker.TABLE} has the key of this step, which has not written it")
             applied = await _carry_out(session, thing.work)
         return _counted(applied.rows_changed, thing.work.max_rows)
 
@@ -300,16 +303,37 @@ def _details(call: Call[SqlExecute], work: Work) -> dict[str, Any]:
     return details if work.before is None else {**details, "before": work.before.to_json()}
 
 
-def _told(found: Applied | Withdrawn) -> Succeeded | NotDone:
+def _refuse_undo_elsewhere(call: Call[SqlExecute], place: Mapping[str, Any]) -> None:
+    """Raise a `Failure` where the Connection leads to another database than the one that was changed."""
+    captured = call.undo_of.captured if call.undo_of is not None else {}
+    changed = {name: captured.get(name, here) for name, here in place.items()}
+    if changed != place:
+        told = f"it leads to {_named(place)} now; what is to be undone was done at {_named(changed)}; left alone"
+        raise Failure(reasons.CHANGED_SINCE, f"{call.spec.connection}: {told}")
+
+
+def _not_ours(found: Applied | Withdrawn) -> NotDone | Undetermined:
+    """Tell what a marker means that was there before an act: a look's, or that of somebody who knows the key."""
     if isinstance(found, Withdrawn):
-        return NotDone(0.0, "it was looked for and had not happened; nothing sent under its key can do it any more")
+        return _WITHDRAWN
+    return Undetermined(
+        "its marker was there before it began; nobody can tell who wrote that, and it was not done again"
+    )
+
+
+_WITHDRAWN = NotDone(0.0, "it was looked for and had not happened; nothing sent under its key can do it any more")
+
+
+def _told(found: Applied | Withdrawn, place: Mapping[str, Any]) -> Succeeded | NotDone:
+    if isinstance(found, Withdrawn):
+        return _WITHDRAWN
     before, left = results.fit(found.before, results.RESULT_BYTES)
     returning, _ = results.fit(found.returning, left)
     truncated = found.partial or len(before) + len(returning) < len(found.before) + len(found.returning)
     result = {"rowsChanged": found.rows_changed, "before": before, "returning": returning, "truncated": truncated}
     count = f"{results.counted(found.rows_changed)} changed"
     summary = count if found.at is None else f"{count} (already applied at {found.at})"
-    return Succeeded(result, summary, captured={"rowsChanged": found.rows_changed})
+    return Succeeded(result, summary, captured={"rowsChanged": found.rows_changed, **place})
 
 
 def _too_many(rows: int, most: int) -> Failed:

@@ -133,12 +133,17 @@ def _believe(view: View, current: IncidentStatus, name: str, happened: bool, by:
     if record is None:
         return current
     undo = is_undo(record)
+    if not happened and _can_be_looked_up(record):
+        # so that what was sent under this key can do nothing any more, before it is done under another one
+        told = sanitize.text(f"not done, says {by}; looked at once more", status.SUMMARY_LIMIT)
+        return status.update(current, name, state=StepState.RUNNING, reason="", summary=told, started_at=view.now)
     if not happened:
         return reset_for_retry(current, name) if undo else status.reset(current, [name])
     if undo:
         step = name.removeprefix(keys.UNDO_PREFIX)
         current = status.record_undo(current, step, StepState.UNDONE, UndoState.DONE)
     temporary = record.stage is Stage.MITIGATE and view.step(record).undo is not None
+    begun_upon = {key: value for key, value in (record.seen or {}).items() if key != "marker"}
     return status.update(
         current,
         name,
@@ -146,8 +151,14 @@ def _believe(view: View, current: IncidentStatus, name: str, happened: bool, by:
         reason="",
         summary=sanitize.text(f"done, says {by}", status.SUMMARY_LIMIT),
         undo=UndoState.PENDING if temporary else None,
+        captured=record.captured or begun_upon or None,
         finished_at=view.now,
     )
+
+
+def _can_be_looked_up(record: StepRecord) -> bool:
+    """Whether only time kept an act from being told: where a look says that nobody can tell, the person is believed."""
+    return Effect(record.effect).is_known and record.seen is not None and record.reason == reasons.TIMED_OUT
 
 
 def _on_reject(view: View, name: str) -> str:

@@ -20,7 +20,7 @@ from incident_operator.api.incident import Incident, IncidentStatus
 from incident_operator.core import approval, plan, reasons
 from incident_operator.core.action import Call, Preview
 from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Failure, outcome_of, outcome_of_look
+from incident_operator.core.errors import Failure, outcome_of, outcome_of_another_try, outcome_of_look
 from incident_operator.core.evidence import Evidence
 from incident_operator.core.expressions import render
 from incident_operator.core.machine import coverage, outcome, status
@@ -58,6 +58,11 @@ class Trust:
 
     plan_hash: str = ""
     """A plan for which a forged approval is tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """Say what time it is; what came before may have taken long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ class Together:
     reads: tuple[Do, ...]
 
 
-Request = Store | Trust | Show | Do | Together
+Request = Store | Trust | Now | Show | Do | Together
 Steps = Generator[Request, Any, IncidentStatus]
 
 
@@ -180,7 +185,7 @@ def _begin(view: View, begin: Begin) -> Steps:
 
     Where the intent is stored already (`again`), the service does once what it is sent under one key, however often.
     """
-    run, effect = begin.run, effect_of(view, begin.run)
+    run = begin.run
     call = call_of(view, run)
     if isinstance(call, render.RenderError):
         return _not_begun(view, begin, _unrenderable(call))
@@ -198,17 +203,33 @@ def _begin(view: View, begin: Begin) -> Steps:
         if differs:
             return _drifted(view, begin, differs)
     if begin.again:
-        ran = yield Do(call, effect, How.ACT, preview)
-        return recorded(ran.incident or view.incident, view, run, ran)
-    seen = dict(preview.seen)
+        return (yield from _sent_again(view, run, call, preview))
+    return (yield from _sent(view, begin, call, preview))
+
+
+def _sent(view: View, begin: Begin, call: Call[Any], preview: Preview) -> Steps:
+    """Store the intent, with what it is begun upon, and send the thing of the preview."""
+    run, effect, seen = begin.run, effect_of(view, begin.run), dict(preview.seen)
     if effect is Effect.K8S_CREATE:
         ran = yield Do(call, effect, How.RESERVE, preview)
         if ran.reserved is None:
             return _not_begun(view, begin, ran.outcome)
         seen |= ran.reserved
-    stored: Incident = yield Store(status.record_intent(view.status, run, view.now, seen), intent=True)
+    now: datetime = yield Now()
+    if begin.approved is not None and coverage.is_outlived(view.status, now):
+        return coverage.outlived(view.status)
+    stored: Incident = yield Store(status.record_intent(view.status, run, now, seen), intent=True)
     started = status.known(stored.status, run.record).started_at or view.now
     ran = yield Do(replace(call, started_at=started, seen=seen), effect, How.ACT, preview)
+    return recorded(ran.incident or stored, view, run, ran)
+
+
+def _sent_again(view: View, run: Run, call: Call[Any], preview: Preview) -> Steps:
+    """Send a keyed call once more. It may be the first that arrives, so the Incident has to stand as it did when that was decided."""
+    now: datetime = yield Now()
+    stored: Incident = yield Store(status.update(view.status, run.record, polled_at=now), intent=True)
+    ran = yield Do(call, effect_of(view, run), How.ACT, preview)
+    ran = replace(ran, outcome=outcome_of_another_try(ran.outcome))
     return recorded(ran.incident or stored, view, run, ran)
 
 
@@ -236,9 +257,15 @@ def _probe(view: View, run: Run) -> Steps:
 
 
 def recorded(incident: Incident, view: View, run: Run, ran: Ran, *, begun: bool = True) -> IncidentStatus:
-    """Return the status with what became of a run; `begun` is False where its intent was never stored."""
+    """Return the status with what became of a run; `begun` is False where its intent was never stored.
+
+    What became of an attempt says nothing of another one, which somebody else may have begun meanwhile.
+    """
     step, current = view.compiled.steps[run.step], incident.status
-    result = outcome.evaluate(incident, step, status.known(current, run.record), run, ran.outcome, ran.at)
+    record = status.known(current, run.record)
+    if begun and record.key != run.key:
+        return current
+    result = outcome.evaluate(incident, step, record, run, ran.outcome, ran.at, led_for=view.led_for)
     result = replace(result, evidence=ran.evidence.digest if ran.evidence else None)
     undoable = step.undo is not None
     return approval.used(status.record_outcome(current, run, result, undoable=undoable, now=ran.at, begun=begun))

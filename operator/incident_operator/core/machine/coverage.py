@@ -54,7 +54,11 @@ def asked(view: View, entries: Sequence[PlanEntry], editor: str, nonce: str) -> 
         approve_with=approval.command(meta.namespace, meta.name, annotations.Verb.APPROVE, hashed[:_SHOWN_HASH]),
         reject_with=approval.command(meta.namespace, meta.name, annotations.Verb.REJECT, hashed[:_SHOWN_HASH]),
     )
-    waiting = status.mark(view.status, names, StepState.AWAITING_APPROVAL)
+    waiting = view.status
+    for name in names:  # how long an earlier try went on says nothing of the one that is asked for
+        waiting = status.update(
+            waiting, name, state=StepState.AWAITING_APPROVAL, reason="", since=None, not_before=None
+        )
     return waiting.model_copy(update={"pending_approval": pending})
 
 
@@ -69,6 +73,12 @@ def approval_used_up(view: View) -> Decision | None:
     """An approval ends with its steps, and with the first of them that fails: what follows is asked for anew."""
     left = approval.used(view.status)
     return None if left is view.status else Transition(left)
+
+
+def is_outlived(current: IncidentStatus, now: datetime) -> bool:
+    """Tell whether the approval in use was given too long ago; one without an end, made by hand, covers nothing."""
+    used = approval.active(current)
+    return used is None or used.expires_at is None or now >= used.expires_at
 
 
 def outlived(current: IncidentStatus) -> IncidentStatus:

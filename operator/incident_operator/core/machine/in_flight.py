@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-from incident_operator.api.approvals import PlanEntry
 from incident_operator.api.incident import IncidentStatus, StepRecord, StepState
 from incident_operator.api.meta import rfc3339
 from incident_operator.api.runbook import Stage
@@ -40,7 +39,7 @@ def to_be_recorded(stored: IncidentStatus, view: View, decision: Decision) -> bo
     Nothing in the world can tell that outcome again, so it does not wait there for what is read, or rendered, next.
     """
     match decision:
-        case Read() | Ask() | Probe() | Look() | Begin(approved=PlanEntry()):
+        case Read() | Ask() | Probe() | Look() | Begin():
             return any(_only_in_memory(record, status.find(stored, record.name)) for record in view.status.steps)
         case _:
             return False
@@ -74,8 +73,6 @@ def _followed(view: View, record: StepRecord) -> Decision:
 
 def _asked_again(view: View, record: StepRecord, run: Run) -> Decision:
     """A keyed call cannot be looked up: it is sent again under its key, as long as all that guards a first try holds."""
-    if is_undo(record) or not coverage.needs_approval(view, view.step(record)):
-        return Begin(run, again=True)
     used = approval.active(view.status)
     return Begin(run, approved=approval.entry_for(used, record.name) if used else None, again=True)
 
@@ -91,10 +88,12 @@ def _may_not_ask_again(view: View, record: StepRecord) -> str:
     if not coverage.needs_approval(view, view.step(record)):
         return ""
     used = approval.active(view.status)
-    if used is None or approval.entry_for(used, record.name) is None:
+    if used is None:
         return "its approval has ended"
-    expired = used.expires_at is None or view.now >= used.expires_at
-    return "its approval has ended: it was given too long ago" if expired else ""
+    if approval.entry_for(used, record.name) is None:
+        return "it is not part of what is approved now"
+    outlived = coverage.is_outlived(view.status, view.now)
+    return "its approval has ended: it was given too long ago" if outlived else ""
 
 
 def _unknown(view: View, record: StepRecord, told: str) -> IncidentStatus:

@@ -13,6 +13,7 @@ from incident_operator.core.expressions.evaluation import Outputs
 from incident_operator.core.machine import limits
 from incident_operator.core.machine.decisions import Run
 from incident_operator.core.machine.status import StepResult, later
+from incident_operator.core.machine.view import AGES
 from incident_operator.core.outcomes import Failed, NotDone, Outcome, Pending, Succeeded, Undetermined
 from incident_operator.core.runbooks.compiled import CompiledStep
 
@@ -23,16 +24,23 @@ _SHORTEST_PAUSE = 1.0
 
 
 def evaluate(
-    incident: Incident, step: CompiledStep, record: StepRecord, run: Run, outcome: Outcome, now: datetime
+    incident: Incident,
+    step: CompiledStep,
+    record: StepRecord,
+    run: Run,
+    outcome: Outcome,
+    now: datetime,
+    *,
+    led_for: timedelta = AGES,
 ) -> StepResult:
-    """Return what became of the attempt. `record` tells when it began."""
+    """Return what became of the attempt. `record` tells when it began, `led_for` how long anybody could have looked."""
     match outcome:
         case Succeeded():
             return _undone(outcome) if run.undo else _succeeded(incident, step, record, outcome, now)
         case Failed():
             return _failed(step, record, outcome, now)
         case Pending():
-            return _pending(step, record, run, outcome, now)
+            return _pending(step, record, run, outcome, now, led_for)
         case NotDone():
             return _not_done(step, record, run, outcome, now)
         case Undetermined() if step.effect is Effect.READ:
@@ -118,9 +126,12 @@ def _failed(step: CompiledStep, record: StepRecord, outcome: Failed, now: dateti
     return StepResult(StepState.FAILED, outcome.message, outcome.reason, effected=outcome.effected)
 
 
-def _pending(step: CompiledStep, record: StepRecord, run: Run, outcome: Pending, now: datetime) -> StepResult:
+def _pending(
+    step: CompiledStep, record: StepRecord, run: Run, outcome: Pending, now: datetime, led_for: timedelta
+) -> StepResult:
     began = record.started_at or now
-    late = now >= began + _longest(step, run)
+    # after a time in which nobody led, the first look that fails does not decide
+    late = min(now - began, led_for) >= _longest(step, run)
     if late and step.effect is Effect.READ:
         return StepResult(StepState.FAILED, outcome.summary, reasons.TIMED_OUT)
     if late:

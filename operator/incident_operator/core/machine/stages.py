@@ -93,7 +93,7 @@ def _under_approval(view: View, record: StepRecord, run: Run) -> Decision:
         return coverage.ask(view, record)
     if (entry := approval.entry_for(used, record.name)) is None:
         return Transition(coverage.overtaken(view.status, record.name))
-    if used.expires_at is None or view.now >= used.expires_at:
+    if coverage.is_outlived(view.status, view.now):
         return Transition(coverage.outlived(view.status))
     return Begin(run, approved=entry, trial_binds=_is_first(used.plan, entry))
 

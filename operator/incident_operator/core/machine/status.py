@@ -84,13 +84,15 @@ def record_intent(
         attempt=run.attempt,
         key=run.key,
         seen=sanitize.cleaned(seen) if seen is not None else None,
-        since=None if record.effect == Effect.READ else record.since or _whole(now),
+        since=None if record.effect == Effect.READ else record.since,
         started_at=_whole(now),
         finished_at=None,
         polled_at=None,
         not_before=None,
         reason="",
         summary="",
+        # what an earlier attempt found out or changed is not what this one will
+        **(dict.fromkeys(("outputs", "captured", "evidence")) if record.effect != Effect.READ else {}),
     )
 
 
