@@ -1,12 +1,11 @@
 """Where watch events arrive: notes what changed in the indexes, and wakes what has to look."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from incident_operator.api.annotations import Verb
 from incident_operator.api.incident import CLOSED_PHASES, Phase
 from incident_operator.api.meta import ObjectKey, Severity, rfc3339
+from incident_operator.core.outcomes import Json
 from incident_operator.engine.counts import Counts
 from incident_operator.engine.expectations import Ending, Expectations
 from incident_operator.engine.in_flight import InFlight
@@ -16,7 +15,6 @@ from incident_operator.receiver.runbooks import RunbookIndex
 
 _SETTLE_SECONDS = 10.0
 """How long the counts of a Runbook may lag, so that a storm of Incidents costs few writes."""
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

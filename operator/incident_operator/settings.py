@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from incident_operator.api.meta import DURATION_PATTERN, delta
+from incident_operator.api.meta import DURATION_PATTERN, delta, is_dns_label, is_object_name
 
 PREFIX = "INCIDENT_OPERATOR_"
-_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _LONGEST_LEASE = 3600
 
@@ -66,7 +64,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     chosen = _read(environment)
     _check_namespaces(chosen)
     _check_tokens(chosen)
-    if not _NAME.fullmatch(chosen.lease_name):
+    if not is_object_name(chosen.lease_name):
         raise SettingError(f"{PREFIX}LEASE_NAME: {chosen.lease_name!r} is no name of an object")
     if (chosen.tls_cert is None) != (chosen.tls_key is None):
         raise SettingError(f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY: set both or none")
@@ -106,7 +104,7 @@ def _check_namespaces(chosen: Settings) -> None:
         ("LEASE_NAMESPACE", (lease,) if lease else ()),
     )
     for variable, names in named:
-        wrong = [name for name in names if not _NAMESPACE.fullmatch(name)]
+        wrong = [name for name in names if not is_dns_label(name)]
         if wrong:
             raise SettingError(f"{PREFIX}{variable}: {wrong[0]!r} is no name of a namespace; patterns are not taken")
     if unmatched and chosen.namespaces and unmatched not in chosen.namespaces:
@@ -120,7 +118,7 @@ def _check_tokens(chosen: Settings) -> None:
         return
     if chosen.token_files:
         raise SettingError(f"{PREFIX}TOKEN_FILES and {PREFIX}TOKEN_SECRET: set one of them")
-    if not _NAME.fullmatch(chosen.token_secret):
+    if not is_object_name(chosen.token_secret):
         raise SettingError(f"{PREFIX}TOKEN_SECRET: {chosen.token_secret!r} is not a name of an object")
     if wrong := [key for key in chosen.token_keys if not _KEY.fullmatch(key)]:
         raise SettingError(f"{PREFIX}TOKEN_KEYS: {wrong[0]!r} is not a key of a Secret")

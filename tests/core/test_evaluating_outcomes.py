@@ -25,7 +25,7 @@ def evaluated(step, outcome, *, after=0, attempt=1, failures=0, undo=False):
     name = "undo-grow" if undo else step["name"]
     made = compiled.steps["grow" if undo else step["name"]]
     tried = {"started_at": START, "since": START, "failures": failures}
-    record = StepRecord(name=name, stage=made.stage, action=made.action, effect=made.effect.value, **tried)
+    record = StepRecord(name=name, stage=made.stage, action=made.act.key, effect=made.act.effect.value, **tried)
     run = Run(name, name.removeprefix("undo-"), made.stage, attempt, "k", undo)
     return evaluate(incident(), made, record, run, outcome, START + timedelta(seconds=after))
 

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from engine.world import World
+from incident_operator.api.annotations import RUNBOOK_LABEL
+from incident_operator.api.meta import is_object_name
 from incident_operator.api.runbook import Runbook
 from incident_operator.clients import paths
 from incident_operator.engine import revisions
@@ -73,3 +75,13 @@ def test_a_revision_that_somebody_nested_without_end_is_not_genuine() -> None:
         deep = [deep]
     planted = {"metadata": {"name": "pack", "uid": "1", "annotations": {}}, "spec": deep}
     assert not revisions._is_genuine(planted, "pack-0123456789abcdef")
+
+
+@pytest.mark.parametrize("name", ["a" * 44 + ".b", "a" * 62 + "-b", "a" * 62 + ".b"])
+async def test_a_runbook_is_kept_under_a_valid_name_and_label_however_long_its_own_is(pack: World, name: str) -> None:
+    runbook = Runbook.model_validate(pack.api.object(paths.runbooks("prod", "pack")))
+    named = runbook.model_copy(update={"metadata": runbook.metadata.model_copy(update={"name": name})})
+    revision = await Revisions(pack.client).keep(named)
+    stored = pack.api.object(paths.controllerrevisions("prod", revision))
+    assert is_object_name(revision)
+    assert stored["metadata"]["labels"][RUNBOOK_LABEL][-1].isalnum()

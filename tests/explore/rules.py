@@ -84,7 +84,7 @@ def check_begin(node: Node, begin: Begin) -> None:
         _check_undo(node, run)
         return
     step = view.step(record)
-    protective = step.step.protective and step.action not in view.unasked
+    protective = step.step.protective and step.act.key not in view.unasked
     if step.stage is Stage.REMEDIATE or step.step.approval is not None or protective:
         used = approval.active(view.status)
         assert used is not None

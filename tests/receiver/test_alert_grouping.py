@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from incident_operator.api import annotations
 from incident_operator.core.alerts import grouping, received_alerts
 from receiver import messages
 
@@ -57,7 +58,7 @@ def test_a_name_is_valid_and_fits_into_a_label_however_long_the_runbooks_is(runb
     name = group.sequence.name(999_999)
     assert len(name) <= 63
     assert OBJECT_NAME.fullmatch(name)
-    assert LABEL_VALUE.fullmatch(group.runbook_label)
+    assert LABEL_VALUE.fullmatch(annotations.value_of(group.runbook))
     assert LABEL_VALUE.fullmatch(group.sequence.digest)
 
 

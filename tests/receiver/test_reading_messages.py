@@ -135,7 +135,7 @@ def test_what_cannot_be_read_is_refused_with_the_field(body, reason):
     ("body", "reason"),
     [
         (with_alert(labels={}), "alerts[0].labels: is empty; an alert is known by its labels"),
-        (with_alert(labels={"a\x00": "x"}), r'alerts[0].labels["a\x00"]: holds U+0000, which is no text'),
+        (with_alert(labels={"a\x00": "x"}), r'alerts[0].labels["a\u0000"]: holds U+0000, which is no text'),
         (with_alert(labels={"a": "\x00"}), 'alerts[0].labels["a"]: holds U+0000, which is no text'),
         (with_alert(labels={"a": "\ud800"}), 'alerts[0].labels["a"]: holds U+D800, which is no text'),
         (with_alert(labels={"a": "\udfff"}), 'alerts[0].labels["a"]: holds U+DFFF, which is no text'),

@@ -30,7 +30,7 @@ def test_a_whole_runbook_compiles_into_its_steps_in_running_order():
     assert list(runbook.steps) == names
     assert [step.step.name for step in runbook.stage(Stage.REMEDIATE)] == ["rebuild", "mark-fresh"]
     assert runbook.stage(Stage.RESTORE) == ()
-    assert [step.effect for step in runbook.stage(Stage.REMEDIATE)] == [Effect.K8S_CREATE, Effect.SQL_TX]
+    assert [step.act.effect for step in runbook.stage(Stage.REMEDIATE)] == [Effect.K8S_CREATE, Effect.SQL_TX]
     assert runbook.steps["execute"].path == "spec.verify[0]"
 
 
@@ -45,7 +45,7 @@ def test_an_alert_becomes_parameters_answers_and_the_rendered_act():
     serve = runbook.steps["serve-last-good"]
     assert serve.when is not None
     assert evaluation.condition(serve.when, known, NOW) is True
-    rendered = render.render(serve.render, known, NOW)
+    rendered = render.render(serve.act.template, known, NOW)
     assert rendered.params == {"id": "PP-2025-10-20"}
     assert rendered.before.params == {"id": "PP-2025-10-20"}
 
@@ -56,8 +56,8 @@ def test_an_undo_sees_what_its_own_step_found_out():
         packs=StepFact("Succeeded", {"lastGood": "PP-2025-10-20"}), serve_last_good=StepFact("Succeeded", {"served": 1})
     )
     assert serve.undo is not None
-    assert render.render(serve.undo.render, known, NOW).params == {"id": "PP-2025-10-20", "served": 1}
-    assert (serve.undo.action, serve.undo.effect, serve.undo.natural) == ("sqlExecute", Effect.SQL_TX, False)
+    assert render.render(serve.undo.act.template, known, NOW).params == {"id": "PP-2025-10-20", "served": 1}
+    assert (serve.undo.act.key, serve.undo.act.effect, serve.undo.natural) == ("sqlExecute", Effect.SQL_TX, False)
 
 
 def test_a_mitigation_that_captures_what_it_replaces_is_undone_without_being_told():
@@ -65,7 +65,7 @@ def test_a_mitigation_that_captures_what_it_replaces_is_undone_without_being_tol
     step = compiled(changed("mitigate.0", scale)).steps["more"]
     assert step.undo is not None
     assert step.undo.natural
-    assert step.undo.render is step.render
+    assert step.undo.act is step.act
     assert compiled(changed("remediate.0", scale)).steps["more"].undo is None
 
 
@@ -73,9 +73,9 @@ def test_a_probe_and_its_expectation_are_compiled():
     probe = {"http": {"connection": "api", "path": "/runs/${params.date}"}, "expect": "result.json.done"}
     step = {"name": "replay", "http": {"connection": "api", "method": "POST", "path": "/replay"}, "probe": probe}
     replay = compiled(changed("remediate.0", step)).steps["replay"]
-    assert replay.effect is Effect.UNKEYED
+    assert replay.act.effect is Effect.UNKEYED
     assert replay.probe is not None
-    assert render.render(replay.probe.render, facts({"date": "2025-10-21"}), NOW).path == "/runs/2025-10-21"
+    assert render.render(replay.probe.act.template, facts({"date": "2025-10-21"}), NOW).path == "/runs/2025-10-21"
     assert evaluation.condition(replay.probe.expect, facts(), NOW, {"json": {"done": True}}) is True
 
 

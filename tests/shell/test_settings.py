@@ -37,6 +37,7 @@ def test_lists_are_separated_by_commas_and_blanks_do_not_count() -> None:
         ({"LEASE_SECONDS": "0"}, "INCIDENT_OPERATOR_LEASE_SECONDS='0': whole seconds, from 1 to 3600"),
         ({"LEASE_SECONDS": "1.5"}, "INCIDENT_OPERATOR_LEASE_SECONDS='1.5'"),
         ({"LEASE_NAME": "A Lease"}, "INCIDENT_OPERATOR_LEASE_NAME: 'A Lease'"),
+        ({"LEASE_NAME": "a..lease"}, "INCIDENT_OPERATOR_LEASE_NAME: 'a..lease'"),
         ({"LEASE_NAMESPACE": "Ops"}, "INCIDENT_OPERATOR_LEASE_NAMESPACE: 'Ops'"),
         ({"TLS_CERT": "/tls.crt"}, "INCIDENT_OPERATOR_TLS_CERT and INCIDENT_OPERATOR_TLS_KEY: set both or none"),
         (

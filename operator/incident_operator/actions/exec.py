@@ -14,7 +14,7 @@ from pydantic import Field
 
 from incident_operator.actions import log_lines, workloads
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.fields import Pattern, Text
+from incident_operator.actions.fields import Pattern, Text, kind_and_name
 from incident_operator.api.meta import DnsLabel, Model
 from incident_operator.clients import api_errors, paths
 from incident_operator.clients.cluster import Account
@@ -28,9 +28,7 @@ from incident_operator.core.expressions.render_fields import Take
 from incident_operator.core.outcomes import Failed, Json, Outcome, Succeeded, Undetermined
 from incident_operator.core.runbooks import field_checks
 
-ExecTarget = Annotated[
-    str, Field(pattern=r"^(pod|deployment|statefulset|daemonset)/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=270)
-]
+ExecTarget = Annotated[str, kind_and_name("pod", "deployment", "statefulset", "daemonset")]
 """A Pod, or a workload one of whose Pods is meant, as kubectl writes it."""
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"})
 _SCRIPT_FOLLOWS = re.compile(r"-[a-z]*c")
@@ -81,7 +79,6 @@ def _is_the_authors(command: list[str], path: str) -> Iterator[Problem]:
 
 _POD = "pod/"
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
-_LAST_LINE = 300
 _SHORTEST = 1.0
 """Seconds that a command gets in any case, however long it took to look at its Pod."""
 
@@ -181,8 +178,7 @@ def _result(ended: Ended, pattern: Any) -> dict[str, Any]:
 
 def _last_line(ended: Ended) -> str:
     printed = ended.stdout if ended.exit_code == 0 else ended.stderr or ended.stdout
-    lines = [line.strip() for line in printed.decode(errors="replace").splitlines() if line.strip()]
-    return f"; last line: {lines[-1][:_LAST_LINE]}" if lines else ""
+    return log_lines.last_line(printed.decode(errors="replace").splitlines())
 
 
 async def _find(account: Account, call: Call[Exec]) -> Place:

@@ -19,6 +19,7 @@ from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Unusable
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.expressions.render_fields import Take
+from incident_operator.core.fitting import fitting
 from incident_operator.core.outcomes import Failed, Json, Outcome, Succeeded
 from incident_operator.core.runbooks import field_checks
 
@@ -72,7 +73,7 @@ async def read(call: Call[Get], clients: Clients) -> Outcome:
 async def _one(account: Account, call: Call[Get], name: str) -> Outcome:
     kind, served = call.spec.kind, await _served(account, call.spec)
     found = _readable(await account.get(_path(served, call.namespace, name)))
-    size = len(orjson.dumps(found))
+    size = _size(found)
     if size > _MAX_BYTES:
         message = f"{kind} {name} has {size} bytes; at most {_MAX_BYTES} are read"
         return Failed(reasons.RESPONSE_TOO_LARGE, message, retryable=False)
@@ -84,7 +85,7 @@ async def _several(account: Account, call: Call[Get], labels: Mapping[str, str])
     query = {"labelSelector": workloads.selector(labels), "limit": str(_MAX_ITEMS)}
     page = await account.get(served.path(call.namespace), params=query)
     found = [_readable(item) for item in page.get("items") or []]
-    kept = _fitting(found)
+    kept, _ = fitting(found, _size, _MAX_BYTES)
     truncated = len(kept) < len(found) or bool(page["metadata"].get("continue"))
     more = ", cut" if truncated else ""
     return Succeeded({"items": kept, "truncated": truncated}, f"{len(kept)} of kind {call.spec.kind}{more}")
@@ -113,20 +114,15 @@ def _path(served: ServedKind, namespace: str, name: str) -> str:
         raise Unusable(str(error)) from error
 
 
+def _size(found: Json) -> int:
+    return len(orjson.dumps(found))
+
+
 def _readable(found: Json) -> Json:
     meta = {key: value for key, value in found["metadata"].items() if key != "managedFields"}
     if _LAST_APPLIED in (meta.get("annotations") or {}):
         meta["annotations"] = {key: value for key, value in meta["annotations"].items() if key != _LAST_APPLIED}
     return {**found, "metadata": meta}
-
-
-def _fitting(items: list[Json]) -> list[Json]:
-    left = _MAX_BYTES
-    for position, item in enumerate(items):
-        left -= len(orjson.dumps(item))
-        if left < 0:
-            return items[:position]
-    return items
 
 
 ACTION = Action(

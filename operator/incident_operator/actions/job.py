@@ -84,7 +84,6 @@ _CHANGED_ONCE = 2
 _PAUSE = 1.0
 _LOG_LINES = 200
 _LOG_BYTES = 32 * 1024
-_LAST_LINE = 300
 
 
 async def show(call: Call[Job], clients: Clients, trial: bool) -> Preview:
@@ -282,7 +281,7 @@ async def _ended(account: Account, call: Call[Job], job: Json, pod: Json | None)
     if succeeded:
         return Succeeded(result, f"{name} succeeded", {"job": job["metadata"]["name"], "uid": job["metadata"]["uid"]})
     cause = job_state.why_failed(job) if ending.exit_code is None else f"exit code {ending.exit_code}"
-    message = f"{name} failed: {cause}{_last_line(log)}"
+    message = f"{name} failed: {cause}{log_lines.last_line(log)}"
     return Failed(reasons.JOB_FAILED, message, retryable=False, result=result, effected=True)
 
 
@@ -296,11 +295,6 @@ async def _log_tail(account: Account, call: Call[Job], pod: Json | None, contain
     except api_errors.ApiError as error:
         return [f"(log not readable: {error.message})"]
     return log_lines.newest(text.splitlines(), _LOG_BYTES)
-
-
-def _last_line(log: Sequence[str]) -> str:
-    said = next((line.strip() for line in reversed(log) if line.strip()), "")
-    return f"; last line: {said[:_LAST_LINE]}" if said else ""
 
 
 def _details(call: Call[Job], manifest: Json) -> Mapping[str, Any]:

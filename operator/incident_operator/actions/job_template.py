@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from incident_operator.api.annotations import EFFECT_KEY
-from incident_operator.api.meta import API_VERSION
+from incident_operator.api.meta import owner_reference
 from incident_operator.core.action import Call
 from incident_operator.core.errors import Unusable
 from incident_operator.core.outcomes import Json
@@ -138,8 +138,11 @@ def _environment(variables: Sequence[Json], added: Mapping[str, str]) -> Sequenc
 
 def _owner(call: "Call[Job]") -> Mapping[str, Any]:
     """Make the Job go with its Incident; not blocking its deletion needs no right on Incidents."""
-    reference = {"apiVersion": API_VERSION, "kind": "Incident", "name": call.incident, "uid": call.incident_uid}
-    return {**reference, "controller": False, "blockOwnerDeletion": False}
+    return {
+        **owner_reference("Incident", call.incident, call.incident_uid),
+        "controller": False,
+        "blockOwnerDeletion": False,
+    }
 
 
 def _without(content: Mapping[str, Any], keys: frozenset[str]) -> dict[str, Any]:

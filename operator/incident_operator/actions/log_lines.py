@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import re2
-
+from incident_operator.core import patterns, texts
 from incident_operator.core.errors import Unusable
+from incident_operator.core.fitting import fitting
 
 _MAX_LINE = 4096
+_LAST_LINE = 300
 _MAX_LINES_BYTES = 160 * 1024
 _MAX_MATCHES = 1000
 _MAX_MATCHES_BYTES = 64 * 1024
-_CUT = "…[cut]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +28,15 @@ def compiled(pattern: str | None) -> Any:
     """Return the compiled RE2, or None where there is none. Raises `Unusable` with RE2's own words."""
     if pattern is None:
         return None
-    options = re2.Options()
-    options.log_errors = False
     try:
-        return re2.compile(pattern, options=options)
-    except re2.error as error:
-        reason = error.args[0] if error.args else "unknown"
-        words = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
-        raise Unusable(f"pattern is not a regular expression (RE2): {words}") from error
+        return patterns.compiled(pattern)
+    except patterns.PatternError as error:
+        raise Unusable(f"pattern is {error}") from error
 
 
 def read(lines: Sequence[str], pattern: Any) -> Read:
     """Keep what fits, newest last; a match holds the named groups that took part in it."""
-    kept = newest([_short(line) for line in lines], _MAX_LINES_BYTES)
+    kept = newest([texts.cut(line, _MAX_LINE) for line in lines], _MAX_LINES_BYTES)
     found = [match for line in lines if (match := _match(pattern, line)) is not None]
     matches = _newest_matches(found)
     whole = len(kept) == len(lines) and len(matches) == len(found) and all(len(line) <= _MAX_LINE for line in lines)
@@ -49,32 +45,31 @@ def read(lines: Sequence[str], pattern: Any) -> Read:
 
 def newest(lines: Sequence[str], most_bytes: int) -> Sequence[str]:
     """Return as many of the last lines as fit into so many bytes."""
-    left = most_bytes
-    for position in range(len(lines) - 1, -1, -1):
-        left -= len(lines[position].encode(errors="replace")) + 1
-        if left < 0:
-            return lines[position + 1 :]
-    return lines
+    kept, _ = fitting(reversed(lines), lambda line: _bytes(line) + 1, most_bytes)
+    return kept[::-1]
 
 
-def _short(line: str) -> str:
-    return line if len(line) <= _MAX_LINE else line[: _MAX_LINE - len(_CUT)] + _CUT
+def last_line(lines: Sequence[str]) -> str:
+    """Return the last line that says something, as the end of a message; empty where none does."""
+    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f"; last line: {texts.cut(said, _LAST_LINE)}" if said else ""
 
 
 def _match(pattern: Any, line: str) -> dict[str, str] | None:
     found = pattern.search(line) if pattern is not None else None
     if found is None:
         return None
-    return {name: _short(value) for name, value in found.groupdict().items() if value is not None}
+    return {name: texts.cut(value, _MAX_LINE) for name, value in found.groupdict().items() if value is not None}
 
 
 def _newest_matches(found: Sequence[dict[str, str]]) -> Sequence[dict[str, str]]:
-    left = _MAX_MATCHES_BYTES
-    candidates = found[-_MAX_MATCHES:]
-    for position in range(len(candidates) - 1, -1, -1):
-        left -= (
-            sum(len(key) + len(value.encode(errors="replace")) + 8 for key, value in candidates[position].items()) + 4
-        )
-        if left < 0:
-            return candidates[position + 1 :]
-    return candidates
+    kept, _ = fitting(reversed(found[-_MAX_MATCHES:]), _size, _MAX_MATCHES_BYTES)
+    return kept[::-1]
+
+
+def _size(match: dict[str, str]) -> int:
+    return sum(len(key) + _bytes(value) + 8 for key, value in match.items()) + 4
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode(errors="replace"))

@@ -5,7 +5,8 @@ from typing import Any
 
 import orjson
 
-from incident_operator.core import sanitize
+from incident_operator.core import sanitize, texts
+from incident_operator.core.fitting import fitting
 
 RESULT_BYTES = 200_000
 """Of JSON, for all rows of one result together; keeps a result below 256 KiB."""
@@ -14,14 +15,8 @@ TEXT_CHARACTERS = 16_384
 
 def fit(rows: Sequence[dict[str, Any]], budget: int) -> tuple[list[dict[str, Any]], int]:
     """Return the first rows, long texts cut, that fit `budget` bytes of JSON; and what is left of the budget."""
-    kept: list[dict[str, Any]] = []
-    for row in rows:
-        short = sanitize.result({name: _short(value) for name, value in row.items()})
-        budget -= size(short)
-        if budget < 0:
-            return kept, 0
-        kept.append(short)
-    return kept, budget
+    short = (sanitize.result({name: _short(value) for name, value in row.items()}) for row in rows)
+    return fitting(short, size, budget)
 
 
 def size(value: Any) -> int:
@@ -31,9 +26,7 @@ def size(value: Any) -> int:
 
 
 def _short(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > TEXT_CHARACTERS:
-        return f"{value[:TEXT_CHARACTERS]}… (cut; {len(value)} characters)"
-    return value
+    return texts.cut_counted(value, TEXT_CHARACTERS) if isinstance(value, str) else value
 
 
 def counted(rows: int) -> str:

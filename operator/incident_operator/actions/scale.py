@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field
 
 from incident_operator.actions import kube_patches, workloads
 from incident_operator.actions.clients import Clients
+from incident_operator.actions.fields import kind_and_name
 from incident_operator.api import rules
 from incident_operator.api.meta import GROUP, Model
 from incident_operator.clients import api_errors, paths
@@ -29,9 +30,7 @@ from incident_operator.core.expressions.render_fields import Take
 from incident_operator.core.marker import shown
 from incident_operator.core.outcomes import Json, NotDone, Outcome, Succeeded, Undetermined
 
-ScalableRef = Annotated[
-    str, Field(pattern=r"^(deployment|statefulset)/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=270)
-]
+ScalableRef = Annotated[str, kind_and_name("deployment", "statefulset")]
 """A workload that has replicas, as kubectl writes it."""
 
 

@@ -20,12 +20,25 @@ DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
-DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
-ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+_DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+OBJECT_NAME_PATTERN = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
+"""As the definitions have it; the apiserver takes no empty part between two dots either (`is_object_name`)."""
+DnsLabel = Annotated[str, Field(pattern=f"^{_DNS_LABEL}$", max_length=63)]
+ObjectName = Annotated[str, Field(pattern=f"^{OBJECT_NAME_PATTERN}$", max_length=253)]
 Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=32)]
 """A Go-style duration such as `90s` or `1h30m`, as everywhere in Kubernetes."""
 Cel = Annotated[str, Field(min_length=1, max_length=1024)]
 """A bare CEL expression."""
+
+
+def is_dns_label(text: str) -> bool:
+    """Tell whether a text can be the name of a namespace (RFC 1123 label)."""
+    return len(text) <= 63 and re.fullmatch(_DNS_LABEL, text) is not None
+
+
+def is_object_name(text: str) -> bool:
+    """Tell whether a text can be the name of most objects (RFC 1123 subdomain)."""
+    return len(text) <= 253 and re.fullmatch(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*", text) is not None
 
 
 class ObjectKey(NamedTuple):
@@ -33,6 +46,11 @@ class ObjectKey(NamedTuple):
 
     namespace: str
     name: str
+
+
+def owner_reference(kind: str, name: str, uid: str) -> dict[str, Any]:
+    """Return what makes an object go with the Incident or Runbook that it belongs to."""
+    return {"apiVersion": API_VERSION, "kind": kind, "name": name, "uid": uid}
 
 
 class Model(BaseModel):

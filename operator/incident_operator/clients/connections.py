@@ -17,6 +17,7 @@ from incident_operator.clients import kube, paths
 from incident_operator.clients.redaction import Redactor
 from incident_operator.core import reasons
 from incident_operator.core.errors import Failure
+from incident_operator.core.expressions import problems
 from incident_operator.core.outcomes import Json
 
 
@@ -81,9 +82,7 @@ class Connections:
         except kube.ApiError as error:
             raise EndpointError(reasons.CONNECTION_NOT_FOUND, f"cannot read Connection {name}: {error}") from error
         except pydantic.ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            message = f"Connection {name} in {namespace} is malformed at {where}: {first['msg']}"
+            message = f"Connection {name} in {namespace} is malformed at {problems.of_validation(error)}"
             raise EndpointError(reasons.CONNECTION_NOT_FOUND, message) from None
 
     async def _secret(self, namespace: str, name: str, service_account: str, connection: str) -> Json:

@@ -4,11 +4,12 @@ import base64
 from collections.abc import Mapping
 from contextlib import suppress
 
+from incident_operator.api.annotations import labels
 from incident_operator.clients import kube, paths
 from incident_operator.core.outcomes import Json
 
 _TRIES = 5
-_LABELS = {"app.kubernetes.io/managed-by": "incident-operator"}
+_LABELS = labels({})
 """Nothing that names a release: what applies the chart would take the Secret for a leftover of it, and delete it."""
 
 

@@ -14,13 +14,15 @@ from typing import Generic, Protocol, TypedDict, TypeVar, cast
 import msgspec
 import structlog
 
+from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import api_errors, raw_json
 from incident_operator.clients.partial_objects import Metadata
 from incident_operator.clients.reads import Later, Reads
+from incident_operator.core import sanitize
 
+_REASON = 500
+"""Characters told of what is wrong with an object."""
 _log = structlog.get_logger()
-Name = tuple[str, str]
-"""Namespace and name."""
 _T = TypeVar("_T")
 _Seen = TypeVar("_Seen", bound=Mapping[str, object])
 _Seen_contra = TypeVar("_Seen_contra", contravariant=True)
@@ -94,7 +96,7 @@ class Reflector(Generic[_Seen]):
         self._sink = sink
         self._selector = selector
         self._pace = pace or Pace()
-        self._known: dict[Name, int] = {}
+        self._known: dict[ObjectKey, int] = {}
         self._version = ""
         """From where to watch; empty asks for a list."""
         self._newest = 0
@@ -162,7 +164,7 @@ class Reflector(Generic[_Seen]):
             await self._list_once()
 
     async def _list_once(self) -> None:
-        self._version, listed = "", set[Name]()
+        self._version, listed = "", set[ObjectKey]()
         query = {"limit": str(self._pace.chunk), **self._selection()}
         while True:
             page = _page(await self._reads.page(self._path, query))
@@ -171,17 +173,17 @@ class Reflector(Generic[_Seen]):
             if not query["continue"]:
                 break
         version = str(page.metadata["resourceVersion"])
-        for name in [each for each in self._known if each not in listed]:
-            self._drop(name, version)
+        for key in [each for each in self._known if each not in listed]:
+            self._drop(key, version)
         self._newest = int(version)
         self._version, self._listed_at = version, asyncio.get_running_loop().time()
 
-    def _listed(self, raw: msgspec.Raw) -> Name:
+    def _listed(self, raw: msgspec.Raw) -> ObjectKey:
         metadata, found = self._read(raw)
-        name = metadata["namespace"], metadata["name"]
-        if self._known.get(name) != int(metadata["resourceVersion"]):
-            self._see(name, metadata, found)
-        return name
+        key = ObjectKey(metadata["namespace"], metadata["name"])
+        if self._known.get(key) != int(metadata["resourceVersion"]):
+            self._see(key, metadata, found)
+        return key
 
     def _take(self, line: bytes) -> None:
         event = _event(line)
@@ -194,20 +196,20 @@ class Reflector(Generic[_Seen]):
         self._newest, self._version = version, metadata["resourceVersion"]
         if event.type == "BOOKMARK":
             return
-        name = metadata["namespace"], metadata["name"]
+        key = ObjectKey(metadata["namespace"], metadata["name"])
         if event.type == "DELETED":
-            self._known.pop(name, None)
+            self._known.pop(key, None)
             _tell(self._sink.left, metadata, found)
         else:
-            self._see(name, metadata, found)
+            self._see(key, metadata, found)
 
-    def _see(self, name: Name, metadata: Metadata, found: _Seen | None) -> None:
-        self._known[name] = int(metadata["resourceVersion"])
+    def _see(self, key: ObjectKey, metadata: Metadata, found: _Seen | None) -> None:
+        self._known[key] = int(metadata["resourceVersion"])
         _tell(self._sink.seen, metadata, found)
 
-    def _drop(self, name: Name, version: str) -> None:
-        self._known.pop(name)
-        gone: Metadata = {"namespace": name[0], "name": name[1], "resourceVersion": version}
+    def _drop(self, key: ObjectKey, version: str) -> None:
+        self._known.pop(key)
+        gone: Metadata = {"namespace": key.namespace, "name": key.name, "resourceVersion": version}
         _tell(self._sink.left, gone, msgspec.convert({"metadata": gone}, self._decoder.type))
 
     def _read(self, raw: msgspec.Raw, *, bookmark: bool = False) -> tuple[Metadata, _Seen | None]:
@@ -271,7 +273,7 @@ def _tell(take: Callable[[_Seen], None], metadata: Metadata, found: _Seen | None
 
 def unreadable(metadata: Metadata, error: Exception) -> None:
     """Log an object that cannot be read, and no more: it must not keep the operator from serving the others."""
-    told = " ".join(str(error).split())[:500]
+    told = sanitize.text(str(error), _REASON)
     where = {"namespace": metadata.get("namespace"), "name": metadata.get("name")}
     _log.error("Unreadable object skipped", **where, error=told)
 

@@ -9,6 +9,7 @@ import yaml
 
 from incident_operator import connections as types
 from incident_operator.actions import ACTIONS
+from incident_operator.core.expressions import problems
 from incident_operator.core.runbooks import compiler, parsing, reading
 from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.core.runbooks.reading import Malformed
@@ -43,7 +44,9 @@ def _problems(file: Path, documents: list[dict[str, Any]]) -> Iterator[str]:
         try:
             found = types.connection_of(document)
         except pydantic.ValidationError as error:
-            yield from (f"{file}: Connection {_name(document)}: {problem}" for problem in _told(error))
+            yield from (
+                f"{file}: Connection {_name(document)}: {problem}" for problem in problems.all_of_validation(error)
+            )
             continue
         connections[found.metadata.name] = found.spec.type
     for document in _of_kind(documents, "Runbook"):
@@ -70,7 +73,7 @@ def _of_runbook(document: dict[str, Any], connections: dict[str, str] | None) ->
         # stricter than the operator, which has to live with fields of a newer version: a typo is told here
         parsing.whole_spec(ACTIONS).model_validate(document.get("spec") or {}, extra="forbid")
     except pydantic.ValidationError as error:
-        yield from _told(error, ("spec",))
+        yield from map(str, problems.all_of_validation(error, "spec"))
         return
     if isinstance(runbook, Malformed):
         yield str(runbook.problem)
@@ -78,13 +81,3 @@ def _of_runbook(document: dict[str, Any], connections: dict[str, str] | None) ->
     compiled = compiler.compile_runbook(runbook, connections, ACTIONS)
     if not isinstance(compiled, Compiled):
         yield from (str(problem) for problem in compiled)
-
-
-def _told(error: pydantic.ValidationError, within: tuple[str, ...] = ()) -> list[str]:
-    found = error.errors(include_url=False, include_input=False)
-    return [f"{_path((*within, *each['loc']))}: {each['msg']}" for each in found]
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
-    return "".join(parts).removeprefix(".")

@@ -4,7 +4,6 @@ From it come the fields of a step in the Runbook's definition, what `check` requ
 the default timeout, the effect class, and what runs. docs/adding-an-action.md shows how to add one.
 """
 
-import hashlib
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from incident_operator.api.meta import Model
 from incident_operator.api.runbook import Stage
-from incident_operator.core import sanitize
+from incident_operator.core import sanitize, texts
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions import render_fields
 from incident_operator.core.expressions.problems import Problem
@@ -88,7 +87,7 @@ class Preview:
     def digest(self) -> str:
         """SHA-256 of what is bound."""
         text = json.dumps(sanitize.distinct(self.bound), sort_keys=True, default=str)
-        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+        return texts.digest(text)
 
 
 Clients = Any

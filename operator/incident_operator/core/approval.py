@@ -11,6 +11,7 @@ from incident_operator.api.annotations import Verb
 from incident_operator.api.approvals import ApprovalRecord, ApprovalState, PendingApproval, PlanEntry
 from incident_operator.api.incident import IncidentStatus, StepState
 from incident_operator.core import plan, sanitize
+from incident_operator.core.fitting import fitting
 
 MIN_PREFIX = 8
 MAX_ASKS = 3
@@ -146,9 +147,6 @@ def _close_pending(status: IncidentStatus, record: ApprovalRecord) -> IncidentSt
 
 
 def _within_bounds(history: list[ApprovalRecord]) -> list[ApprovalRecord]:
-    kept: list[ApprovalRecord] = []
-    room = _PLANS_KEPT
-    for record in reversed(history):
-        room -= plan.size(record.plan)
-        kept.append(record if room >= 0 else record.model_copy(update={"plan": []}))
-    return kept[::-1]
+    whole, _ = fitting(reversed(history), lambda record: plan.size(record.plan), _PLANS_KEPT)
+    older = history[: len(history) - len(whole)]
+    return [*(record.model_copy(update={"plan": []}) for record in older), *reversed(whole)]

@@ -1,10 +1,9 @@
 """Full results, too large for a status: the digest is what the record keeps, the text is stored beside it."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 
-from incident_operator.core import sanitize
+from incident_operator.core import sanitize, texts
 from incident_operator.core.outcomes import Failed, Outcome, Succeeded
 
 MAX_TEXT = 64 * 1024
@@ -31,7 +30,5 @@ def evidence_of(outcome: Outcome) -> Evidence | None:
     if not isinstance(outcome, Succeeded | Failed) or not outcome.result:
         return None
     text = json.dumps(sanitize.cleaned(outcome.result), indent=2, sort_keys=True, ensure_ascii=False, default=str)
-    digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
-    if len(text) > MAX_TEXT:
-        text = f"{text[:MAX_TEXT]}\n… cut; {len(text)} characters in all"
-    return Evidence(digest, text)
+    digest = texts.digest(text)
+    return Evidence(digest, texts.cut_counted(text, MAX_TEXT))

@@ -11,7 +11,7 @@ import rfc8785
 
 from incident_operator.api.approvals import PlanEntry
 from incident_operator.api.meta import rfc3339
-from incident_operator.core import sanitize
+from incident_operator.core import sanitize, texts
 
 DIGEST = "digest"
 """The detail that binds all that is sent; people are told what differs, and of the digest where nothing else does."""
@@ -48,7 +48,7 @@ def shown(act: str) -> str:
     """Return an act as a plan can hold it: one that is too long is cut, with the digest of the whole."""
     if len(act) <= _ACT_LIMIT:
         return act
-    return f"{act[:_ACT_LIMIT]}… cut; sha256:{hashlib.sha256(act.encode()).hexdigest()}"
+    return f"{act[:_ACT_LIMIT]}… cut; {texts.digest(act)}"
 
 
 def size(entries: Sequence[PlanEntry]) -> int:
@@ -78,5 +78,4 @@ def _plain(value: object) -> str:
 
 
 def _brief(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return texts.cut(value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str), _SHOWN)

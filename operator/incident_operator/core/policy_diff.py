@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-Json = Any
+from incident_operator.core.outcomes import Json
 
 _MATCH_DEFAULTS = {"matchPolicy": "Equivalent"}
 _RULE_DEFAULTS = {"scope": "*"}

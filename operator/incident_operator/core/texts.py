@@ -1,5 +1,7 @@
 """What text may be stored: which characters are no text, and how long texts are cut. Secrets are not looked for here."""
 
+import hashlib
+import json
 import re
 
 _NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -32,6 +34,28 @@ def storable(text: str) -> str:
 def cut(text: str, length: int) -> str:
     """Return at most `length` characters; a cut is marked with an ellipsis."""
     return text if len(text) <= length else text[: length - len(_CUT)] + _CUT
+
+
+def cut_counted(text: str, length: int) -> str:
+    """Return the first `length` characters; behind a cut it stands how many the whole text has."""
+    return text if len(text) <= length else f"{text[:length]}{_CUT} (cut; {len(text)} characters)"
+
+
+def digest(text: str) -> str:
+    """Return the SHA-256 of a text, written `sha256:…`."""
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def escaped(text: str, length: int) -> str:
+    """Return hostile text for people: at most `length` of its characters, escapes for all that is not plain ASCII."""
+    if len(text) <= length:
+        return json.dumps(text)[1:-1]
+    return json.dumps(text[: length - len(_CUT)])[1:-1] + _CUT
+
+
+def quoted(text: str, length: int) -> str:
+    """Return hostile text as `escaped` does, in double quotes."""
+    return f'"{escaped(text, length)}"'
 
 
 def _first(unwanted: re.Pattern[str], text: str) -> str | None:

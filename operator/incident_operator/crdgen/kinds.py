@@ -2,16 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from incident_operator import connections
 from incident_operator.actions import ACTIONS
 from incident_operator.api import connection, incident, runbook
 from incident_operator.api.meta import GROUP, VERSION, Model
 from incident_operator.core.action import Actions
+from incident_operator.core.outcomes import Json
 from incident_operator.crdgen import members, schema, stages
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,9 @@
 """The spec of a Connection as the definition and the docs have it: a member for each type, of which `type` names one."""
 
-from typing import Any
-
 from incident_operator import connections
 from incident_operator.api import rules
 from incident_operator.connections.declaration import ConnectionTypes
-
-Json = dict[str, Any]
+from incident_operator.core.outcomes import Json
 
 
 def completed(model: Json, types: ConnectionTypes) -> Json:

@@ -4,9 +4,8 @@ What a structural schema cannot say is an error that names the field, never a si
 """
 
 from collections.abc import Mapping
-from typing import Any
 
-Json = dict[str, Any]
+from incident_operator.core.outcomes import Json
 
 _KEPT = frozenset({
     "description", "type", "format", "enum", "pattern", "default", "required", "minimum", "maximum", "exclusiveMinimum",

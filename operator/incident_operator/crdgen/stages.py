@@ -11,10 +11,9 @@ from typing import Any
 from incident_operator.api import rules
 from incident_operator.api.runbook import Stage
 from incident_operator.core.action import Actions
+from incident_operator.core.outcomes import Json
 from incident_operator.core.runbooks import parsing
 from incident_operator.core.runbooks.compiler_stages import READ_ONLY
-
-Json = dict[str, Any]
 
 _ACTING = frozenset(Stage) - READ_ONLY
 _MITIGATE = frozenset({Stage.MITIGATE})

@@ -1,15 +1,12 @@
 """Which Incidents are open, how many each Runbook has, and how its newest closed one ended: a slim record each."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from incident_operator.api.incident import CLOSED_PHASES
 from incident_operator.api.meta import ObjectKey
 from incident_operator.api.runbook import LastIncident
-
-Json = Mapping[str, Any]
+from incident_operator.core.outcomes import Json
 
 
 @dataclass(slots=True)

@@ -1,16 +1,18 @@
 """Evidence and reports in ConfigMaps, one of each kind per Incident. What counts as evidence is in `core/evidence.py`."""
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import structlog
 
+from incident_operator.api import annotations
 from incident_operator.api.annotations import INCIDENT_LABEL
 from incident_operator.api.incident import Incident
-from incident_operator.api.meta import API_VERSION
+from incident_operator.api.meta import ObjectKey, owner_reference
 from incident_operator.clients import kube, paths
 from incident_operator.core.evidence import Evidence
+from incident_operator.core.lru_cache import LRUCache
 from incident_operator.core.outcomes import Json
 
 _REMEMBERED = 4096
@@ -40,7 +42,7 @@ class EvidenceStore:
     """Stores evidence, and remembers which ConfigMaps there are: each is made by one request, and added to by one."""
 
     def __init__(self) -> None:
-        self._there: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._there: LRUCache[ObjectKey, Literal[True]] = LRUCache(_REMEMBERED)
 
     async def store(self, client: kube.Kube, incident: Incident, kind: str, data: Mapping[str, str]) -> bool:
         """Put texts into the Incident's ConfigMap of that kind; False where it was refused, which stops nothing."""
@@ -53,22 +55,16 @@ class EvidenceStore:
         except kube.ApiError as error:
             _log.warning("Evidence was not stored", namespace=meta.namespace, incident=meta.name, error=str(error))
             return False
-        self._remember(meta.namespace, name)
+        self._there.put(ObjectKey(meta.namespace, name), True)
         return True
 
     async def _create_or_add(self, client: kube.Kube, namespace: str, name: str, manifest: Json) -> None:
-        if (namespace, name) in self._there and await _added(client, namespace, name, manifest):
+        if self._there.get(ObjectKey(namespace, name)) and await _added(client, namespace, name, manifest):
             return
         try:
             await client.create(paths.configmaps(namespace), manifest)
         except kube.AlreadyExists:
             await _added(client, namespace, name, manifest)
-
-    def _remember(self, namespace: str, name: str) -> None:
-        self._there[namespace, name] = None
-        self._there.move_to_end((namespace, name))
-        while len(self._there) > _REMEMBERED:
-            self._there.popitem(last=False)
 
 
 async def _added(client: kube.Kube, namespace: str, name: str, manifest: Json) -> bool:
@@ -82,8 +78,8 @@ async def _added(client: kube.Kube, namespace: str, name: str, manifest: Json) -
 
 def _manifest(incident: Incident, name: str, data: Mapping[str, str]) -> Json:
     meta = incident.metadata
-    owner = {"apiVersion": API_VERSION, "kind": "Incident", "name": meta.name, "uid": meta.uid}
-    labels = {"app.kubernetes.io/managed-by": "incident-operator", INCIDENT_LABEL: meta.name[:63]}
+    owner = owner_reference("Incident", meta.name, meta.uid)
+    labels = annotations.labels({INCIDENT_LABEL: meta.name})
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

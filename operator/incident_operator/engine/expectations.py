@@ -1,11 +1,11 @@
 """Knows the watch events that are expected, and tell nothing new: of versions that a reconciliation has read, or stored itself."""
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
 
 from incident_operator.api.incident import CLOSED_PHASES, Incident, Phase
 from incident_operator.api.meta import ObjectKey
+from incident_operator.core.lru_cache import LRUCache
 
 _KEPT = 20_000
 
@@ -23,17 +23,16 @@ class Expectations:
     """Remembers the newest version of each Incident that a reconciliation of this process knows, and those that it closed."""
 
     def __init__(self) -> None:
-        self._versions: OrderedDict[ObjectKey, int] = OrderedDict()
-        self._endings: OrderedDict[ObjectKey, Ending] = OrderedDict()
+        self._versions: LRUCache[ObjectKey, int] = LRUCache(_KEPT)
+        self._endings: LRUCache[ObjectKey, Ending] = LRUCache(_KEPT)
 
     def expect(self, key: ObjectKey, resource_version: str) -> None:
         """Remember a version that a reconciliation read and decides upon, or that shows its own write alone."""
-        self._versions[key] = max(int(resource_version), self._versions.get(key, 0))
-        _bound(self._versions, key)
+        self._versions.put(key, max(int(resource_version), self._versions.get(key) or 0))
 
     def is_expected(self, key: ObjectKey, resource_version: str) -> bool:
         """Tell whether an event shows nothing but what a reconciliation knows."""
-        return int(resource_version) <= self._versions.get(key, 0)
+        return int(resource_version) <= (self._versions.get(key) or 0)
 
     def closed(self, incident: Incident) -> None:
         """Remember that we stored a closing status, if it is one: it is how that Incident leaves the watch."""
@@ -41,8 +40,7 @@ class Expectations:
             return
         meta = incident.metadata
         key = ObjectKey(meta.namespace, meta.name)
-        self._endings[key] = Ending(int(meta.resource_version), incident.status.phase, ended_at(incident))
-        _bound(self._endings, key)
+        self._endings.put(key, Ending(int(meta.resource_version), incident.status.phase, ended_at(incident)))
 
     def ending(self, key: ObjectKey, resource_version: str) -> Ending | None:
         """Return how we closed it, if that is what this version shows."""
@@ -51,17 +49,11 @@ class Expectations:
 
     def forget(self, key: ObjectKey) -> None:
         """Drop a key that is closed or gone."""
-        self._versions.pop(key, None)
-        self._endings.pop(key, None)
+        self._versions.drop(key)
+        self._endings.drop(key)
 
 
 def ended_at(incident: Incident) -> datetime | None:
     """Return when an Incident ended: when it was resolved, else when its success was judged."""
     succeeded = [c.last_transition_time for c in incident.status.conditions if c.type == "Succeeded"]
     return incident.status.times.resolved or next(iter(succeeded), None)
-
-
-def _bound(kept: OrderedDict[ObjectKey, int] | OrderedDict[ObjectKey, Ending], key: ObjectKey) -> None:
-    kept.move_to_end(key)
-    if len(kept) > _KEPT:
-        kept.popitem(last=False)

@@ -12,6 +12,7 @@ from incident_operator.api.meta import Condition, ObjectKey
 from incident_operator.api.runbook import Runbook, RunbookSpec, RunbookStatus
 from incident_operator.clients import kube, paths, probes
 from incident_operator.clients.connections import Connections, EndpointError
+from incident_operator.core import texts
 from incident_operator.core.runbooks import reading, uses
 from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.core.runbooks.reading import Malformed
@@ -132,5 +133,5 @@ def _condition(failures: list[str], reason: str, now: datetime) -> Condition:
     if not failures:
         return conditions.condition(READY, status=True, reason="Ready", message="", now=now)
     return conditions.condition(
-        READY, status=False, reason=reason, message="\n".join(failures)[:_MESSAGE_LIMIT], now=now
+        READY, status=False, reason=reason, message=texts.cut("\n".join(failures), _MESSAGE_LIMIT), now=now
     )

@@ -3,15 +3,16 @@
 import contextlib
 import hashlib
 import json
-from collections import OrderedDict
 from typing import Any
 
 import structlog
 
+from incident_operator.api import annotations
 from incident_operator.api.annotations import LAST_EDITOR, RUNBOOK_LABEL
-from incident_operator.api.meta import API_VERSION
+from incident_operator.api.meta import ObjectKey, owner_reference
 from incident_operator.api.runbook import Runbook
 from incident_operator.clients import kube, paths
+from incident_operator.core.lru_cache import LRUCache
 from incident_operator.core.outcomes import Json
 
 _KEPT = 256
@@ -23,7 +24,7 @@ def name(kept: Json) -> str:
     """Return the revision's name for its data, `<runbook>-<hash>`: whoever plants another content cannot keep the name."""
     meta = kept["metadata"]
     content = json.dumps([meta["uid"], meta["annotations"], kept["spec"]], sort_keys=True)
-    return f"{meta['name'][:45]}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    return f"{meta['name'][:45].rstrip('.')}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
 class Revisions:
@@ -31,24 +32,25 @@ class Revisions:
 
     def __init__(self, client: kube.Kube) -> None:
         self._kube = client
-        self._known: OrderedDict[tuple[str, str], Runbook] = OrderedDict()
+        self._known: LRUCache[ObjectKey, Runbook] = LRUCache(_KEPT)
 
     async def keep(self, runbook: Runbook) -> str:
         """Make sure that this version of the Runbook is kept, and return its name."""
         data = _data(runbook)
         revision = name(data)
-        if (runbook.metadata.namespace, revision) in self._known:
+        key = ObjectKey(runbook.metadata.namespace, revision)
+        if self._known.get(key) is not None:
             return revision
         with contextlib.suppress(kube.AlreadyExists):
             await self._kube.create(
                 paths.controllerrevisions(runbook.metadata.namespace), _manifest(runbook, revision, data)
             )
-        self._remember(runbook.metadata.namespace, revision, runbook)
+        self._known.put(key, runbook)
         return revision
 
     async def read(self, namespace: str, revision: str) -> Runbook | None:
         """Return the Runbook as it was pinned; None where the revision is gone (its Runbook was deleted)."""
-        known = self._known.get((namespace, revision))
+        known = self._known.get(ObjectKey(namespace, revision))
         if known is not None:
             return known
         try:
@@ -61,13 +63,8 @@ class Revisions:
             )
             return None
         runbook = Runbook.model_validate(found["data"])
-        self._remember(namespace, revision, runbook)
+        self._known.put(ObjectKey(namespace, revision), runbook)
         return runbook
-
-    def _remember(self, namespace: str, revision: str, runbook: Runbook) -> None:
-        self._known[namespace, revision] = runbook
-        if len(self._known) > _KEPT:
-            self._known.popitem(last=False)
 
 
 def _is_genuine(data: Any, revision: str) -> bool:
@@ -86,8 +83,8 @@ def _data(runbook: Runbook) -> Json:
 
 def _manifest(runbook: Runbook, revision: str, data: Json) -> Json:
     meta = runbook.metadata
-    owner = {"apiVersion": API_VERSION, "kind": "Runbook", "name": meta.name, "uid": meta.uid}
-    labels = {"app.kubernetes.io/managed-by": "incident-operator", RUNBOOK_LABEL: meta.name[:63]}
+    owner = owner_reference("Runbook", meta.name, meta.uid)
+    labels = annotations.labels({RUNBOOK_LABEL: meta.name})
     return {
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",

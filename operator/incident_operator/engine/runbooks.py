@@ -1,9 +1,7 @@
 """Which Runbook is in force for an Incident: the pinned revision, or the present one while nothing has been done."""
 
 import asyncio
-from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from incident_operator.actions import ACTIONS
@@ -14,6 +12,7 @@ from incident_operator.api.meta import ObjectKey, ObjectMeta
 from incident_operator.api.runbook import Runbook, RunbookStatus
 from incident_operator.clients import api_errors, kube, paths
 from incident_operator.core import reasons
+from incident_operator.core.lru_cache import LRUCache
 from incident_operator.core.machine.view import Blocked, Pinned
 from incident_operator.core.runbooks import compiler, reading
 from incident_operator.core.runbooks.compiled import Compiled
@@ -23,7 +22,6 @@ from incident_operator.engine.revisions import Revisions
 _KEPT = 256
 _DEEPEST = 1000
 """Levels of JSON that are still decoded of a Runbook, so that it can be told where it is too deep."""
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +43,8 @@ class Runbooks:
     def __init__(self, client: kube.Kube, revisions: Revisions) -> None:
         self._kube = client
         self._revisions = revisions
-        self._compiled: OrderedDict[ObjectKey, Compiled] = OrderedDict()
-        self._present: OrderedDict[ObjectKey, _Known] = OrderedDict()
+        self._compiled: LRUCache[ObjectKey, Compiled] = LRUCache(_KEPT)
+        self._present: LRUCache[ObjectKey, _Known] = LRUCache(_KEPT)
         self._reading: WeakValueDictionary[ObjectKey, asyncio.Lock] = WeakValueDictionary()
         """Held while a Runbook is read whole, so that a storm of new Incidents reads it once."""
 
@@ -81,7 +79,7 @@ class Runbooks:
     async def compile(self, runbook: Runbook) -> Compiled | tuple[compiler.Problem, ...]:
         """Return the Runbook ready to run, or all that is wrong with it, its Connections included."""
         namespace = runbook.metadata.namespace
-        self._present.pop(ObjectKey(namespace, runbook.metadata.name), None)
+        self._present.drop(ObjectKey(namespace, runbook.metadata.name))
         known = [Connection.model_validate(item) async for item in self._kube.list(paths.connections(namespace))]
         types = {each.metadata.name: each.spec.type for each in known}
         return compiler.compile_runbook(runbook, types, ACTIONS)
@@ -116,12 +114,9 @@ class Runbooks:
             return _not_ready(name, compiled[0])
         revision = await self._revisions.keep(runbook)
         namespace, pinned = runbook.metadata.namespace, Pinned(compiled, revision)
-        _remember(self._compiled, ObjectKey(namespace, revision), compiled)
-        _remember(
-            self._present,
-            ObjectKey(namespace, name),
-            _Known(runbook.metadata.uid, runbook.metadata.resource_version, pinned),
-        )
+        self._compiled.put(ObjectKey(namespace, revision), compiled)
+        known = _Known(runbook.metadata.uid, runbook.metadata.resource_version, pinned)
+        self._present.put(ObjectKey(namespace, name), known)
         return pinned
 
     async def _pinned(self, incident: Incident) -> Pinned | Blocked:
@@ -138,14 +133,8 @@ class Runbooks:
         compiled = compiler.compile_runbook(runbook, None, ACTIONS)
         if not isinstance(compiled, Compiled):
             return Blocked(reasons.RUNBOOK_NOT_READY, f"Revision {revision}: {compiled[0].path}: {compiled[0].message}")
-        _remember(self._compiled, ObjectKey(namespace, revision), compiled)
+        self._compiled.put(ObjectKey(namespace, revision), compiled)
         return Pinned(compiled, revision)
-
-
-def _remember(kept: OrderedDict[ObjectKey, _T], key: ObjectKey, value: _T) -> None:
-    kept[key] = value
-    if len(kept) > _KEPT:
-        kept.popitem(last=False)
 
 
 def _not_ready(name: str, problem: compiler.Problem) -> Blocked:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-Json = dict[str, Any]
+from incident_operator.core.outcomes import Json
 
 OPERATOR = "@operator@"
 """Stands in the files for the operator's own user name."""

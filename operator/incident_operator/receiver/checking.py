@@ -125,7 +125,7 @@ def _refused_labels(labels: Mapping[str, str], place: str, limits: LabelLimits) 
     for name, value in labels.items():
         reason = _refused_text(name, limits) or _refused_text(value, limits)
         if reason:
-            return Rejection(f"{place}[{_shown(name)}]", reason)
+            return Rejection(f"{place}[{texts.quoted(name, _SHOWN)}]", reason)
     size = incident_spec.stored_size(labels)
     if size > _ALL_LABELS_BYTES:
         return Rejection(place, f"takes {size} bytes, at most {_ALL_LABELS_BYTES} are taken")
@@ -144,13 +144,9 @@ def _refused_text(text: str, limits: LabelLimits) -> str | None:
 
 def _refused_texts(alert: RawAlert, place: str) -> Rejection | None:
     """Look at what only people read: control characters there are replaced when it is stored, the rest is refused."""
-    fields = [(f"annotations[{_shown(name)}]", name + text) for name, text in alert.annotations.items()]
+    fields = [(f"annotations[{texts.quoted(name, _SHOWN)}]", name + text) for name, text in alert.annotations.items()]
     for field, text in [*fields, ("generatorURL", alert.generator_url)]:
         character = texts.not_storable(text)
         if character:
             return Rejection(f"{place}.{field}", f"holds {character}, which is no text")
     return None
-
-
-def _shown(name: str) -> str:
-    return ascii(texts.cut(name, _SHOWN)).replace("'", '"')

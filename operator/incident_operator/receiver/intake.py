@@ -80,7 +80,7 @@ class Intake:
 
     async def route(self, message: Message) -> Routed:
         """Return where the alerts of a message go; stores nothing, and lets others have their turn while it looks."""
-        routed = Routed()
+        routed = Routed(message.truncated)
         for at in range(0, len(message.alerts), _AT_ONCE):
             part = message.alerts[at : at + _AT_ONCE]
             routing.route(part, self._runbooks, self._index, self._unmatched_namespace, routed)
@@ -93,7 +93,7 @@ class Intake:
         self._count(message)
         if routed is None:
             routed = await self.route(message)
-        settled = await self._settle_all(routed, message.truncated)
+        settled = await self._settle_all(routed)
         held = frozenset[str]().union(*(one.held for one in settled))
         never_stored = [alert for alert in message.alerts if not alert.firing and alert.id not in held]
         self._report(routed.unmatched, never_stored)
@@ -111,16 +111,16 @@ class Intake:
         Raises `NotStoredError` unless all are stored.
         """
         routed = (await self.route(message)).within(namespace)
-        settled = await self._settle_all(routed, 0)
+        settled = await self._settle_all(routed)
         return sum(one.opened + one.changed for one in settled)
 
-    async def _settle_all(self, routed: Routed, truncated: int) -> list[_Settled]:
+    async def _settle_all(self, routed: Routed) -> list[_Settled]:
         outcomes: list[_Settled | Exception] = []
-        urgent_first = iter(sorted(routed.deliveries.items(), key=lambda item: item[1].severity))
+        urgent_first = iter(sorted(routed.deliveries.values(), key=lambda delivery: delivery.severity))
 
         async def one_after_another() -> None:
-            for done, (sequence, delivery) in enumerate(urgent_first, 1):
-                outcomes.append(await self._outcome(sequence, delivery, truncated))
+            for done, delivery in enumerate(urgent_first, 1):
+                outcomes.append(await self._outcome(delivery))
                 if done % _AT_ONCE == 0:
                     await asyncio.sleep(0)
 
@@ -131,27 +131,28 @@ class Intake:
             await asyncio.gather(*(one_after_another() for _ in range(workers)))
         return _all_settled(outcomes)
 
-    async def _outcome(self, sequence: IncidentSequence, delivery: Delivery, truncated: int) -> _Settled | Exception:
+    async def _outcome(self, delivery: Delivery) -> _Settled | Exception:
         try:
-            return await self._settle(sequence, delivery, truncated)
+            return await self._settle(delivery)
         except Exception as error:  # noqa: BLE001 # a defect met by one group must not end the others; it is raised later
             return error
 
-    async def _settle(self, sequence: IncidentSequence, delivery: Delivery, truncated: int) -> _Settled:
-        lock = self._locks.setdefault(sequence, asyncio.Lock())
+    async def _settle(self, delivery: Delivery) -> _Settled:
+        lock = self._locks.setdefault(delivery.sequence, asyncio.Lock())
         async with lock:
-            if self._plan(sequence, delivery, truncated).unsure:
-                await self._store.catch_up(sequence, delivery.severity)
-            return await self._store_all(sequence, delivery, truncated)
+            if self._plan(delivery).unsure:
+                await self._store.catch_up(delivery.sequence, delivery.severity)
+            return await self._store_all(delivery)
 
-    async def _store_all(self, sequence: IncidentSequence, delivery: Delivery, truncated: int) -> _Settled:
+    async def _store_all(self, delivery: Delivery) -> _Settled:
+        sequence = delivery.sequence
         opened = changed = 0
         for _ in range(_ROUNDS):
-            plan = self._plan(sequence, delivery, truncated)
+            plan = self._plan(delivery)
             if self._guesses(sequence, plan):
-                await self._store.catch_up(sequence, delivery.severity)
-                plan = self._plan(sequence, delivery, truncated)
-            results = [await self._do(step, sequence, delivery, truncated) for step in plan.steps]
+                await self._store.catch_up(delivery.sequence, delivery.severity)
+                plan = self._plan(delivery)
+            results = [await self._do(step, delivery) for step in plan.steps]
             stored = [step for step, result in zip(plan.steps, results, strict=True) if result]
             opened += sum(isinstance(step, Open) for step in stored)
             changed += sum(isinstance(step, Merge) for step in stored)
@@ -168,15 +169,16 @@ class Intake:
         adds = any(alert.firing for step in plan.steps for alert in step.changes)
         return remembered and adds and not self._index.is_complete(sequence)
 
-    def _plan(self, sequence: IncidentSequence, delivery: Delivery, truncated: int) -> Plan:
-        return episodes.plan(self._index.episodes(sequence), sequence.digest, delivery.changes, truncated)
+    def _plan(self, delivery: Delivery) -> Plan:
+        sequence = delivery.sequence
+        return episodes.plan(self._index.episodes(sequence), sequence.digest, delivery.changes, delivery.truncated)
 
-    async def _do(self, step: Step, sequence: IncidentSequence, delivery: Delivery, truncated: int) -> bool | None:
+    async def _do(self, step: Step, delivery: Delivery) -> bool | None:
         match step:
-            case Merge(number, changes):
-                result = await self._store.merge(sequence, delivery.severity, number, changes, truncated)
-            case Open(number, changes) if delivery.group is not None:
-                result = await self._store.open(delivery.group, delivery.severity, number, changes, truncated)
+            case Merge():
+                result = await self._store.merge(delivery, step)
+            case Open() if delivery.group is not None:
+                result = await self._store.open(delivery.group, delivery, step)
             case Open():
                 raise AssertionError("a delivery without a group holds resolved alerts only")
         if result:

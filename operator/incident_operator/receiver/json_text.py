@@ -70,7 +70,7 @@ def _inside(place: str, value: Json) -> list[tuple[str, Json]]:
     if isinstance(value, list):
         return [(f"{place}[{index}]", item) for index, item in enumerate(value)]
     if isinstance(value, dict):
-        fields = [(f"{place}.{_shown(key)}".removeprefix("."), key, item) for key, item in value.items()]
+        fields = [(f"{place}.{texts.escaped(key, _SHOWN)}".removeprefix("."), key, item) for key, item in value.items()]
         return [*((field, key) for field, key, _ in fields), *((field, item) for field, _, item in fields)]
     return []
 
@@ -78,7 +78,7 @@ def _inside(place: str, value: Json) -> list[tuple[str, Json]]:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise MalformedError(_shown(_first_repeated(pairs)), "stands twice in one object")
+        raise MalformedError(texts.escaped(_first_repeated(pairs), _SHOWN), "stands twice in one object")
     return found
 
 
@@ -93,21 +93,16 @@ def _first_repeated(pairs: list[tuple[str, Any]]) -> str:
 
 def _integer(digits: str) -> int:
     if len(digits.lstrip("-")) > _DIGITS:
-        raise MalformedError(f"number {_shown(digits)}", f"has more than {_DIGITS} digits")
+        raise MalformedError(f"number {texts.escaped(digits, _SHOWN)}", f"has more than {_DIGITS} digits")
     return int(digits)
 
 
 def _float(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise MalformedError(f"number {_shown(digits)}", "is too large")
+        raise MalformedError(f"number {texts.escaped(digits, _SHOWN)}", "is too large")
     return number
 
 
 def _constant(name: str) -> NoReturn:
     raise MalformedError(f"number {name}", "is no JSON number")
-
-
-def _shown(text: str) -> str:
-    shown = ascii(text[:_SHOWN])[1:-1]
-    return f"{shown}…" if len(text) > _SHOWN else shown

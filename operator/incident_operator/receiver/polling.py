@@ -24,6 +24,7 @@ from incident_operator.clients.kube import Kube
 from incident_operator.connections import alertmanager as declared
 from incident_operator.connections.alertmanager import Alertmanager
 from incident_operator.core import texts
+from incident_operator.core.expressions import problems
 from incident_operator.core.status import conditions
 from incident_operator.receiver import alertmanager
 from incident_operator.receiver.checking import LabelLimits
@@ -77,7 +78,8 @@ class AlertmanagerPoll:
                 try:
                     yield connections.connection_of(stored)
                 except pydantic.ValidationError as error:
-                    self._warn(ObjectKey(stored["metadata"]["namespace"], stored["metadata"]["name"]), _first(error))
+                    key = ObjectKey(stored["metadata"]["namespace"], stored["metadata"]["name"])
+                    self._warn(key, f"is malformed at {problems.of_validation(error)}")
 
     async def _poll(self, connection: Connection, places: asyncio.Semaphore) -> None:
         key = ObjectKey(connection.metadata.namespace, connection.metadata.name)
@@ -131,8 +133,3 @@ class AlertmanagerPoll:
         if problem and problem != self._told.get(key):
             _log.warning("Cannot read open alerts again", namespace=key[0], connection=key[1], error=problem)
         self._told[key] = problem
-
-
-def _first(error: pydantic.ValidationError) -> str:
-    first = error.errors(include_input=False, include_url=False)[0]
-    return f"is malformed at {'.'.join(str(part) for part in first['loc'])}: {first['msg']}"

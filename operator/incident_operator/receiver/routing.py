@@ -31,6 +31,9 @@ class Holders(Protocol):
 class Delivery:
     """The alerts of a message that go to one sequence."""
 
+    sequence: IncidentSequence
+    truncated: int = 0
+    """How many alerts of the message Alertmanager left out."""
     changes: list[ReceivedAlert] = field(default_factory=list)
     group: Group | None = None
     """What a new Incident is opened with; None where only stored ones are concerned."""
@@ -41,6 +44,8 @@ class Delivery:
 class Routed:
     """Where the alerts of a message go."""
 
+    truncated: int = 0
+    """How many alerts of the message Alertmanager left out."""
     deliveries: dict[IncidentSequence, Delivery] = field(default_factory=dict)
     unmatched: list[ReceivedAlert] = field(default_factory=list)
     """Firing, and no Runbook matches."""
@@ -52,7 +57,12 @@ class Routed:
 
     def within(self, namespace: str) -> "Routed":
         """Return what of it stays in one namespace; alerts without a Runbook are somebody else's to tell of."""
-        return Routed({sequence: each for sequence, each in self.deliveries.items() if sequence.namespace == namespace})
+        inside = {sequence: each for sequence, each in self.deliveries.items() if sequence.namespace == namespace}
+        return Routed(self.truncated, inside)
+
+    def delivery(self, sequence: IncidentSequence) -> Delivery:
+        """Return what goes to one sequence, to be added to."""
+        return self.deliveries.setdefault(sequence, Delivery(sequence, self.truncated))
 
 
 def route(
@@ -83,13 +93,13 @@ def _without_runbook(alert: ReceivedAlert, unmatched_namespace: str | None, rout
 
 def _to_holders(alert: ReceivedAlert, incidents: Holders, routed: Routed) -> None:
     for sequence in incidents.holders(received_alerts.fingerprint_of(alert.id)):
-        delivery = routed.deliveries.setdefault(sequence, Delivery())
+        delivery = routed.delivery(sequence)
         if alert not in delivery.changes[-1:]:
             delivery.changes.append(alert)
 
 
 def _deliver(alert: ReceivedAlert, group: Group, severity: Severity, routed: Routed) -> None:
-    delivery = routed.deliveries.setdefault(group.sequence, Delivery())
+    delivery = routed.delivery(group.sequence)
     delivery.changes.append(alert)
     delivery.group = group
     delivery.severity = severity

@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 
+from incident_operator.api import annotations
 from incident_operator.api.annotations import GROUP_LABEL, RUNBOOK_LABEL, SEVERITY_LABEL
 from incident_operator.api.incident import IncidentSpec
 from incident_operator.api.meta import API_VERSION, Severity
@@ -12,11 +13,13 @@ from incident_operator.clients import paths
 from incident_operator.clients.api_errors import AlreadyExists, Conflict, NotFound
 from incident_operator.clients.kube import Kube
 from incident_operator.core.alerts import incident_spec
+from incident_operator.core.alerts.episodes import Merge, Open
 from incident_operator.core.alerts.grouping import Group, IncidentSequence
 from incident_operator.core.alerts.received_alerts import ReceivedAlert
 from incident_operator.core.outcomes import Json
 from incident_operator.receiver import index
 from incident_operator.receiver.index import IncidentIndex
+from incident_operator.receiver.routing import Delivery
 from incident_operator.receiver.slots import PrioritySlots
 
 _log = structlog.get_logger()
@@ -42,47 +45,39 @@ class IncidentStore:
         self._stored = stored or incidents.note
         self._slots = slots
 
-    async def open(
-        self, group: Group, severity: Severity, number: int, changes: Sequence[ReceivedAlert], truncated: int
-    ) -> bool:
+    async def open(self, group: Group, delivery: Delivery, step: Open) -> bool:
         """Create the group's Incident of that number. False: the name is taken; the index now knows by what."""
-        spec = incident_spec.opened(group, severity, changes, truncated)
-        body = _incident(group, severity, number, spec)
+        spec = incident_spec.opened(group, delivery.severity, step.changes, delivery.truncated)
+        body = _incident(group, delivery.severity, step.number, spec)
         try:
-            async with self._slots.taken(severity):
+            async with self._slots.taken(delivery.severity):
                 stored = await self._kube.create(paths.incidents(group.namespace), body)
         except AlreadyExists:
-            await self._look(group.sequence, number, severity)
+            await self._look(group.sequence, step.number, delivery.severity)
             return False
-        if number == 1:
+        if step.number == 1:
             self._index.mark_complete(group.sequence)
         self._stored(stored)
-        _log_stored("Opened an Incident", stored, changes)
+        _log_stored("Opened an Incident", stored, step.changes)
         return True
 
-    async def merge(
-        self,
-        sequence: IncidentSequence,
-        severity: Severity,
-        number: int,
-        changes: Sequence[ReceivedAlert],
-        truncated: int,
-    ) -> bool | None:
+    async def merge(self, delivery: Delivery, step: Merge) -> bool | None:
         """Merge changes into a stored Incident. None: it holds them already; False: it changed, plan again."""
-        stored = await self._get(sequence, number, severity)
-        if stored is None or not _takes(stored, changes):
+        sequence, severity = delivery.sequence, delivery.severity
+        stored = await self._get(sequence, step.number, severity)
+        if stored is None or not _takes(stored, step.changes):
             return False
-        operations = _operations(stored.get("spec"), changes, truncated)
+        operations = _operations(stored.get("spec"), step.changes, delivery.truncated)
         if not operations:
             return None
-        path = paths.incidents(sequence.namespace, sequence.name(number))
+        path = paths.incidents(sequence.namespace, sequence.name(step.number))
         try:
             async with self._slots.taken(severity):
                 patched = await self._kube.json_patch(path, [*_unchanged(stored), *operations])
         except (Conflict, NotFound):
             return False
         self._stored(patched)
-        _log_stored("Alerts merged", patched, changes)
+        _log_stored("Alerts merged", patched, step.changes)
         return True
 
     async def catch_up(self, sequence: IncidentSequence, severity: Severity) -> None:
@@ -126,12 +121,8 @@ class IncidentStore:
 
 
 def _incident(group: Group, severity: Severity, number: int, spec: IncidentSpec) -> dict[str, Any]:
-    labels = {
-        "app.kubernetes.io/managed-by": "incident-operator",
-        GROUP_LABEL: group.sequence.digest,
-        SEVERITY_LABEL: severity.value,
-        **({RUNBOOK_LABEL: group.runbook_label} if group.runbook else {}),
-    }
+    runbook = {RUNBOOK_LABEL: group.runbook} if group.runbook else {}
+    labels = annotations.labels({GROUP_LABEL: group.sequence.digest, SEVERITY_LABEL: severity.value, **runbook})
     return {
         "apiVersion": API_VERSION,
         "kind": "Incident",

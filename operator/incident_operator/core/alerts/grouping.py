@@ -12,7 +12,6 @@ _HASH_IN_NAME = 5
 _LABEL_HASH = 40
 _RUNBOOK_IN_NAME = 50
 """With hash and number at most 63, so that the name also serves as a label's value."""
-_LABEL_VALUE = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +40,12 @@ class Group:
     """The `groupBy` labels with their values; an absent label has the empty value."""
     sequence: IncidentSequence
 
-    @property
-    def runbook_label(self) -> str:
-        """The Runbook's name as a label's value."""
-        return _cut(self.runbook, _LABEL_VALUE)
-
 
 def of(namespace: str, runbook: str, group_by: Sequence[str], labels: Mapping[str, str]) -> Group:
     """Return the group of an alert under a Runbook."""
     values = tuple((name, labels.get(name, "")) for name in group_by)
     digest = hashlib.sha256(orjson.dumps([namespace, runbook, values])).hexdigest()[:_LABEL_HASH]
-    stem = f"{_cut(runbook or _UNMATCHED, _RUNBOOK_IN_NAME)}-{digest[:_HASH_IN_NAME]}"
+    stem = f"{(runbook or _UNMATCHED)[:_RUNBOOK_IN_NAME].rstrip('-.')}-{digest[:_HASH_IN_NAME]}"
     return Group(namespace, runbook, values, IncidentSequence(namespace, stem, digest))
 
 
@@ -66,7 +60,3 @@ def split_name(incident: str) -> tuple[str, int] | None:
     if not stem or not number.isascii() or not number.isdigit() or number.startswith("0") or len(number) > 6:
         return None
     return stem, int(number)
-
-
-def _cut(text: str, length: int) -> str:
-    return text[:length].rstrip("-.")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import re2
+from incident_operator.core import patterns
 
 
 class Operator(StrEnum):
@@ -94,22 +94,9 @@ def _matcher(name: str, operator: Operator, value: str, column: int) -> Matcher 
     if operator in {Operator.EQUAL, Operator.NOT_EQUAL}:
         return Matcher(name, operator, value)
     try:
-        return Matcher(name, operator, value, _compiled(value))
-    except re2.error as error:
-        return MatcherError(f"not a regular expression (RE2): {_reason(error)}", column)
-    except UnicodeEncodeError:
-        return MatcherError("not a regular expression: holds a lone surrogate", column)
-
-
-def _compiled(pattern: str) -> Any:
-    options = re2.Options()
-    options.log_errors = False
-    return re2.compile(pattern, options=options)
-
-
-def _reason(error: Exception) -> str:
-    reason = error.args[0] if error.args else "unknown"
-    return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+        return Matcher(name, operator, value, patterns.compiled(value))
+    except patterns.PatternError as error:
+        return MatcherError(str(error), column)
 
 
 def _no_value(text: str, end: int) -> MatcherError:

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from incident_operator.core import json_depth
+from incident_operator.core import json_depth, texts
 from incident_operator.core.expressions import expr
-from incident_operator.core.expressions.expr import Facts, Json, NoAnswer, Program, StepFact
+from incident_operator.core.expressions.expr import Facts, NoAnswer, Program, StepFact
 from incident_operator.core.expressions.expr_references import Reference
+from incident_operator.core.outcomes import Json
 
 MAX_OUTPUT_BYTES = 4096
 """What the outputs of one step may take together, as JSON."""
@@ -59,7 +60,9 @@ def condition(program: Program, facts: Facts, now: datetime, result: Json = None
     found = value(program, facts, now, result)
     if isinstance(found, bool | NoAnswer):
         return found
-    return NoAnswer(f"it gives {_brief(json.dumps(found))}, neither true nor false, in: {_brief(program.source)}")
+    return NoAnswer(
+        f"it gives {texts.cut(json.dumps(found), _SHOWN)}, neither true nor false, in: {texts.cut(program.source, _SHOWN)}"
+    )
 
 
 def outputs(programs: Mapping[str, Program], facts: Facts, now: datetime, result: Json) -> Outputs:
@@ -85,7 +88,7 @@ def _explained(program: Program, steps: Mapping[str, StepFact], unknown: NoAnswe
         reference for reference in _step_references(program) if _is_owed(reference, steps[reference.path[0]], unknown)
     ]
     if not owing:
-        return NoAnswer(f"{unknown.why}, in: {_brief(program.source)}", unknown.missing)
+        return NoAnswer(f"{unknown.why}, in: {texts.cut(program.source, _SHOWN)}", unknown.missing)
     told = dict.fromkeys(_why_absent(reference, steps[reference.path[0]]) for reference in owing)
     return NoAnswer(" and ".join(told), unknown.missing)
 
@@ -113,7 +116,3 @@ def _why_absent(reference: Reference, fact: StepFact) -> str:
 
 def _size(found: Json) -> int:
     return len(json.dumps(found, ensure_ascii=False).encode())
-
-
-def _brief(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

@@ -18,8 +18,8 @@ from cel_expr_python.ext import ext_optional, ext_strings
 
 from incident_operator.core.expressions import expr_messages, expr_references, expr_values
 from incident_operator.core.expressions.expr_references import Reference
+from incident_operator.core.outcomes import Json
 
-Json = Any
 MAX_SOURCE = 1024
 """Characters of one expression, as in the CRD."""
 _EXCERPT = 100

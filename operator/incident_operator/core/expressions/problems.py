@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import pydantic
+
 from incident_operator.core.expressions.expr import CompileError
 
 
@@ -24,3 +26,19 @@ class Problem:
 def of_expression(path: str, error: CompileError) -> Problem:
     """Return the problem of a field whose expression does not compile."""
     return Problem(path, error.message, error.excerpt)
+
+
+def of_validation(error: pydantic.ValidationError, path: str = "") -> Problem:
+    """Return the first thing that is wrong with what a model was made from; `path` is where that stands."""
+    return all_of_validation(error, path)[0]
+
+
+def all_of_validation(error: pydantic.ValidationError, path: str = "") -> tuple[Problem, ...]:
+    """Return all that is wrong with what a model was made from; none of it tells the value, which may be secret."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    return tuple(Problem(field(path, each["loc"]), each["msg"]) for each in found)
+
+
+def field(path: str, way: tuple[str | int, ...]) -> str:
+    """Return the path of a field below another, e.g. `spec.mitigate[0].scale.replicas`."""
+    return (path + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in way)).removeprefix(".")

@@ -92,8 +92,8 @@ def render(template: Template, facts: Facts, now: datetime) -> Model | RenderErr
     except _CannotRender as stopped:
         return stopped.error
     except pydantic.ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        return RenderError(_shown(template.at, first["loc"]), first["msg"])
+        problem = problems.of_validation(error, template.at)
+        return RenderError(problem.path, problem.message)
 
 
 def _constant(model: type[Model], tree: Any) -> Model | None:
@@ -108,10 +108,10 @@ def _constant(model: type[Model], tree: Any) -> Model | None:
 def _prepared(rules: tuple[Rule, ...], node: Any, path: Path, prefix: str) -> Any:
     match node:
         case str() if _OPEN in node:
-            return _leaf(node, render_fields.take_of(rules, path), _shown(prefix, path))
+            return _leaf(node, render_fields.take_of(rules, path), problems.field(prefix, path))
         case dict():
             return {
-                key: _key_problem(key, _shown(prefix, path)) or _prepared(rules, item, (*path, key), prefix)
+                key: _key_problem(key, problems.field(prefix, path)) or _prepared(rules, item, (*path, key), prefix)
                 for key, item in node.items()
             }
         case list():
@@ -206,7 +206,3 @@ def _leaves(node: Any) -> Iterator[Any]:
                 yield from _leaves(item)
         case _:
             yield node
-
-
-def _shown(prefix: str, path: Path) -> str:
-    return prefix + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)

@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import Any, get_args, get_origin
 from urllib.parse import quote
 
-from incident_operator.api.meta import Model
+from incident_operator.api.meta import Model, is_object_name
+from incident_operator.core import texts
 
 Path = tuple[str | int, ...]
 """The way to a field below its action, as written: ("params", "id") or ("command", 2)."""
@@ -53,7 +54,7 @@ class RefusedError(ValueError):
 
 
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-_OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_SHOWN = 60
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -142,13 +143,15 @@ def _header(text: str) -> str:
 
 def _label(text: str) -> str:
     if _LABEL_VALUE.fullmatch(text) is None:
-        raise RefusedError(f"{_brief(text)} is no label value (63 characters: letters, digits, - _ . inside)")
+        raise RefusedError(
+            f"{texts.quoted(text, _SHOWN)} is no label value (63 characters: letters, digits, - _ . inside)"
+        )
     return text
 
 
 def _name(text: str) -> str:
-    if len(text) > 253 or _OBJECT_NAME.fullmatch(text) is None:
-        raise RefusedError(f"{_brief(text)} is no object name (lowercase letters, digits, - and .)")
+    if not is_object_name(text):
+        raise RefusedError(f"{texts.quoted(text, _SHOWN)} is no object name (lowercase letters, digits, - and .)")
     return text
 
 
@@ -156,12 +159,10 @@ def _count(value: Any) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise RefusedError(f"{_brief(json.dumps(value))} is no number of replicas (a whole number from 0 on)")
+        raise RefusedError(
+            f"{texts.quoted(json.dumps(value), _SHOWN)} is no number of replicas (a whole number from 0 on)"
+        )
     return value
-
-
-def _brief(text: str) -> str:
-    return json.dumps(text if len(text) <= 60 else f"{text[:59]}…", ensure_ascii=False)
 
 
 _CHECKS: dict[Take, Callable[[Any], Any]] = {

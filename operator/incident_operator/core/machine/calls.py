@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from incident_operator.api import annotations
 from incident_operator.api.annotations import INCIDENT_LABEL, RUNBOOK_LABEL, STEP_LABEL
 from incident_operator.api.approvals import PlanEntry
 from incident_operator.api.incident import Incident
@@ -74,12 +75,9 @@ def _undo_of(view: View, run: Run) -> UndoOf | None:
 
 
 def _labels(incident: Incident, run: Run) -> Mapping[str, str]:
-    return {
-        "app.kubernetes.io/managed-by": "incident-operator",
-        INCIDENT_LABEL: incident.metadata.name[:63],
-        RUNBOOK_LABEL: _runbook_name(incident)[:63],
-        STEP_LABEL: run.record[:63],
-    }
+    return annotations.labels(
+        {INCIDENT_LABEL: incident.metadata.name, RUNBOOK_LABEL: _runbook_name(incident), STEP_LABEL: run.record}
+    )
 
 
 def _runbook_name(incident: Incident) -> str:

@@ -274,7 +274,7 @@ def recorded(incident: Incident, view: View, run: Run, ran: Ran, *, begun: bool 
 def effect_of(view: View, run: Run) -> Effect:
     """Return the effect class of a run: the step's, or that of its undo."""
     step = view.compiled.steps[run.step]
-    return step.undo.effect if run.undo and step.undo is not None else step.effect
+    return step.undo.act.effect if run.undo and step.undo is not None else step.act.effect
 
 
 def _not_begun(view: View, begin: Begin, came: Outcome) -> IncidentStatus:

@@ -22,11 +22,11 @@ _SHOWN_HASH = 12
 
 def needs_approval(view: View, step: CompiledStep) -> bool:
     """Every effect of remediate, whatever carries `approval`, and protective acts that the settings do not allow."""
-    if step.effect is Effect.READ:
+    if step.act.effect is Effect.READ:
         return False
     if step.stage is Stage.REMEDIATE or step.step.approval is not None:
         return True
-    return step.step.protective and step.action not in view.unasked
+    return step.step.protective and step.act.key not in view.unasked
 
 
 def ask(view: View, first: StepRecord) -> Decision:

@@ -106,7 +106,7 @@ def _unknown(view: View, record: StepRecord, told: str) -> IncidentStatus:
 def _perhaps_under_way(view: View, record: StepRecord) -> timedelta:
     """How long the process that led before may still be in the middle of it; its clock is not ours, so it is not asked."""
     step = view.step(record)
-    action = step.undo.action if is_undo(record) and step.undo is not None else step.action
+    action = step.undo.act.key if is_undo(record) and step.undo is not None else step.act.key
     return max(timedelta(), limits.timeout(step, action) + limits.HANDED_OVER - view.led_for)
 
 

@@ -43,7 +43,7 @@ def evaluate(
             return _pending(step, record, run, outcome, now, led_for)
         case NotDone():
             return _not_done(step, record, run, outcome, now)
-        case Undetermined() if step.effect is Effect.READ:
+        case Undetermined() if step.act.effect is Effect.READ:
             return StepResult(StepState.FAILED, outcome.message, reasons.STEP_FAILED)
         case Undetermined():
             return StepResult(StepState.UNKNOWN, f"may or may not have run: {outcome.message}", reasons.STEP_UNKNOWN)
@@ -78,7 +78,7 @@ def _undone(outcome: Succeeded) -> StepResult:
 def _succeeded(
     incident: Incident, step: CompiledStep, record: StepRecord, outcome: Succeeded, now: datetime
 ) -> StepResult:
-    effected = step.effect is not Effect.READ
+    effected = step.act.effect is not Effect.READ
     if step.expect is not None:
         held = evaluation.condition(step.expect, facts.facts(incident), now, outcome.result)
         if held is not True:
@@ -112,7 +112,7 @@ def _unexpected(
     summary = f"{outcome.summary}; {why}"
     if (again := _next_poll(step, record, now)) is not None:
         return StepResult(StepState.RUNNING, summary, again_at=again)
-    effected = step.effect is not Effect.READ
+    effected = step.act.effect is not Effect.READ
     reason = reasons.TIMED_OUT if step.step.until is not None else reasons.EXPECTATION_FAILED
     return StepResult(StepState.FAILED, summary, reason, captured=outcome.captured, effected=effected)
 
@@ -132,7 +132,7 @@ def _pending(
     began = record.started_at or now
     # after a time in which nobody led, the first look that fails does not decide
     late = min(now - began, led_for) >= _longest(step, run)
-    if late and step.effect is Effect.READ:
+    if late and step.act.effect is Effect.READ:
         return StepResult(StepState.FAILED, outcome.summary, reasons.TIMED_OUT)
     if late:
         told = f"may or may not have run: still unclear after {_minutes(now - began)}: {outcome.summary}"
@@ -151,7 +151,7 @@ def _not_done(step: CompiledStep, record: StepRecord, run: Run, outcome: NotDone
 
 
 def _longest(step: CompiledStep, run: Run) -> timedelta:
-    action = step.undo.action if run.undo and step.undo is not None else step.action
+    action = step.undo.act.key if run.undo and step.undo is not None else step.act.key
     return limits.timeout(step, action) + limits.GRACE
 
 

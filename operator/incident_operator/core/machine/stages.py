@@ -82,7 +82,7 @@ def _step(view: View, record: StepRecord) -> Decision | None:
     if isinstance(wanted, expr.NoAnswer):
         return Transition(_condition_unknown(view, record, wanted))
     run = next_run(view, record)
-    if step.effect is Effect.READ:
+    if step.act.effect is Effect.READ:
         return Read((run,))
     return _under_approval(view, record, run) if coverage.needs_approval(view, step) else Begin(run)
 

@@ -71,7 +71,7 @@ def _cannot_go_on(view: View, why: Blocked) -> Decision:
 
 def _records(compiled: Compiled) -> list[StepRecord]:
     return [
-        StepRecord(name=step.step.name, stage=step.stage, action=step.action, effect=step.effect.value)
+        StepRecord(name=step.step.name, stage=step.stage, action=step.act.key, effect=step.act.effect.value)
         for stage in Stage
         for step in compiled.stage(stage)
     ]

@@ -62,7 +62,7 @@ def _listed(view: View, record: StepRecord) -> IncidentStatus:
     if undo is None:
         return status.update(view.status, record.name, undo=None)
     entry = StepRecord(
-        name=keys.undo_name(record.name), stage=Stage.RESTORE, action=undo.action, effect=undo.effect.value
+        name=keys.undo_name(record.name), stage=Stage.RESTORE, action=undo.act.key, effect=undo.act.effect.value
     )
     return view.status.model_copy(update={"steps": [*view.status.steps, entry]})
 

@@ -38,21 +38,6 @@ class CompiledUndo:
     natural: bool
     """True where the step's own action puts back what it captured; `act` is then the step's."""
 
-    @property
-    def action(self) -> str:
-        """The action's key."""
-        return self.act.key
-
-    @property
-    def effect(self) -> Effect:
-        """The action's effect class."""
-        return self.act.effect
-
-    @property
-    def render(self) -> Template:
-        """The template for `render.render`."""
-        return self.act.template
-
 
 @dataclass(frozen=True, slots=True)
 class CompiledProbe:
@@ -60,16 +45,6 @@ class CompiledProbe:
 
     act: CompiledAction
     expect: Program
-
-    @property
-    def action(self) -> str:
-        """The action's key."""
-        return self.act.key
-
-    @property
-    def render(self) -> Template:
-        """The template for `render.render`."""
-        return self.act.template
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +61,6 @@ class CompiledStep:
     outputs: Mapping[str, Program]
     undo: CompiledUndo | None
     probe: CompiledProbe | None
-
-    @property
-    def action(self) -> str:
-        """The action's key."""
-        return self.act.key
-
-    @property
-    def effect(self) -> Effect:
-        """The action's effect class."""
-        return self.act.effect
-
-    @property
-    def render(self) -> Template:
-        """The template for `render.render`."""
-        return self.act.template
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +97,13 @@ def step_expressions(step: CompiledStep) -> Iterator[Placed]:
     yield from _of_template(step.act.template)
     if step.probe is not None:
         yield Placed(f"{step.path}.probe.expect", step.probe.expect)
-        yield from _of_template(step.probe.render)
+        yield from _of_template(step.probe.act.template)
 
 
 def undo_expressions(step: CompiledStep) -> Iterator[Placed]:
     """Yield the expressions of a declared undo, which also see what the step itself found out."""
     if step.undo is not None and not step.undo.natural:
-        yield from _of_template(step.undo.render)
+        yield from _of_template(step.undo.act.template)
 
 
 def _of_template(template: Template) -> Iterator[Placed]:

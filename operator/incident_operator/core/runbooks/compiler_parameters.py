@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-import re2
-
 from incident_operator.api.parameters import Parameter, ParameterType
-from incident_operator.core.expressions import expr, patterns, problems
+from incident_operator.core import patterns
+from incident_operator.core.expressions import expr, problems
 from incident_operator.core.expressions.expr import CompileError, Program, Scope
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.runbooks import parameters
@@ -55,8 +54,8 @@ def _pattern(parameter: Parameter, path: str) -> Any:
         return None
     try:
         return patterns.compiled(parameter.pattern)
-    except (re2.error, UnicodeEncodeError) as error:
-        return Problem(f"{path}.pattern", f"not a regular expression (RE2): {patterns.complaint(error)}")
+    except patterns.PatternError as error:
+        return Problem(f"{path}.pattern", str(error))
 
 
 def _misfits(parameter: Parameter, path: str) -> Iterator[Problem]:

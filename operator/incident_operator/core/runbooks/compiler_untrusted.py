@@ -35,14 +35,14 @@ def acts_render_the_same_again(draft: Draft) -> Iterator[Problem]:
 
 def _values_of(step: CompiledStep) -> Iterator[Placed]:
     for placed in compiled.step_expressions(step):
-        if placed.path.startswith((f"{step.path}.outputs.", f"{step.path}.{step.action}", f"{step.path}.probe.")):
+        if placed.path.startswith((f"{step.path}.outputs.", f"{step.path}.{step.act.key}", f"{step.path}.probe.")):
             yield placed
     yield from compiled.undo_expressions(step)
 
 
 def _acts_of(step: CompiledStep) -> Iterator[Placed]:
-    if step.effect is not Effect.READ:
-        own = f"{step.path}.{step.action}"
+    if step.act.effect is not Effect.READ:
+        own = f"{step.path}.{step.act.key}"
         yield from (placed for placed in compiled.step_expressions(step) if placed.path.startswith(own))
     yield from compiled.undo_expressions(step)
 

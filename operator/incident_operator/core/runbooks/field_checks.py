@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-import re2
-
-from incident_operator.core.expressions import patterns
+from incident_operator.core import patterns
 from incident_operator.core.expressions.problems import Problem
 
 
@@ -28,5 +26,5 @@ def is_pattern(path: str, pattern: str | None) -> Iterator[Problem]:
         return
     try:
         patterns.compiled(pattern)
-    except (re2.error, UnicodeEncodeError) as error:
-        yield Problem(f"{path}.pattern", f"not a regular expression (RE2): {patterns.complaint(error)}")
+    except patterns.PatternError as error:
+        yield Problem(f"{path}.pattern", str(error))

@@ -3,7 +3,6 @@
 A value is refused unless the whole of it is what its type says; nothing is repaired, cut or unquoted.
 """
 
-import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +10,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from incident_operator.api.meta import DURATION_PATTERN
+from incident_operator.api.meta import DURATION_PATTERN, is_object_name
 from incident_operator.api.parameters import Parameter, ParameterType
+from incident_operator.core import texts
 from incident_operator.core.expressions import expr
 from incident_operator.core.expressions.expr import NoAnswer, Program
 from incident_operator.core.expressions.expr_values import REPLACEMENT
@@ -24,7 +24,6 @@ MAX_TEXT = 253
 _SHOWN = 80
 _INT = re.compile(r"-?[0-9]{1,18}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _DURATION = re.compile(DURATION_PATTERN.removeprefix("^").removesuffix("$"))
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
@@ -94,7 +93,7 @@ def _value(compiled: CompiledParameter, alert: Mapping[str, Any], now: datetime)
     text = str(found)
     value = read(compiled, text)
     if isinstance(value, Refusal):
-        return _error(compiled, f"{_origin(compiled)}={_brief(text)} {value.why}")
+        return _error(compiled, f"{_origin(compiled)}={texts.quoted(text, _SHOWN)} {value.why}")
     return value
 
 
@@ -113,7 +112,9 @@ def _absent(compiled: CompiledParameter) -> Value | ParameterError:
         return _error(compiled, f"{_origin(compiled)} is missing")
     value = read(compiled, default)
     if isinstance(value, Refusal):
-        return _error(compiled, f"the default {_brief(default)} of parameter {compiled.parameter.name} {value.why}")
+        return _error(
+            compiled, f"the default {texts.quoted(default, _SHOWN)} of parameter {compiled.parameter.name} {value.why}"
+        )
     return value
 
 
@@ -140,7 +141,7 @@ def _is_unprintable(character: str) -> bool:
 def _string(compiled: CompiledParameter, text: str) -> Value | Refusal:
     parameter = compiled.parameter
     if parameter.enum is not None and text not in parameter.enum:
-        return Refusal(f"is none of {_brief(', '.join(parameter.enum))[1:-1]}")
+        return Refusal(f"is none of {texts.escaped(', '.join(parameter.enum), _SHOWN)}")
     if compiled.pattern is not None and compiled.pattern.fullmatch(text) is None:
         return Refusal(f"does not match {parameter.pattern}")
     return text
@@ -168,7 +169,7 @@ def _date(_: CompiledParameter, text: str) -> Value | Refusal:
 
 
 def _name(_: CompiledParameter, text: str) -> Value | Refusal:
-    if _NAME.fullmatch(text) is None:
+    if not is_object_name(text):
         return Refusal("is not a Kubernetes name (lowercase letters, digits, - and .)")
     return text
 
@@ -177,11 +178,6 @@ def _duration(_: CompiledParameter, text: str) -> Value | Refusal:
     if len(text) > 32 or _DURATION.fullmatch(text) is None:
         return Refusal("is not a duration (such as 90s or 1h30m)")
     return text
-
-
-def _brief(text: str) -> str:
-    """Quote hostile text for people: escapes for all that is not plain ASCII, cut where it is long."""
-    return json.dumps(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
 _READERS: dict[ParameterType, Callable[[CompiledParameter, str], Value | Refusal]] = {

@@ -12,6 +12,7 @@ from incident_operator.api.meta import Model
 from incident_operator.api.runbook import RunbookSpec, Stage, WithAction
 from incident_operator.core.action import Action, Actions
 from incident_operator.core.effects import Effect
+from incident_operator.core.expressions import problems
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.runbooks import reading
 
@@ -54,7 +55,7 @@ def parse(carrier: WithAction, path: str, actions: Actions) -> PlacedAction | Pr
     try:
         return PlacedAction(place, action, action.model.model_validate(raw))
     except pydantic.ValidationError as error:
-        return reading.of_validation(error, place)
+        return problems.of_validation(error, place)
 
 
 @lru_cache(maxsize=8)

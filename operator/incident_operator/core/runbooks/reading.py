@@ -8,6 +8,7 @@ import pydantic
 
 from incident_operator.api.meta import ObjectMeta
 from incident_operator.api.runbook import Runbook, RunbookStatus
+from incident_operator.core.expressions import problems
 from incident_operator.core.expressions.problems import Problem
 
 DEPTH = 64
@@ -32,7 +33,7 @@ def runbook_of(raw: Mapping[str, Any]) -> Runbook | Malformed:
         try:
             return Runbook.model_validate(raw)
         except pydantic.ValidationError as error:
-            problem = of_validation(error)
+            problem = problems.of_validation(error)
     return Malformed(_metadata(raw), _status(raw), problem)
 
 
@@ -44,21 +45,10 @@ def too_deep(value: Any, path: str) -> Problem | None:
         if not isinstance(node, dict | list):
             continue
         if len(way) >= DEPTH:
-            return Problem(shown(path, way[:_TOLD]) + " …", f"is nested deeper than {DEPTH} levels")
+            return Problem(problems.field(path, way[:_TOLD]) + " …", f"is nested deeper than {DEPTH} levels")
         entries = node.items() if isinstance(node, dict) else enumerate(node)
         waiting += [(item, (*way, key)) for key, item in entries]
     return None
-
-
-def of_validation(error: pydantic.ValidationError, path: str = "") -> Problem:
-    """Return the first thing that is wrong with what a model was made from; `path` is where that stands."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    return Problem(shown(path, first["loc"]), first["msg"])
-
-
-def shown(path: str, way: tuple[str | int, ...]) -> str:
-    """Return the path of a field, e.g. `spec.mitigate[0].scale.replicas`."""
-    return (path + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in way)).removeprefix(".")
 
 
 def _metadata(raw: Mapping[str, Any]) -> ObjectMeta:
