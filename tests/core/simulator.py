@@ -58,7 +58,7 @@ class World:
     gone: Blocked | None = None
     """Why the Runbook cannot be used just now."""
     policy_problem: str = ""
-    preview_problem: str = ""
+    preview_problem: Failure | None = None
     excluded: tuple[str, ...] = ()
     unasked: frozenset[str] = frozenset()
     crash_at: int | None = None
@@ -77,6 +77,8 @@ class World:
     """What is left of the world if the operator is killed at each moment, where that is wanted."""
     seen: dict[str, str] = field(default_factory=lambda: {"job": "made", "uid": "u-1"})
     """What the intent of a Job keeps."""
+    unreserved: list[Outcome] = field(default_factory=list)
+    """Outcomes of the next reservations, in order, which come to nothing."""
     probed: bool = True
     """What a probe finds out: whether the effect had happened."""
 
@@ -135,6 +137,8 @@ class World:
                 return [Ran(self._found(seen, each.call.step), self.now) for each in reads]
             case Do(how=How.RESERVE):
                 self.moment()
+                if self.unreserved:
+                    return Ran(self.unreserved.pop(0), self.now)
                 return Ran(OK, self.now, reserved=self.seen)
             case Do(call, how=How.LOOK):
                 return Ran(self.look(call), self.now)
@@ -143,8 +147,8 @@ class World:
 
     def preview(self, step: str) -> Preview | Failure:
         """What a preview of the step says now."""
-        if self.preview_problem:
-            return Failure(reasons.NOT_FOUND, self.preview_problem)
+        if self.preview_problem is not None:
+            return self.preview_problem
         return Preview(self.does.get(step, f"do {step}"), bound=self.does.get(step, step))
 
     def write(self, seen: View) -> None:
@@ -267,6 +271,12 @@ class World:
         self.stored = self.stored.model_copy(update={"spec": spec.model_copy(update={"alerts": alerts})})
         return self
 
+    def forget(self, name: str) -> "World":
+        """Lose the outputs of a step, as an older version, or somebody who writes the status, may."""
+        changed = status.update(self.stored.status, name, outputs=None)
+        self.stored = self.stored.model_copy(update={"status": changed})
+        return self
+
     def resolve(self) -> "World":
         """Have all alerts resolve."""
         return self.alert(AlertStatus.RESOLVED)
@@ -309,6 +319,7 @@ class World:
             self,
             script={name: list(outcomes) for name, outcomes in self.script.items()},
             effects=list(self.effects),
+            unreserved=list(self.unreserved),
             markers=dict(self.markers),
             begun=set(self.begun),
             under_way=set(self.under_way),

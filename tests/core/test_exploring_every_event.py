@@ -12,7 +12,7 @@ from explore.__main__ import starts
 from explore.models import RUNBOOKS
 from explore.nodes import told
 from explore.walk import walk
-from incident_operator.core.machine import alert_changes, answers, coverage, in_flight, machine
+from incident_operator.core.machine import alert_changes, answers, carry_out, coverage, in_flight, machine
 
 STATES = 150
 SOME = 15
@@ -52,6 +52,14 @@ def test_a_machine_that_lacks_a_rung_breaks_a_rule(rung, monkeypatch):
     monkeypatch.setattr(machine, "CHAIN", tuple(each for each in machine.CHAIN if each is not rung))
     worlds = World(usual()), World(RUNBOOKS["keyed calls, one of them protective"])
     assert any(walk(world, most=2500, enough=1).broken for world in worlds), "no rule noticed"
+
+
+def test_a_machine_that_forgets_an_earlier_try_of_a_keyed_call_breaks_a_rule(monkeypatch):
+    monkeypatch.setattr(carry_out, "outcome_of_another_try", lambda outcome: outcome)
+    found = walk(starts()["keyed calls, one of them protective, unasked"], most=2500, enough=2)
+    assert {"what may have happened is not begun again", "what may have happened is not told as failed"} <= {
+        *found.broken
+    }
 
 
 def test_a_small_machine_is_walked_to_its_end():

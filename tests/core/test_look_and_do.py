@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from core.builders import UNDO, job, keyed, post, scale, sql, usual
+from core.builders import UNDO, job, keyed, post, read, scale, sql, usual
 from core.simulator import OK, Crashed, World, failed, unfinished
 from incident_operator.api.incident import Phase
 from incident_operator.core import reasons
@@ -85,21 +85,6 @@ def test_an_act_that_had_not_begun_is_begun_by_the_next_operator_under_a_new_key
     record = next(record for record in world.status.steps if record.name == "purge")
     assert record.attempt == 2, "the key of the first attempt is burned"
     assert len(world.status.approvals) == 1, "nobody is asked again"
-
-
-def test_a_keyed_call_is_sent_again_under_its_own_key_while_all_guards_hold() -> None:
-    world = killed_before_the_act("keyed-call").go(timedelta(minutes=1))
-    assert world.done == ["serve", "purge"]
-    assert next(record.attempt for record in world.status.steps if record.name == "purge") == 1
-
-
-def test_a_keyed_call_whose_approval_runs_out_while_it_is_unclear_is_not_sent_again() -> None:
-    world = World(usual(remediate=[keyed("purge", timeout="24h")]))
-    world.script["purge"] = [Pending(600.0, "connection lost")] * 2_000
-    world.go().approve().go(3 * DAY)
-    assert world.status.reason == reasons.STEP_UNKNOWN
-    assert "it is not asked again" in world.status.message
-    assert world.ran.count("purge") < 24 * 6 + 2, "no longer than the approval held"
 
 
 @pytest.mark.parametrize("act", ["sql-tx", "k8s-patch", "keyed-call"])
@@ -205,3 +190,57 @@ def test_a_read_that_fails_has_failed(failure: Failure) -> None:
     found = outcome_of(failure, Effect.READ)
     assert isinstance(found, Failed)
     assert found.retryable is failure.retryable
+
+
+def test_an_intent_that_cannot_be_rendered_any_more_is_unknown_and_has_not_failed() -> None:
+    diagnose = [read("look", outputs={"n": "result.rows.size()"})]
+    purge = sql("purge")
+    purge["sqlExecute"] |= {"statement": "DELETE FROM t WHERE n = %(n)s", "params": {"n": "${steps.look.outputs.n}"}}
+    world = World(usual(diagnose=diagnose, remediate=[purge]))
+    world.script["purge"] = [unfinished()]
+    world.go().approve().go()
+    assert world.states()["purge"] == "Running"
+    world.forget("look").go(HOUR)
+    assert world.states()["purge"] == "Unknown"
+    assert "it cannot be looked up: spec.remediate[0].sqlExecute.params.n: look gave no n" in world.status.message
+
+
+def test_a_job_that_cannot_be_made_just_now_is_made_later_under_the_same_approval_and_attempt() -> None:
+    world = World(usual(), unreserved=[NotDone(2.0, "connection refused")]).go().approve().go()
+    assert world.states()["rebuild"] == "Pending"
+    assert "rebuild has not begun (connection refused) and is tried again at" in world.status.message
+    world.go(timedelta(minutes=1))
+    assert world.done == ["serve", "rebuild"]
+    assert len(world.status.approvals) == 1
+    assert next(record.attempt for record in world.status.steps if record.name == "rebuild") == 1
+
+
+def test_a_job_that_cannot_be_made_fails_when_its_time_is_over() -> None:
+    world = World(usual(), unreserved=[NotDone(2.0, "connection refused")] * 1_000).go().approve().go(HOUR)
+    assert (world.states()["rebuild"], world.status.reason) == ("Failed", reasons.STEP_FAILED)
+
+
+def test_an_approved_act_that_cannot_be_shown_any_more_voids_its_approval_and_has_not_failed() -> None:
+    world = World(usual()).go().approve()
+    world.preview_problem = Failure(reasons.NOT_FOUND, "there is no Deployment scheduler")
+    world.go()
+    assert world.states()["rebuild"] == "Pending"
+    assert (world.status.approvals[-1].state.value, world.status.reason) == ("Voided", reasons.PLAN_FAILED)
+    assert world.status.approvals[-1].reason == "rebuild: there is no Deployment scheduler"
+
+
+def test_an_approved_act_that_cannot_be_shown_just_now_keeps_its_approval() -> None:
+    world = World(usual()).go().approve()
+    world.preview_problem = Failure(reasons.CONNECTION_FAILED, "connection refused", retryable=True)
+    world.go()
+    assert (world.states()["rebuild"], world.status.approvals[-1].state.value) == ("Pending", "Active")
+    world.preview_problem = None
+    world.go(timedelta(minutes=1))
+    assert world.done == ["serve", "rebuild"]
+    assert len(world.status.approvals) == 1
+
+
+def test_an_act_that_nobody_is_asked_for_and_that_cannot_be_shown_has_failed() -> None:
+    world = World(usual(), preview_problem=Failure(reasons.NOT_FOUND, "there is no such table")).go()
+    assert world.states()["serve"] == "Failed"
+    assert "there is no such table" in world.status.message

@@ -11,7 +11,7 @@ from explore.models import RUNBOOKS
 from incident_operator.core.effects import Effect
 
 RECORDS = ("look", "serve", "grow", "block", "rebuild", "replay", "drain", "check", "users", "undo-serve", "undo-grow")
-BAD = outcomes.of_act(Effect.UNKEYED)[1:]
+BAD = outcomes.of_act(Effect.K8S_CREATE)[1:]
 EVENTS = st.sampled_from(
     ("approve", "reject", "retry", "done", "not-done", "resolve", "fire", "minute", "hour", "drift")
 )

@@ -9,7 +9,7 @@ from core.simulator import World, failed, unfinished
 from incident_operator.api.incident import CLOSED_PHASES, Phase
 from incident_operator.core import reasons
 from incident_operator.core.machine.view import Blocked
-from incident_operator.core.outcomes import Undetermined
+from incident_operator.core.outcomes import NotDone, Undetermined
 from incident_operator.core.status import messages, present
 
 RESOLVE = "$(kubectl auth whoami -o jsonpath='{.status.userInfo.username}')"
@@ -59,6 +59,14 @@ def test_an_undo_is_told_as_one():
     world.script["undo-serve"] = [unfinished()]
     world.go().resolve().go()
     assert world.status.message == "Undoing serve, at the latest until 00:30."
+
+
+def test_an_undo_that_is_tried_again_is_told_before_what_its_failure_stopped():
+    world = World(usual(mitigate=[sql("serve", undo=UNDO), scale("grow")]))
+    world.script |= {"grow": [failed()], "undo-serve": [NotDone(5.0, "connection refused")] * 3}
+    world.go()
+    told = "undo-serve has not begun (connection refused) and is tried again at 00:30:05 UTC."
+    assert (world.status.step, world.status.message) == ("undo-serve", told)
 
 
 def test_who_waits_for_the_alert_does_not_tell_of_a_restore_as_next():

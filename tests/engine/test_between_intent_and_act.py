@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from engine.conftest import RUNBOOK
 from engine.world import INCIDENT, Killed, World, world
@@ -125,6 +126,34 @@ async def test_an_abort_is_recorded_while_an_act_goes_on(pack: World, fault: Fau
     status = pack.incident().status
     assert (status.phase, pack.state(STEP), pack.state("mark")) == (Phase.FAILED, "Succeeded", "Skipped")
     assert pack.targets.done() == ["serve", STEP], "nothing is undone, nothing is begun, and what was done is told"
+
+
+async def test_an_abort_that_was_taken_back_before_it_could_be_recorded_changes_nothing(pack: World) -> None:
+    await pack.engine().reconcile(INCIDENT)
+    await pack.approve()
+    pack.targets.holds[STEP], pack.targets.begun[STEP] = asyncio.Event(), asyncio.Event()
+    acting = asyncio.create_task(pack.engine().reconcile(INCIDENT))
+    await pack.targets.begun[STEP].wait()
+    reads = len(pack.api.requests)
+    pack.in_flight.abort_came(INCIDENT)
+    async with asyncio.timeout(10):
+        while len(pack.api.requests) == reads:
+            await asyncio.sleep(0.01)
+    pack.targets.holds[STEP].set()
+    await acting
+    assert pack.targets.done() == ["serve", STEP, "mark"]
+
+
+async def test_what_an_action_lacks_is_told_by_the_name_of_the_action_and_the_act_is_not_told_as_failed(
+    pack: World,
+) -> None:
+    await killed_before_the_act(pack)
+    pack.targets.look = None  # type: ignore[method-assign, assignment]
+    with capture_logs() as logs:
+        await pack.engine().reconcile(INCIDENT)
+    assert pack.state(STEP) == "Running"
+    finished = [line["summary"] for line in logs if line["event"] == "Step finished"]
+    assert finished == ["cannot tell whether it is done: LookupError in job; see the operator's log"]
 
 
 async def test_an_abort_drops_a_read_that_hangs() -> None:

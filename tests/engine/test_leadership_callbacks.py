@@ -54,6 +54,15 @@ async def test_a_process_that_was_halted_past_its_lease_begins_no_act(
     assert pack.targets.done() == ["serve"]
 
 
+async def test_a_process_that_loses_the_lease_while_it_looks_at_what_it_would_do_stores_no_intent(pack: World) -> None:
+    shown: list[str] = []
+    pack.targets.preview_of["serve"] = lambda: shown.append("serve")
+    pack.leads = lambda: not shown
+    await pack.engine().reconcile(INCIDENT)
+    assert (shown, pack.targets.sent) == (["serve"], [])
+    assert [r.state.value for r in pack.incident().status.steps if r.name == "serve"] == []
+
+
 async def test_an_act_that_is_under_way_when_the_lease_is_lost_is_recorded(pack: World, spare: World) -> None:
     losing(pack, after=await asked_until_the_act(spare))
     await pack.engine().reconcile(INCIDENT)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from core.simulator import OK, failed, unfinished
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Failure, outcome_of_look
-from incident_operator.core.outcomes import Failed, NotDone, Outcome, Succeeded, Undetermined
+from incident_operator.core.outcomes import Failed, NotDone, Outcome, Pending, Succeeded, Undetermined
 from incident_operator.core.runbooks.compiled import CompiledStep
 
 
@@ -40,14 +40,24 @@ _ACT = (
 _CANNOT_LOOK = End("cannot be looked up", outcome_of_look(Failure("Forbidden", "forbidden")))
 
 
-def of_act(effect: Effect, known: Outcome | None = None) -> tuple[End, ...]:
-    """Return how an act may end. One that can be looked up is unfinished, not unknown, when no answer comes.
+def of_act(effect: Effect) -> tuple[End, ...]:
+    """Return how an act may end. One that can be looked up is unfinished, not unknown, when no answer comes; no other is."""
+    if effect is Effect.UNKEYED:
+        return tuple(end for end in _ACT if not isinstance(end.outcome, Pending | NotDone))
+    return _ACT[:-1]
 
-    What happened under its key before, which only a keyed call is sent for again, is what the service answers.
+
+def of_another_try(known: Outcome | None, *, under_way: bool) -> tuple[End, ...]:
+    """Return how a call may end that is sent again under its key: an earlier try may have got through, or still may.
+
+    The service answers what happened under the key; or it is not reached, or refuses for a reason of its own.
     """
     if known is not None:
-        return (End("is found", known, happened=True), End("is not finished", unfinished(), happened=True))
-    return _ACT if effect is Effect.UNKEYED else _ACT[:-1]
+        done = (End("is found", known, happened=True), End("is not finished", unfinished(), happened=True))
+        return (*done, *(replace(end, happened=True) for end in (FAILS, MAY_BE_TRIED_AGAIN, NOT_BEGUN)))
+    if under_way:
+        return tuple(end if end.happened else replace(end, goes_on=True) for end in _ACT[:-1])
+    return _ACT[:-1]
 
 
 def of_lookup(known: Outcome | None, *, under_way: bool) -> tuple[End, ...]:

@@ -1,15 +1,20 @@
 """What holds in every state that is reached, beside `core/invariants.py`: each rule in a line of `RULES`."""
 
 import re
+from typing import Any
 
 from core.simulator import World
-from explore.nodes import Node
+from explore.nodes import Node, Turn
 from incident_operator.api.annotations import Verb
 from incident_operator.api.incident import CLOSED_PHASES, IncidentStatus, Phase, StepState, UndoState
 from incident_operator.api.runbook import Stage, UndoOn
-from incident_operator.core import approval
+from incident_operator.core import approval, plan, reasons
+from incident_operator.core.action import Call, Preview
 from incident_operator.core.machine import decisions, finish, machine, status
+from incident_operator.core.machine.carry_out import Ran
 from incident_operator.core.machine.decisions import Begin, Run
+from incident_operator.core.machine.view import is_undo
+from incident_operator.core.outcomes import Failed, NotDone
 
 RULES = (
     "every state is closed, waits for something that is named, with a deadline, or has a next step",
@@ -17,7 +22,9 @@ RULES = (
     "no act begins after abort; once the alert has resolved, nothing begins but restoring",
     "an approval to restore does not outlive the return of the alert, but for an act that is under way",
     "what is forged, old, or meant for another question changes nothing",
+    "what is sent is what was shown and approved, under an intent that is stored, before an abort is",
     "at most one intent is open; a key is begun once; what may have happened is never run again unasked",
+    "what certainly was not done goes back to Pending; what happened, or still may, never does, and is not told as failed",
     "undos go the newest first, each once",
     "left alone for a day, every Incident is closed or has called a person, whatever hangs",
     "phase, conditions and message say the same: what is told to be next is next",
@@ -83,9 +90,7 @@ def check_begin(node: Node, begin: Begin) -> None:
     if run.undo:
         _check_undo(node, run)
         return
-    step = view.step(record)
-    protective = step.step.protective and step.act.key not in view.unasked
-    if step.stage is Stage.REMEDIATE or step.step.approval is not None or protective:
+    if _asks(node, run.step):
         used = approval.active(view.status)
         assert used is not None
         assert used.expires_at is not None
@@ -93,6 +98,12 @@ def check_begin(node: Node, begin: Begin) -> None:
         assert used.by != EXCLUDED
         assert run.step in used.steps
         assert begin.approved is not None
+
+
+def _asks(node: Node, name: str) -> bool:
+    step = node.world.compiled.steps[name]
+    protective = step.step.protective and step.act.key not in node.world.unasked
+    return step.stage is Stage.REMEDIATE or step.step.approval is not None or protective
 
 
 def check_approval(node: Node, current: IncidentStatus) -> None:
@@ -119,6 +130,45 @@ def check_effect(node: Node, name: str, key: str) -> None:
     assert key in node.world.begun
     running = [r for r in node.world.stored.status.steps if r.state is StepState.RUNNING and r.effect != "read"]
     assert running == [record], "one intent is open"
+
+
+def check_act(node: Node, call: Call[Any], preview: Preview | None) -> None:
+    """Check an act that is sent just now, by what is stored: its intent, no abort, and the approval of that very thing."""
+    stored = node.world.stored.status
+    record = status.known(stored, call.step)
+    assert record.state is StepState.RUNNING
+    assert record.key == call.key, "the intent is stored before the act is sent"
+    assert status.aborted_by(stored) is None, "nothing is sent once an abort is recorded"
+    assert preview is not None
+    if is_undo(record) or not _asks(node, call.step):
+        return
+    used = approval.active(stored)
+    assert used is not None
+    entry = approval.entry_for(used, call.step)
+    assert entry is not None
+    assert entry.details[plan.DIGEST] == preview.digest, "what is sent is what was approved"
+    assert record.started_at is not None
+    assert used.expires_at is not None
+    assert record.started_at < used.expires_at, "it was begun while the approval held"
+
+
+def check_told_of_act(node: Node, turn: Turn, current: IncidentStatus) -> None:
+    """Check what is told of an act against what really happened: only what certainly was not done is begun again."""
+    match turn.decision:
+        case decisions.Begin(run) | decisions.Look(run) | decisions.Probe(run):
+            pass
+        case _:
+            return
+    after = status.known(current, run.record)
+    may_be_done = run.key in node.world.markers or run.key in node.world.under_way
+    came = turn.answers[-1].outcome if turn.answers and isinstance(turn.answers[-1], Ran) else None
+    assert after.state is not StepState.PENDING or not may_be_done, "what may have happened is not begun again"
+    if isinstance(came, Failed) and not came.effected and after.state is StepState.FAILED:
+        assert not may_be_done, "what may have happened is not told as failed"
+    again = isinstance(turn.decision, Begin) and turn.decision.again
+    if isinstance(came, NotDone) and not again:
+        failed = after.state is StepState.FAILED and after.reason == reasons.TIMED_OUT
+        assert failed or after.state is StepState.PENDING, "what certainly was not done goes back to Pending"
 
 
 def check_nothing_forged_counts(node: Node, decision: decisions.Decision) -> None:

@@ -67,7 +67,7 @@ def _next(node: Node, turn: Turn) -> Iterator[Node]:
     request = _asked(turn, ",".join(node.world.excluded))
     match request:
         case IncidentStatus():
-            yield _known(node, request)
+            yield _known(node, turn, request)
         case Trust():
             yield from _answered(node, turn, (("", ""), ("the policy is gone", _NO_POLICY)))
         case Now():
@@ -103,9 +103,10 @@ def _answered(node: Node, turn: Turn, given: Iterator[tuple[str, Any]] | tuple[t
         yield node.goes_on(name, turn.having(name, answer))
 
 
-def _known(node: Node, current: IncidentStatus) -> Node:
+def _known(node: Node, turn: Turn, current: IncidentStatus) -> Node:
     invariants.check_facts(current)
     invariants.check_change(node.working, current)
+    rules.check_told_of_act(node, turn, current)
     rules.check_approval(node, current)
     return node.then("", node.world, current)
 
@@ -150,7 +151,7 @@ def _stored(node: Node, turn: Turn, current: IncidentStatus) -> Iterator[Node]:
     store(node, world, current)
     world.gone = node.world.gone
     run = turn.decision.run  # type: ignore[union-attr]
-    assert run.key not in world.begun, "a key is begun once"
+    assert _is_again(turn) or run.key not in world.begun, "a key is begun once"
     world.begun.add(run.key)
     after = Node(world, world.stored.status, (node.path, f"{run.record} begins"))
     yield replace(after, turn=turn.having(BEGINS, world.stored))
@@ -162,8 +163,12 @@ def _ran(node: Node, turn: Turn, request: Do) -> Iterator[Node]:
     call, world = request.call, node.world
     if request.how is How.LOOK:
         ends = outcomes.of_lookup(world.markers.get(call.key), under_way=call.key in world.under_way)
+    elif _is_again(turn):
+        rules.check_act(node, call, request.preview)
+        ends = outcomes.of_another_try(world.markers.get(call.key), under_way=call.key in world.under_way)
     else:
-        ends = outcomes.of_act(request.effect, known=world.markers.get(call.key))
+        rules.check_act(node, call, request.preview)
+        ends = outcomes.of_act(request.effect)
     for end in ends:
         yield from _ended(node, turn, request, end)
 
@@ -178,7 +183,7 @@ def _ended(node: Node, turn: Turn, request: Do, end: outcomes.End) -> Iterator[N
         world.under_way.discard(call.key)
     if end.goes_on:
         world.under_way.add(call.key)
-    if isinstance(end.outcome, NotDone):
+    if isinstance(end.outcome, NotDone) and not end.goes_on and request.how is How.LOOK:
         world.under_way.discard(call.key)
     after = Node(world, node.working, (node.path, name))
     yield replace(after, turn=turn.having(name, Ran(end.outcome, world.now)))
@@ -189,6 +194,10 @@ def _ended(node: Node, turn: Turn, request: Do, end: outcomes.End) -> Iterator[N
         yield replace(during, turn=turn.having("heard", Ran(end.outcome, world.now, incident=noted)))
     if end.happened or end.goes_on:
         yield node.then(f"{name}, killed", world, world.stored.status)
+
+
+def _is_again(turn: Turn) -> bool:
+    return isinstance(turn.decision, decisions.Begin) and turn.decision.again
 
 
 def _noted(node: Node, turn: Turn, world: World) -> Incident | None:

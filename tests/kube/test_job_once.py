@@ -19,6 +19,7 @@ from kube.manifests import deployment
 from kube.test_job import CALL, JOBS, MANIFEST, NAME, USER, ends
 
 JOB = f"{JOBS}/{NAME}"
+BEING_DELETED = {"finalizers": ["foregroundDeletion"], "deletionTimestamp": "2025-10-21T00:00:30Z"}
 OLD_NAME = job_template.name("rebuild", CALL.key)
 
 
@@ -72,8 +73,7 @@ async def test_a_reserved_job_does_nothing_and_is_told_with_how_to_delete_it(web
 async def test_a_job_that_is_deleted_while_it_runs_is_never_made_again(web, job, kept):
     await job.run(CALL)
     if kept:
-        foreground = {"finalizers": ["foregroundDeletion"], "deletionTimestamp": "2025-10-21T00:00:30Z"}
-        changed(web, lambda made: made["metadata"].update(foreground))
+        changed(web, lambda made: made["metadata"].update(BEING_DELETED))
     else:
         web.remove(JOB)
     for _ in range(3):
@@ -153,7 +153,15 @@ async def test_a_job_that_somebody_changes_is_not_adopted(web, job, change):
     changed(web, change)
     outcome = await job.act(CALL, preview)
     assert (outcome.reason, outcome.retryable) == (reasons.CONFLICT, False)
+    assert job.intents == {}
     assert is_suspended(web)
+
+
+async def test_a_reserved_job_that_is_being_deleted_is_not_adopted_and_is_made_anew_later(web, job):
+    _, preview = await reserved(job)
+    changed(web, lambda made: made["metadata"].update(BEING_DELETED))
+    assert isinstance(await job.act(CALL, preview), NotDone)
+    assert job.intents == {}
 
 
 async def test_a_job_that_somebody_makes_anew_with_another_content_is_not_adopted(web, job):
@@ -348,6 +356,15 @@ async def test_a_job_that_an_older_version_made_is_followed_to_its_end(web, job)
     web.put(of_an_older_version(conditions=[{"type": "Complete", "status": "True"}]))
     assert isinstance(await job.look(CALL), Succeeded)
     assert web.writes == []
+
+
+async def test_a_job_that_an_older_version_made_and_that_is_being_deleted_is_for_a_person(web, job):
+    made = of_an_older_version(active=1)
+    made["metadata"] |= BEING_DELETED
+    web.put(made)
+    outcome = await job.look(CALL)
+    assert isinstance(outcome, Undetermined)
+    assert "was deleted by somebody" in outcome.message
 
 
 @pytest.mark.parametrize("there", [None, "somebody else's"])

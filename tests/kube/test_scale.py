@@ -173,6 +173,20 @@ async def test_what_cannot_be_scaled_is_refused_before_anything_is_written(api, 
     assert api.writes == []
 
 
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (5, []),
+        ("${params.n + 2}", []),
+        ("five", ["'five' is text; write a number, or ${…} for one"]),
+        (101, ["101 is not between 0 and maxReplicas (100)"]),
+    ],
+)
+def test_replicas_that_cannot_be_right_are_told_when_the_runbook_is_checked(wanted, told):
+    spec = Scale(target="deployment/web", replicas=wanted)
+    assert [problem.message for check in ACTION.checks for problem in check(spec, "here")] == told
+
+
 async def test_a_number_may_come_as_text(api, scale):
     api.put(deployment())
     assert (await scale.run(call(to("4")))).result["after"] == 4

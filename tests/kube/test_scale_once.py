@@ -191,6 +191,13 @@ async def test_where_a_workload_that_changed_cannot_be_read_nothing_was_done(web
     assert replicas(web) == 2
 
 
+async def test_a_workload_that_changed_and_was_deleted_since_it_was_shown_was_not_scaled(web, scale):
+    preview = await scale.show(CALL)
+    by_hand(web, note="mine")
+    web.interleave(lambda: web.remove(WEB), method="GET")
+    assert await scale.act(CALL, preview) == NotDone(0, "deployment/web changed since it was looked at")
+
+
 async def test_a_look_goes_on_although_the_workload_changes_meanwhile(web, scale):
     pending = await begun(web, scale)
     web.interleave(lambda: by_hand(web, note="x"), method="PATCH")

@@ -14,6 +14,8 @@ from kube.fake_faults import Fault
 from kube.manifests import deployment
 from kube.test_scale import WEB, patches, replicas, to
 
+NO_MARK = '[{"key": 1, "incident": "i", "step": "s", "before": "x", "after": 2}]'
+
 
 @pytest.fixture
 def scale(clients: Clients) -> Player:
@@ -67,6 +69,7 @@ async def test_an_undo_that_knows_nothing_of_before_changes_nothing(api, scale):
     api.put(deployment())
     refused = await scale.run(call(to(5), undo_of=UndoOf("k", {})))
     assert refused.reason == reasons.CHANGED_SINCE
+    assert refused.message == "what deployment/web was scaled from is not recorded; left alone"
     assert replicas(api) == 2
 
 
@@ -79,7 +82,7 @@ async def test_marks_of_other_steps_are_kept_but_not_for_ever(api, scale):
     assert marks[-1]["incident"] == "pricing-5f2c1-1"
 
 
-@pytest.mark.parametrize("junk", ["", "not json", "{}", '[{"key": 1}]', "[1]", "null"])
+@pytest.mark.parametrize("junk", ["", "not json", "{}", '[{"key": 1}]', "[1]", "null", NO_MARK])
 async def test_junk_in_the_annotation_is_no_mark(api, scale, junk):
     made = deployment()
     made["metadata"]["annotations"] = {SCALED_BY: junk, "kept": "yes"}

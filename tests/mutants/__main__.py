@@ -28,6 +28,7 @@ _GUARDED = [
     "receiver/*.py",
     "core/errors.py",
     "core/marker.py",
+    "core/evidence.py",
     "actions/scale.py",
     "actions/job.py",
     "actions/kube_patches.py",
