@@ -55,6 +55,15 @@ async def test_the_mark_is_one_that_nobody_else_can_know_and_the_status_does_not
     assert CALL.marker not in json.dumps([preview.seen, preview.bound, preview.details])
 
 
+async def test_a_patch_that_arrives_twice_and_is_answered_the_second_time_is_told_as_done(web, scale):
+    preview = await scale.show(CALL)
+    await scale.act(CALL, preview)
+    again = await scale.act(CALL, preview)
+    assert isinstance(again, Succeeded)
+    assert again.captured == {"before": 2, "after": 5, "uid": web.object(WEB)["metadata"]["uid"]}
+    assert replicas(web) == 5
+
+
 async def test_other_replicas_since_it_was_shown_are_left_alone(web, scale):
     preview = await scale.show(CALL)
     by_hand(web, 3)

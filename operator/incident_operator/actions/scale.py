@@ -128,6 +128,9 @@ async def act(call: Call[Scale], preview: Preview, clients: Clients) -> Outcome:
             await account.json_patch(change.path, change.operations)
         except api_errors.Conflict:
             workload = await account.find(change.path)
+            if workload is not None and _was_scaled(workload, call, change):
+                # what the network sends twice is refused the second time
+                return _done(call, change.before, change.after, change.uid)
             if workload is None or not _is_as_shown(workload, change):
                 return NotDone(0, f"{call.spec.target} changed since it was looked at")
             change = replace(change, operations=_operations(call, workload, change.after))
@@ -237,6 +240,10 @@ async def _refuse_autoscaled(account: Account, call: Call[Scale]) -> None:
         if (target["kind"], target["name"]) == (workloads.KINDS[kind], name):
             said = f"HorizontalPodAutoscaler {scaler['metadata']['name']} sets the replicas of {kind}/{name}"
             raise Unusable(f"{said} and would undo this; change its minReplicas instead")
+
+
+def _was_scaled(workload: Json, call: Call[Scale], change: Change) -> bool:
+    return workload["metadata"]["uid"] == change.uid and _find(workload, call.marker) is not None
 
 
 def _is_as_shown(workload: Json, change: Change) -> bool:
