@@ -51,7 +51,7 @@ _PATTERNS = {
 AFTER_A_CRASH: Mapping[Effect, str] = {
     Effect.READ: "read again",
     Effect.SQL_TX: "looked up: the mark is a row of the act's own transaction; a row of the look's keeps a late act out",
-    Effect.K8S_PATCH: "looked up: the mark is an annotation of the same patch; a version that moved keeps a late one out",
+    Effect.K8S_PATCH: "looked up: the mark is an annotation of the same patch; an unmoved `generation` proves that it was not",
     Effect.K8S_CREATE: "looked up: the Job is made suspended and its uid noted before it may run; none is made twice",
     Effect.KEYED_CALL: "sent again under its key while every guard still allows it, else a person is asked",
     Effect.UNKEYED: "never again: the step's `probe` tells, or it is `Unknown` and a person is asked",
