@@ -1,0 +1,141 @@
+"""A keyed call cannot be looked up: it is sent again under its key, while all that guards a first try holds."""
+
+from datetime import timedelta
+
+import pytest
+
+from core.builders import keyed, read, usual
+from core.simulator import World, failed
+from incident_operator.core import reasons
+from incident_operator.core.errors import Failure
+from incident_operator.core.outcomes import NotDone, Pending, Succeeded
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+LOST = Pending(5.0, "connection lost")
+
+
+def lost(world: World) -> World:
+    """Approved and sent, and no answer came."""
+    world.script["purge"] = [LOST]
+    world.go().approve().go()
+    assert world.states()["purge"] == "Running"
+    return world
+
+
+def attempt(world: World, name: str) -> int:
+    """How often a step was begun."""
+    return next(record.attempt for record in world.status.steps if record.name == name)
+
+
+def test_a_keyed_call_is_sent_again_under_its_own_key_while_all_guards_hold() -> None:
+    world = lost(World(usual(remediate=[keyed("purge")]))).go(timedelta(minutes=1))
+    assert world.done == ["serve", "purge"]
+    assert attempt(world, "purge") == 1
+
+
+def test_a_keyed_call_that_may_have_got_through_keeps_its_key_while_the_service_cannot_be_reached() -> None:
+    world = World(usual(remediate=[keyed("purge")]))
+    world.script["purge"] = [Pending(5.0, "connection lost"), *[NotDone(2.0, "connection refused")] * 2]
+    world.go().approve().go(timedelta(minutes=1))
+    assert world.done == ["serve", "purge"]
+    assert next(record.attempt for record in world.status.steps if record.name == "purge") == 1
+
+
+@pytest.mark.parametrize("retryable", [False, True])
+def test_a_keyed_call_that_may_have_got_through_and_is_refused_when_asked_again_is_unknown(retryable: bool) -> None:
+    world = World(usual(remediate=[keyed("purge", retry={"attempts": 3, "backoff": "1s"})]))
+    world.script["purge"] = [Pending(5.0, "connection lost"), failed("forbidden", retryable=retryable)]
+    world.go().approve().go(HOUR)
+    assert world.states()["purge"] == "Unknown"
+    assert "an earlier try may have got through; asked again, it failed: forbidden" in world.status.message
+    assert "purge" not in world.done
+
+
+def test_a_keyed_call_whose_approval_runs_out_while_it_is_unclear_is_not_sent_again() -> None:
+    world = World(usual(remediate=[keyed("purge", timeout="24h")]))
+    world.script["purge"] = [Pending(600.0, "connection lost")] * 2_000
+    world.go().approve().go(3 * DAY)
+    assert world.status.reason == reasons.STEP_UNKNOWN
+    assert "it is not asked again" in world.status.message
+    assert world.ran.count("purge") < 24 * 6 + 2, "no longer than the approval held"
+
+
+def test_a_keyed_call_is_asked_again_once_it_can_be_shown_again() -> None:
+    world = lost(World(usual(remediate=[keyed("purge")])))
+    world.preview_problem = Failure(reasons.NOT_FOUND, "there is no Connection api")
+    world.go(timedelta(seconds=8))
+    assert world.states()["purge"] == "Running"
+    world.preview_problem = None
+    world.go(timedelta(minutes=1))
+    assert world.done == ["serve", "purge"]
+    assert attempt(world, "purge") == 1
+
+
+def test_a_keyed_call_that_cannot_be_rendered_any_more_is_unknown() -> None:
+    act = keyed("purge")
+    act["http"]["json"] = {"n": "${steps.look.outputs.n}"}
+    world = World(usual(diagnose=[read("look", outputs={"n": "result.rows.size()"})], remediate=[act]))
+    lost(world).forget("look").go(HOUR)
+    assert world.states()["purge"] == "Unknown"
+    assert "it is not asked again: spec.remediate[0].http.json.n: look gave no n" in world.status.message
+    assert world.ran.count("purge") == 1
+
+
+def test_a_keyed_call_that_would_be_another_one_than_was_approved_is_not_asked_again() -> None:
+    world = lost(World(usual(remediate=[keyed("purge")])))
+    world.does["purge"] = "purge something else"
+    world.go(HOUR)
+    assert world.states()["purge"] == "Unknown"
+    assert "it is not asked again: it is not what was approved any more: purge: what" in world.status.message
+    assert world.ran.count("purge") == 1
+
+
+def test_a_keyed_call_that_nobody_was_asked_for_is_asked_again_and_not_after_an_abort() -> None:
+    world = World(usual(mitigate=[keyed("purge", protective=True)]), unasked=frozenset({"http"}))
+    world.script["purge"] = [LOST]
+    world.go()
+    aborted = world.copy().abort().go(HOUR)
+    assert aborted.states()["purge"] == "Unknown"
+    assert aborted.ran.count("purge") == 1
+    assert world.go(timedelta(minutes=1)).done == ["purge"]
+
+
+def test_a_keyed_call_that_the_settings_do_not_allow_any_more_is_not_asked_again() -> None:
+    world = World(usual(mitigate=[keyed("purge", protective=True)]), unasked=frozenset({"http"}))
+    world.script["purge"] = [LOST]
+    world.go().unasked = frozenset()
+    world.go(HOUR)
+    assert world.states()["purge"] == "Unknown"
+    assert "it is not asked again: its approval has ended" in world.status.message
+
+
+def test_an_approval_of_another_step_does_not_let_a_keyed_call_be_asked_again() -> None:
+    diagnose = [read("look", outputs={"bad": "result.rows.size() > 0"})]
+    purge = keyed("purge", when="steps.look.outputs.bad", protective=True)
+    world = World(usual(diagnose=diagnose, mitigate=[purge]), unasked=frozenset({"http"})).go().approve()
+    world.policy_problem = "approvals cannot be trusted: policy incident-approval is missing."
+    world.go().policy_problem = ""
+    world.script |= {"look": [Succeeded({"rows": [{}]}, "1 row")], "purge": [LOST]}
+    world.retry().go()
+    assert (world.states()["purge"], world.status.approvals[-1].state.value) == ("Running", "Active")
+    world.unasked = frozenset()
+    world.go()
+    assert world.states()["purge"] == "Unknown"
+    assert "it is not asked again: it is not part of what is approved now" in world.status.message
+
+
+def test_a_keyed_call_that_restores_is_asked_again_although_the_alert_has_resolved() -> None:
+    world = World(usual(mitigate=[], remediate=[], restore=[keyed("purge")]))
+    world.script["purge"] = [LOST]
+    world.go().resolve().go(timedelta(minutes=1))
+    assert world.done == ["purge"]
+    assert attempt(world, "purge") == 1
+
+
+def test_a_keyed_undo_needs_no_approval_to_be_asked_again() -> None:
+    act = keyed("purge", approval={}, undo={"http": {**keyed("")["http"], "path": "/undo"}})
+    world = World(usual(mitigate=[act], remediate=[]))
+    world.script["undo-purge"] = [LOST]
+    world.go().approve().go().resolve().go(timedelta(minutes=1))
+    assert world.done == ["purge", "undo-purge"]
+    assert attempt(world, "undo-purge") == 1
