@@ -60,7 +60,7 @@ unit: .venv/.synced ## Run the tests that need no cluster
 	@$(BIN)/pytest -n 2 -m 'not cluster'
 
 .PHONY: faults rounds storm bench explore mutants
-faults: .venv/.synced cluster ## Kill, cut and garble at every write of every example: nothing lost, nothing doubled (resumes)
+faults: .venv/.synced cluster ## Kill, cut and garble at every write of every example: nothing lost, nothing doubled (resumes; ALL=1: each fault at each call)
 	@PYTHONPATH=tests $(BIN)/python -m faults $(if $(ONLY),--only $(ONLY))
 
 rounds: .venv/.synced cluster ## Two operators: kill, halt and cut off the leader in every stage

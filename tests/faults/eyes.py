@@ -32,6 +32,8 @@ class Seen:
     deployments: list[Json] = field(default_factory=list)
     jobs: dict[str, Json] = field(default_factory=dict)
     """First version by uid."""
+    started: dict[str, Json] = field(default_factory=dict)
+    """Of a Job the first version that was not suspended, by uid."""
     pods: dict[str, Json] = field(default_factory=dict)
     """First version by uid."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -41,14 +43,18 @@ class Seen:
         newest = {each["metadata"]["name"]: each for each in self.deployments}
         self.deployments = list(newest.values())
         self.jobs.clear()
+        self.started.clear()
         self.pods.clear()
 
     def has(self, listed: Mapping[str, list[Json]]) -> bool:
         """Tell whether everything that is listed, by kind, has been seen."""
         versions = {each["metadata"]["resourceVersion"] for each in self.deployments}
         uids = {"jobs": self.jobs.keys(), "pods": self.pods.keys()}
-        return all(each["metadata"]["resourceVersion"] in versions for each in listed["deployments"]) and all(
-            each["metadata"]["uid"] in known for kind, known in uids.items() for each in listed[kind]
+        runs = {each["metadata"]["uid"] for each in listed["jobs"] if _runs(each)}
+        return (
+            all(each["metadata"]["resourceVersion"] in versions for each in listed["deployments"])
+            and all(each["metadata"]["uid"] in known for kind, known in uids.items() for each in listed[kind])
+            and runs <= self.started.keys()
         )
 
     def take(self, kind: str, event: Json) -> None:
@@ -62,8 +68,16 @@ class Seen:
             self.news.set()
         elif kind == "deployments":
             self.deployments.append(found)
-        elif event["type"] == "ADDED":
-            getattr(self, kind).setdefault(meta["uid"], found)
+        else:
+            if event["type"] == "ADDED":
+                getattr(self, kind).setdefault(meta["uid"], found)
+            if kind == "jobs" and _runs(found):
+                self.started.setdefault(meta["uid"], found)
+
+
+def _runs(job: Json) -> bool:
+    """Tell whether a Job may have Pods, which is its effect."""
+    return not job["spec"].get("suspend")
 
 
 class Eyes:

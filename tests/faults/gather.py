@@ -7,12 +7,16 @@ from typing import Any
 import orjson
 
 from faults.audit import Entry, seconds
-from faults.history import Approval, Effect, End, Intent, Interference, Moment, Plan, Scaling
+from faults.history import Approval, Effect, End, Intent, Interference, Moment, Plan, Scaling, Verdict
+from incident_operator.core.marker import shown
 
 OPERATOR = "system:serviceaccount:incident-operator-system:incident-operator"
 _SCALED_BY = "incidents.dev/scaled-by"
 _KEY = "incidents.dev/step-key"
+_NOT_DONE = frozenset({"Pending", "Failed", "Skipped", "Rejected"})
 Json = Mapping[str, Any]
+Keys = Mapping[str, str]
+"""What a status shows of a marker → the step key of that attempt."""
 
 
 def created(entries: Iterable[Entry]) -> tuple[str, ...]:
@@ -28,7 +32,24 @@ def intents(entries: Iterable[Entry]) -> Iterator[Intent]:
             key = step.get("key", "")
             if step["state"] == "Running" and step.get("effect", "read") != "read" and key and key not in told:
                 told.add(key)
-                yield Intent(step["name"], key, entry.moment)
+                yield Intent(step["name"], key, entry.moment, (step.get("seen") or {}).get("marker", ""))
+
+
+def keys(found: Iterable[Intent]) -> Keys:
+    """Relate what objects of the cluster are marked with to the steps that their statuses tell of."""
+    return {intent.mark: intent.key for intent in found if intent.mark}
+
+
+def verdicts(entries: Iterable[Entry]) -> Iterator[Verdict]:
+    """The attempts that a stored status told as running, and a later one as not done, each when that was first told."""
+    running: dict[str, str] = {}
+    for entry in _statuses(entries):
+        for step in entry.after["status"].get("steps", []):
+            name, key, state = step["name"], step.get("key", ""), step["state"]
+            if state == "Running" and step.get("effect", "read") != "read":
+                running[name] = key
+            elif running.pop(name, "") and state in _NOT_DONE:
+                yield Verdict(name, key, state, entry.moment)
 
 
 def plans(entries: Iterable[Entry]) -> Iterator[Plan]:
@@ -70,7 +91,7 @@ def end(incident: Json | None) -> End | None:
     )
 
 
-def scalings(versions: Sequence[Json], others: frozenset[int]) -> Iterator[Scaling]:
+def scalings(versions: Sequence[Json], others: frozenset[int], known: Keys) -> Iterator[Scaling]:
     """Every change of replicas that nobody else made; `others` are the revisions that somebody else wrote."""
     for name, own in _by_name(versions).items():
         for old, new in pairwise(own):
@@ -78,35 +99,39 @@ def scalings(versions: Sequence[Json], others: frozenset[int]) -> Iterator[Scali
             mark = _new_mark(old, new)
             if mark is not None or (before != after and _revision(new) not in others):
                 claims = (mark["before"], mark["after"]) if mark else None
-                yield Scaling(name, before, after, mark["key"] if mark else "", claims)
+                yield Scaling(name, before, after, _key(mark["key"], known) if mark else "", claims)
 
 
-def scaled(versions: Sequence[Json], others: frozenset[int]) -> Iterator[Effect]:
-    """The same as effects."""
+def scaled(versions: Sequence[Json], others: frozenset[int], known: Keys) -> Iterator[Effect]:
+    """The same as effects. What is withdrawn changes neither replicas nor marks, and is none."""
     for name, own in _by_name(versions).items():
         for old, new in pairwise(own):
             mark = _new_mark(old, new)
             if mark is not None:
                 facts = {"before": mark["before"], "after": mark["after"], "uid": new["metadata"]["uid"]}
                 what = f"{name} scaled {mark['before']} → {mark['after']}"
-                yield Effect(what, Moment(revision=_revision(new)), mark["key"], facts=facts)
+                yield Effect(what, Moment(revision=_revision(new)), _key(mark["key"], known), facts=facts)
             elif old["spec"]["replicas"] != new["spec"]["replicas"] and _revision(new) not in others:
                 yield Effect(f"{name} scaled without a mark", Moment(revision=_revision(new)), "no mark")
 
 
-def ran(jobs: Iterable[Json], pods: Iterable[Json]) -> Iterator[Effect]:
-    """Jobs as effects; a second Pod of one is another effect of the same key."""
-    listed = list(pods)
-    for job in jobs:
-        if "incidents.dev/incident" not in job["metadata"].get("labels", {}):
-            continue
-        key = job["metadata"].get("annotations", {}).get(_KEY, "no mark")
-        container = job["spec"]["template"]["spec"]["containers"][0]
-        facts = {"image": container["image"], "command": container.get("command", [])}
-        name = job["metadata"]["name"]
-        yield Effect(f"Job {name}", Moment(revision=_revision(job)), key, facts=facts)
-        owned = [pod for pod in listed if _owner(pod) == job["metadata"]["uid"]]
-        for pod in owned[1:]:
+def ran(started: Iterable[Json], jobs: Iterable[Json], pods: Iterable[Json], known: Keys) -> Iterator[Effect]:
+    """Jobs as effects, each from the version on in which it was not suspended any more; `started` are those versions.
+
+    A Job that stays suspended is none, unless it has a Pod; a second Pod of one is another effect of the same key.
+    """
+    listed, ours = list(pods), [job for job in jobs if "incidents.dev/incident" in job["metadata"].get("labels", {})]
+    began = {job["metadata"]["uid"]: job for job in started}
+    for job in ours:
+        uid, name = job["metadata"]["uid"], job["metadata"]["name"]
+        mark = job["metadata"].get("annotations", {}).get(_KEY, "")
+        key = _key(mark, known) if mark else "no mark"
+        if uid in began:
+            container = job["spec"]["template"]["spec"]["containers"][0]
+            facts = {"image": container["image"], "command": container.get("command", [])}
+            yield Effect(f"Job {name}", Moment(revision=_revision(began[uid])), key, facts=facts)
+        owned = [pod for pod in listed if _owner(pod) == uid]
+        for pod in owned[1:] if uid in began else owned:
             yield Effect(f"Pod {pod['metadata']['name']}", Moment(revision=_revision(pod)), key)
 
 
@@ -152,6 +177,11 @@ def _marks(workload: Json) -> list[Json]:
 
 def _owner(pod: Json) -> str:
     return next((each["uid"] for each in pod["metadata"].get("ownerReferences", [])), "")
+
+
+def _key(mark: str, known: Keys) -> str:
+    """Return the step key of an attempt whose marker this is; of any other what a status would show of it."""
+    return known.get(shown(mark), shown(mark))
 
 
 def _revision(found: Json) -> int:

@@ -30,6 +30,8 @@ class Intent:
     step: str
     key: str
     moment: Moment
+    mark: str = ""
+    """What the status shows of the marker that objects of the cluster carry; empty for effects that carry the key itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,24 @@ class Approval:
     by: str
     signed: str
     """The name in the annotation."""
+    moment: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The first status after an intent that tells its attempt as not done, and so as something that may be begun anew."""
+
+    step: str
+    key: str
+    state: str
+    moment: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """From this moment on a guard of every act does not hold any more: nothing may have an effect."""
+
+    why: str
     moment: Moment
 
 
@@ -125,6 +145,8 @@ class History:
     incidents: tuple[str, ...] = ("incident",)
     """Names of all Incidents that were ever made of the one alert."""
     intents: tuple[Intent, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    bans: tuple[Ban, ...] = ()
     effects: tuple[Effect, ...] = ()
     plans: tuple[Plan, ...] = ()
     approvals: tuple[Approval, ...] = ()
@@ -135,3 +157,5 @@ class History:
     """None where there is no Incident."""
     in_time: bool = True
     """It came to an end within the bound of a run."""
+    attended: bool = True
+    """People answer what they are asked; else a question may stay open."""

@@ -1,6 +1,7 @@
 """A lane: a namespace with an operator of its own behind proxies of its own, in which one run follows the other."""
 
 import asyncio
+import functools
 import itertools
 import time
 from collections.abc import Mapping, Sequence
@@ -12,12 +13,14 @@ from faults.apiserver import Plot, Proxy
 from faults.audit import AuditLog, Entry
 from faults.eyes import Eyes, Seen
 from faults.history import History
+from faults.meanwhile import Meanwhile
 from faults.operators import Operator
 from faults.people import People
 from faults.runs import Result, Run
 from faults.scene import Example, Scene
-from faults.troubles import HIDING, Fault, Switch
+from faults.troubles import BETWEEN, HIDING, LATE, Fault, Switch
 from faults.watches import Spoiler
+from incident_operator.clients.kube import Kube
 
 _numbers = itertools.count(1)
 
@@ -32,6 +35,8 @@ class Lane:
     proxy: Proxy
     eyes: Eyes
     audit: AuditLog
+    account: Kube
+    """The operator's own, past the proxy."""
     seen_calls: Mapping[str, int] = field(default_factory=dict)
     """The calls of the last run, by kind."""
 
@@ -40,19 +45,21 @@ class Lane:
         await self.become(self.operator.broken, hastened=run.fault in HIDING)
         began = time.monotonic()
         name = f"r{next(_numbers)}-{int(time.time()) % 100000}"
-        self.scene.begin(name)
+        self.scene.begin(name, run.trouble)
         await self.example.begin(self.scene)
         self.audit.clear(self.scene.namespace)
         self.seen.forget()
-        plot = self._plot(run)
+        meanwhile = Meanwhile(self.scene, self.example, self.operator, self.seen, self.account)
+        plot = self._plot(run, meanwhile)
         self._arm(plot)
         people = People(self.scene, self.example, self.operator, self.seen, plot)
         in_time = await people.see_it_through()
         self._arm(Plot())
-        history = await self._history(people, in_time)
+        await meanwhile.over()
+        history = await self._history(people, in_time, meanwhile)
         await self.scene.delete_incidents(self.seen)
         findings = tuple(checker.check(history))
-        sprung = run.trouble is None or plot.switch.sprung or plot.watch.sprung
+        sprung = run.trouble is None or plot.watch.sprung or (plot.switch.sprung and _is_between(run, history))
         self.seen_calls = {kind: count for kind, count in plot.switch.seen.items() if kind not in self.example.beside}
         told = report.around(history, findings, self.operator.log) if findings else ""
         ended = history.end.phase if history.end else "no Incident"
@@ -60,9 +67,9 @@ class Lane:
 
     async def become(self, broken: str = "", *, hastened: bool = False) -> None:
         """Go on with an operator that is broken in the named way, or has its safety nets hastened, or with a whole one."""
-        if (self.operator.broken, self.operator.hastened) == (broken, hastened):
+        if (self.operator.broken, self.operator.hastened, self.operator.later_by) == (broken, hastened, 0):
             return
-        self.operator.broken, self.operator.hastened = broken, hastened
+        self.operator.broken, self.operator.hastened, self.operator.later_by = broken, hastened, 0
         await self.operator.kill()
         await self.operator.until_ready()
 
@@ -71,14 +78,17 @@ class Lane:
         """What is seen of the lane's namespace."""
         return self.eyes.of(self.scene.namespace)
 
-    def _plot(self, run: Run) -> Plot:
+    def _plot(self, run: Run, meanwhile: Meanwhile) -> Plot:
         trouble = run.trouble
         on_watch = trouble is not None and trouble.call.kind.startswith("WATCH ")
         spoiler = Spoiler()
         if trouble is not None and on_watch:
             spoiler = Spoiler(trouble.fault, self.scene.moment(trouble.call.kind.removeprefix("WATCH ")))
         meddle = self.scene.abort if run.fault is Fault.ABORTED else self._meddle
-        return Plot(Switch(None if on_watch else trouble), self.operator.kill, meddle, spoiler)
+        plot = Plot(Switch(None if on_watch else trouble), self.operator.kill, meddle, watch=spoiler)
+        if run.fault in {*BETWEEN, *LATE}:
+            plot.kill = functools.partial(meanwhile.strike, run.fault, plot)
+        return plot
 
     async def _meddle(self) -> None:
         await self.scene.note_on_incident()
@@ -88,30 +98,34 @@ class Lane:
         self.proxy.plot = plot
         self.scene.arm(plot)
 
-    async def _history(self, people: People, in_time: bool) -> History:
+    async def _history(self, people: People, in_time: bool, meanwhile: Meanwhile) -> History:
         incident = await self.scene.live(self.seen)
         entries = await self._entries(incident)
         await self.scene.all_seen(self.seen)
         others = frozenset(self.scene.revisions)
-        deployments = self.seen.deployments
+        seen, intents = self.seen, tuple(gather.intents(entries))
+        keys = gather.keys(intents)
         effects = [
-            *gather.scaled(deployments, others),
-            *gather.ran(self.seen.jobs.values(), self.seen.pods.values()),
+            *gather.scaled(seen.deployments, others, keys),
+            *gather.ran(seen.started.values(), seen.jobs.values(), seen.pods.values(), keys),
             *await self.example.effects(self.scene),
         ]
         return History(
             rules=self.example.rules,
             acknowledged=people.acknowledged,
             incidents=gather.created(entries),
-            intents=tuple(gather.intents(entries)),
+            intents=intents,
+            verdicts=tuple(gather.verdicts(entries)),
+            bans=tuple(meanwhile.bans),
             effects=tuple(effects),
             plans=tuple(gather.plans(entries)),
             approvals=tuple(gather.approvals(entries)),
             aborts=gather.aborts(entries),
             meddling=gather.meddling(self.scene.meddling),
-            scalings=tuple(gather.scalings(deployments, others)),
+            scalings=tuple(gather.scalings(seen.deployments, others, keys)),
             end=gather.end(incident),
             in_time=in_time,
+            attended=people.attend,
         )
 
     async def _entries(self, incident: Mapping[str, Any] | None) -> Sequence[Entry]:
@@ -124,3 +138,8 @@ class Lane:
                 break
             await asyncio.sleep(0.02)
         return entries
+
+
+def _is_between(run: Run, history: History) -> bool:
+    """Tell whether an act was meant when the process was killed; where none was, a run between intent and act proves nothing."""
+    return run.fault not in {*BETWEEN, *LATE} or bool(history.intents)

@@ -12,6 +12,7 @@ from e2e.operator_process import environment_of, free_port
 from forking.starter import Forked, Stable
 
 _READY_SECONDS = 30.0
+LEASE = "faults"
 
 
 @dataclass
@@ -25,6 +26,8 @@ class Operator:
     broken: str = ""
     hastened: bool = False
     """Whether its safety nets come round every few seconds."""
+    later_by: int = 0
+    """Days by which its clock is ahead."""
     starts: int = 0
     died: int = 0
     """How often it ended although nobody killed it."""
@@ -43,12 +46,13 @@ class Operator:
     def start(self) -> None:
         """Start it; whether it is ready is another question."""
         environment = environment_of(self.folder, self.namespace, self.port, self.health_port)
-        own = {"LEASE_NAMESPACE": self.namespace, "LEASE_NAME": "faults", "LEASE_SECONDS": "2", **self.more}
+        own = {"LEASE_NAMESPACE": self.namespace, "LEASE_NAME": LEASE, "LEASE_SECONDS": "2", **self.more}
         environment |= {f"INCIDENT_OPERATOR_{key}": value for key, value in own.items()}
         words = ["run", "--kubeconfig", str(self.kubeconfig)]
         broken = [f"faults.broken:{self.broken}"] if self.broken else []
         hastened = ["faults.hastened"] if self.hastened else []
-        self._forked = self.stable.fork(words, environment, self.log, [*broken, *hastened])
+        later = [f"faults.later:{self.later_by}"] if self.later_by else []
+        self._forked = self.stable.fork(words, environment, self.log, [*broken, *hastened, *later])
         self.starts += 1
 
     async def kill(self) -> None:

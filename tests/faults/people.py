@@ -9,17 +9,19 @@ import aiohttp
 
 from e2e.operator_process import TOKEN, alert
 from faults.apiserver import Plot
-from faults.checker import CLOSED
+from faults.checker import ASKS, CLOSED
 from faults.eyes import Seen
 from faults.operators import Operator
 from faults.scene import Example, Scene
-from faults.troubles import Fault
+from faults.troubles import LATE, Fault
 from incident_operator.clients.kube import ApiError
 
 _ANSWERS = 4
 """How many questions beside approvals alice answers before she leaves an Incident as it is."""
 _LOOK_SECONDS = 0.25
 _REST_SECONDS = 0.5
+_UNATTENDED_SECONDS = 4.0
+"""Longer than the Lease, and than an operator waits before it begins again what was not done."""
 Json = Mapping[str, Any]
 
 
@@ -33,6 +35,8 @@ class People:
         self._answered: set[str] = set()
         self._resolved = False
         self.acknowledged = False
+        self.attend = True
+        """Whether people answer what they are asked; nobody does once the run has struck between an intent and its act."""
 
     async def see_it_through(self) -> bool:
         """Let the alert fire, do what has to be done, and tell whether it came to an end in time."""
@@ -68,6 +72,9 @@ class People:
 
     async def _moves_on(self) -> bool:
         """Do what the Incident waits for; True where it is at its end."""
+        if self._plot.struck:
+            self.attend = False
+            return await self._rests()
         incident = self._scene.incident(self._seen)
         if incident is None:
             return False
@@ -83,6 +90,21 @@ class People:
         if phase == "NeedsHuman":
             return not await self._answer(incident, status)
         return False
+
+    async def _rests(self) -> bool:
+        """Tell whether nothing is under way, and nothing moves for a while though an operator leads."""
+        if self._fault in LATE and not self._plot.arrived.is_set():
+            return False
+        before = self._scene.incident(self._seen)
+        if before is not None and before["status"]["phase"] not in CLOSED | ASKS:
+            return False
+        await self._operator.until_ready()
+        await asyncio.sleep(_UNATTENDED_SECONDS)
+        return _version(self._scene.incident(self._seen)) == _version(before)
+
+    @property
+    def _fault(self) -> Fault:
+        return self._scene.trouble.fault if self._scene.trouble else Fault.NONE
 
     async def _approve(self, incident: Json, plan: str) -> None:
         if plan in self._answered:
@@ -146,6 +168,10 @@ class People:
                 return answer.status < 300
         except aiohttp.ClientError:
             return False
+
+
+def _version(incident: Json | None) -> str:
+    return incident["metadata"]["resourceVersion"] if incident else ""
 
 
 def _is_verified(status: Json) -> bool:

@@ -18,9 +18,11 @@ _TRIES = 3
 class Matrix:
     """One example's runs."""
 
-    def __init__(self, arena: Arena, entry: Entry, store: Store, lanes: int, sample: bool, match: str) -> None:
+    def __init__(
+        self, arena: Arena, entry: Entry, store: Store, lanes: int, *, sample: bool, everything: bool, match: str
+    ) -> None:
         self._arena, self._entry, self._store, self._match = arena, entry, store, match
-        self._lanes, self._sample = lanes, sample
+        self._lanes, self._sample, self._everything = lanes, sample, everything
         self._known = store.results()
         self._left: deque[Run] = deque()
         self._all: list[Run] = []
@@ -28,7 +30,7 @@ class Matrix:
 
     async def play(self) -> list[Result]:
         """Play what is not known yet; return the results of all."""
-        seen = self._store.golden(self._entry.name)
+        seen = {} if self._entry.planned is not None else self._store.golden(self._entry.name)
         if seen is not None:
             self._plan(seen)
         if seen is None or self._left:
@@ -62,7 +64,8 @@ class Matrix:
 
     def _plan(self, seen: Mapping[str, int], lane: Lane | None = None) -> None:
         watched = self._entry.make("any").watched
-        self._all = [run for run in self._entry.matrix(seen, watched) if self._match in str(run)]
+        planned = self._entry.matrix(seen, watched, everything=self._everything)
+        self._all = [run for run in planned if self._match in str(run)]
         if self._sample:
             self._all = list(_one_of_each(self._all))
         self._left = deque(run for run in self._all if run not in self._known)

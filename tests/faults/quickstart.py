@@ -76,3 +76,7 @@ class Quickstart:
     async def meddle(self, scene: Scene) -> None:
         """Somebody scales by hand."""
         await scene.scale("web", 3)
+
+    async def change(self, scene: Scene) -> None:
+        """The same as somebody who meddles does."""
+        await self.meddle(scene)

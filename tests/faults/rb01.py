@@ -119,6 +119,10 @@ class Rb01:
     async def meddle(self, scene: Scene) -> None:
         """Nobody interferes."""
 
+    async def change(self, scene: Scene) -> None:
+        """The same as somebody who meddles does."""
+        await self.meddle(scene)
+
 
 def _deployed(namespace: str) -> list[dict[str, Any]]:
     files = (f"platform/{name}.yaml" for name in ("namespace", *_PLATFORM))

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from e2e.apiserver_proxy import hang_up
 from faults.apiserver import LATE_SECONDS, Plot
-from faults.troubles import STATUS_OF, Fault
+from faults.troubles import BETWEEN, LATE, STATUS_OF, Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,17 @@ class Recorder:
         run = (await request.json())["run"]
         if fault in STATUS_OF:
             return web.Response(status=STATUS_OF[fault][0], headers={"Retry-After": "1"})
-        if fault is Fault.KILL_BEFORE:
-            await self.plot.kill()
+        plot = self.plot
+        if fault is Fault.KILL_BEFORE or fault in BETWEEN:
+            await plot.kill()
             return hang_up(request)
+        if fault in LATE:
+            await plot.kill()
+            await plot.looked.wait()
         self._carry_out(request, run)
+        if fault in LATE:
+            plot.arrived.set()
+            return hang_up(request)
         match fault:
             case Fault.KILL_AFTER:
                 await self.plot.kill()

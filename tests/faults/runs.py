@@ -78,6 +78,13 @@ def disturbed(example: str, seen: Mapping[str, int], fault: Fault) -> Iterator[R
                 yield Run(example, Trouble(fault, Call(kind, occurrence)))
 
 
+def is_needed(run: Run, *, in_full: bool) -> bool:
+    """Tell whether the shorter matrix has this run: every call meets what every call has to, and the first of its kind all."""
+    if run.trouble is None or run.trouble.call.kind.startswith("WATCH "):
+        return True
+    return run.fault in troubles.ALWAYS or (in_full and run.trouble.call.occurrence == 1)
+
+
 def faults_at(kind: str) -> tuple[Fault, ...]:
     """What can go wrong at a call of this kind."""
     if kind == "SQL COMMIT":

@@ -5,17 +5,18 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from demonstration.cluster import Cluster
 
-from faults.apiserver import Plot
+from faults.apiserver import Act, Plot, nothing
 from faults.eyes import Seen
 from faults.ground import APPROVER
 from faults.history import Effect, Moment, Rules
 from faults.recorder import Recorder
 from faults.sql_line import SqlLine
-from faults.troubles import Fault
+from faults.troubles import Fault, Trouble
 from faults.watches import Event, never
 from faults.watches import Moment as WatchMoment
 from incident_operator.clients import paths
@@ -65,6 +66,10 @@ class Example(Protocol):
         """Change what the run is about, as somebody who knows nothing of it."""
         ...
 
+    async def change(self, scene: "Scene") -> None:
+        """Make something else of what was approved."""
+        ...
+
 
 @dataclass
 class Scene:
@@ -80,16 +85,20 @@ class Scene:
     fetch: Callable[[str], Awaitable[str]]
     """Reads a text from the apiserver."""
     sql: SqlLine | None = None
+    restart: Act = nothing
+    """Ends the operator at once and starts it again."""
     run: str = ""
+    trouble: Trouble | None = None
+    """What goes wrong in the present run."""
     group: Mapping[str, str] = field(default_factory=dict)
     """What distinguishes the run's Incident: the values of the labels that its Runbook groups by."""
     meddling: list[tuple[str, Moment]] = field(default_factory=list)
     revisions: set[int] = field(default_factory=set)
     """Versions of objects that somebody else than the operator wrote."""
 
-    def begin(self, run: str) -> None:
+    def begin(self, run: str, trouble: Trouble | None) -> None:
         """Begin a run of that name."""
-        self.run = run
+        self.run, self.trouble = run, trouble
         self.group = {"run": run}
         self.meddling.clear()
         self.revisions.clear()
@@ -165,6 +174,20 @@ class Scene:
         for incident in (await self.admin.get(paths.incidents(self.namespace)))["items"]:
             if self.is_ours(incident):
                 await self.answer(incident, "abort", "now")
+
+    async def resolve(self, operator: Kube) -> None:
+        """Write that the alert resolved, as another replica of the operator does that was told: nobody else may."""
+        for incident in (await self.admin.get(paths.incidents(self.namespace)))["items"]:
+            if self.is_ours(incident):
+                ended = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                alerts = [{**each, "status": "resolved", "endsAt": ended} for each in incident["spec"]["alerts"]]
+                path = paths.incidents(self.namespace, incident["metadata"]["name"])
+                await operator.merge_patch(path, {"spec": {"alerts": alerts}})
+
+    async def now(self) -> Moment:
+        """Return the present moment, by the clock and by etcd's count."""
+        listed = await self.admin.get(paths.incidents(self.namespace))
+        return Moment(time.time(), int(listed["metadata"]["resourceVersion"]))
 
     async def note_on_incident(self) -> None:
         """Somebody leaves a note on the Incident: nothing of it is the operator's business but the new version."""

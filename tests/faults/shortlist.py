@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from faults import between
 from faults.arena import Arena, Make
+from faults.between import Between
 from faults.every_effect import EveryEffect
 from faults.lane import Lane
 from faults.quickstart import Quickstart
@@ -30,7 +32,20 @@ EVERY_EFFECT = [
     Trouble(Fault.SQL_CUT_AFTER, Call("SQL COMMIT", 1)),
     Trouble(Fault.SQL_SERIALIZATION, Call("SQL UPDATE counter", 1)),
     Trouble(Fault.KILL_AFTER, Call("POST jobs", 1)),
+    Trouble(Fault.KILL_AFTER, Call("PATCH jobs", 1)),
+    Trouble(Fault.REPLY_LOST, Call("PATCH jobs", 1)),
     Trouble(Fault.KILL_BEFORE, Call("POST /unkeyed", 1)),
+]
+BETWEEN = [
+    Trouble(Fault.THEN_ABORTED, between.ACTS["scale"]),
+    Trouble(Fault.THEN_EXPIRED, between.ACTS["job"]),
+    Trouble(Fault.THEN_RESOLVED, between.ACTS["keyed"]),
+    Trouble(Fault.THEN_DELETED, between.ACTS["unkeyed"]),
+    Trouble(Fault.THEN_CHANGED, between.ACTS["sql"]),
+    Trouble(Fault.THEN_DISTRUSTED, between.ACTS["job"]),
+    Trouble(Fault.DELAYED_ABORTED, between.ACTS["scale"]),
+    Trouble(Fault.DELAYED, between.ACTS["job"]),
+    Trouble(Fault.DELAYED_INTO, between.LATE_SQL),
 ]
 
 
@@ -54,7 +69,8 @@ CAUGHT = {
     "no intent": Catch(_Hurried, None, "intent before effect"),
     "cached read": Catch(_Hurried, Trouble(Fault.REPLY_LOST, Call("PATCH deployments", 1)), "ends with a reason"),
     "blind retry": Catch(EveryEffect, Trouble(Fault.REPLY_LOST, Call("POST /unkeyed", 1)), "one effect per step key"),
-    "no marker": Catch(EveryEffect, Trouble(Fault.KILL_AFTER, Call("SQL COMMIT", 1)), "one effect per step key"),
+    "no look": Catch(Between, Trouble(Fault.THEN_ABORTED, between.ACTS["scale"]), "nothing without its guards"),
+    "no marker": Catch(EveryEffect, Trouble(Fault.KILL_AFTER, Call("SQL COMMIT", 1)), "never again while it holds"),
     "approval not rendered again": Catch(
         EveryEffect, Trouble(Fault.MEDDLED, Call("PERSON approves", 2)), "done as approved"
     ),
@@ -78,6 +94,7 @@ async def playing(arena: Arena) -> AsyncIterator[Playing]:
     begun = Playing(
         {
             "quickstart": asyncio.create_task(_sample(arena, Quickstart, QUICKSTART)),
+            "between": asyncio.create_task(_sample(arena, Between, BETWEEN)),
             "every-effect": asyncio.create_task(_sample(arena, EveryEffect, EVERY_EFFECT)),
         },
         {make: asyncio.create_task(_compared(arena, make)) for make in kinds},

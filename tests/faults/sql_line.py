@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from faults.apiserver import Plot
-from faults.troubles import Fault
+from faults.troubles import BETWEEN, LATE, Fault
 from sql.proxy import listening
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -129,10 +129,19 @@ class _Session:
         return self._line.plot.switch.at(f"SQL {kind}")
 
     async def _spring(self, fault: Fault, unit: bytes, statement: bytes) -> bool:
+        plot = self._line.plot
+        if fault is Fault.KILL_BEFORE or fault in BETWEEN:
+            await plot.kill()
+            return False
+        if fault in LATE:
+            await plot.kill()
+            await plot.looked.wait()  # the server learns nothing of the client's end, and keeps the transaction open
+            try:
+                await self._apply(unit)
+            finally:
+                plot.arrived.set()
+            return False
         match fault:
-            case Fault.KILL_BEFORE:
-                await self._line.plot.kill()
-                return False
             case Fault.SQL_CUT_BEFORE:
                 return False
             case Fault.SQL_CUT_AFTER:
@@ -140,7 +149,7 @@ class _Session:
                 return False
             case Fault.KILL_AFTER:
                 await self._apply(unit)
-                await self._line.plot.kill()
+                await plot.kill()
                 return False
             case Fault.SQL_HANGS:
                 await self._reader.read()  # until the client gives up; nothing of it arrives
@@ -153,6 +162,8 @@ class _Session:
     async def _apply(self, unit: bytes) -> None:
         """Send it on, and keep the answer."""
         self._swallowing, self._swallowed = True, b""
+        if self._from_server.at_eof():
+            return
         self._ready.clear()
         self._to_server.write(unit)
         await self._to_server.drain()
@@ -177,4 +188,5 @@ class _Session:
             self._swallowed += data
             if _READY.search(self._swallowed):
                 self._ready.set()
+        self._ready.set()  # a server that hung up answers nothing any more
         self._writer.close()

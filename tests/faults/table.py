@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from demonstration.cluster import REPOSITORY
 
+from faults import proofs
 from faults.checker import Kind
 from faults.runs import Result
 
@@ -36,13 +37,36 @@ def markdown(results: Sequence[Result]) -> str:
 def plain(results: Sequence[Result]) -> str:
     """The table for a terminal."""
     listed = [_HEAD, *rows(results)]
-    widths = [max(len(row[number]) for row in listed) for number in range(len(_HEAD))]
+    return _aligned(listed)
+
+
+def proofs_of(results: Iterable[Result]) -> str:
+    """What the rows prove, for a terminal."""
+    return _aligned([("fault", "proves"), *proofs.told(each.run.fault for each in results)])
+
+
+def _aligned(listed: Sequence[Row]) -> str:
+    widths = [max(len(row[number]) for row in listed) for number in range(len(listed[0]))]
     return "\n".join("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)) for row in listed)
 
 
-def write_page(results: Sequence[Result], now: datetime) -> None:
+def write_page(results: Sequence[Result], now: datetime, *, everything: bool) -> None:
     """Write the page; the matrix has to be complete."""
-    PAGE.write_text(_PAGE.format(date=now.astimezone(UTC).date(), machine=machine(), table=markdown(results)))
+    extent = _EVERYTHING if everything else _SHORTER
+    PAGE.write_text(
+        _PAGE.format(
+            date=now.astimezone(UTC).date(),
+            machine=machine(),
+            extent=extent,
+            table=markdown(results),
+            proofs=_proofs(results),
+        )
+    )
+
+
+def _proofs(results: Iterable[Result]) -> str:
+    lines = [f"| {row} | {proves} |" for row, proves in proofs.told(each.run.fault for each in results)]
+    return "\n".join(["| fault | proves |", "|---|---|", *lines])
 
 
 def machine() -> str:
@@ -64,6 +88,9 @@ def _ends(results: Iterable[Result]) -> str:
     return ", ".join(f"{phase} {count}" for phase, count in sorted(ended.items()))
 
 
+_EVERYTHING = "Each call met each fault that its kind can have."
+_SHORTER = """Each call was killed before and after, lost its answer, and was sent twice; the first of its kind met each other fault, too, but for
+`RB-01`, whose kinds of calls the other examples have. `make faults ALL=1` plays each fault at each call."""
 _PAGE = """# Faults at every write
 
 What `make faults` found on {date}
@@ -76,15 +103,24 @@ whether a promise was broken:
 
 - *doubled*: a step key had two effects, or an alert two Incidents;
 - *lost*: an alert was acknowledged and there is no Incident; a step is told as done and has had no effect; an effect is there and told
-  as failed; a mitigation is still in place, and nothing says so;
+  as failed, or comes after it was told as not done; a mitigation is still in place, and nothing says so;
 - *stuck*: the run did not come to its end in time;
-- *other*: an effect without its intent stored before, out of order, without an approval of the very plan, begun after an abort, or
-  an end without a reason.
+- *other*: an effect without its intent stored before, out of order, without an approval of the very plan, begun after an abort, there
+  after a guard of every act was gone (rows "killed between intent and act"), or an end without a reason.
 
 `NeedsHuman` is an end, too: nobody could know better, and the Incident says what is asked. A person in the runs answers what can
 be answered. A run whose fault was not reached counts as no run.
+{extent}
 
 {table}
+
+{proofs}
+
+A row "killed between intent and act" or "first request delayed" kills the operator at the very request that is the act: in the first
+case it never arrives, in the second it arrives when the next process has told what it found. Then nobody attends to the Incident. A Job
+counts from the moment on in which it is not suspended, a change of rows from its commit on. "Policies gone" means that the proxy says so
+to the operator under test. What was sent to a service can arrive late whatever is told: `keyed-call` and `unkeyed` are then told as
+done or `Unknown`.
 
 `make faults` makes this page; interrupted, it goes on where it was. One example: `PYTHONPATH=tests .venv/bin/python -m faults --only quickstart`.
 """

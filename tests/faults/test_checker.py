@@ -8,6 +8,7 @@ from faults import checker
 from faults.checker import Kind
 from faults.history import (
     Approval,
+    Ban,
     Effect,
     End,
     History,
@@ -17,6 +18,7 @@ from faults.history import (
     Plan,
     Rules,
     Scaling,
+    Verdict,
 )
 
 RULES = Rules(order=("scale", "wipe", "undo-scale"), asks=frozenset({"wipe"}), temporary=frozenset({"scale"}))
@@ -69,6 +71,13 @@ BROKEN = {
     "another attempt while the first one holds": (
         checker.never_again_while_it_holds, Kind.DOUBLED,
         replace(GOOD, intents=(SCALE, Intent("scale", "k1b", at(15)), WIPE, UNDO)),
+    ),
+    "an effect after its Incident was aborted": (
+        checker.nothing_without_its_guards, Kind.OTHER, replace(GOOD, bans=(Ban("it was aborted", at(41)),)),
+    ),
+    "an effect after its attempt was told as not done": (
+        checker.told_as_not_done_is_never_done, Kind.LOST,
+        replace(GOOD, verdicts=(Verdict("wipe", "k2", "Pending", at(41)),)),
     ),
     "an effect that nothing in etcd tells of": (
         checker.intent_before_effect, Kind.OTHER, replace(GOOD, intents=(SCALE, UNDO)),
@@ -181,6 +190,18 @@ INNOCENT = {
         GOOD,
         plans=(PLAN, replace(PLAN, hashed="fedcba9876543210", moment=at(33))),
         approvals=(APPROVED, replace(APPROVED, token="fedcba98", moment=at(35))),
+    ),
+    "a guard that does not hold after all was done": replace(GOOD, bans=(Ban("its alert had resolved", at(62)),)),
+    "told as not done, and done by another attempt": replace(
+        GOOD,
+        intents=(SCALE, Intent("wipe", "k0", at(35)), WIPE, UNDO),
+        verdicts=(Verdict("wipe", "k0", "Pending", at(38)),),
+    ),
+    "it rests with a question that nobody attends to": replace(
+        STOPPED,
+        rules=replace(RULES, temporary=frozenset()),
+        end=replace(HALTED, phase="AwaitingApproval"),
+        attended=False,
     ),
     "aborted after all had begun": replace(GOOD, aborts=(at(65),)),
     "not acknowledged, and no Incident": replace(

@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from faults import runs, store, troubles
+from faults import between, proofs, runs, store, troubles
 from faults.checker import Finding, Kind
 from faults.runs import Result, Run
 from faults.sql_line import kind_of
@@ -74,6 +74,23 @@ def test_every_call_meets_every_fault_that_its_kind_can_have() -> None:
     assert planned[-1] == Run("e", Trouble(Fault.WATCH_STALLS, Call("WATCH added", 1)))
 
 
+@pytest.mark.parametrize(
+    ("fault", "occurrence", "in_full", "needed"),
+    [
+        (Fault.KILL_AFTER, 7, False, True),
+        (Fault.SQL_CUT_AFTER, 3, False, True),
+        (Fault.CONFLICT, 1, True, True),
+        (Fault.CONFLICT, 2, True, False),
+        (Fault.CONFLICT, 1, False, False),
+    ],
+)
+def test_the_shorter_matrix_kills_at_every_call_and_plays_the_rest_once_for_each_kind(
+    fault: Fault, occurrence: int, in_full: bool, needed: bool
+) -> None:
+    run = Run("e", Trouble(fault, Call("PATCH deployments", occurrence)))
+    assert runs.is_needed(run, in_full=in_full) is needed
+
+
 def test_a_person_interferes_at_writes_and_approvals_but_not_inside_of_services() -> None:
     seen = {"PATCH deployments": 1, "POST jobs": 1, "POST /keyed": 1, "SQL COMMIT": 1, "PERSON approves": 2}
     planned = [str(run.trouble.call) for run in runs.disturbed("e", seen, Fault.ABORTED) if run.trouble]
@@ -101,6 +118,18 @@ def event(kind: str, version: int) -> bytes:
 
 def second(event: dict[str, dict[str, dict[str, str]]]) -> bool:
     return event["object"]["metadata"]["resourceVersion"] == "2"
+
+
+def test_every_fault_has_a_sentence_that_says_what_its_row_proves() -> None:
+    assert proofs.PROVES.keys() == set(Fault)
+
+
+def test_each_class_of_effect_meets_each_guard_that_does_not_hold_any_more() -> None:
+    planned = [run.trouble for run in between.matrix() if run.trouble]
+    for act, call in between.ACTS.items():
+        late = between.LATE_SQL if act == "sql" else call
+        assert {trouble.fault for trouble in planned if trouble.call == call} >= set(troubles.BETWEEN)
+        assert {trouble.fault for trouble in planned if trouble.call == late} >= {Fault.DELAYED, Fault.DELAYED_ABORTED}
 
 
 async def test_a_hidden_event_is_hidden_once_and_other_resources_are_left_alone() -> None:

@@ -28,6 +28,16 @@ class Fault(StrEnum):
     SQL_CUT_AFTER = "sql: cut before its reply"
     SQL_HANGS = "sql: hangs"
     SQL_SERIALIZATION = "sql: serialization failure"
+    THEN_NOTHING = "killed between intent and act, then nothing"
+    THEN_ABORTED = "killed between intent and act, then aborted"
+    THEN_EXPIRED = "killed between intent and act, then expired"
+    THEN_RESOLVED = "killed between intent and act, then the alert resolved"
+    THEN_CHANGED = "killed between intent and act, then the plan's world changed"
+    THEN_DISTRUSTED = "killed between intent and act, then the policies gone"
+    THEN_DELETED = "killed between intent and act, then the Incident deleted"
+    DELAYED_INTO = "first request delayed into the look"
+    DELAYED = "first request delayed past the look"
+    DELAYED_ABORTED = "first request delayed past the abort"
     ABORTED = "aborted"
     MEDDLED = "meddled with"
     NONE = "none"
@@ -43,6 +53,15 @@ ON_WATCHES = (
     Fault.WATCH_GONE_STATUS, Fault.WATCH_GONE_EVENT, Fault.WATCH_HIDES_ADDED,
     Fault.WATCH_HIDES_MODIFIED, Fault.WATCH_REPLAYS, Fault.WATCH_STALLS,
 )  # fmt: skip
+ALWAYS = frozenset({Fault.KILL_BEFORE, Fault.KILL_AFTER, Fault.REPLY_LOST, Fault.TWICE, Fault.SQL_CUT_AFTER})
+"""What every call meets: killed before and after, the answer lost, sent twice."""
+BETWEEN = (
+    Fault.THEN_NOTHING, Fault.THEN_ABORTED, Fault.THEN_EXPIRED, Fault.THEN_RESOLVED,
+    Fault.THEN_CHANGED, Fault.THEN_DISTRUSTED, Fault.THEN_DELETED,
+)  # fmt: skip
+"""The process ends before the act is sent, and starts again when something has happened."""
+LATE = (Fault.DELAYED_INTO, Fault.DELAYED, Fault.DELAYED_ABORTED)
+"""The act is sent, the process ends, and the act arrives when the next process has told what it found."""
 HIDING = frozenset({Fault.WATCH_HIDES_ADDED, Fault.WATCH_HIDES_MODIFIED})
 AT_STATEMENTS = (Fault.KILL_BEFORE, Fault.SQL_CUT_BEFORE, Fault.SQL_HANGS, Fault.SQL_SERIALIZATION)
 AT_COMMITS = (*AT_STATEMENTS, Fault.SQL_CUT_AFTER, Fault.KILL_AFTER)

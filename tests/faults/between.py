@@ -1,0 +1,105 @@
+"""One effect of each class, killed between its intent and its act, and a guard that does not hold any more by then.
+
+Judged by the time of the effect at its witness: etcd's versions of objects, the database's time of the commit, the service's own
+log. What each row proves is in `proofs.py`. Two limits of what rows can prove:
+
+- a `keyed-call` and an `unkeyed` effect cannot be called back once they are on the way: their late rows prove that they are told
+  as `Unknown` or done, never as not done, and are done at most once;
+- the policies are gone for the operator under test alone: its proxy answers 404 for them. On the cluster they stay, since other
+  tests need them.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+from faults import databases
+from faults.every_effect import EveryEffect
+from faults.history import Effect, Rules
+from faults.runs import Run
+from faults.scene import Scene
+from faults.troubles import BETWEEN, LATE, Call, Fault, Trouble
+from incident_operator.clients import paths
+
+_MANIFEST = Path(__file__).with_name("between.yaml")
+_INSERT = "SQL INSERT INTO incident_operator.incident_operator_effects"
+_CLAIMS = 3
+"""The marker is claimed in the trial that people are shown, in that of the comparison, and by the act."""
+ACTS: Mapping[str, Call] = {
+    "scale": Call("PATCH deployments", 1),
+    "job": Call("PATCH jobs", 1),
+    "keyed": Call("POST /keyed", 1),
+    "unkeyed": Call("POST /unkeyed", 1),
+    "sql": Call(_INSERT, _CLAIMS),
+}
+"""By the label of the alert: the call that is the act."""
+LATE_SQL = Call("SQL COMMIT", 1)
+"""Before that, nothing that comes late could do anything."""
+_LATE = (Fault.DELAYED, Fault.DELAYED_ABORTED)
+"""Only a database keeps a look waiting until what was begun is over."""
+_STEPS = ("scale", "rebuild", "keyed", "unkeyed", "settle")
+
+
+def matrix() -> Iterator[Run]:
+    """Every class of effect with every row."""
+    for act, call in ACTS.items():
+        for fault in BETWEEN:
+            yield Run(Between.name, Trouble(fault, call))
+        for fault in LATE if act == "sql" else _LATE:
+            yield Run(Between.name, Trouble(fault, LATE_SQL if act == "sql" else call))
+
+
+class Between(EveryEffect):
+    """Alice approves one act; what comes after is up to the run."""
+
+    name = "between"
+    bound = 60.0
+    watched: Mapping[str, tuple[Fault, ...]] = MappingProxyType({})
+    rules = Rules(order=_STEPS, asks=frozenset(_STEPS), temporary=frozenset())
+    labels: Mapping[str, str] = {"alertname": "Between", "act": "scale"}
+
+    def documents(self, scene: Scene, sql_port: int) -> list[dict[str, Any]]:
+        """The same account, worker and Connections, and other Runbooks."""
+        kept = [each for each in super().documents(scene, sql_port) if each["kind"] not in {"Runbook", "Pod"}]
+        return [*kept, *yaml.safe_load_all(_MANIFEST.read_text().replace("NAMESPACE", scene.namespace))]
+
+    async def begin(self, scene: Scene) -> None:
+        """Everything as it was before the last run, and the alert that starts the Runbook of this one."""
+        self.labels = {"alertname": "Between", "act": _act(scene)}
+        await scene.scale("worker", 1)
+        await _set_worker(scene, [])
+        await self._move_service(scene, "127.0.0.1")
+        databases.begin(self._owner, scene.run)
+
+    async def effects(self, scene: Scene) -> list[Effect]:
+        """What the database and the service know."""
+        return [*databases.effects(self._owner, scene.run), *self.served(scene)]
+
+    async def change(self, scene: Scene) -> None:
+        """Make something else of what was approved, whatever that was."""
+        await scene.scale("worker", 2)
+        await _set_worker(scene, [{"name": "CHANGED", "value": scene.run}])
+        await self._move_service(scene, "localhost")
+        self._owner.execute("INSERT INTO stock (run, item) VALUES (%s, 2)", [scene.run])
+
+    async def _move_service(self, scene: Scene, host: str) -> None:
+        url = f"http://{host}:{scene.recorder.port}"
+        path = paths.connections(scene.namespace, "service")
+        await scene.admin.merge_patch(path, {"spec": {"http": {"url": url}}})
+
+
+async def _set_worker(scene: Scene, env: list[dict[str, str]]) -> None:
+    path = paths.of("/apis/apps/v1", scene.namespace, "deployments", "worker")
+    worker = await scene.admin.get(path)
+    containers = [{**each, "env": env} for each in worker["spec"]["template"]["spec"]["containers"]]
+    await scene.admin.merge_patch(path, {"spec": {"template": {"spec": {"containers": containers}}}})
+
+
+def _act(scene: Scene) -> str:
+    if scene.trouble is None:
+        return "scale"
+    kind = scene.trouble.call.kind
+    return next((act for act, call in ACTS.items() if call.kind == kind), "sql")
