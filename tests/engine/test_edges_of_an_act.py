@@ -261,15 +261,30 @@ async def test_after_an_outage_the_first_look_does_not_decide_alone(pack: World,
     assert pack.state(STEP) == state
 
 
-async def test_what_is_found_by_its_marker_is_unknown_once_the_key_of_markers_was_replaced() -> None:
+@pytest.mark.parametrize(
+    ("key", "seen", "state"),
+    [
+        ("another", True, "Unknown"),
+        ("the same", True, "Running"),
+        ("another", False, "Running"),  # begun by a version that kept no mark: the action tells what it finds
+    ],
+)
+async def test_what_is_found_by_its_marker_is_unknown_once_the_key_of_markers_was_replaced(
+    key: str, seen: bool, state: str
+) -> None:
     async with world(DRAINED) as pack:
         pack.targets.answers["more"] = lambda _: Pending(5.0, "cannot tell: no answer")
         await pack.engine().reconcile(INCIDENT)
-        assert pack.state("more") == "Running"
+        if not seen:
+            body = pack.incident().to_json()
+            (record,) = [each for each in body["status"]["steps"] if each["name"] == "more"]
+            record.pop("seen")
+            pack.api.put(body)
         pack.later(seconds=10)
-        await pack.engine(key=b"x" * 32).reconcile(INCIDENT)
-        assert pack.state("more") == "Unknown"
-        assert "the key of the operator's markers is another one" in pack.incident().status.message
+        await (pack.engine(key=b"x" * 32) if key == "another" else pack.engine()).reconcile(INCIDENT)
+        assert pack.state("more") == state
+        told = "the key of the operator's markers is another one" in pack.incident().status.message
+        assert told == (state == "Unknown")
 
 
 async def test_a_job_is_found_by_its_uid_whatever_became_of_the_key_of_markers(pack: World) -> None:

@@ -64,6 +64,16 @@ async def test_a_patch_that_arrives_twice_and_is_answered_the_second_time_is_tol
     assert replicas(web) == 5
 
 
+async def test_a_mark_on_another_workload_of_the_same_name_tells_nothing_of_ours(web, scale):
+    preview = await scale.show(CALL)
+    await scale.act(CALL, preview)
+    marked = dict(web.object(WEB)["metadata"]["annotations"])
+    web.remove(WEB)
+    web.put(deployment())
+    by_hand(web, **marked)
+    assert isinstance(await scale.act(CALL, preview), NotDone)
+
+
 async def test_other_replicas_since_it_was_shown_are_left_alone(web, scale):
     preview = await scale.show(CALL)
     by_hand(web, 3)
