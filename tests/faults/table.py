@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from demonstration.cluster import REPOSITORY
 
+import provenance
 from faults import proofs
 from faults.checker import Kind
 from faults.runs import Result
@@ -56,6 +57,7 @@ def write_page(results: Sequence[Result], now: datetime, *, everything: bool) ->
     PAGE.write_text(
         _PAGE.format(
             date=now.astimezone(UTC).date(),
+            commit=provenance.commit(),
             machine=machine(),
             extent=extent,
             table=markdown(results),
@@ -93,7 +95,7 @@ _SHORTER = """Each call was killed before and after, lost its answer, and was se
 `RB-01`, whose kinds of calls the other examples have. `make faults ALL=1` plays each fault at each call."""
 _PAGE = """# Faults at every write
 
-What `make faults` found on {date}
+What `make faults` found on {date}, {commit}
 ({machine}).
 
 The operator runs as a real process against a real apiserver and a real PostgreSQL, behind proxies. Each run plays one example

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+import provenance
 from rounds import table
 from rounds.ground import REPOSITORY, ground
 from rounds.judge import Result
@@ -72,7 +73,7 @@ time from SIGTERM, where no act was under way (at most 1 s). Smallest, median, l
 
 {table.markdown(results)}
 
-`make rounds` plays this: {chosen.rounds} rounds, seed {chosen.seed}; {datetime.now(UTC):%Y-%m-%d}, {machine}.
+`make rounds` plays this: {chosen.rounds} rounds, seed {chosen.seed}; {datetime.now(UTC):%Y-%m-%d}, {provenance.commit()}, {machine}.
 """
 
 

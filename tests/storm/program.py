@@ -16,6 +16,7 @@ from random import Random
 from demonstration import cluster as clusters
 from demonstration.cluster import Cluster
 
+import provenance
 from storm import ground, report
 from storm.abuse import fuzzing
 from storm.abuse.siege import siege
@@ -62,7 +63,7 @@ def main(words: Sequence[str] | None = None) -> int:
         found = asyncio.run(_run(size, chosen.parts, Path(folder), chosen.seed))
     say(f"\n{report.tables(found)}\n")
     if size.full and set(chosen.parts) == set(_PARTS):
-        PAGE.write_text(report.page(found, datetime.now(UTC).date().isoformat(), machine()))
+        PAGE.write_text(report.page(found, datetime.now(UTC).date().isoformat(), provenance.commit(), machine()))
     for problem in found.problems:
         complain(f"FAILED {problem}")
     say("Nothing lost, nothing doubled." if not found.problems else f"{len(found.problems)} problems")

@@ -85,9 +85,9 @@ def tables(report: Report) -> str:
     return "\n\n".join(parts)
 
 
-def page(report: Report, date: str, machine: str) -> str:
+def page(report: Report, date: str, commit: str, machine: str) -> str:
     """docs/storm.md."""
-    return _PAGE.format(date=date, machine=machine, tables=tables(report), must=MUST)
+    return _PAGE.format(date=date, commit=commit, machine=machine, tables=tables(report), must=MUST)
 
 
 def _wrong(line: Line) -> str:
@@ -103,7 +103,7 @@ def _harm(row: Attacked) -> str:
 
 _PAGE = """# Storm
 
-Written by `make storm` on {date} ({machine}). The operator
+Written by `make storm` on {date}, {commit} ({machine}). The operator
 is a real process on a real cluster, killed by SIGKILL at random moments; the
 load generator behaves as Alertmanager does: it repeats what got no answer or 5xx, drops on 4xx, tells one message at a time for a group, and
 there are two of it that do not see each other. *Lost*: acknowledged, and not in etcd. *Doubled*: in more than one place. *Wrong*: stored with

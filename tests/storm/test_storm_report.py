@@ -56,7 +56,7 @@ def test_a_table_lines_up():
     assert table(("a", "bcd"), [("ef", "g")]) == "| a  | bcd |\n|----|-----|\n| ef | g   |"
 
 
-def test_the_page_tells_date_and_machine():
-    written = page(Report((line(),)), "2026-01-01", "2 cores")
-    assert "on 2026-01-01 (2 cores)" in written
+def test_the_page_tells_date_commit_and_machine():
+    written = page(Report((line(),)), "2026-01-01", "commit 75f5b63", "2 cores")
+    assert "on 2026-01-01, commit 75f5b63 (2 cores)" in written
     assert "| a storm" in written
