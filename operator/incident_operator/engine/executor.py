@@ -150,7 +150,7 @@ class Executor:
             return progress
         try:
             fresh = await self.recorder.read_again(progress)
-            if fresh.stored.status.written_by != progress.stored.status.written_by:
+            if progress.is_overtaken_by(fresh.stored):
                 return progress
             seen = replace(view.with_incident(fresh.working), now=self.clock())
             noted = answers.aborted(seen)

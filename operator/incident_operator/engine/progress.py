@@ -34,6 +34,16 @@ class Progress:
         return Progress(self.stored, working, self.unstored, self.told, before_close)
 
     def on(self, fresh: Incident) -> "Progress":
-        """Return what is known, on a newer version: an alert may have come with it, so whether to close is open again."""
+        """Return what is known, on a newer version: an alert may have come with it, so whether to close is open again.
+
+        Where somebody else has written the status meanwhile, or the Incident is another one, only what is stored counts.
+        """
+        if self.is_overtaken_by(fresh):
+            return Progress.of(fresh)
         working = fresh.model_copy(update={"status": self.before_close or self.working.status})
         return Progress(fresh, working, self.unstored, self.told)
+
+    def is_overtaken_by(self, fresh: Incident) -> bool:
+        """Tell whether another process has written the status since, or the Incident was deleted and made again."""
+        known = self.stored
+        return fresh.metadata.uid != known.metadata.uid or fresh.status.written_by != known.status.written_by

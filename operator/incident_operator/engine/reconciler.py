@@ -50,7 +50,8 @@ class Reconciler:
         self.executor.in_flight.listen(key)
         try:
             incident = await self.state.read(key.namespace, key.name)
-            progress = _taken_up(incident, self.unstored.pop(key, None))
+            known = self.unstored.pop(key, None)
+            progress = Progress.of(incident) if known is None else known.on(incident)
             if incident.status.phase in CLOSED_PHASES or incident.metadata.deletion_timestamp is not None:
                 return None
             self.recorder.expectations.expect(key, incident.metadata.resource_version)
@@ -99,14 +100,6 @@ class Reconciler:
     async def _view(self, incident: Incident) -> View:
         runbook = await self.runbooks.in_force(incident)
         return View(incident, runbook, self.clock(), self.unasked, self.led_for())
-
-
-def _taken_up(incident: Incident, known: Progress | None) -> Progress:
-    """Return where an Incident stands, with what the last reconciliation knew and could not store; void where somebody else wrote."""
-    if known is None or known.stored.metadata.uid != incident.metadata.uid:
-        return Progress.of(incident)
-    is_alone = known.stored.status.written_by == incident.status.written_by
-    return known.on(incident) if is_alone else Progress.of(incident)
 
 
 def _key(incident: Incident) -> ObjectKey:

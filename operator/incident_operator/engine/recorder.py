@@ -76,8 +76,6 @@ class Recorder:
         if fresh.metadata.uid != meta.uid:
             raise Gone(meta.name)
         self.expectations.expect(ObjectKey(meta.namespace, meta.name), fresh.metadata.resource_version)
-        if fresh.status.written_by != progress.stored.status.written_by:
-            return Progress.of(fresh)
         return progress.on(fresh)
 
     def _note_phase(self, stored: Incident) -> None:
