@@ -59,7 +59,7 @@ def check_shown(shown: IncidentStatus, stored: IncidentStatus) -> None:
     assert shown.waiting_for
     assert shown.message
     assert "\n" not in shown.message
-    assert bounds.size(shown) <= bounds.MAX_BYTES
+    assert len(shown.to_bytes()) <= bounds.MAX_BYTES
     if shown.phase is Phase.NEEDS_HUMAN:
         assert shown.reason
         assert "kubectl annotate" in shown.message, shown.message

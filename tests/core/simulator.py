@@ -153,7 +153,7 @@ class World:
 
     def write(self, seen: View) -> None:
         """Store what is known, unless it is stored already."""
-        shown = present.present(seen)
+        shown, _ = present.present(seen)
         if present.significant(shown) == present.significant(self.stored.status):
             return
         stored = Incident.model_validate(self.stored.model_copy(update={"status": shown}).to_json())

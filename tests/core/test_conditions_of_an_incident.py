@@ -102,7 +102,7 @@ def test_alerts_that_were_cut_are_a_condition():
         "AlertsCut",
         "Alertmanager cut 3 alerts from its message; 7 alerts did not fit into this Incident",
     )
-    assert present.present(seen).alerts == "1 firing/0 resolved +7"
+    assert present.present(seen)[0].alerts == "1 firing/0 resolved +7"
 
 
 def test_a_long_message_is_cut_where_it_is_stored():

@@ -94,8 +94,9 @@ def test_fifty_steps_with_four_kibibytes_of_outputs_each_and_full_histories_fit(
         asked = pending(do="x" * 15000, steps=(f"step-{number}",))
         current = approval.expire(current.model_copy(update={"pending_approval": asked}), START)
     current = current.model_copy(update={"pending_approval": pending(do="y" * 15000)})
-    fitting = bounds.fitting(current)
-    assert len(json.dumps(fitting.to_json(), ensure_ascii=False).encode()) <= bounds.MAX_BYTES
+    fitting, text = bounds.fitting(current)
+    assert len(text) <= bounds.MAX_BYTES
+    assert text == json.dumps(fitting.to_json(), ensure_ascii=False, separators=(",", ":")).encode()
     assert fitting.pending_approval == current.pending_approval
     assert [record.outputs for record in fitting.steps] == [record.outputs for record in current.steps]
 
@@ -105,5 +106,6 @@ def test_the_largest_runbook_there_can_be_still_fits_into_what_etcd_takes():
         StepRecord(name=f"{'n' * 60}{number}", stage=Stage.DIAGNOSE, action="sqlQuery", key="k" * 64, summary="ü" * 512)
         for number in range(300)
     ]
-    fitting = bounds.fitting(incident().status.model_copy(update={"steps": steps}))
-    assert bounds.size(fitting) < 256 * 1024
+    fitting, text = bounds.fitting(incident().status.model_copy(update={"steps": steps}))
+    assert len(text) < 256 * 1024
+    assert len(fitting.steps) == 300

@@ -154,7 +154,7 @@ def test_polls_of_a_read_are_not_worth_a_write():
 
 def test_alerts_are_counted():
     seen = view(usual(), incident(alert(1), alert(2, resolved=True)))
-    assert present.present(seen).alerts == "1 firing/1 resolved"
+    assert present.present(seen)[0].alerts == "1 firing/1 resolved"
 
 
 @pytest.mark.parametrize(

@@ -272,8 +272,8 @@ async def test_a_reconciliation_that_has_acted_records_it_before_it_yields(pack:
 class Comparing(State):
     """Holds what a reconciliation goes on from against what is stored."""
 
-    async def store(self, incident: Incident, status: IncidentStatus) -> Incident:
-        kept = await super().store(incident, status)
+    async def store(self, incident: Incident, status: IncidentStatus, text: bytes) -> Incident:
+        kept = await super().store(incident, status, text)
         assert kept == await self.read(kept.metadata.namespace, kept.metadata.name)
         return kept
 

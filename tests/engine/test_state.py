@@ -6,9 +6,10 @@ from engine.world import INCIDENT, World
 from incident_operator.api.incident import Incident, IncidentStatus, Phase
 from incident_operator.clients import kube, paths
 from incident_operator.clients.state import Gone, State, Superseded
+from incident_operator.core.status import bounds
 from kube.fake_faults import Fault
 
-WANTED = IncidentStatus(phase=Phase.DIAGNOSING, message="reading")
+WANTED = bounds.fitting(IncidentStatus(phase=Phase.DIAGNOSING, message="reading"))
 
 
 async def ready(world: World, pauses: tuple[float, ...] = (0.0, 0.0)) -> tuple[State, Incident]:
@@ -19,7 +20,7 @@ async def ready(world: World, pauses: tuple[float, ...] = (0.0, 0.0)) -> tuple[S
 async def test_a_lost_reply_is_found_by_its_mark_and_written_once(pack: World) -> None:
     state, incident = await ready(pack)
     pack.api.inject(Fault.REPLY_LOST, method="PATCH", path="/status")
-    stored = await state.store(incident, WANTED)
+    stored = await state.store(incident, *WANTED)
     assert (stored.status.message, stored.status.written_by) == ("reading", "me/1")
     assert stored.metadata.resource_version == pack.incident().metadata.resource_version
 
@@ -28,15 +29,15 @@ async def test_a_lost_reply_is_found_by_its_mark_and_written_once(pack: World) -
 async def test_a_write_that_never_arrived_is_sent_again(pack: World, fault: Fault) -> None:
     state, incident = await ready(pack)
     pack.api.inject(fault, method="PATCH", path="/status", times=2)
-    assert (await state.store(incident, WANTED)).status.message == "reading"
+    assert (await state.store(incident, *WANTED)).status.message == "reading"
 
 
 async def test_a_foreign_write_in_between_is_superseded_and_stays(pack: World) -> None:
     state, incident = await ready(pack)
     other = State(pack.client, "other")
-    await other.store(incident, IncidentStatus(message="other"))
+    await other.store(incident, *bounds.fitting(IncidentStatus(message="other")))
     with pytest.raises(Superseded):
-        await state.store(incident, WANTED)
+        await state.store(incident, *WANTED)
     assert pack.incident().status.message == "other"
 
 
@@ -45,7 +46,7 @@ async def test_a_foreign_write_after_a_lost_request_is_superseded(pack: World) -
     pack.api.inject(Fault.DROPPED, method="PATCH", path="/status")
     pack.api.interleave(lambda: pack.api.put(foreign(pack)), method="PATCH", path="/status")
     with pytest.raises(Superseded):
-        await state.store(incident, WANTED)
+        await state.store(incident, *WANTED)
 
 
 async def test_a_copy_that_took_the_incidents_place_is_not_taken_for_it(pack: World) -> None:
@@ -53,7 +54,7 @@ async def test_a_copy_that_took_the_incidents_place_is_not_taken_for_it(pack: Wo
     pack.api.inject(Fault.REPLY_LOST, method="PATCH", path="/status")
     pack.api.interleave(lambda: restore_from_backup(pack), method="PATCH", path="/status")
     with pytest.raises(Superseded):
-        await state.store(incident, WANTED)
+        await state.store(incident, *WANTED)
     assert pack.incident().status.message == "reading"
 
 
@@ -61,7 +62,7 @@ async def test_an_apiserver_that_stays_away_is_told_after_the_last_try(pack: Wor
     state, incident = await ready(pack)
     pack.api.inject(Fault.SERVICE_UNAVAILABLE, method="PATCH", path="/status", times=9)
     with pytest.raises(kube.Unavailable):
-        await state.store(incident, WANTED)
+        await state.store(incident, *WANTED)
     assert len(pack.api.writes) == 3
 
 
@@ -69,7 +70,7 @@ async def test_a_deleted_incident_is_gone(pack: World) -> None:
     state, incident = await ready(pack)
     pack.api.remove(paths.incidents(*INCIDENT))
     with pytest.raises(Gone):
-        await state.store(incident, WANTED)
+        await state.store(incident, *WANTED)
 
 
 async def test_another_incident_of_the_same_name_is_never_written(pack: World) -> None:
@@ -80,7 +81,7 @@ async def test_another_incident_of_the_same_name_is_never_written(pack: World) -
         paths.incidents("prod"), {**body, "metadata": {"name": INCIDENT.name, "namespace": "prod"}}
     )
     with pytest.raises(Superseded):
-        await state.store(incident, WANTED)
+        await state.store(incident, *WANTED)
     assert pack.incident().status.message == ""
 
 

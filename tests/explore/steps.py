@@ -56,7 +56,7 @@ def _rest(node: Node) -> Iterator[Node]:
 
 def store(node: Node, world: World, current: IncidentStatus) -> None:
     """Store a status as it is told to people."""
-    shown = present.present(world.view(current))
+    shown, _ = present.present(world.view(current))
     invariants.check_shown(shown, shown)
     rules.check_told(node, shown)
     world.stored = world.stored.model_copy(update={"status": shown})
@@ -206,7 +206,7 @@ def _noted(node: Node, turn: Turn, world: World) -> Incident | None:
     noted = answers.aborted(seen)
     if not isinstance(noted, decisions.Transition) or status.aborted_by(world.stored.status) is not None:
         return None
-    shown = present.present(seen.with_status(noted.status))
+    shown, _ = present.present(seen.with_status(noted.status))
     rules.check_told(node, shown)
     return world.stored.model_copy(update={"status": shown})
 

@@ -58,6 +58,17 @@ async def test_a_guarded_patch_changes_the_status_and_nothing_else(world: World)
     assert patched["metadata"]["resourceVersion"] != made["metadata"]["resourceVersion"]
 
 
+async def test_a_patch_can_answer_with_the_new_version_alone(world: World):
+    made = await world.widget(spec={"size": 1})
+    operations = guarded(made, {"op": "add", "path": "/status", "value": {"phase": "Running"}})
+    version = await world.client.json_patched(world.widgets("w", "status"), operations)
+    kept = await world.client.get(world.widgets("w"))
+    assert kept["status"] == {"phase": "Running"}
+    assert version == kept["metadata"]["resourceVersion"] != made["metadata"]["resourceVersion"]
+    with pytest.raises(kube.Conflict):
+        await world.client.json_patched(world.widgets("w", "status"), operations)
+
+
 async def test_a_patch_of_an_old_version_is_a_conflict_and_writes_nothing(world: World):
     old = await world.widget(spec={"size": 1})
     await world.client.merge_patch(world.widgets("w"), {"spec": {"size": 2}})

@@ -169,6 +169,21 @@ async def test_a_write_whose_answer_cannot_be_read_may_have_been_applied(api: Fa
     assert len(api.objects(INCIDENTS)) == 1
 
 
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[" * 5000, b'{"metadata":{}}', b'{"metadata":{"resourceVersion":7}}', b'{"metadata":null}']
+)  # fmt: skip
+def test_an_answer_without_a_version_may_be_one_to_a_write_that_was_applied(body):
+    with pytest.raises(kube.Unavailable, match="on /x has no resourceVersion") as failed:
+        api_errors.version_written("/x", body)
+    assert failed.value.maybe_applied is True
+
+
+def test_of_an_answer_only_the_version_is_read_whatever_else_is_nested_in_it():
+    managed = b'{"fieldsV1":' + b'{"f:a":' * 200 + b"{}" + b"}" * 200 + b"}"
+    answer = b'{"metadata":{"managedFields":[' + managed + b'],"resourceVersion":"7"}}'
+    assert api_errors.version_written("/x", answer) == "7"
+
+
 async def test_what_is_nested_too_deep_is_not_read_but_can_be_deleted(api: FakeApiserver):
     api.put(
         {

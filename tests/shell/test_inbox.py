@@ -198,22 +198,34 @@ def test_a_deleted_runbook_matches_nothing_and_is_checked_no_more(seen: Seen) ->
 
 
 async def test_an_abort_is_told_to_whoever_works_on_the_incident_and_one_that_we_know_of_is_not(seen: Seen) -> None:
-    seen.box.in_flight.listen(INCIDENT)
+    loop, in_flight = asyncio.get_running_loop(), seen.box.in_flight
+    done, never = loop.create_future(), loop.create_future()
+    done.set_result(None)
+    in_flight.listen(INCIDENT)
     seen.box.incident(incident("5"))
-    heard = asyncio.create_task(seen.box.in_flight.abort(INCIDENT))
+    assert not await in_flight.aborted_before(INCIDENT, done)
+    hears = asyncio.create_task(in_flight.aborted_before(INCIDENT, never))
     await asyncio.sleep(0)
-    assert not heard.done()
     aborted = incident("6")
     aborted["metadata"]["annotations"] = {Verb.ABORT.annotation: "now carol@example.com"}
     seen.box.incident(aborted)
-    await asyncio.wait_for(heard, 5)
+    assert await asyncio.wait_for(hears, 5)
+    assert not await in_flight.aborted_before(INCIDENT, done), "it is told once"
     seen.box.expectations.expect(INCIDENT, "7")
     aborted["metadata"]["resourceVersion"] = "7"
     seen.box.incident(aborted)
-    again = asyncio.create_task(seen.box.in_flight.abort(INCIDENT))
-    await asyncio.sleep(0)
-    assert not again.done()
-    again.cancel()
+    assert not await in_flight.aborted_before(INCIDENT, done)
+
+
+async def test_an_abort_that_nobody_listens_to_is_left_to_the_next_reconciliation(seen: Seen) -> None:
+    done = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    seen.box.in_flight.abort_came(INCIDENT)
+    assert not await seen.box.in_flight.aborted_before(INCIDENT, done)
+    seen.box.in_flight.abort_came(INCIDENT)
+    assert await seen.box.in_flight.aborted_before(INCIDENT, done), "it came at that very moment"
+    seen.box.in_flight.leave(INCIDENT)
+    assert not await seen.box.in_flight.aborted_before(INCIDENT, done)
 
 
 def test_the_partial_incident_knows_the_annotation_of_an_abort() -> None:

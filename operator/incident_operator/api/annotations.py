@@ -18,7 +18,7 @@ class Verb(StrEnum):
     @property
     def annotation(self) -> str:
         """The annotation's key, e.g. `incidents.dev/approve`."""
-        return f"{GROUP}/{self.value}"
+        return f"{GROUP}/{self}"
 
 
 LAST_EDITOR = f"{GROUP}/last-editor"

@@ -73,18 +73,21 @@ class Model(BaseModel):
         return self.__pydantic_serializer__.to_json(self, by_alias=True, exclude_none=True)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return pydantic's shallow copy without what frozen models have no need of: a status is copied at every turn."""
+        """Return pydantic's shallow copy without what frozen models have no need of: a status is copied at every turn.
+
+        Which fields were set is taken over as it is; nobody asks.
+        """
         if deep:
             return super().model_copy(update=update, deep=True)
         made = object.__new__(type(self))
-        changed = update or {}
-        object.__setattr__(made, "__dict__", {**self.__dict__, **changed})
-        object.__setattr__(made, "__pydantic_fields_set__", self.__pydantic_fields_set__ | changed.keys())
+        object.__setattr__(made, "__dict__", {**self.__dict__, **(update or {})})
+        object.__setattr__(made, "__pydantic_fields_set__", self.__pydantic_fields_set__)
         object.__setattr__(made, "__pydantic_extra__", self.__pydantic_extra__)
         object.__setattr__(made, "__pydantic_private__", None)
         return made
 
 
+@lru_cache(maxsize=4096)
 def seconds(duration: str) -> float:
     """Return a Go-style duration in seconds; the text was validated by its type."""
     return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(duration))

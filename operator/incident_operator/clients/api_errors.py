@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import aiohttp
+import msgspec
 
 from incident_operator.clients import transport
 from incident_operator.core import json_depth, reasons
@@ -136,6 +137,25 @@ def decoded(method: str, path: str, body: bytes, *, writes: bool | None = None, 
         raise unreadable(f"the answer on {path} is {error}") from None
     except ValueError:
         raise unreadable(f"the answer on {path} is not JSON", writes=changes) from None
+
+
+class _Metadata(msgspec.Struct, rename="camel"):
+    resource_version: str
+
+
+class _Written(msgspec.Struct):
+    metadata: _Metadata
+
+
+_WRITTEN = msgspec.json.Decoder(_Written)
+
+
+def version_written(path: str, body: bytes) -> str:
+    """Return the resourceVersion in the answer to a write, and read nothing else. Raises `Unavailable`: it may have been applied."""
+    try:
+        return _WRITTEN.decode(body).metadata.resource_version
+    except (msgspec.MsgspecError, RecursionError):
+        raise unreadable(f"the answer on {path} has no resourceVersion") from None
 
 
 def unreachable(error: Exception, *, writes: bool = True) -> Unavailable:

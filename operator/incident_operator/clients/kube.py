@@ -116,15 +116,14 @@ class Kube:
         """Create an object in the collection at `path` and return it as stored."""
         return await self._send("POST", path, body, params=_dry(dry_run))
 
-    async def json_patch(
-        self, path: str, operations: Sequence[Mapping[str, Any]], *, dry_run: bool = False, brief: bool = False
-    ) -> Json:
-        """Apply RFC 6902 operations and return the object; a failed `test` (or a missing path) is a `Conflict`.
+    async def json_patch(self, path: str, operations: Sequence[Mapping[str, Any]], *, dry_run: bool = False) -> Json:
+        """Apply RFC 6902 operations and return the object; a failed `test` (or a missing path) is a `Conflict`."""
+        return await self._send("PATCH", path, operations, params=_dry(dry_run), content=_JSON_PATCH)
 
-        With `brief` only its metadata is returned, for callers that know the rest.
-        """
-        accept = _METADATA if brief else _WHOLE
-        return await self._send("PATCH", path, operations, params=_dry(dry_run), content=_JSON_PATCH, accept=accept)
+    async def json_patched(self, path: str, operations: Sequence[Mapping[str, Any]]) -> str:
+        """Do the same for a caller that knows the object: only its new resourceVersion is read, and returned."""
+        answer = await self._answer("PATCH", path, operations, content=_JSON_PATCH, accept=_METADATA)
+        return api_errors.version_written(path, answer)
 
     async def merge_patch(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
         """Apply an RFC 7386 merge patch and return the object."""

@@ -39,8 +39,10 @@ class State:
         except kube.NotFound as error:
             raise Gone(name) from error
 
-    async def store(self, incident: Incident, status: IncidentStatus) -> Incident:
+    async def store(self, incident: Incident, status: IncidentStatus, text: bytes) -> Incident:
         """Store a status over exactly the version that was read, and return the Incident with its new version.
+
+        `text` is the status as JSON: whoever saw to it that it fits has it.
 
         Raises `Superseded` when that version is no longer the newest, `Gone`, or `kube.Unavailable` when the apiserver
         stays away. Repeating is safe: the version that is tested can be replaced once only, and the marker tells by whom.
@@ -49,7 +51,7 @@ class State:
         maybe_applied = False
         for pause in (*self._pauses, None):
             try:
-                return await self._patch(incident, marked)
+                return await self._patch(incident, marked, text)
             except kube.Conflict as error:
                 return await self._own_or_superseded(incident, marked, maybe_applied, error)
             except kube.Unavailable as error:
@@ -59,14 +61,13 @@ class State:
                 await asyncio.sleep(pause)
         raise AssertionError("the last try returns or raises")
 
-    async def _patch(self, incident: Incident, marked: IncidentStatus) -> Incident:
+    async def _patch(self, incident: Incident, marked: IncidentStatus, text: bytes) -> Incident:
         """Write, and return what is stored now: all but the version is known, for exactly this version was replaced."""
         try:
-            answer = await self._kube.json_patch(_path(incident), _operations(incident, marked), brief=True)
+            version = await self._kube.json_patched(_path(incident), _operations(incident, marked.written_by, text))
         except kube.NotFound as error:
             raise Gone(incident.metadata.name) from error
-        version = {"resource_version": answer["metadata"]["resourceVersion"]}
-        metadata = incident.metadata.model_copy(update=version)
+        metadata = incident.metadata.model_copy(update={"resource_version": version})
         return incident.model_copy(update={"metadata": metadata, "status": marked})
 
     async def _own_or_superseded(
@@ -83,9 +84,10 @@ def _path(incident: Incident) -> str:
     return paths.incidents(incident.metadata.namespace, incident.metadata.name, "status")
 
 
-def _operations(incident: Incident, status: IncidentStatus) -> Sequence[dict[str, Any]]:
+def _operations(incident: Incident, writer: str, status: bytes) -> Sequence[dict[str, Any]]:
     return [
         {"op": "test", "path": "/metadata/uid", "value": incident.metadata.uid},
         {"op": "test", "path": "/metadata/resourceVersion", "value": incident.metadata.resource_version},
-        {"op": "add", "path": "/status", "value": orjson.Fragment(status.to_bytes())},
+        {"op": "add", "path": "/status", "value": orjson.Fragment(status)},
+        {"op": "add", "path": "/status/writtenBy", "value": writer},
     ]

@@ -19,6 +19,7 @@ WRAPPED = MOST + 16
 KEPT = MOST - 16
 """Levels of what becomes a part of an object of ours, which has to stay below `MOST` as a whole."""
 
+_CONTAINERS = (dict, list, tuple, Mapping)
 _OTHERS = bytes(set(range(256)) - set(b'[]{}"'))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 """Brackets as signed bytes: one level up, one level down."""
@@ -34,7 +35,9 @@ def deeper_than(text: bytes, most: int = MOST) -> bool:
         return False
     # escaped backslashes go first: only then does one before a quote escape it
     unescaped = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    outside_texts = b"".join(unescaped.translate(_STEPS, _OTHERS).split(b'"')[::2])
+    # of a text without brackets only its two quotes are left; where two meet, both can go: what is inside a text stays inside
+    brackets = unescaped.translate(_STEPS, _OTHERS).replace(b'""', b"")
+    outside_texts = b"".join(brackets.split(b'"')[::2])
     return max(accumulate(memoryview(outside_texts).cast("b")), default=0) > most
 
 
@@ -50,9 +53,11 @@ def is_deeper(value: Json, most: int = MOST) -> bool:
     """Tell whether a value is nested more than `most` levels deep."""
     level = _nested([value])
     for _ in range(most):
+        if not level:
+            return False
         level = _nested(item for each in level for item in (each.values() if isinstance(each, Mapping) else each))
     return bool(level)
 
 
 def _nested(values: Iterable[Json]) -> list[Any]:
-    return [each for each in values if isinstance(each, Mapping | list | tuple)]
+    return [each for each in values if isinstance(each, _CONTAINERS)]

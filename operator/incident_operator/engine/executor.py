@@ -75,7 +75,8 @@ class Executor:
         """Carry a decision out. Raises `Superseded` where the Incident changed before an act began, or was aborted."""
         answer: Any = None
         ran: list[Call[Any]] = []
-        with closing(carry_out.carry_out(view, decision, editor=editor, nonce=self.nonce())) as steps:
+        asked = carry_out.carry_out(view, decision, editor=editor, nonce=self.nonce(), mark=self.markers.of)
+        with closing(asked) as steps:
             while True:
                 try:
                     request = steps.send(answer)
@@ -116,7 +117,7 @@ class Executor:
 
     async def _stored(self, progress: Progress, view: View, request: Store) -> tuple[Progress, Incident]:
         key = _key(view)
-        current = view.with_incident(progress.working).with_status(request.status)
+        current = view.with_incident(progress.working.model_copy(update={"status": request.status}))
         if request.intent:
             if not self.may_act():
                 raise NotLeading
@@ -135,7 +136,7 @@ class Executor:
         work = asyncio.create_task(self._ran(act))
         try:
             while not work.done():
-                if await self._aborted_before(key, work):
+                if await self.in_flight.aborted_before(key, work):
                     progress = await self._note_abort(progress, view)
             return progress, replace(work.result(), incident=progress.working)
         finally:
@@ -166,24 +167,15 @@ class Executor:
         """Wait for what changes nothing, and drop it where the Incident is aborted. Raises `Superseded` then."""
         task = asyncio.ensure_future(work)
         try:
-            if await self._aborted_before(_key(view), task):
+            if await self.in_flight.aborted_before(_key(view), task):
                 raise Superseded(view.incident.metadata.name)
             return task.result()
         finally:
             task.cancel()
 
-    async def _aborted_before(self, key: ObjectKey, work: "asyncio.Future[Any]") -> bool:
-        """Wait until the work is done (False), or somebody aborts the Incident, be it at that very moment (True)."""
-        abort = asyncio.ensure_future(self.in_flight.abort(key))
-        try:
-            await asyncio.wait((work, abort), return_when=asyncio.FIRST_COMPLETED)
-            return abort.done()
-        finally:
-            abort.cancel()
-
     async def _shown(self, request: Show) -> Preview | Failure:
         """Return what the call would do, with secrets masked, or why that cannot be told."""
-        call = self._marked(request.call)
+        call = request.call
         show = self.actions[call.action].show
         try:
             async with asyncio.timeout(call.timeout + _SLACK):
@@ -203,7 +195,7 @@ class Executor:
 
     async def _ran(self, request: Do) -> Ran:
         """Run a call and return its outcome with secrets masked. Raises nothing but cancellation."""
-        call = self._marked(request.call)
+        call = request.call
         reserved: Mapping[str, Json] | None = None
         outcome: Outcome
         try:
@@ -238,9 +230,6 @@ class Executor:
             case _:
                 return await _given(action.act, call)(call, _given(request.preview, call), self.clients)
 
-    def _marked(self, call: Call[Any]) -> Call[Any]:
-        return replace(call, marker=self.markers.of(call.incident_uid, call.stage, call.step, call.attempt))
-
     def _finished(self, progress: Progress, ran: list[Call[Any]]) -> Progress:
         for call in ran:
             record = status.known(progress.working.status, call.step)
@@ -265,7 +254,8 @@ def _runs(request: Request) -> tuple[Do, ...]:
 
 
 def _with_evidence(progress: Progress, request: Do, ran: Ran) -> Progress:
-    return replace(progress, unstored=progress.unstored.adding(request.call.step, ran.evidence))
+    unstored = progress.unstored.adding(request.call.step, ran.evidence)
+    return progress if unstored is progress.unstored else replace(progress, unstored=unstored)
 
 
 def _of_failure(failure: Failure, request: Do) -> Outcome:

@@ -1,6 +1,7 @@
 """Which Incidents have an act under way, and which were aborted while something is done for them."""
 
 import asyncio
+from typing import Any
 
 from incident_operator.api.meta import ObjectKey
 
@@ -13,13 +14,14 @@ class InFlight:
 
     def __init__(self) -> None:
         self._keys: set[ObjectKey] = set()
-        self._aborts: dict[ObjectKey, asyncio.Event] = {}
+        self._aborted: dict[ObjectKey, bool] = {}
+        self._waiting: dict[ObjectKey, asyncio.Future[None]] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 
     def listen(self, key: ObjectKey) -> None:
-        """Keep an abort that comes from now on, until whoever works on the Incident asks for it, or leaves."""
-        self._aborts.setdefault(key, asyncio.Event())
+        """Keep an abort that comes from now on, until whoever works on the Incident takes it, or leaves."""
+        self._aborted.setdefault(key, False)
 
     def enter(self, key: ObjectKey) -> None:
         """Note that an act is about to begin."""
@@ -28,7 +30,7 @@ class InFlight:
 
     def leave(self, key: ObjectKey) -> None:
         """Note that what was begun is recorded, or given up, and that nobody listens any more."""
-        self._aborts.pop(key, None)
+        self._aborted.pop(key, None)
         self._keys.discard(key)
         if not self._keys:
             self._idle.set()
@@ -43,11 +45,27 @@ class InFlight:
 
     def abort_came(self, key: ObjectKey) -> None:
         """Tell whoever works on an Incident that it was aborted; where nobody does, the next reconciliation sees it."""
-        if key in self._aborts:
-            self._aborts[key].set()
+        if key in self._aborted:
+            self._aborted[key] = True
+            _wake(self._waiting.get(key))
 
-    async def abort(self, key: ObjectKey) -> None:
-        """Wait until the Incident is aborted; each abort is told once."""
-        event = self._aborts.setdefault(key, asyncio.Event())
-        await event.wait()
-        event.clear()
+    async def aborted_before(self, key: ObjectKey, work: "asyncio.Future[Any]") -> bool:
+        """Wait until the work is done (False), or somebody aborts the Incident, be it at that very moment (True).
+
+        Each abort is told once, and the work goes on. `asyncio.wait` would do as well, at a multiple of the cost.
+        """
+        self.listen(key)
+        if not self._aborted[key] and not work.done():
+            woken = self._waiting[key] = asyncio.get_running_loop().create_future()
+            work.add_done_callback(lambda _: _wake(woken))
+            try:
+                await woken
+            finally:
+                del self._waiting[key]
+        aborted, self._aborted[key] = self._aborted[key], False
+        return aborted
+
+
+def _wake(waiting: "asyncio.Future[None] | None") -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(None)

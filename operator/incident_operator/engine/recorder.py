@@ -38,11 +38,11 @@ class Recorder:
 
         An intent is stored in any case: so no act begins on an Incident that changed meanwhile.
         """
-        shown = present.present(view)
+        shown, text = present.present(view)
         if not intent and not present.differs(shown, progress.stored.status):
             return progress
         await self.evidence_store.store(self.client, view.incident, "evidence", progress.unstored.texts)
-        stored = await self.state.store(progress.stored, shown)
+        stored = await self.state.store(progress.stored, shown, text)
         if _only_status_differs(progress.stored, stored):
             self.expectations.expect(
                 ObjectKey(stored.metadata.namespace, stored.metadata.name), stored.metadata.resource_version
@@ -64,7 +64,7 @@ class Recorder:
         """Store the report, then the closing status: whoever sees it closed can read the report."""
         if progress.stored.status.phase in CLOSED_PHASES:
             return
-        shown = view.with_status(present.present(view))
+        shown = view.with_status(present.present(view)[0])
         text = report.markdown(shown.incident, shown.compiled.spec if isinstance(shown.runbook, Pinned) else None)
         await self.evidence_store.store(self.client, view.incident, "report", {"report.md": text})
         await self.rest(progress, view)

@@ -1,12 +1,13 @@
 """The call of a run, rendered from what is known; and what a plan says of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from incident_operator.api import annotations
 from incident_operator.api.annotations import INCIDENT_LABEL, RUNBOOK_LABEL, STEP_LABEL
 from incident_operator.api.approvals import PlanEntry
 from incident_operator.api.incident import Incident
+from incident_operator.api.runbook import Stage
 from incident_operator.core import plan, sanitize
 from incident_operator.core.action import Call, Preview, UndoOf
 from incident_operator.core.expressions import facts, render
@@ -15,8 +16,16 @@ from incident_operator.core.machine.decisions import Run
 from incident_operator.core.machine.view import View
 from incident_operator.core.runbooks.compiled import CompiledAction, CompiledProbe, CompiledStep, CompiledUndo
 
+Mark = Callable[[str, Stage, str, int], str]
+"""Makes the marker of an attempt: `core/marker.py`, `Markers.of`."""
 
-def call_of(view: View, run: Run, *, probe: bool = False) -> Call[Any] | render.RenderError:
+
+def unmarked(*_attempt: object) -> str:
+    """Make no marker: a read leaves nothing anywhere."""
+    return ""
+
+
+def call_of(view: View, run: Run, mark: Mark = unmarked, *, probe: bool = False) -> Call[Any] | render.RenderError:
     """Return the rendered call of a run, or why it cannot be rendered."""
     step = view.compiled.steps[run.step]
     act = _act(step, run, probe=probe)
@@ -41,6 +50,7 @@ def call_of(view: View, run: Run, *, probe: bool = False) -> Call[Any] | render.
         started_at=record.started_at or view.now,
         undo_of=_undo_of(view, run),
         seen=record.seen if record.key == run.key else None,
+        marker=mark(meta.uid, run.stage, run.record, run.attempt),
         severity=view.incident.spec.severity.value,
         labels=_labels(view.incident, run),
     )
@@ -68,8 +78,8 @@ def _act(step: CompiledStep, run: Run, *, probe: bool) -> CompiledAction:
 
 
 def _undo_of(view: View, run: Run) -> UndoOf | None:
-    original = status.known(view.status, run.step)
-    if not run.undo or original.key is None:
+    original = status.known(view.status, run.step) if run.undo else None
+    if original is None or original.key is None:
         return None
     return UndoOf(key=original.key, captured=original.captured or {})
 

@@ -24,7 +24,7 @@ from incident_operator.core.errors import Failure, outcome_of, outcome_of_anothe
 from incident_operator.core.evidence import Evidence
 from incident_operator.core.expressions import render
 from incident_operator.core.machine import coverage, outcome, status
-from incident_operator.core.machine.calls import call_of, entry_of
+from incident_operator.core.machine.calls import Mark, call_of, entry_of, unmarked
 from incident_operator.core.machine.decisions import Ask, Begin, Look, Probe, Read, Run, Transition, Turn
 from incident_operator.core.machine.view import View
 from incident_operator.core.outcomes import Failed, NotDone, Outcome, Undetermined
@@ -108,19 +108,19 @@ Request = Store | Trust | Now | Show | Do | Together
 Steps = Generator[Request, Any, IncidentStatus]
 
 
-def carry_out(view: View, decision: Turn, *, editor: str = "", nonce: str = "") -> Steps:
-    """Carry a decision out. `editor` last edited the Runbook; `nonce` is new for each question."""
+def carry_out(view: View, decision: Turn, *, editor: str = "", nonce: str = "", mark: Mark = unmarked) -> Steps:
+    """Carry a decision out. `editor` last edited the Runbook; `nonce` is new for each question; `mark` marks what is done."""
     match decision:
         case Transition(current):
             return (yield from _nothing(current))
         case Read(runs):
             return (yield from _read(view, runs))
         case Ask(runs):
-            return (yield from _ask(view, runs, editor, nonce))
+            return (yield from _ask(view, runs, editor, nonce, mark))
         case Begin():
-            return (yield from _begin(view, decision))
+            return (yield from _begin(view, decision, mark))
         case Look(run):
-            return (yield from _look(view, run))
+            return (yield from _look(view, run, mark))
         case Probe(run):
             return (yield from _probe(view, run))
         case _:
@@ -148,7 +148,7 @@ def _read(view: View, runs: Sequence[Run]) -> Steps:
     return current
 
 
-def _ask(view: View, runs: Sequence[Run], editor: str, nonce: str) -> Steps:
+def _ask(view: View, runs: Sequence[Run], editor: str, nonce: str, mark: Mark) -> Steps:
     """Ask a person about as many of these steps as can be rendered now, or stop."""
     missing = yield Trust()
     if missing:
@@ -156,7 +156,7 @@ def _ask(view: View, runs: Sequence[Run], editor: str, nonce: str) -> Steps:
     entries: list[PlanEntry] = []
     problem = ""
     for run in runs:
-        shown = yield from _shown(view, run)
+        shown = yield from _shown(view, run, mark)
         if isinstance(shown, str):
             problem = shown
             break
@@ -170,8 +170,8 @@ def _ask(view: View, runs: Sequence[Run], editor: str, nonce: str) -> Steps:
     return coverage.asked(view, entries, editor, nonce)
 
 
-def _shown(view: View, run: Run) -> Generator[Request, Any, PlanEntry | str]:
-    call = call_of(view, run)
+def _shown(view: View, run: Run, mark: Mark) -> Generator[Request, Any, PlanEntry | str]:
+    call = call_of(view, run, mark)
     if isinstance(call, render.RenderError):
         return f"{call.field}: {call.message}"
     preview = yield Show(call, trial=True)
@@ -180,13 +180,13 @@ def _shown(view: View, run: Run) -> Generator[Request, Any, PlanEntry | str]:
     return entry_of(view, run, call, preview)
 
 
-def _begin(view: View, begin: Begin) -> Steps:
+def _begin(view: View, begin: Begin, mark: Mark) -> Steps:
     """Compare what was approved with what would be sent, store the intent, and send that very thing.
 
     Where the intent is stored already (`again`), the service does once what it is sent under one key, however often.
     """
     run = begin.run
-    call = call_of(view, run)
+    call = call_of(view, run, mark)
     if isinstance(call, render.RenderError):
         return _not_begun(view, begin, _unrenderable(call))
     if begin.approved is not None:
@@ -233,9 +233,9 @@ def _sent_again(view: View, run: Run, call: Call[Any], preview: Preview) -> Step
     return recorded(ran.incident or stored, view, run, ran)
 
 
-def _look(view: View, run: Run) -> Steps:
+def _look(view: View, run: Run, mark: Mark) -> Steps:
     """Find out what became of an act whose intent is stored. It is never done here."""
-    call = call_of(view, run)
+    call = call_of(view, run, mark)
     if isinstance(call, render.RenderError):
         # it may have happened, so this is not a failure
         told = Undetermined(f"it cannot be looked up: {call.field}: {call.message}")
@@ -266,7 +266,8 @@ def recorded(incident: Incident, view: View, run: Run, ran: Ran, *, begun: bool 
     if begun and record.key != run.key:
         return current
     result = outcome.evaluate(incident, step, record, run, ran.outcome, ran.at, led_for=view.led_for)
-    result = replace(result, evidence=ran.evidence.digest if ran.evidence else None)
+    if ran.evidence is not None:
+        result = replace(result, evidence=ran.evidence.digest)
     undoable = step.undo is not None
     return approval.used(status.record_outcome(current, run, result, undoable=undoable, now=ran.at, begun=begun))
 

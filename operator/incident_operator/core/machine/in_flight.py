@@ -40,15 +40,16 @@ def to_be_recorded(stored: IncidentStatus, view: View, decision: Decision) -> bo
     """
     match decision:
         case Read() | Ask() | Probe() | Look() | Begin():
-            return any(_only_in_memory(record, status.find(stored, record.name)) for record in view.status.steps)
+            return any(_only_in_memory(record, stored) for record in view.status.steps)
         case _:
             return False
 
 
-def _only_in_memory(record: StepRecord, stored: StepRecord | None) -> bool:
-    if stored is None or stored.effect != Effect.UNKEYED or stored.state is not StepState.RUNNING:
+def _only_in_memory(record: StepRecord, stored: IncidentStatus) -> bool:
+    if record.effect != Effect.UNKEYED or record.state is StepState.RUNNING:
         return False
-    return record.state is not StepState.RUNNING
+    before = status.find(stored, record.name)
+    return before is not None and before.state is StepState.RUNNING
 
 
 def _followed(view: View, record: StepRecord) -> Decision:

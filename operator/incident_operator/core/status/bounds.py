@@ -11,18 +11,15 @@ MAX_BYTES = 192 * 1024
 _SHORT = 80
 
 
-def fitting(current: IncidentStatus) -> IncidentStatus:
-    """Return the status, without ended plans and with short summaries where it would be too large otherwise."""
+def fitting(current: IncidentStatus) -> tuple[IncidentStatus, bytes]:
+    """Return the status, without ended plans and with short summaries where it would be too large otherwise; and as JSON."""
+    text = current.to_bytes()
     for cut in _CUTS:
-        if size(current) <= MAX_BYTES:
-            return current
+        if len(text) <= MAX_BYTES:
+            break
         current = cut(current)
-    return current
-
-
-def size(current: IncidentStatus) -> int:
-    """Return how many bytes the status takes as it is stored."""
-    return len(current.to_bytes())
+        text = current.to_bytes()
+    return current, text
 
 
 def _without_ended_plans(current: IncidentStatus) -> IncidentStatus:

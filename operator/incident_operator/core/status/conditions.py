@@ -134,6 +134,8 @@ def mark(conditions: Sequence[Condition], *wanted: Condition) -> list[Condition]
 
 
 def _since(wanted: Condition, before: Condition) -> Condition:
+    if wanted is before:
+        return before
     return wanted.model_copy(update={"last_transition_time": before.last_transition_time})
 
 

@@ -28,8 +28,8 @@ _PHASE_OF = {
 }
 
 
-def present(view: View) -> IncidentStatus:
-    """Return the status as it is to be stored: the same facts, told for people and machines."""
+def present(view: View) -> tuple[IncidentStatus, bytes]:
+    """Return the status as it is to be stored, and its JSON text: the same facts, told for people and machines."""
     current = view.status
     phase = _phase(view)
     at = objectives.times(view.incident, view.now)
