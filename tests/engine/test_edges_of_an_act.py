@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from engine.world import INCIDENT, InFlight, Killed, World, world
+from incident_operator.api.incident import Incident, IncidentStatus
+from incident_operator.api.meta import ObjectMeta
 from incident_operator.clients import kube
 from incident_operator.core.action import Call, Preview
 from incident_operator.core.outcomes import NotDone, Outcome, Pending, Succeeded, Undetermined
+from incident_operator.engine.progress import Progress
 from kube.fake_faults import Fault
 
 STEP = "rebuild"
@@ -295,3 +298,10 @@ async def test_a_job_is_found_by_its_uid_whatever_became_of_the_key_of_markers(p
     pack.later(seconds=10)
     await pack.engine(key=b"x" * 32).reconcile(INCIDENT)
     assert pack.state(STEP) == "Running"
+
+
+def test_what_is_known_of_an_incident_says_nothing_of_another_one_of_its_name() -> None:
+    first, second = (Incident(metadata=ObjectMeta(name="pack", namespace="prod", uid=uid)) for uid in ("u-1", "u-2"))
+    known = Progress.of(first).knowing(IncidentStatus(message="known"))
+    assert known.on(first).working.status.message == "known"
+    assert known.on(second) == Progress.of(second)

@@ -2,6 +2,12 @@
 
 EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     (
+        "incident_operator.engine.executor",
+        "Executor._note_abort",
+        "progress.is_overtaken_by(fresh.stored)",
+        "False",
+    ): "what is read is what is gone on with, so the abort is recorded upon it, as the process that leads would; asking leaves it to that one",
+    (
         "incident_operator.actions.job",
         "_pods",
         "page.get('items') or []",
