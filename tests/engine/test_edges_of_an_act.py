@@ -1,6 +1,7 @@
 """At the edges of an act: another process, a status that cannot be stored, an earlier attempt, an outage, a slow preview."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -305,3 +306,26 @@ def test_what_is_known_of_an_incident_says_nothing_of_another_one_of_its_name() 
     known = Progress.of(first).knowing(IncidentStatus(message="known"))
     assert known.on(first).working.status.message == "known"
     assert known.on(second) == Progress.of(second)
+
+
+async def test_a_process_that_does_not_lead_any_more_leaves_an_abort_to_the_one_that_does(pack: World) -> None:
+    leads = [True]
+    engine = pack.engine()
+    engine = replace(engine, executor=replace(engine.executor, may_act=lambda: leads[0]))
+    await engine.reconcile(INCIDENT)
+    await pack.approve()
+    pack.targets.holds[STEP], pack.targets.begun[STEP] = asyncio.Event(), asyncio.Event()
+    acting = asyncio.create_task(engine.reconcile(INCIDENT))
+    await pack.targets.begun[STEP].wait()
+    leads[0] = False
+    await pack.annotate("abort", "now carol@example.com")
+    requests = len(pack.api.requests)
+    pack.in_flight.abort_came(INCIDENT)
+    # the act ends only once the abort has been taken, and whatever it leads to has been waited for
+    async with asyncio.timeout(10):
+        while pack.in_flight._aborted[INCIDENT]:
+            await asyncio.sleep(0.01)
+    assert len(pack.api.requests) == requests
+    assert pack.incident().status.reason != "Aborting"
+    acting.cancel()
+    await asyncio.gather(acting, return_exceptions=True)
