@@ -88,7 +88,7 @@ class Rb01:
         await asyncio.to_thread(_as_administrator, scene)
         async with AsyncExitStack() as stack:
             login: dict[str, Any] = {"host": address, "user": _OVERSEER, "password": _PASSWORD, "dbname": "dawsos"}
-            self._owner = stack.enter_context(psycopg.connect(**login, autocommit=True))
+            self._owner = stack.enter_context(await _connected(login))
             self._owner.execute(_WITNESS)
             line = SqlLine(lambda: asyncio.open_connection(address, 5432))
             scene.sql = await stack.enter_async_context(sql_line.opened(line))
@@ -161,6 +161,16 @@ async def _reachable(scene: Scene, document: dict[str, Any], sql_port: int) -> d
             text = text.replace(f"{name}.{scene.namespace}.svc", await _address(scene, name))
     replaced: dict[str, Any] = json.loads(text)
     return replaced
+
+
+async def _connected(login: Mapping[str, Any]) -> psycopg.Connection[Any]:
+    """Connect as soon as the Service leads to the database: a Pod that is ready may be a moment ahead of it."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return psycopg.connect(**login, autocommit=True)
+            except psycopg.OperationalError:
+                await asyncio.sleep(0.2)
 
 
 async def _address(scene: Scene, service: str) -> str:
