@@ -95,7 +95,7 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
             return ending.is_set() or not elector.may_act()
 
         reconciler = Reconciler(
-            state, runbooks, executor, recorder, clock, settings.unasked, stopping, elector.led_for, priority
+            state, runbooks, executor, recorder, clock, settings.leave, stopping, elector.led_for, priority
         )
         readiness = Readiness(
             client, runbooks, revisions, tools.connections, Probes(tools.sessions, tools.prometheus), counts, clock
@@ -115,6 +115,8 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
                 receiving.alertmanager_poll(settings, client, tools.connections, intake, clock).run,
             )
         await stack.enter_async_context(_health(settings, inbox, registry))
+        if settings.unasked_problem:
+            _log.error("Everything asks", problem=settings.unasked_problem)
         if missing := await policies.problem():
             _log.error("Approvals cannot be trusted", problem=missing)
         _log.info("Started", identity=identity, server=access.server, namespaces=settings.namespaces or "all")

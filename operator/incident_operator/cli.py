@@ -68,6 +68,11 @@ def check(files: tuple[Path, ...]) -> None:
     if not any(checking.holds_runbook(file) for file in files):
         _fail("no Runbook in what was given: looked for documents of kind Runbook")
     click.echo(f"{len(files)} file{'s' if len(files) > 1 else ''} checked: no problem found")
+    if named := [line for file in files for line in checking.unasked(file)]:
+        click.echo(
+            "\nThese steps ask a person, unless an administrator names them in the operator's setting `unasked`:"
+        )
+        click.echo("\n".join(f"- {line}" for line in named))
 
 
 @main.command()

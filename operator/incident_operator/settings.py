@@ -9,6 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from incident_operator.api.meta import DURATION_PATTERN, delta, is_dns_label, is_object_name
+from incident_operator.core.runbooks import unasked
+from incident_operator.core.runbooks.unasked import ALL_ASK, Leave
 
 PREFIX = "INCIDENT_OPERATOR_"
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
@@ -39,8 +41,11 @@ class Settings:
     health_port: int = 8080
     unmatched_namespace: str | None = None
     """UNMATCHED_NAMESPACE: where alerts that no Runbook matches become Incidents; unset only counts them."""
-    unasked: frozenset[str] = frozenset()
-    """UNASKED: actions that `protective` steps of mitigate may run without asking, comma-separated."""
+    leave: Leave = ALL_ASK
+    """UNASKED: steps that may run without asking, a JSON list of `{namespace, runbook, step, digest}`;
+    NOT_ACTING: namespaces in which nothing runs without asking, comma-separated."""
+    unasked_problem: str = ""
+    """Why UNASKED cannot be used, where it is of an older form; then everything asks."""
     closed_ttl: timedelta = timedelta(hours=720)
     """CLOSED_TTL: how long closed Incidents are kept, e.g. `720h`; `0` for ever."""
     log_format: str = "auto"
@@ -73,6 +78,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
 
 def _read(environment: Mapping[str, str]) -> Settings:
     known = {key.removeprefix(PREFIX): value for key, value in environment.items() if key.startswith(PREFIX) and value}
+    leave, problem = _leave(known)
     return Settings(
         namespaces=_words(known.get("NAMESPACES", "")),
         token_files=tuple(Path(word) for word in _words(known.get("TOKEN_FILES", ""))),
@@ -85,7 +91,8 @@ def _read(environment: Mapping[str, str]) -> Settings:
         health_address=known.get("HEALTH_ADDRESS", _DEFAULT.health_address),
         health_port=_port(known, "HEALTH_PORT", _DEFAULT.health_port),
         unmatched_namespace=known.get("UNMATCHED_NAMESPACE"),
-        unasked=frozenset(_words(known.get("UNASKED", ""))),
+        leave=leave,
+        unasked_problem=problem,
         closed_ttl=_duration(known, "CLOSED_TTL", _DEFAULT.closed_ttl),
         log_format=_one_of(known, "LOG_FORMAT", ("auto", "json", "console")),
         kubeconfig=environment.get("KUBECONFIG") or None,
@@ -102,6 +109,7 @@ def _check_namespaces(chosen: Settings) -> None:
         ("NAMESPACES", chosen.namespaces),
         ("UNMATCHED_NAMESPACE", (unmatched,) if unmatched else ()),
         ("LEASE_NAMESPACE", (lease,) if lease else ()),
+        ("NOT_ACTING", tuple(sorted(chosen.leave.not_acting))),
     )
     for variable, names in named:
         wrong = [name for name in names if not is_dns_label(name)]
@@ -122,6 +130,15 @@ def _check_tokens(chosen: Settings) -> None:
         raise SettingError(f"{PREFIX}TOKEN_SECRET: {chosen.token_secret!r} is not a name of an object")
     if wrong := [key for key in chosen.token_keys if not _KEY.fullmatch(key)]:
         raise SettingError(f"{PREFIX}TOKEN_KEYS: {wrong[0]!r} is not a key of a Secret")
+
+
+def _leave(known: Mapping[str, str]) -> tuple[Leave, str]:
+    """Return what may run unasked. A list that cannot be read names nothing: the operator starts, and asks for everything."""
+    not_acting = frozenset(_words(known.get("NOT_ACTING", "")))
+    try:
+        return Leave(unasked.steps_of(known.get("UNASKED", "[]")), not_acting), ""
+    except ValueError as error:
+        return Leave(not_acting=not_acting), f"{PREFIX}UNASKED: {error}; nothing is named by it, and everything asks"
 
 
 def _words(text: str) -> tuple[str, ...]:

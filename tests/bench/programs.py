@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import ground
 from bench.ground import Ground
 from e2e.operator_process import environment_of, free_port
 
@@ -50,7 +51,7 @@ async def start_operator(on: Ground, namespace: str) -> Program:
     folder.mkdir(exist_ok=True)
     port, health = free_port(), free_port()
     more = {
-        "INCIDENT_OPERATOR_UNASKED": "http",
+        "INCIDENT_OPERATOR_UNASKED": ground.unasked(namespace),
         "INCIDENT_OPERATOR_LEASE_NAME": f"bench-{namespace}",
         "INCIDENT_OPERATOR_LEASE_NAMESPACE": namespace,
         "INCIDENT_OPERATOR_LEASE_SECONDS": "15",  # as it ships: a short one is lost on a busy machine, and all is looked at again

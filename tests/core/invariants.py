@@ -106,8 +106,7 @@ def _check_begin(view: View, begin: Begin) -> None:
     assert approval.answer(view.incident.metadata.annotations, Verb.ABORT) is None, "nothing begins after abort"
     if view.incident.spec.resolved and not is_undo(record):
         assert record.stage is Stage.RESTORE, "nothing but restoring begins once the alert has resolved"
-    step = view.step(record)
-    if is_undo(record) or not coverage.needs_approval(view, step):
+    if not coverage.needs_approval(view, record):
         return
     used = approval.active(view.status)
     assert used is not None, "a destructive step needs an approval"

@@ -23,6 +23,7 @@ from incident_operator.core.machine.carry_out import Do, How, Now, Ran, Request,
 from incident_operator.core.machine.view import Blocked, View
 from incident_operator.core.outcomes import Failed, NotDone, Outcome, Pending, Succeeded
 from incident_operator.core.runbooks.compiled import Compiled
+from incident_operator.core.runbooks.unasked import ALL_ASK, Leave, UnaskedStep, digest_of
 from incident_operator.core.status import present
 
 OK = Succeeded({"json": {"done": True}, "status": 200, "rows": [], "before": 2, "after": 5}, "ok")
@@ -60,7 +61,8 @@ class World:
     policy_problem: str = ""
     preview_problem: Failure | None = None
     excluded: tuple[str, ...] = ()
-    unasked: frozenset[str] = frozenset()
+    leave: Leave = ALL_ASK
+    """What the settings let run without asking."""
     crash_at: int | None = None
     effects: list[Effected] = field(default_factory=list)
     markers: dict[str, Outcome] = field(default_factory=dict)
@@ -107,7 +109,7 @@ class World:
     def view(self, current: IncidentStatus) -> View:
         """What the machine sees, with a status that may not be stored yet."""
         subject = self.stored.model_copy(update={"status": current})
-        return view(self.gone or self.compiled, subject, self.now, unasked=self.unasked)
+        return view(self.gone or self.compiled, subject, self.now, leave=self.leave)
 
     def carry_out(self, seen: View, decision: decisions.Turn) -> IncidentStatus:
         """Carry one decision out, by the very code that the engine drives."""
@@ -339,3 +341,9 @@ def failed(message: str = "connection refused", *, retryable: bool = False, effe
 def unfinished(after: float = 5.0) -> Pending:
     """Something that is under way."""
     return Pending(after, "Job rebuild: running for 40s")
+
+
+def unasked(compiled: Compiled, *names: str) -> World:
+    """A World in which an administrator has named these steps, as they are written."""
+    steps = (UnaskedStep("prod", "", name, digest_of(compiled, compiled.steps[name])) for name in names)
+    return World(compiled, leave=Leave(frozenset(steps)))

@@ -5,10 +5,11 @@ from datetime import timedelta
 import pytest
 
 from core.builders import keyed, read, usual
-from core.simulator import World, failed
+from core.simulator import World, failed, unasked
 from incident_operator.core import reasons
 from incident_operator.core.errors import Failure
 from incident_operator.core.outcomes import NotDone, Pending, Succeeded
+from incident_operator.core.runbooks.unasked import ALL_ASK
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 LOST = Pending(5.0, "connection lost")
@@ -91,7 +92,7 @@ def test_a_keyed_call_that_would_be_another_one_than_was_approved_is_not_asked_a
 
 
 def test_a_keyed_call_that_nobody_was_asked_for_is_asked_again_and_not_after_an_abort() -> None:
-    world = World(usual(mitigate=[keyed("purge", protective=True)]), unasked=frozenset({"http"}))
+    world = unasked(usual(mitigate=[keyed("purge", protective=True)]), "purge")
     world.script["purge"] = [LOST]
     world.go()
     aborted = world.copy().abort().go(HOUR)
@@ -101,9 +102,9 @@ def test_a_keyed_call_that_nobody_was_asked_for_is_asked_again_and_not_after_an_
 
 
 def test_a_keyed_call_that_the_settings_do_not_allow_any_more_is_not_asked_again() -> None:
-    world = World(usual(mitigate=[keyed("purge", protective=True)]), unasked=frozenset({"http"}))
+    world = unasked(usual(mitigate=[keyed("purge", protective=True)]), "purge")
     world.script["purge"] = [LOST]
-    world.go().unasked = frozenset()
+    world.go().leave = ALL_ASK
     world.go(HOUR)
     assert world.states()["purge"] == "Unknown"
     assert "it is not asked again: its approval has ended" in world.status.message
@@ -112,20 +113,20 @@ def test_a_keyed_call_that_the_settings_do_not_allow_any_more_is_not_asked_again
 def test_an_approval_of_another_step_does_not_let_a_keyed_call_be_asked_again() -> None:
     diagnose = [read("look", outputs={"bad": "result.rows.size() > 0"})]
     purge = keyed("purge", when="steps.look.outputs.bad", protective=True)
-    world = World(usual(diagnose=diagnose, mitigate=[purge]), unasked=frozenset({"http"})).go().approve()
+    world = unasked(usual(diagnose=diagnose, mitigate=[purge]), "purge").go().approve()
     world.policy_problem = "approvals cannot be trusted: policy incident-approval is missing."
     world.go().policy_problem = ""
     world.script |= {"look": [Succeeded({"rows": [{}]}, "1 row")], "purge": [LOST]}
     world.retry().go()
     assert (world.states()["purge"], world.status.approvals[-1].state.value) == ("Running", "Active")
-    world.unasked = frozenset()
+    world.leave = ALL_ASK
     world.go()
     assert world.states()["purge"] == "Unknown"
     assert "it is not asked again: it is not part of what is approved now" in world.status.message
 
 
 def test_a_keyed_call_that_restores_is_asked_again_although_the_alert_has_resolved() -> None:
-    world = World(usual(mitigate=[], remediate=[], restore=[keyed("purge")]))
+    world = unasked(usual(mitigate=[], remediate=[], restore=[keyed("purge")]), "purge")
     world.script["purge"] = [LOST]
     world.go().resolve().go(timedelta(minutes=1))
     assert world.done == ["purge"]

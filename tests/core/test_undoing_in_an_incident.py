@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from core.builders import UNDO, post, runbook, scale, sql, usual
-from core.simulator import World, failed
+from core.simulator import World, failed, unasked
 from incident_operator.api.incident import Phase, UndoState
 from incident_operator.core import reasons
 from incident_operator.core.machine import status
@@ -51,7 +51,7 @@ def test_failed_verification_takes_back_only_what_says_so():
 
 
 def test_restore_takes_back_in_reverse_order_after_its_own_steps():
-    world = World(usual(**TWO, restore=[sql("replay")])).go().approve().go().resolve().go()
+    world = unasked(usual(**TWO, restore=[sql("replay")]), "replay").go().approve().go().resolve().go()
     assert world.done == ["grow", "serve", "rebuild", "replay", "undo-serve", "undo-grow"]
 
 
@@ -96,7 +96,7 @@ def test_an_undo_that_may_be_tried_again_is_tried_after_its_pause():
 
 
 def test_an_undo_that_the_runbook_does_not_know_is_not_waited_for():
-    world = World(runbook(mitigate=[post("revoke", protective=True)]), unasked=frozenset({"http"})).go()
+    world = unasked(runbook(mitigate=[post("revoke", protective=True)]), "revoke").go()
     current = status.update(world.status, "revoke", undo=UndoState.PENDING)
     world.stored = world.stored.model_copy(update={"status": current})
     assert world.resolve().go().status.phase is Phase.RESOLVED

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from core.builders import START, UNDO, alert, by_hand, incident, job, post, read, runbook, scale, sql, usual, view
-from core.simulator import World, failed, unfinished
+from core.simulator import World, failed, unasked, unfinished
 from incident_operator.api.incident import CLOSED_PHASES, Phase
 from incident_operator.core import reasons
 from incident_operator.core.machine.view import Blocked
@@ -81,7 +81,8 @@ def test_who_waits_for_the_alert_does_not_tell_of_a_restore_as_next():
 @pytest.mark.parametrize("subject", [incident(alert(resolved=True)), by_hand()])
 def test_a_restore_that_waits_for_no_alert_is_told_as_next(subject):
     restore = [sql("replay", retry={"attempts": 2, "backoff": "1m"})]
-    world = World(runbook(verify=[read("check")], restore=restore), subject)
+    world = unasked(runbook(verify=[read("check")], restore=restore), "replay")
+    world.stored = subject
     world.script["replay"] = [failed(retryable=True)]
     world.go()
     assert world.status.message == "replay failed (connection refused) and is tried again at 00:31:00 UTC."
@@ -97,14 +98,14 @@ def test_a_restore_that_was_polled_is_not_told_as_running_while_the_alert_fires_
 
 
 def test_a_restore_act_that_is_under_way_is_told_although_the_alert_fires_again():
-    world = World(usual(restore=[sql("replay")]))
+    world = unasked(usual(restore=[sql("replay")]), "replay")
     world.script["replay"] = [unfinished()] * 2
     world.go().approve().go().resolve().go().fire().go()
     assert (world.status.step, world.status.waiting_for) == ("replay", "replay until 00:30")
 
 
 def test_a_restore_act_that_nobody_can_tell_about_is_told_although_the_alert_fires_again():
-    world = World(usual(restore=[post("replay")]))
+    world = unasked(usual(restore=[post("replay")]), "replay")
     world.script["replay"] = [Undetermined("connection lost")]
     world.go().approve().go().resolve().go()
     world.gone = Blocked(reasons.RUNBOOK_NOT_FOUND, "The Runbook was deleted.")

@@ -11,6 +11,7 @@ import yaml
 
 from crds import live
 from incident_operator import policies, settings
+from incident_operator.core.runbooks.unasked import Leave, UnaskedStep
 
 pytestmark = pytest.mark.cluster
 
@@ -55,9 +56,11 @@ def environment(*arguments: str) -> dict[str, str]:
     return {variable["name"]: variable["value"] for variable in container(*arguments)["env"]}
 
 
+DIGEST = f"sha256:{'a' * 64}"
 EVERYTHING_ON = (
     "--set=namespaces={prod,shop},networkPolicy.enabled=true,podDisruptionBudget.enabled=true",
-    "--set=webhook.tls.secretName=tls,unmatchedNamespace=prod,unasked={sqlExecute}",
+    "--set=webhook.tls.secretName=tls,unmatchedNamespace=prod,acting.shop=false,acting.prod=true",
+    f"--set=unasked[0].namespace=prod,unasked[0].runbook=rb,unasked[0].step=block,unasked[0].digest={DIGEST}",
 )
 
 
@@ -184,7 +187,9 @@ def test_every_variable_is_a_setting_that_the_operator_reads() -> None:
     )
     assert (read.webhook_port, read.health_port) == (9095, 8080)
     assert (read.lease_namespace, read.lease_name, read.lease_seconds) == ("ops", "incident-operator", 15)
-    assert (read.unmatched_namespace, read.unasked, read.log_format) == ("prod", frozenset({"sqlExecute"}), "json")
+    assert (read.unmatched_namespace, read.log_format) == ("prod", "json")
+    named = frozenset({UnaskedStep("prod", "rb", "block", DIGEST)})
+    assert (read.leave, read.unasked_problem) == (Leave(named, frozenset({"shop"})), "")
 
 
 def test_two_tokens_are_valid_at_once() -> None:
@@ -223,6 +228,9 @@ def test_two_renders_are_the_same_bytes(arguments: tuple[str, ...]) -> None:
         ("lease.seconds=0", "seconds"),
         ("webhook.prot=9095", "prot"),
         ("log.format=xml", "format"),
+        ("unasked={sqlExecute}", "unasked"),
+        ("unasked[0].namespace=prod,unasked[0].step=block", "digest"),
+        ("acting.prod=no", "acting"),
         ("webhook.token.keys={a,b,c}", "keys"),
     ],
 )

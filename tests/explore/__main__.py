@@ -3,14 +3,16 @@
 import gc
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
 from click import echo
 
 from core.builders import by_hand
-from core.simulator import World
+from core.simulator import World, unasked
 from explore.models import RUNBOOKS
 from explore.rules import EXCLUDED, RULES
 from explore.walk import Walked, walk
+from incident_operator.core.runbooks.unasked import Leave
 
 
 def main(names: list[str]) -> int:
@@ -38,7 +40,9 @@ def starts() -> dict[str, World]:
     found = {name: World(compiled, excluded=(EXCLUDED,)) for name, compiled in RUNBOOKS.items()}
     usual = next(iter(RUNBOOKS))
     keyed = next(name for name in RUNBOOKS if name.startswith("keyed"))
-    found[f"{keyed}, unasked"] = World(RUNBOOKS[keyed], excluded=(EXCLUDED,), unasked=frozenset({"http"}))
+    found[f"{keyed}, unasked"] = replace(unasked(RUNBOOKS[keyed], "revoke"), excluded=(EXCLUDED,))
+    nothing_acts = Leave(not_acting=frozenset({"prod"}))
+    found[f"{usual}, nothing acts unasked"] = World(RUNBOOKS[usual], excluded=(EXCLUDED,), leave=nothing_acts)
     found[f"{usual}, opened by hand"] = World(RUNBOOKS[usual], by_hand(), excluded=(EXCLUDED,))
     return found
 

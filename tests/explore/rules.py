@@ -102,8 +102,8 @@ def check_begin(node: Node, begin: Begin) -> None:
 
 def _asks(node: Node, name: str) -> bool:
     step = node.world.compiled.steps[name]
-    protective = step.step.protective and step.act.key not in node.world.unasked
-    return step.stage is Stage.REMEDIATE or step.step.approval is not None or protective
+    named = any(each.step == name for each in node.world.leave.steps)
+    return step.stage is Stage.REMEDIATE or step.step.approval is not None or not (named or step.undo is not None)
 
 
 def check_approval(node: Node, current: IncidentStatus) -> None:

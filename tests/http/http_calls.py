@@ -20,7 +20,8 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def endpoint(url: str, secret: dict[str, str] | None = None, kind: str = "http", probe_path: str = "/") -> Endpoint:
-    spec = ConnectionSpec.model_validate({"type": kind, kind: {"url": url, "probePath": probe_path}})
+    safe = {"safePaths": ["/execute", "/query/*"]} if kind == "http" else {}
+    spec = ConnectionSpec.model_validate({"type": kind, kind: {"url": url, "probePath": probe_path, **safe}})
     return Endpoint(Connection(metadata=ObjectMeta(name="api"), spec=spec), secret or {}, "1/1")
 
 

@@ -35,6 +35,24 @@ async def test_a_reply_is_status_headers_body_and_json(service):
     assert outcome.result["truncated"] is False
 
 
+@pytest.mark.parametrize("path", ["/execute", "/query/", "/query/range"])
+async def test_a_safe_post_is_a_read_where_its_connection_names_the_path(service, path):
+    outcome = await action(service.url).run(call(request("POST", path, safe=True, json={})))
+    assert isinstance(outcome, Succeeded)
+    assert len(service.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/executed"), ("POST", "/query"), ("DELETE", "/orders"), ("POST", "/execute/all")]
+)
+async def test_what_a_runbook_alone_calls_safe_is_not_sent(service, method, path):
+    outcome = await action(service.url).run(call(request(method, path, safe=True)))
+    assert isinstance(outcome, Failed)
+    assert f'{method} {path} is called safe, but Connection "api" does not name the path' in outcome.message
+    assert "spec.http.safePaths" in outcome.message
+    assert service.seen == []
+
+
 async def test_a_request_goes_below_the_connections_url_with_its_query_and_body(service):
     spec = request("PUT", "/a%2Fb/c d", query={"q": "x&y=1 ☃", "n": 3, "flag": True, "many": ["1", 2], "none": None},
                    json={"k": [1]}, headers={"X-Trace": "1"})  # fmt: skip

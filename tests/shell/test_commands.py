@@ -1,15 +1,18 @@
 """`check`, `report` and `run` behave as a command line should: one line on stderr, and an exit code that says it."""
 
 import asyncio
+import json
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from incident_operator import cli
 from incident_operator.clients import served
+from incident_operator.core.runbooks.unasked import UnaskedStep, steps_of
 from kube.fake_apiserver import FakeApiserver
 from shell.conftest import written
 
@@ -86,6 +89,19 @@ async def test_check_of_a_good_runbook_says_so_and_exits_0(tmp_path: Path) -> No
     file.write_text(RUNBOOK)
     result = await command("check", str(file))
     assert (result.exit_code, result.stdout, result.stderr) == (0, "1 file checked: no problem found\n", "")
+
+
+async def test_check_prints_the_digest_of_each_step_that_an_administrator_may_let_run_unasked(tmp_path: Path) -> None:
+    file = tmp_path / "runbook.yaml"
+    block = {"name": "block", "protective": True, "http": {"connection": "api", "method": "POST", "path": "/block"}}
+    runbook = yaml.safe_load(RUNBOOK)
+    runbook["metadata"]["namespace"] = "prod"
+    runbook["spec"]["mitigate"] = [block]
+    file.write_text(yaml.safe_dump(runbook))
+    lines = (await command("check", str(file))).stdout.splitlines()
+    assert lines[0] == "1 file checked: no problem found"
+    (named,) = yaml.safe_load(lines[-1])
+    assert steps_of(json.dumps([named])) == {UnaskedStep("prod", runbook["metadata"]["name"], "block", named["digest"])}
 
 
 async def test_check_does_not_praise_what_holds_no_runbook(tmp_path: Path) -> None:

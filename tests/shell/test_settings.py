@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from incident_operator import settings
+from incident_operator.core.runbooks.unasked import UnaskedStep
 
 
 def read(**variables: str) -> settings.Settings:
@@ -38,6 +39,7 @@ def test_lists_are_separated_by_commas_and_blanks_do_not_count() -> None:
         ({"LEASE_SECONDS": "1.5"}, "INCIDENT_OPERATOR_LEASE_SECONDS='1.5'"),
         ({"LEASE_NAME": "A Lease"}, "INCIDENT_OPERATOR_LEASE_NAME: 'A Lease'"),
         ({"LEASE_NAME": "a..lease"}, "INCIDENT_OPERATOR_LEASE_NAME: 'a..lease'"),
+        ({"NOT_ACTING": "Shop"}, "INCIDENT_OPERATOR_NOT_ACTING: 'Shop'"),
         ({"LEASE_NAMESPACE": "Ops"}, "INCIDENT_OPERATOR_LEASE_NAMESPACE: 'Ops'"),
         ({"TLS_CERT": "/tls.crt"}, "INCIDENT_OPERATOR_TLS_CERT and INCIDENT_OPERATOR_TLS_KEY: set both or none"),
         (
@@ -56,6 +58,23 @@ def test_a_wrong_setting_is_told_by_its_name(variables: dict[str, str], named: s
         read(**variables)
     assert named in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_runs_unasked_is_named_step_by_step() -> None:
+    digest = f"sha256:{'0' * 64}"
+    listed = f'[{{"namespace":"prod","runbook":"rb","step":"block","digest":"{digest}"}}]'
+    chosen = read(UNASKED=listed, NOT_ACTING="shop")
+    assert chosen.leave.steps == {UnaskedStep("prod", "rb", "block", digest)}
+    assert (chosen.leave.acts_in("prod"), chosen.leave.acts_in("shop")) == (True, False)
+    assert chosen.unasked_problem == ""
+
+
+def test_a_list_of_actions_as_older_versions_took_it_lets_nothing_run_and_is_told() -> None:
+    chosen = read(UNASKED="sqlExecute,http", NOT_ACTING="shop")
+    assert chosen.leave.steps == frozenset()
+    assert not chosen.leave.acts_in("shop")
+    assert chosen.unasked_problem.startswith("INCIDENT_OPERATOR_UNASKED: 'sqlExecute,http' is not a JSON list of")
+    assert chosen.unasked_problem.endswith("nothing is named by it, and everything asks")
 
 
 @pytest.mark.parametrize(("written", "hours"), [("", 720), ("0", 0), ("0h", 0), ("36h", 36), ("1h30m", 1.5)])

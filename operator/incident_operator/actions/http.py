@@ -16,7 +16,6 @@ from incident_operator.actions.fields import Text
 from incident_operator.api import rules
 from incident_operator.api.meta import Model, ObjectName
 from incident_operator.clients import http, http_requests
-from incident_operator.clients.connections import Endpoint
 from incident_operator.clients.http import Reply
 from incident_operator.clients.http_requests import Request
 from incident_operator.connections import http as declared
@@ -28,6 +27,8 @@ from incident_operator.core.expressions import render_fields
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.expressions.render_fields import Take
 from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded, Undetermined
+
+_READS = frozenset({"GET", "HEAD"})
 
 
 class Http(Model):
@@ -55,7 +56,7 @@ class Http(Model):
     json_: Annotated[Any, Field(alias="json"), Take.NATIVE] = None
     body: Annotated[Text | None, Take.TEXT] = None
     safe: bool = False
-    """Declares that this request changes nothing, whatever its method."""
+    """Declares that this request changes nothing, whatever its method; the Connection's `safePaths` has to name the path."""
     idempotency_key: Annotated[str | None, Field(max_length=63, pattern=r"^[A-Za-z0-9][-A-Za-z0-9]*$")] = None
     """Header in which the service honours an idempotency key; the step key is sent in it."""
 
@@ -71,7 +72,7 @@ class Result(TypedDict):
 
 
 def _effect(spec: Http) -> Effect:
-    if spec.safe or spec.method in {"GET", "HEAD"}:
+    if spec.safe or spec.method in _READS:
         return Effect.READ
     if spec.idempotency_key:
         return Effect.KEYED_CALL
@@ -111,7 +112,7 @@ class Thing:
 
 async def read(call: Call[Http], clients: Clients) -> Outcome:
     """Send a request that changes nothing and return {status, headers, body, json, truncated}. Raises `Failure`."""
-    thing = await _thing(call, clients)
+    thing = await _thing(call, clients, safe=True)
     reply = await http.send(thing.request, thing.secret, call.timeout)
     return Succeeded(result_of(reply), _summary(thing.request, reply))
 
@@ -139,17 +140,29 @@ async def act(call: Call[Http], preview: Preview, clients: Clients) -> Outcome: 
     return _answered(reply, request, _effect(call.spec))
 
 
-async def _thing(call: Call[Http], clients: Clients) -> Thing:
+async def _thing(call: Call[Http], clients: Clients, *, safe: bool = False) -> Thing:
     endpoint = await clients.connections.endpoint(call.namespace, call.spec.connection, call.service_account)
-    http_requests.check_headers(_idempotency(call))
-    return Thing(_request(endpoint, call.spec), endpoint.secret)
-
-
-def _request(endpoint: Endpoint, spec: Http) -> Request:
     where = declared.CONNECTION.of(endpoint.connection.spec)
     if where is None:
         kind = endpoint.connection.spec.type
-        raise Unusable(f'Connection "{spec.connection}" is of type {kind}, not http')
+        raise Unusable(f'Connection "{call.spec.connection}" is of type {kind}, not http')
+    if safe:
+        _check_safe(where, call.spec)
+    http_requests.check_headers(_idempotency(call))
+    return Thing(_request(where, call.spec), endpoint.secret)
+
+
+def _check_safe(where: declared.HttpEndpoint, spec: Http) -> None:
+    """Whoever writes the Connection says what changes nothing; the author of a Runbook alone could call anything so."""
+    if spec.method in _READS or where.is_safe(spec.path):
+        return
+    raise Unusable(
+        f'{spec.method} {spec.path} is called safe, but Connection "{spec.connection}" does not name the path: '
+        "add it to spec.http.safePaths there, or leave safe away, so that a person is asked"
+    )
+
+
+def _request(where: declared.HttpEndpoint, spec: Http) -> Request:
     try:
         http_requests.check_headers(spec.headers)
         url = http_requests.target(where.url, spec.path, spec.query)

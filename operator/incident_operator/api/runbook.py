@@ -139,7 +139,7 @@ class Step(WithAction):
     )
     probe: Probe | None = None
     protective: bool = False
-    """In mitigate: contains harm and cannot be undone; asks unless the operator's settings allow it unasked."""
+    """In mitigate: contains harm and cannot be undone; asks unless the operator's settings name the step."""
     outputs: Annotated[dict[str, Cel], Field(max_length=16)] = Field(default_factory=dict)
     """Small typed values for later steps: name → CEL over `result`."""
 

@@ -9,8 +9,10 @@ import yaml
 
 from incident_operator import connections as types
 from incident_operator.actions import ACTIONS
+from incident_operator.api.runbook import Runbook
 from incident_operator.core.expressions import problems
 from incident_operator.core.runbooks import compiler, parsing, reading
+from incident_operator.core.runbooks import unasked as leaves
 from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.core.runbooks.reading import Malformed
 
@@ -36,6 +38,20 @@ def holds_runbook(file: Path) -> bool:
     """Tell whether a file that was checked holds a Runbook at all."""
     documents = yaml.safe_load_all(file.read_text(encoding="utf-8"))
     return any(document.get("kind") == "Runbook" for document in documents if document)
+
+
+def unasked(file: Path) -> list[str]:
+    """Return a line for each step of a file that was checked which asks unless the operator's settings name it."""
+    documents = [each for each in yaml.safe_load_all(file.read_text(encoding="utf-8")) if each]
+    lines = []
+    for document in _of_kind(documents, "Runbook"):
+        runbook = reading.runbook_of(document)
+        compiled = compiler.compile_runbook(runbook, None, ACTIONS) if isinstance(runbook, Runbook) else None
+        if isinstance(compiled, Compiled):
+            where = f"namespace: {document['metadata'].get('namespace', 'default')}, runbook: {_name(document)}"
+            named = [step for step in compiled.steps.values() if leaves.can_be_named(step)]
+            lines += [f"{{{where}, step: {s.step.name}, digest: {leaves.digest_of(compiled, s)}}}" for s in named]
+    return lines
 
 
 def _problems(file: Path, documents: list[dict[str, Any]]) -> Iterator[str]:

@@ -18,6 +18,15 @@ class HttpEndpoint(Model):
     """Scheme, host and port, maybe a path; steps can only go below it, and redirects are not followed."""
     probe_path: Annotated[str, Field(pattern=r"^/", max_length=512)] = "/"
     """Path fetched to see whether the service answers; any HTTP status counts as an answer."""
+    safe_paths: Annotated[list[Annotated[str, Field(pattern=r"^/", max_length=512)]], Field(max_length=32)] = Field(
+        default_factory=list
+    )
+    """Paths below the URL that a step may send another method to than GET and HEAD, and call `safe`: what is sent there changes nothing.
+    One that ends with `/*` means all below it."""
+
+    def is_safe(self, path: str) -> bool:
+        """Tell whether a path, as a step has it, is one of those that change nothing."""
+        return any(path.startswith(each[:-1]) if each.endswith("/*") else path == each for each in self.safe_paths)
 
 
 async def _probe(where: HttpEndpoint, ask: Asking) -> None:

@@ -11,6 +11,7 @@ from incident_operator.clients.priority import Priority
 from incident_operator.clients.state import Gone, State, Superseded
 from incident_operator.core.machine import decisions, in_flight, machine
 from incident_operator.core.machine.view import AGES, View
+from incident_operator.core.runbooks.unasked import ALL_ASK, Leave
 from incident_operator.core.status import objectives
 from incident_operator.engine.executor import Executor
 from incident_operator.engine.progress import Progress
@@ -36,7 +37,8 @@ class Reconciler:
     executor: Executor
     recorder: Recorder
     clock: Callable[[], datetime]
-    unasked: frozenset[str] = frozenset()
+    leave: Leave = ALL_ASK
+    """What the operator's settings let run without asking."""
     stopping: Callable[[], bool] = bool
     """Whether the process is about to end, or leads no more: an act under way is recorded, and nothing more is begun or told."""
     led_for: Callable[[], timedelta] = lambda: AGES
@@ -99,7 +101,7 @@ class Reconciler:
 
     async def _view(self, incident: Incident) -> View:
         runbook = await self.runbooks.in_force(incident)
-        return View(incident, runbook, self.clock(), self.unasked, self.led_for())
+        return View(incident, runbook, self.clock(), self.leave, self.led_for())
 
 
 def _key(incident: Incident) -> ObjectKey:

@@ -6,13 +6,14 @@ from incident_operator.api.approvals import ApprovalState
 from incident_operator.api.incident import IncidentStatus, Phase, StepRecord, StepState
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, reasons
-from incident_operator.core.machine import status
+from incident_operator.core.machine import keys, status
 from incident_operator.core.machine.decisions import Decision, Transition, Wait
 from incident_operator.core.machine.view import View
 
 _LEFT_OUT = "the alert resolved before this began"
 _FIRES_AGAIN = "the alert fires again"
 _ACTING = frozenset({Stage.MITIGATE, Stage.REMEDIATE})
+_UNWOUND_AFTER = frozenset({Stage.MITIGATE, Stage.VERIFY})
 _SETTLED_BY_RESOLVING = frozenset({Stage.DIAGNOSE, Stage.MITIGATE, Stage.REMEDIATE})
 """Stages whose stop needs nobody any more once the alert is gone. What stopped later still does."""
 
@@ -74,7 +75,11 @@ def _allowed_to_restore(view: View) -> bool:
 
 
 def _restores(view: View, name: str) -> bool:
-    return view.compiled.steps[name].stage is Stage.RESTORE
+    """Tell whether a step is asked about because the alert has resolved; an undo may be one of a failure as well."""
+    if status.known(view.status, name).stage is not Stage.RESTORE:
+        return False
+    unwinds = any(r.state is StepState.FAILED and r.stage in _UNWOUND_AFTER for r in view.status.steps)
+    return not (unwinds and name.startswith(keys.UNDO_PREFIX))
 
 
 def _leave_out(view: View, names: list[str]) -> IncidentStatus:

@@ -86,6 +86,9 @@ def rejected(view: View) -> Decision | None:
     summary = sanitize.text(f"rejected by {found.by}", status.SUMMARY_LIMIT)
     for name in pending.steps:
         current = status.update(current, name, state=StepState.REJECTED, reason=reasons.REJECTED, summary=summary)
+        if name.startswith(keys.UNDO_PREFIX):
+            step = name.removeprefix(keys.UNDO_PREFIX)
+            current = status.record_undo(current, step, StepState.UNDO_FAILED, UndoState.FAILED)
     skipped = [name for name in pending.steps if _on_reject(view, name) == "skip"]
     return Transition(status.skip(current, skipped, reasons.REJECTED, f"rejected by {found.by}"))
 
@@ -162,12 +165,12 @@ def _can_be_looked_up(record: StepRecord) -> bool:
 
 
 def _on_reject(view: View, name: str) -> str:
-    policy = view.compiled.steps[name].step.approval
-    return policy.on_reject if policy is not None else "stop"
+    policy = view.step_of(name).step.approval
+    return policy.on_reject if policy is not None and not name.startswith(keys.UNDO_PREFIX) else "stop"
 
 
 def _valid_for(view: View, pending: PendingApproval) -> timedelta:
-    steps = [view.compiled.steps[name] for name in pending.steps]
+    steps = [view.step_of(name) for name in pending.steps]
     return sum((limits.longest(step) for step in steps), SLACK)
 
 

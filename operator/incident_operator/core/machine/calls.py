@@ -6,7 +6,6 @@ from typing import Any
 from incident_operator.api import annotations
 from incident_operator.api.annotations import INCIDENT_LABEL, RUNBOOK_LABEL, STEP_LABEL
 from incident_operator.api.approvals import PlanEntry
-from incident_operator.api.incident import Incident
 from incident_operator.api.runbook import Stage
 from incident_operator.core import plan, sanitize
 from incident_operator.core.action import Call, Preview, UndoOf
@@ -38,7 +37,7 @@ def call_of(view: View, run: Run, mark: Mark = unmarked, *, probe: bool = False)
         namespace=meta.namespace,
         incident=meta.name,
         incident_uid=meta.uid,
-        runbook=_runbook_name(view.incident),
+        runbook=view.runbook_name,
         service_account=view.compiled.spec.service_account_name,
         stage=run.stage,
         step=run.record,
@@ -52,7 +51,7 @@ def call_of(view: View, run: Run, mark: Mark = unmarked, *, probe: bool = False)
         seen=record.seen if record.key == run.key else None,
         marker=mark(meta.uid, run.stage, run.record, run.attempt),
         severity=view.incident.spec.severity.value,
-        labels=_labels(view.incident, run),
+        labels=_labels(view, run),
     )
 
 
@@ -62,7 +61,7 @@ def entry_of(view: View, run: Run, call: Call[Any], preview: Preview) -> PlanEnt
     common = {"action": call.action, "timeout": f"{call.timeout:.0f}s", "attempts": limits.attempts(step)}
     details = {**common, "actsAs": call.service_account, **preview.details, plan.DIGEST: preview.digest}
     return PlanEntry(
-        step=run.step,
+        step=run.record,
         attempt=run.attempt,
         do=plan.shown(preview.do),
         details=sanitize.canonical(details),
@@ -84,11 +83,7 @@ def _undo_of(view: View, run: Run) -> UndoOf | None:
     return UndoOf(key=original.key, captured=original.captured or {})
 
 
-def _labels(incident: Incident, run: Run) -> Mapping[str, str]:
+def _labels(view: View, run: Run) -> Mapping[str, str]:
     return annotations.labels(
-        {INCIDENT_LABEL: incident.metadata.name, RUNBOOK_LABEL: _runbook_name(incident), STEP_LABEL: run.record}
+        {INCIDENT_LABEL: view.incident.metadata.name, RUNBOOK_LABEL: view.runbook_name, STEP_LABEL: run.record}
     )
-
-
-def _runbook_name(incident: Incident) -> str:
-    return incident.spec.runbook_ref.name if incident.spec.runbook_ref is not None else ""

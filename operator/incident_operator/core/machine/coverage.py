@@ -11,34 +11,51 @@ from incident_operator.core import approval, plan, reasons, sanitize
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions import evaluation, facts
 from incident_operator.core.machine import limits, status
-from incident_operator.core.machine.decisions import Ask, Decision, Run, Transition
+from incident_operator.core.machine.decisions import Ask, Begin, Decision, Run, Transition
 from incident_operator.core.machine.retrying import retry_question
 from incident_operator.core.machine.view import View, is_undo, next_run
-from incident_operator.core.runbooks import dependencies
+from incident_operator.core.runbooks import dependencies, unasked
 from incident_operator.core.runbooks.compiled import CompiledStep
 
 _SHOWN_HASH = 12
 
 
-def needs_approval(view: View, step: CompiledStep) -> bool:
-    """Every effect of remediate, whatever carries `approval`, and protective acts that the settings do not allow."""
+def needs_approval(view: View, record: StepRecord) -> bool:
+    """Every effect of remediate, whatever carries `approval`, and what an administrator would have to name and has not.
+
+    That is a protective act, and an effect of restore that is not an undo; where nothing may act unasked, it is everything.
+    """
+    step, meta = view.step(record), view.incident.metadata
     if step.act.effect is Effect.READ:
+        return False
+    if not view.leave.acts_in(meta.namespace):
+        return True
+    if is_undo(record):
         return False
     if step.stage is Stage.REMEDIATE or step.step.approval is not None:
         return True
-    return step.step.protective and step.act.key not in view.unasked
+    if not unasked.can_be_named(step):
+        return False
+    return not unasked.is_named(view.leave, view.compiled, meta.namespace, view.runbook_name, step)
 
 
-def ask(view: View, first: StepRecord) -> Decision:
-    """Ask for the first step and for as many that follow it as may share its plan."""
-    return Ask(tuple(_covered(view, first)))
+def under_approval(view: View, record: StepRecord) -> Decision:
+    """Begin what was approved as it was approved; ask where it was not."""
+    used, run = approval.active(view.status), next_run(view, record)
+    if used is None:
+        return Ask(tuple(_covered(view, record)))
+    if (entry := approval.entry_for(used, record.name)) is None:
+        return Transition(overtaken(view.status, record.name))
+    if is_outlived(view.status, view.now):
+        return Transition(outlived(view.status))
+    return Begin(run, approved=entry, trial_binds=used.plan[0].step == entry.step)
 
 
 def asked(view: View, entries: Sequence[PlanEntry], editor: str, nonce: str) -> IncidentStatus:
     """Return the status with a question about these steps; `editor` last edited the Runbook."""
     names = [entry.step for entry in entries]
     meta = view.incident.metadata
-    expires = view.now.replace(microsecond=0) + limits.approval_expires(view.compiled.steps[names[0]])
+    expires = view.now.replace(microsecond=0) + limits.approval_expires(view.step_of(names[0]))
     hashed = plan.plan_hash(entries, _binding(view, expires, nonce))
     excluded, because = _excluded(view, editor)
     pending = PendingApproval(
@@ -100,7 +117,7 @@ def _covered(view: View, first: StepRecord) -> list[Run]:
     covered = {first.name}
     for record in _after(view, first):
         step = view.step(record)
-        if record.state is not StepState.PENDING or _alone(step) or not needs_approval(view, step):
+        if record.state is not StepState.PENDING or _alone(step) or not needs_approval(view, record):
             break
         if dependencies.of(step) & covered:
             break
@@ -113,6 +130,8 @@ def _covered(view: View, first: StepRecord) -> list[Run]:
 
 
 def _after(view: View, first: StepRecord) -> list[StepRecord]:
+    if is_undo(first):
+        return []  # each is decided when the one before is done
     records = [record for record in view.records(first.stage) if not is_undo(record)]
     names = [record.name for record in records]
     return records[names.index(first.name) + 1 :]

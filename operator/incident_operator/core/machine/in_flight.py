@@ -82,11 +82,9 @@ def _may_not_ask_again(view: View, record: StepRecord) -> str:
     """Return which guard of a first begin does not hold any more; empty where all do."""
     if (by := status.aborted_by(view.status)) is not None:
         return f"aborted by {by}"
-    if is_undo(record):
-        return ""
     if view.incident.spec.resolved and record.stage in _ACTING:
         return "the alert has resolved"
-    if not coverage.needs_approval(view, view.step(record)):
+    if not coverage.needs_approval(view, record):
         return ""
     used = approval.active(view.status)
     if used is None:

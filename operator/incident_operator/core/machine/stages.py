@@ -1,13 +1,12 @@
 """How an Incident advances through its Runbook's stages, one rung per stage."""
 
-from incident_operator.api.approvals import PlanEntry
 from incident_operator.api.incident import IncidentStatus, StepRecord, StepState
 from incident_operator.api.runbook import OnFailure, Stage
 from incident_operator.core import approval, reasons, sanitize
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions import evaluation, expr, facts
 from incident_operator.core.machine import coverage, status, undoing
-from incident_operator.core.machine.decisions import Begin, Decision, Read, Run, Transition, Wait
+from incident_operator.core.machine.decisions import Ask, Begin, Decision, Read, Transition, Wait
 from incident_operator.core.machine.retrying import retry_question
 from incident_operator.core.machine.view import View, is_undo, next_run
 from incident_operator.core.runbooks import dependencies
@@ -48,8 +47,11 @@ def verify(view: View) -> Decision | None:
 
 
 def restore(view: View) -> Decision | None:
-    """The stage's own steps, in order; the undos come after them."""
-    return _one_by_one(view, Stage.RESTORE)
+    """The stage's own steps, in order. The undos come after them, but do not wait for what nobody approves."""
+    decision = _one_by_one(view, Stage.RESTORE)
+    if isinstance(decision, Ask) and approval.times_expired(view.status, decision.runs[0].record) > 0:
+        return undoing.when_resolved(view) or decision
+    return decision
 
 
 def _read_stage(view: View, stage: Stage) -> Decision | None:
@@ -81,25 +83,13 @@ def _step(view: View, record: StepRecord) -> Decision | None:
         return Transition(status.not_needed(view.status, record.name, step.step.when or ""))
     if isinstance(wanted, expr.NoAnswer):
         return Transition(_condition_unknown(view, record, wanted))
-    run = next_run(view, record)
     if step.act.effect is Effect.READ:
-        return Read((run,))
-    return _under_approval(view, record, run) if coverage.needs_approval(view, step) else Begin(run)
-
-
-def _under_approval(view: View, record: StepRecord, run: Run) -> Decision:
-    used = approval.active(view.status)
-    if used is None:
-        return coverage.ask(view, record)
-    if (entry := approval.entry_for(used, record.name)) is None:
-        return Transition(coverage.overtaken(view.status, record.name))
-    if coverage.is_outlived(view.status, view.now):
-        return Transition(coverage.outlived(view.status))
-    return Begin(run, approved=entry, trial_binds=_is_first(used.plan, entry))
-
-
-def _is_first(plan: list[PlanEntry], entry: PlanEntry) -> bool:
-    return plan[0].step == entry.step
+        return Read((next_run(view, record),))
+    return (
+        coverage.under_approval(view, record)
+        if coverage.needs_approval(view, record)
+        else Begin(next_run(view, record))
+    )
 
 
 def _read_together(view: View, stage: Stage) -> Decision | None:
@@ -165,7 +155,8 @@ def _goes_on(view: View, record: StepRecord) -> bool:
 
 def _stop(view: View, record: StepRecord) -> Decision:
     if record.state is StepState.REJECTED:
-        return Transition(_halt_rejected(view, record))
+        undo = undoing.when_resolved(view) if record.stage is Stage.RESTORE else None
+        return undo or Transition(_halt_rejected(view, record))
     unwinding = undoing.after_failure(view, record.stage)
     if unwinding is not None:
         return unwinding

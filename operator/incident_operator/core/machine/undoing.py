@@ -5,7 +5,7 @@ from collections.abc import Callable
 from incident_operator.api.incident import IncidentStatus, StepRecord, UndoState
 from incident_operator.api.runbook import Stage, UndoOn
 from incident_operator.core import reasons, texts
-from incident_operator.core.machine import keys, status
+from incident_operator.core.machine import coverage, keys, status
 from incident_operator.core.machine.decisions import Begin, Decision, Transition, Wait
 from incident_operator.core.machine.retrying import undo_question
 from incident_operator.core.machine.view import View, next_run
@@ -54,7 +54,7 @@ def _undo(view: View, record: StepRecord) -> Decision:
         return Transition(status.reset(view.status, [undo.name]))
     if undo.not_before is not None and view.now < undo.not_before:
         return Wait(undo.not_before)
-    return Begin(next_run(view, undo))
+    return coverage.under_approval(view, undo) if coverage.needs_approval(view, undo) else Begin(next_run(view, undo))
 
 
 def _listed(view: View, record: StepRecord) -> IncidentStatus:

@@ -9,6 +9,7 @@ from incident_operator.api.runbook import Stage
 from incident_operator.core.machine import keys
 from incident_operator.core.machine.decisions import Run
 from incident_operator.core.runbooks.compiled import Compiled, CompiledStep
+from incident_operator.core.runbooks.unasked import ALL_ASK, Leave
 
 AGES = timedelta(days=36500)
 
@@ -36,8 +37,8 @@ class View:
     incident: Incident
     runbook: Pinned | Blocked
     now: datetime
-    unasked: frozenset[str] = frozenset()
-    """Actions that protective steps may run without asking, by the operator's settings for this namespace."""
+    leave: Leave = ALL_ASK
+    """What the operator's settings let run without asking."""
     led_for: timedelta = AGES
     """How long this process has led; whoever led before may still be in the middle of an act."""
 
@@ -58,9 +59,19 @@ class View:
         """The Runbook, for the same rungs."""
         return self.pinned.compiled
 
+    @property
+    def runbook_name(self) -> str:
+        """The name of the Runbook, empty where none matched."""
+        ref = self.incident.spec.runbook_ref
+        return ref.name if ref is not None else ""
+
     def step(self, record: StepRecord) -> CompiledStep:
         """Return the Runbook's step that a record, or the undo it stands for, belongs to."""
-        return self.compiled.steps[record.name.removeprefix(keys.UNDO_PREFIX)]
+        return self.step_of(record.name)
+
+    def step_of(self, name: str) -> CompiledStep:
+        """Return the same by the record's name."""
+        return self.compiled.steps[name.removeprefix(keys.UNDO_PREFIX)]
 
     def records(self, stage: Stage) -> Iterator[StepRecord]:
         """Yield the records of a stage in order; undos come after the stage's own steps."""

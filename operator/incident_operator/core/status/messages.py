@@ -131,8 +131,9 @@ def _asks(view: View) -> str:
     pending = view.status.pending_approval
     if pending is None:
         return ""
-    first = view.compiled.steps[pending.steps[0]].step
-    what = first.description.rstrip(".") or ", ".join(pending.steps)
+    first = status.find(view.status, pending.steps[0])
+    described = view.step(first).step.description if first is not None and not is_undo(first) else ""
+    what = described.rstrip(".") or ", ".join(pending.steps)
     steps = f"{len(pending.steps)} step{'s' if len(pending.steps) > 1 else ''}"
     changed = f" Asked again, because: {pending.changed}" if pending.changed else ""
     return f"Approve or reject by {clock(pending.expires_at)} UTC: {what} ({steps}).{_mitigation(view)}{changed}"
