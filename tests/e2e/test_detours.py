@@ -245,8 +245,10 @@ async def test_hostile_text_is_refused_by_every_type_that_it_does_not_fit_and_no
 
 async def test_hostile_text_that_a_string_allows_reaches_a_program_unchanged(scene: Scene, cast: people.Cast) -> None:
     scene.change_template("CANARY", "leaked")
-    parameters = [{"name": case, "type": "string", "from": f"alert.labels.{case}"} for case in HOSTILE]
-    step = job("import json, sys; print(json.dumps(sys.argv[1:]))", *(f"${{params.{case}}}" for case in HOSTILE))
+    anything = {"type": "string", "pattern": ".*"}
+    parameters = [{"name": case, "from": f"alert.labels.{case}", **anything} for case in HOSTILE]
+    arguments = (f"${{params.{case}}}" for case in HOSTILE)
+    step = job("import json, sys; print(json.dumps(sys.argv[2:]))", "--", *arguments)
     await scene.has_runbook("hostile-argv", parameters=parameters, remediate=[step])
     fired = await scene.fires("hostile-argv", **HOSTILE)
     await scene.is_approved(cast.alice, "hostile-argv")

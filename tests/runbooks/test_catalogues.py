@@ -43,7 +43,7 @@ def test_a_mark_holds_for_everything_in_its_field():
 
 def test_a_declared_path_goes_before_a_mark_around_it():
     job = next(action for action in ACTIONS if action.key == "job")
-    assert render_fields.take_of(job.rendering, ("template", "spec", "containers", 0, "args", 1)) is Take.ARGUMENT
+    assert render_fields.take_of(job.rendering, ("template", "spec", "containers", 0, "args", 1)) is Take.POD_ARGV
     assert render_fields.take_of(job.rendering, ("template", "spec", "activeDeadlineSeconds")) is Take.NATIVE
 
 

@@ -163,9 +163,6 @@ OWN_RULES = [
     ("mitigate.0.sqlExecute.before.statement", "LOCK x", "spec.mitigate[0].sqlExecute.before.statement", "begins with LOCK; allowed are SELECT, SHOW, TABLE, VALUES, WITH"),
     ("mitigate.0", {"name": "flush", "exec": {"target": "pod/a", "command": ["flush"]}}, "spec.mitigate[0].undo", "exec in mitigate needs an undo; or move it to remediate, or declare it protective: true"),
     ("diagnose.0", {"name": "flush", "exec": {"target": "pod/a", "command": ["flush"]}}, "spec.diagnose[0].exec", "diagnose only reads, and this exec changes things (unkeyed)"),
-    ("remediate.0", {"name": "flush", "exec": {"target": "pod/a", "command": ["${params.pack_date}"]}}, "spec.remediate[0].exec.command[0]", "is the program, and that is not for data to say"),
-    ("remediate.0", {"name": "flush", "exec": {"target": "pod/a", "command": ["/bin/sh", "-ec", "${params.pack_date}"]}}, "spec.remediate[0].exec.command[2]", "is read as a program by the shell; write the script here, and give it the value as an argument after it"),
-    ("remediate.0", {"name": "flush", "exec": {"target": "pod/a", "command": ["flush", "--date=${params.pack_date}"]}}, "spec.remediate[0].exec.command[1]", "has to be one ${…} without text around it"),
     ("remediate.0", {"name": "flush", "exec": {"target": "pod/a", "command": ["flush"], "pattern": "(?P<a"}}, "spec.remediate[0].exec.pattern", "not a regular expression (RE2): invalid named capture group: (?P<a"),
 ]  # fmt: skip
 

@@ -130,7 +130,7 @@ def test_what_is_no_text_is_no_argument(value, told):
 
 
 def test_a_pod_template_takes_values_with_their_type_but_text_where_kubernetes_wants_text():
-    container = {"args": ["${params.n}"], "env": [{"name": "N", "value": "${params.n}"}], "image": "shell:$(v)"}
+    container = {"args": ["run", "${params.n}"], "env": [{"name": "N", "value": "${params.n}"}], "image": "shell:$(v)"}
     template = {
         "metadata": {"annotations": {"for": "${params.n}"}},
         "spec": {"activeDeadlineSeconds": "${params.n}", "containers": [container]},
@@ -140,7 +140,7 @@ def test_a_pod_template_takes_values_with_their_type_but_text_where_kubernetes_w
         "metadata": {"annotations": {"for": "5"}},
         "spec": {
             "activeDeadlineSeconds": 5,
-            "containers": [{"args": ["5"], "env": [{"name": "N", "value": "5"}], "image": "shell:$(v)"}],
+            "containers": [{"args": ["run", "5"], "env": [{"name": "N", "value": "5"}], "image": "shell:$(v)"}],
         },
     }
 
@@ -242,8 +242,8 @@ WRITTEN = st.sampled_from(
         {"get": {"apiVersion": "v1", "kind": "Pod", "name": "${params.x}"}},
         {"logs": {"selector": {"app": "${params.x}"}}},
         {"scale": {"target": "deployment/x", "replicas": "${params.x}"}},
-        {"job": {"from": "deployment/x", "command": ["${params.x}"], "env": {"E": "a${params.y}"}}},
-        {"job": {"template": {"spec": {"containers": [{"command": ["${params.x}"]}]}}}},
+        {"job": {"from": "deployment/x", "command": ["run", "${params.x}"], "env": {"E": "a${params.y}"}}},
+        {"job": {"template": {"spec": {"containers": [{"command": ["run", "${params.x}"]}]}}}},
         {"exec": {"target": "pod/x", "command": ["echo", "${params.x}"]}},
     ]
 )

@@ -4,7 +4,6 @@ Nothing that a command does can be looked up, so an end that was not seen is `Un
 """
 
 import asyncio
-import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,8 +29,6 @@ from incident_operator.core.runbooks import field_checks
 
 ExecTarget = Annotated[str, kind_and_name("pod", "deployment", "statefulset", "daemonset")]
 """A Pod, or a workload one of whose Pods is meant, as kubectl writes it."""
-_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"})
-_SCRIPT_FOLLOWS = re.compile(r"-[a-z]*c")
 
 
 class Exec(Model):
@@ -45,7 +42,7 @@ class Exec(Model):
     container: DnsLabel | None = None
     """The Pod's default container, or its first one, unless named."""
     command: Annotated[list[Text], Field(min_length=1, max_length=64), Take.ARGV]
-    """An argv list; never a shell string made from data. An element may be one `${…}`, but for the first."""
+    """An argv list; never a shell string made from data. An element behind the program may be one `${…}`, or `--name=${…}`."""
     pattern: Pattern | None = None
     """RE2 with named groups; every matching line of stdout gives an entry in `result.matches`."""
 
@@ -62,19 +59,6 @@ class Result(TypedDict):
 
 def _check(spec: Exec, path: str) -> Iterator[Problem]:
     yield from field_checks.is_pattern(path, spec.pattern)
-    yield from _is_the_authors(spec.command, path)
-
-
-def _is_the_authors(command: list[str], path: str) -> Iterator[Problem]:
-    """Require that data is an argument of a command, never the program or what a shell reads as one."""
-    if "${" in command[0]:
-        yield Problem(f"{path}.command[0]", "is the program, and that is not for data to say")
-    if command[0].rpartition("/")[2] not in _SHELLS:
-        return
-    script = next((at + 1 for at, argument in enumerate(command) if _SCRIPT_FOLLOWS.fullmatch(argument)), 0)
-    if script and "${" in "".join(command[script : script + 1]):
-        told = "is read as a program by the shell; write the script here, and give it the value as an argument after it"
-        yield Problem(f"{path}.command[{script}]", told)
 
 
 _POD = "pod/"

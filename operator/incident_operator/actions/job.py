@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypedDict
 
 from pydantic import ConfigDict, Field
 
-from incident_operator.actions import job_state, job_template, kube_patches, log_lines, workloads
+from incident_operator.actions import job_commands, job_state, job_template, kube_patches, log_lines, workloads
 from incident_operator.actions.clients import Clients
 from incident_operator.actions.fields import Text, WorkloadRef
 from incident_operator.actions.job_state import Ending, State
@@ -45,8 +45,8 @@ class Job(Model):
     """A Pod template: {metadata, spec}."""
     container: DnsLabel | None = None
     """The container that runs `command`; the first one unless named."""
-    command: Annotated[list[Text], Field(max_length=64), Take.ARGUMENT] = Field(default_factory=list)
-    """An argv list; never a shell string made from data."""
+    command: Annotated[list[Text], Field(max_length=64), Take.POD_ARGV] = Field(default_factory=list)
+    """An argv list; never a shell string made from data. An element behind the program may be one `${…}`, or `--name=${…}`."""
     env: Annotated[dict[str, Text], Field(max_length=64), Take.ARGUMENT] = Field(default_factory=dict)
 
 
@@ -61,16 +61,20 @@ class Result(TypedDict):
 
 _CONTAINER = ("template", "spec", ANY, ANY)
 _IN_TEMPLATE = (
-    Rule((*_CONTAINER, "command", ANY), Take.ARGUMENT),
-    Rule((*_CONTAINER, "args", ANY), Take.ARGUMENT),
+    Rule((*_CONTAINER, "command", ANY), Take.POD_ARGV),
+    Rule((*_CONTAINER, "args", ANY), Take.POD_ARGV, after="command"),
+    Rule((*_CONTAINER, "env", ANY, "name"), Take.LITERAL),
     Rule((*_CONTAINER, "env", ANY, "value"), Take.ARGUMENT),
     Rule((*_CONTAINER, "volumeMounts", ANY, "subPathExpr"), Take.ARGUMENT),
+    *(Rule((*_CONTAINER, key), Take.LITERAL) for key in job_commands.HOOKS),
     Rule(("template", "metadata"), Take.TEXT),
 )
 
 
 def _check(spec: Job, path: str) -> Iterator[Problem]:
     yield from field_checks.one_of(path, {"from": spec.source, "template": spec.template})
+    yield from job_commands.are_written_out(spec.template or {}, f"{path}.template")
+    yield from job_commands.expand_no_data(spec, path)
 
 
 _BATCH = "/apis/batch/v1"

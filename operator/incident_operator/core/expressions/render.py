@@ -5,21 +5,20 @@ Which field takes what is in `render_fields`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import pydantic
 
 from incident_operator.api.meta import Model
+from incident_operator.core import argv
 from incident_operator.core.expressions import evaluation, expr, expr_references, problems, render_fields
 from incident_operator.core.expressions.expr import CompileError, Facts, NoAnswer, Program, Scope
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.expressions.render_fields import Path, Rule, Take
 
 _OPEN = "${"
-_WHOLE = frozenset({Take.COUNT, Take.ARGV})
-"""Fields that are one `${…}` or none: what a value is put into would be read by somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +29,8 @@ class Slot:
     """Its path, e.g. `spec.mitigate[0].sqlExecute.params.id`."""
     take: Take
     parts: tuple[str | Program, ...]
+    may_begin_with_dash: bool = True
+    """False for an argument that a command would take for an option."""
 
     @property
     def programs(self) -> tuple[Program, ...]:
@@ -111,13 +112,48 @@ def _prepared(rules: tuple[Rule, ...], node: Any, path: Path, prefix: str) -> An
             return _leaf(node, render_fields.take_of(rules, path), problems.field(prefix, path))
         case dict():
             return {
-                key: _key_problem(key, problems.field(prefix, path)) or _prepared(rules, item, (*path, key), prefix)
-                for key, item in node.items()
+                key: _key_problem(key, problems.field(prefix, path)) or _entry(rules, node, (*path, key), prefix)
+                for key in node
             }
         case list():
             return [_prepared(rules, item, (*path, index), prefix) for index, item in enumerate(node)]
         case _:
             return node
+
+
+def _entry(rules: tuple[Rule, ...], node: dict[Any, Any], path: Path, prefix: str) -> Any:
+    prepared = _prepared(rules, node[path[-1]], path, prefix)
+    rule = render_fields.rule_of(rules, (*path, 0))
+    if rule.take not in render_fields.ARGVS or not isinstance(prepared, list):
+        return prepared
+    before = _prepared(rules, node.get(rule.after), (*path[:-1], rule.after), prefix)
+    return _arguments(before if isinstance(before, list) else [], prepared)
+
+
+def _arguments(before: list[Any], prepared: list[Any]) -> list[Any]:
+    """Return the elements of an argv that begins with `before`, with a problem in place of data that may not stand there."""
+    elements = [_element(leaf) for leaf in (*before, *prepared)]
+    wrong = dict(argv.wrong(elements))
+    return [
+        _argument(leaf, wrong.get(at, ""), dash=argv.may_begin_with_dash(elements, at))
+        for at, leaf in enumerate(prepared, len(before))
+    ]
+
+
+def _argument(leaf: Any, wrong: str, *, dash: bool) -> Any:
+    if not isinstance(leaf, Slot):
+        return leaf
+    return Problem(leaf.field, wrong) if wrong else replace(leaf, may_begin_with_dash=dash)
+
+
+def _element(leaf: Any) -> argv.Element:
+    match leaf:
+        case Slot():
+            return tuple(part if isinstance(part, str) else None for part in leaf.parts)
+        case Problem():
+            return (None,)
+        case _:
+            return (str(leaf),)
 
 
 def _key_problem(key: object, field: str) -> Problem | None:
@@ -136,7 +172,7 @@ def _leaf(text: str, take: Take, field: str) -> Slot | Problem | str:
         found.append(part)
     if not any(isinstance(part, Program) for part in found):
         return "".join(str(part) for part in found)
-    if take in _WHOLE and len(found) > 1:
+    if take is Take.COUNT and len(found) > 1:
         return Problem(field, "has to be one ${…} without text around it")
     return Slot(field, take, tuple(found))
 
@@ -178,13 +214,21 @@ def _slot_value(slot: Slot, facts: Facts, now: datetime) -> Any:
     try:
         if len(values) == 1 and slot.take in {Take.NATIVE, Take.COUNT}:
             return render_fields.checked(slot.take, values[0])
-        pieces = [
-            part if isinstance(part, str) else render_fields.piece(slot.take, found)
-            for part, found in zip(slot.parts, values, strict=True)
-        ]
-        return render_fields.checked(slot.take, "".join(pieces))
+        text = _text(slot, values)
+        refusal = "" if slot.may_begin_with_dash else argv.refusal(text)
+        value = render_fields.checked(slot.take, text)
     except render_fields.RefusedError as error:
         raise _CannotRender(RenderError(slot.field, str(error))) from error
+    if refusal:
+        raise _CannotRender(RenderError(slot.field, refusal))
+    return value
+
+
+def _text(slot: Slot, values: list[Any]) -> str:
+    return "".join(
+        part if isinstance(part, str) else render_fields.piece(slot.take, found)
+        for part, found in zip(slot.parts, values, strict=True)
+    )
 
 
 def _part_value(slot: Slot, part: str | Program, facts: Facts, now: datetime) -> Any:

@@ -28,7 +28,8 @@ class Take(Enum):
     NATIVE = "any value with its type"
     TEXT = "text"
     ARGUMENT = "text that Kubernetes expands"
-    ARGV = "one whole argument"
+    ARGV = "an argument"
+    POD_ARGV = "an argument that Kubernetes expands"
     HEADER = "text on one line"
     URL_PATH = "percent-encoded path segments"
     LABEL = "a label value"
@@ -47,12 +48,18 @@ class Rule:
     path: tuple[str, ...]
     """As written, below the action: ("headers",), or ("statements", ANY, "params")."""
     take: Take
+    after: str = ""
+    """For an argv: the list beside it that it goes on from, as a container's `args` go on from its `command`."""
 
 
 class RefusedError(ValueError):
     """A value does not fit its field; the message says what would."""
 
 
+ARGVS = frozenset({Take.ARGV, Take.POD_ARGV})
+"""Fields whose elements become a command's arguments; what may stand where is in `core/argv.py`."""
+
+_LITERAL = Rule((), Take.LITERAL)
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _SHOWN = 60
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -60,7 +67,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 def take_of(rules: Iterable[Rule], path: Path) -> Take:
     """Return what a field of an action takes: the first rule for it, or for something around it."""
-    return next((rule.take for rule in rules if _covers(rule.path, path)), Take.LITERAL)
+    return rule_of(rules, path).take
+
+
+def rule_of(rules: Iterable[Rule], path: Path) -> Rule:
+    """Return the first rule for a field, or for something around it; without one it is literal."""
+    return next((rule for rule in rules if _covers(rule.path, path)), _LITERAL)
 
 
 def _covers(pattern: tuple[str, ...], path: Path) -> bool:
@@ -98,7 +110,7 @@ def piece(take: Take, value: Any) -> str:
             raise RefusedError("the value is empty, so the path would name something else")
         case Take.URL_PATH:
             return quote(text, safe="")
-        case Take.ARGUMENT:
+        case Take.ARGUMENT | Take.POD_ARGV:
             return text.replace("$", "$$")  # Kubernetes reads $(NAME) as a variable, and $$ as $
         case _:
             return text

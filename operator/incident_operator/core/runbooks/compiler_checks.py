@@ -26,6 +26,7 @@ CHECKS: tuple[Check, ...] = (
     compiler_timing.durations_are_some_time,
     compiler_references.names_exist,
     compiler_untrusted.labels_enter_by_parameters_only,
+    compiler_untrusted.texts_reach_a_command_by_a_pattern,
     compiler_untrusted.acts_render_the_same_again,
     compiler_actions.connections_exist,
     compiler_actions.actions_keep_their_own_rules,

@@ -1,12 +1,14 @@
 """Checks of what may flow into an act: nothing that a sender of alerts wrote, and nothing that changes by itself."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from incident_operator.api.parameters import Parameter, ParameterType
 from incident_operator.core.effects import Effect
-from incident_operator.core.expressions import expr_references
+from incident_operator.core.expressions import expr_references, render_fields
 from incident_operator.core.expressions.expr import Program
 from incident_operator.core.expressions.problems import Problem
+from incident_operator.core.expressions.render import Slot
 from incident_operator.core.runbooks import compiled
 from incident_operator.core.runbooks.compiled import CompiledStep, Placed
 from incident_operator.core.runbooks.compiler_draft import Draft
@@ -31,6 +33,54 @@ def acts_render_the_same_again(draft: Draft) -> Iterator[Problem]:
             if _changes_by_itself(placed.program):
                 message = "changes by itself, so after a restart the act would be another one than was begun"
                 yield Problem(placed.path, message)
+
+
+def texts_reach_a_command_by_a_pattern(draft: Draft) -> Iterator[Problem]:
+    """Require that a parameter of type string says what it may be before it, or an output made of it, is an argument."""
+    unbounded = frozenset(parameter.name for parameter in draft.spec.parameters if _is_any_text(parameter))
+    steps = {step.step.name: step for step in draft.compiled}
+    for step in draft.compiled:
+        for slot in _arguments_of(step):
+            for name in sorted(unbounded & _parameters(slot.programs, steps)):
+                told = f"parameter {name} is a string that may be anything, and here it is an argument of a command"
+                yield Problem(slot.field, f"{told}; give it a pattern or an enum")
+
+
+def _is_any_text(parameter: Parameter) -> bool:
+    return parameter.type is ParameterType.STRING and parameter.pattern is None and parameter.enum is None
+
+
+def _arguments_of(step: CompiledStep) -> Iterator[Slot]:
+    undo = [step.undo.act] if step.undo is not None else []
+    probe = [step.probe.act] if step.probe is not None else []
+    for act in (step.act, *undo, *probe):
+        yield from (slot for slot in act.template.slots if slot.take in render_fields.ARGVS)
+
+
+def _parameters(programs: Iterable[Program], steps: Mapping[str, CompiledStep]) -> frozenset[str]:
+    """Return the parameters that expressions name, themselves or by outputs of steps."""
+    waiting = list(programs)
+    names: set[str] = set()
+    seen: set[tuple[str, ...]] = set()
+    while waiting:
+        for reference in waiting.pop().references:
+            if reference.root == "params":
+                names.update(reference.path[:1])
+            if reference.root == "steps" and reference.path not in seen:
+                seen.add(reference.path)
+                waiting += _outputs(reference.path, steps)
+    return frozenset(names)
+
+
+def _outputs(path: tuple[str, ...], steps: Mapping[str, CompiledStep]) -> Sequence[Program]:
+    """Return the expressions of the outputs that `steps.NAME.outputs.X` or `steps.NAME.outputs` means."""
+    match path:
+        case (name, "outputs", output, *_) if name in steps:
+            return [program for each, program in steps[name].outputs.items() if each == output]
+        case (name,) | (name, "outputs") if name in steps:
+            return list(steps[name].outputs.values())
+        case _:
+            return []
 
 
 def _values_of(step: CompiledStep) -> Iterator[Placed]:

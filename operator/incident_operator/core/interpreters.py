@@ -1,0 +1,358 @@
+"""Programs that run what they are given, and where in their argv that stands. Pure.
+
+Shells and interpreters take a script, a module or code; clients such as psql take statements; `env`, `timeout` or `sudo`
+take another program. Where an option is not known, what follows it may be its value, so a value behind that may be what runs.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+Written = Sequence[str | None]
+"""An argv as written: a text that the author wrote, None for a value, and `--name=` for an option with a value."""
+
+_MANY = 1_000
+"""More elements than an argv has."""
+_PROGRAMS_OF_ONE = 16
+"""Programs that one argv may name; whatever stands behind more of them may be run, which nobody needs to find out."""
+_LONGEST_NAME = 64
+_EXTENSION = re.compile(r"(?:[-.]?[0-9][0-9.]*)?(?:\.exe)?$")
+_ENTRYPOINT = re.compile(r"(?:.*[-_])?entrypoint(?:\.sh)?")
+_TAKES_CODE = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """How a program reads its argv, as far as it takes to find what it runs."""
+
+    flags: str = ""
+    """Letters of options without a value, which may be written together."""
+    valued: str = ""
+    """Letters of options with a value: the rest of the element, or the next one."""
+    tail: str = ""
+    """Letters of options whose value is the rest of the element, if anything."""
+    code: str = ""
+    """Letters of options whose value is what runs."""
+    words: Mapping[str, int] = field(default_factory=dict)
+    """Options that are a word, and how many values follow them."""
+    code_words: frozenset[str] = frozenset()
+    """Options that are a word, and whose value is what runs."""
+    free: frozenset[str] = frozenset()
+    """Options whose value may be data, as written: `-n`, `--arg`."""
+    operand: int | None = 0
+    """Which operand is what runs; None where none is."""
+    early: bool = False
+    """Whether the operands before that may be data."""
+    more: bool = False
+    """Whether an option behind what runs may bring more of it."""
+    apart: bool = False
+    """Whether an option's value never is the rest of the element, and options may begin with a plus (shells)."""
+    joins: frozenset[str] = frozenset()
+    """Options behind which everything is split, or joined, into what runs."""
+    assigns: bool = False
+    """Whether operands such as `NAME=value` come before what runs, and do not count."""
+    everything: bool = False
+    """Whether all that it is given is, or may be, what runs."""
+    verbs: frozenset[str] = frozenset()
+    """Words of which one makes it run something; none where it always does."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """How far an argv has been read."""
+
+    least: int = 0
+    most: int = 0
+    """Operands so far; two numbers, since some may be values of options that are not known."""
+    owed: int = 0
+    """Elements that the last option still takes as its values."""
+    option: str = ""
+    unsure: bool = False
+    """Whether the next element may be a value of the last option."""
+    options: bool = True
+    """False behind `--`."""
+
+
+def run_by(argv: Written) -> Mapping[int, int]:
+    """Return, for each element that may be what a program of the same argv runs, or a part of it, the place of that program.
+
+    Only what it says of values is of use: that the author's own script is run is as it should be.
+    """
+    found: dict[int, int] = {}
+    for count, (at, name) in enumerate(_runners(argv), 1):
+        run = range(at + 1, len(argv)) if count > _PROGRAMS_OF_ONE else _run(PROGRAMS[name], argv, at)
+        for index in run:
+            found.setdefault(index, at)
+        if count > _PROGRAMS_OF_ONE:
+            break
+    return found
+
+
+def _runners(argv: Written) -> Iterator[tuple[int, str]]:
+    """Yield the place and the name of each program that may run what follows it; shells and the like wherever they stand."""
+    started, called = False, -1
+    for at, text in enumerate(argv):
+        name = _named(text)
+        may_start = started or at == 0 or argv[at - 1] == "--"
+        if at == called or not (name in _INTERPRETERS or (may_start and _starts(name, argv))):
+            continue
+        yield at, name
+        started = started or name in _STARTERS
+        called = _own_name(argv, at) if PROGRAMS[name] is _SHELL else called
+
+
+def _run(program: Program, argv: Written, at: int) -> Iterator[int]:
+    place = _Place()
+    for index in range(at + 1, len(argv)):
+        if _is_given(program, place) and not (program.more or program.everything):
+            return
+        if program.everything or _may_be_it(program, place, argv[index]):
+            yield index
+        place = _after(program, place, argv[index])
+
+
+def _own_name(argv: Written, at: int) -> int:
+    """Return where a shell's code is followed by the name that the shell goes by in it, `$0`; -1 where it is not."""
+    place = _Place()
+    for index in range(at + 1, len(argv)):
+        place = _after(_SHELL, place, argv[index])
+        if _is_given(_SHELL, place):
+            takes_code = any(_TAKES_CODE.fullmatch(each or "") for each in argv[at + 1 : index])
+            return index + 1 if takes_code else -1
+    return -1
+
+
+def _starts(name: str, argv: Written) -> bool:
+    verbs = PROGRAMS[name].verbs if name in PROGRAMS else frozenset()
+    return name in PROGRAMS and (not verbs or not verbs.isdisjoint(text for text in argv if text is not None))
+
+
+def _named(text: str | None) -> str:
+    base = (text or "").rpartition("/")[2]
+    if len(base) > _LONGEST_NAME:
+        return ""
+    return "entrypoint" if _ENTRYPOINT.fullmatch(base) else _EXTENSION.sub("", base)
+
+
+def _is_given(program: Program, place: _Place) -> bool:
+    return place.least >= _MANY or (program.operand is not None and place.least > program.operand)
+
+
+def _may_be_it(program: Program, place: _Place, value: str | None) -> bool:
+    if place.owed:
+        return _is_code(program, place.option) or (program.operand is not None and place.option not in program.free)
+    if value is not None:
+        name = value.removesuffix("=")
+        return name in program.code_words or (name not in program.free and _is_open(program, place))
+    if program.operand is None:
+        return False
+    if place.most < program.operand:
+        return not program.early
+    return place.least <= program.operand
+
+
+def _is_open(program: Program, place: _Place) -> bool:
+    return program.operand is not None and place.least <= program.operand
+
+
+def _after(program: Program, place: _Place, element: str | None) -> _Place:
+    if place.owed:
+        return _given(place) if _is_code(program, place.option) else replace(place, owed=place.owed - 1)
+    if element is None or not _is_option(program, place, element):
+        return _operand(program, place, element)
+    fresh = replace(place, option=element, unsure=False)
+    if element == "--" and element not in program.code_words:
+        return replace(fresh, options=False)
+    return _word(program, fresh, element) or _letters(program, fresh, element)
+
+
+def _is_code(program: Program, option: str) -> bool:
+    return option in program.code_words or option[1:] in program.code
+
+
+def _given(place: _Place) -> _Place:
+    return replace(place, owed=0, least=_MANY, most=_MANY)
+
+
+def _is_option(program: Program, place: _Place, element: str) -> bool:
+    if not place.options or element == "":
+        return False
+    return element in program.words or (element != "-" and element[0] in ("-+" if program.apart else "-"))
+
+
+def _operand(program: Program, place: _Place, element: str | None) -> _Place:
+    if program.assigns and element is not None and _ASSIGNMENT.fullmatch(element):
+        return replace(place, unsure=False)
+    least = place.least if place.unsure else place.least + 1
+    return replace(place, least=least, most=place.most + 1, unsure=False)
+
+
+def _word(program: Program, place: _Place, element: str) -> _Place | None:
+    """Read an option that is a word; None where it is letters."""
+    name, attached, _ = element.partition("=")
+    if name in program.joins:
+        return replace(place, owed=_MANY)
+    if name in program.code_words:
+        return _given(place) if attached else replace(place, option=name, owed=1)
+    if name in program.words:
+        return place if attached else replace(place, option=name, owed=program.words[name])
+    if name.startswith("--"):
+        return place if attached else replace(place, unsure=True)
+    return None
+
+
+def _letters(program: Program, place: _Place, element: str) -> _Place:
+    for at, letter in enumerate(element[1:], 1):
+        option, attached = f"-{letter}", at + 1 < len(element) and not program.apart
+        if option in program.joins:
+            return replace(place, owed=_MANY)
+        if letter in program.code:
+            return _given(place) if attached else replace(place, option=option, owed=1)
+        if letter in program.tail:
+            return place
+        if letter in program.valued:
+            return place if attached else replace(place, option=option, owed=1)
+        if letter not in program.flags and program.operand is not None:
+            return replace(place, unsure=True)
+    return place
+
+
+def _all(names: str, program: Program) -> dict[str, Program]:
+    return dict.fromkeys(names.split(), program)
+
+
+def _words(names: str, values: int = 1) -> dict[str, int]:
+    return dict.fromkeys(names.split(), values)
+
+
+def _set(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+_SHELL = Program(
+    # with -c the first operand is code, without it a script
+    flags="abcefhiklmnprstuvxBCDEHPT",
+    valued="oO",
+    words=_words("--rcfile --init-file") | _words("- --login --noprofile --norc --posix --verbose --restricted", 0),
+    code_words=_set("--command"),
+    apart=True,
+)
+_JQ = Program(
+    flags="nrsScCajeMRhV",
+    valued="L",
+    code="f",
+    words=_words("--arg --argjson --slurpfile --rawfile", 2)
+    | _words("--indent")
+    | _words("--null-input --raw-output --slurp --compact-output --exit-status --sort-keys --tab --raw-input", 0),
+    code_words=_set("--from-file"),
+    free=_set("--arg --argjson"),
+)
+_JAVA = Program(
+    tail="XDejsv",
+    words=_words("-cp -classpath --class-path -p --module-path --add-modules --add-opens --add-exports --add-reads"),
+    code_words=_set("-jar -m --module"),
+)
+_NODE = Program(
+    flags="hivc",
+    valued="rC",
+    code="ep",
+    words=_words("--require --import --loader --experimental-loader --conditions --env-file")
+    | _words("--inspect --enable-source-maps --no-warnings --trace-warnings --no-deprecation --expose-gc", 0),
+    code_words=_set("--eval --print"),
+)
+_SED = Program(
+    flags="nErsuz",
+    tail="i",
+    valued="l",
+    code="ef",
+    words=_words("--quiet --silent --regexp-extended --separate --unbuffered --null-data --in-place --posix --debug --sandbox", 0),
+    code_words=_set("--expression --file"),
+    more=True,
+)  # fmt: skip
+_AWK = Program(
+    valued="Fvil",
+    code="fe",
+    words=_words("--field-separator --assign --include --load") | _words("--posix --traditional --re-interval --sandbox", 0),
+    code_words=_set("--file --source --exec"),
+    free=_set("-F --field-separator"),
+    more=True,
+)  # fmt: skip
+_PHP = Program(
+    flags="aChilmnqsvwe",
+    valued="cdgtzS",
+    code="rfBREF",
+    code_words=_set("--run --file --process-begin --process-code --process-end --process-file"),
+)
+_INTERPRETERS: Mapping[str, Program] = {
+    **_all("sh bash dash ash zsh ksh mksh rbash csh tcsh fish", _SHELL),
+    **_all(
+        "python pypy ipython",
+        Program(
+            flags="bBdEhiIOPqRsStuUvVx", valued="WXQ", code="cm", words=_words("--check-hash-based-pycs")
+        ),
+    ),
+    "perl": Program(flags="acdfghlnpsStTuUvVwWX0123456789", tail="ixDCFmM", valued="I", code="eE"),
+    **_all("ruby jruby", Program(flags="acdhlnpsSvwyU0123456789", tail="iFTWKx", valued="ICrE", code="e")),
+    "nodejs": _NODE,
+    "php": _PHP,
+    **_all("lua luajit", Program(flags="ivEW", valued="el")),
+    **_all("awk gawk mawk nawk", _AWK),
+    **_all("sed gsed", _SED),
+    "jq": _JQ,
+    "yq": _JQ,
+    **_all("tclsh Rscript julia groovy elixir osascript", Program(code="eE", code_words=_set("--eval --print"))),
+    **_all("pwsh powershell socat sqlite", Program(everything=True)),
+    **_all("psql pgcli", Program(valued="dhLopPRFTUv", code="cf", code_words=_set("--command --file"), operand=None, more=True)),
+    **_all(
+        "mysql mariadb",
+        Program(valued="DhPuS", tail="p", code="e", code_words=_set("--execute --init-command"), operand=None, more=True),
+    ),
+    **_all("clickhouse clickhouse-client", Program(code="q", code_words=_set("--query --queries-file"), operand=None, more=True)),
+    "sqlcmd": Program(code="qQi", operand=None, more=True),
+    "cqlsh": Program(code="ef", code_words=_set("--execute --file"), operand=None, more=True),
+}  # fmt: skip
+"""They are known wherever they stand, also behind a program that is not known."""
+
+_SU = Program(
+    flags="lmpP", valued="gGw", code="cs", words={"-": 0, "--login": 0, "--group": 1},
+    code_words=_set("--command --session-command --shell"), operand=1, early=True,
+)  # fmt: skip
+_STARTERS: Mapping[str, Program] = {
+    "env": Program(flags="i0v", valued="uC", words={"-": 0} | _words("--ignore-environment --null --debug", 0) | _words("--unset --chdir"), joins=_set("-S --split-string"), assigns=True, free=_set("-u --unset")),
+    "timeout": Program(flags="fpv", valued="ks", words=_words("--signal --kill-after") | _words("--foreground --preserve-status --verbose", 0), free=_set("-k -s --signal --kill-after"), operand=1, early=True),
+    "nice": Program(flags="0123456789", valued="n", words=_words("--adjustment"), free=_set("-n --adjustment")),
+    "nohup": Program(),
+    "setsid": Program(flags="cfw", words=_words("--ctty --fork --wait", 0)),
+    "stdbuf": Program(valued="ioe", words=_words("--input --output --error"), free=_set("-i -o -e")),
+    "time": Program(flags="apqv", valued="fo"),
+    "ionice": Program(flags="t", valued="cn", free=_set("-c -n")),
+    "chrt": Program(flags="abdfimorRv", operand=1, early=True),
+    "taskset": Program(flags="ac", operand=1, early=True),
+    "flock": Program(flags="seunFxo", valued="wE", code="c", words=_words("--timeout --wait"), code_words=_set("--command"), free=_set("-w --wait --timeout"), operand=1, early=True),
+    "xargs": Program(flags="0rtxpo", valued="nIPLsdEa", tail="eil", free=_set("-n -P -L -s")),
+    **_all("sudo doas", Program(flags="ABbEeHKklnPSsiv", valued="ugChpTtrDRU", words=_words("--user --group --host") | _words("--preserve-env --non-interactive --login --shell --set-home", 0), assigns=True, free=_set("-u -g --user --group"))),
+    "su": _SU,
+    "runuser": replace(_SU, valued="gGwu", early=False),
+    **_all("gosu su-exec setuidgid", Program(operand=1, early=True)),
+    **_all("chroot envdir", Program(operand=1)),
+    **_all("nsenter unshare", Program(flags="mupniCUTFZf", valued="tSGrwR")),
+    **_all("tini dumb-init catatonit", Program(flags="sgvc", valued="per")),
+    **_all("strace ltrace", Program(flags="cCdfFhiqrtTvVxyDwZkn", valued="eopsuSPEaOI")),
+    **_all("entrypoint busybox npx bunx uvx setpriv", Program()),
+    **_all("uv poetry pipenv pdm hatch conda bundle npm pnpm yarn go cargo deno bun", Program(operand=1)),
+    "find": Program(code_words=_set("-exec -execdir -ok -okdir"), operand=None, more=True),
+    **_all("kubectl oc", Program(code_words=_set("--"), operand=None, verbs=_set("exec run debug"))),
+}  # fmt: skip
+"""They start another program, whatever it is called."""
+
+PROGRAMS: Mapping[str, Program] = {
+    **_STARTERS,
+    **_INTERPRETERS,
+    "node": _NODE,
+    "java": _JAVA,
+    **_all("ssh rsh watch parallel script at batch expect screen tmux eval", Program(everything=True)),
+    "tar": Program(code="IF", code_words=_set("--to-command --checkpoint-action --use-compress-program"), operand=None, more=True),
+    **_all("docker podman nerdctl crictl", Program(everything=True, verbs=_set("exec run"))),
+}  # fmt: skip
+"""Name → how it reads its argv. Those with names that are also plain words are known only where a program can stand."""
