@@ -1,5 +1,6 @@
 """Approval in the life of an Incident: asked, answered, expired, voided, used up."""
 
+import itertools
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from core.simulator import World, failed, unasked, unfinished
 from incident_operator.api.annotations import Verb
 from incident_operator.api.incident import Phase
 from incident_operator.core import approval, reasons
+from incident_operator.core.action import Preview
 from incident_operator.core.machine import machine
 from incident_operator.core.machine.decisions import Transition
 from incident_operator.core.machine.view import Blocked
@@ -157,6 +159,21 @@ def test_a_plan_that_drifted_is_void_and_asked_again_showing_the_difference():
     assert [record.state.value for record in world.status.approvals] == ["Voided"]
     world.approve().go()
     assert world.done == ["serve", "rebuild"]
+
+
+def test_a_count_that_differs_below_an_approved_bound_voids_nothing():
+    counts = itertools.count(1)
+
+    class Growing(World):
+        def preview(self, step: str) -> Preview:
+            return Preview("do it", in_trial="up to 9 rows", in_trial_counted=f"{next(counts)} rows")
+
+    world = Growing(usual()).go()
+    entry = world.pending.plan[0]
+    assert (entry.in_trial, entry.in_trial_counted) == ("up to 9 rows", "2 rows")
+    world.approve().go()
+    assert world.done == ["serve", "rebuild"]
+    assert world.status.approvals[-1].state.value != "Voided"
 
 
 def test_an_approval_given_too_long_ago_is_asked_for_again():

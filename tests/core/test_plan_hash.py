@@ -96,6 +96,13 @@ def test_row_counts_bind_only_where_they_are_meant_to():
     assert plan.difference(ENTRY, other, trial_binds=False) == ""
 
 
+def test_what_a_trial_counted_below_its_bound_is_shown_and_binds_nothing():
+    entry = ENTRY.model_copy(update={"in_trial": "up to 9 rows", "in_trial_counted": "1 row"})
+    other = entry.model_copy(update={"in_trial_counted": "2 rows"})
+    assert plan.difference(entry, other, trial_binds=True) == ""
+    assert plan.plan_hash([entry], BINDING) != plan.plan_hash([other], BINDING)
+
+
 def test_an_act_too_long_for_a_plan_is_cut_but_every_change_of_it_shows():
     acts = [plan.shown("x" * 20_000 + end) for end in ("", "y", "z")]
     assert plan.shown("x" * 16_000) == "x" * 16_000

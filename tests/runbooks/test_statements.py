@@ -46,9 +46,54 @@ def test_placeholders_and_stray_percent_signs_are_found_wherever_the_driver_woul
     assert [statements.is_quoted(sql, each.offset) for each in found] == [False, True, False, True]
 
 
+@pytest.mark.parametrize(
+    ("sql", "verb"),
+    [
+        ("update t set a = 1", "UPDATE"),
+        ("/* a */ (select 1)", "SELECT"),
+        ("WITH a AS (SELECT 1), update (x) AS (SELECT ')') DELETE FROM t", "DELETE"),
+        ("WITH RECURSIVE a AS (SELECT 1 UNION (SELECT 2)) select * FROM a", "SELECT"),
+        ("WITH a AS (SELECT 1) SEARCH DEPTH FIRST BY id SET n UPDATE t SET a = 1", ""),
+        ("WITH", ""),
+        ("", ""),
+        ("'a'", ""),
+    ],
+)
+def test_what_a_statement_does_is_found_behind_with(sql, verb):
+    assert statements.verb(sql) == verb
+
+
+@pytest.mark.parametrize(
+    ("sql", "called"),
+    [
+        ('SELECT a(1), pg_catalog.B /* ( */ (2), "C ""d"(3)', {"a", "b", 'C "d'}),
+        ("SELECT a, 'b(', $$c($$, $ö$d($ö$, E'\\'e(', \"f(\", -- g(\n/* h( */ 1", set()),
+        ("SELECT -- a\rb()", {"b"}),
+        ("SELECT ä(1), \u00a0b(1)", {"ä", "\u00a0b"}),
+        ('SELECT u&"\\0061"(1)', {statements.UNREADABLE}),
+        ("SELECT E'a' 'b'", {statements.UNREADABLE}),
+        ("SELECT 'a' 'b'", set()),
+        ("a", set()),
+    ],
+)
+def test_names_before_a_parenthesis_are_found_outside_texts_and_comments(sql, called):
+    assert statements.called(sql) == called
+
+
+def test_names_behind_a_point_are_found():
+    assert statements.attributes("SELECT a.B, (c).\"D\", 'e.f', 1.5, g.*, h") == {"b", "D"}
+
+
+def test_a_placeholder_is_replaced_as_the_driver_does_it():
+    assert statements.as_sent("SELECT %(a')s, '%%', %(b)t") == "SELECT $1, '%', $1"
+
+
 @given(st.text(alphabet="'\"$;%()-/*eE \\\nax"))
 def test_arbitrary_text_never_raises(sql):
     statements.first_keyword(sql)
     statements.second_statement(sql)
+    statements.verb(sql)
+    statements.called(sql)
+    statements.attributes(sql)
     for each in statements.placeholders(sql):
         statements.is_quoted(sql, each.offset)

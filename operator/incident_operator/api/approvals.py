@@ -18,7 +18,9 @@ class PlanEntry(Model):
     details: dict[str, Any] = Field(default_factory=dict)
     """Command, bound parameters, target uids, limits, timeout, attempts allowed."""
     in_trial: Annotated[str | None, Field(max_length=512)] = None
-    """What a rolled-back trial run did; binds for the plan's first step only."""
+    """What a rolled-back trial run did, or why nothing was tried; binds for the plan's first step only."""
+    in_trial_counted: Annotated[str | None, Field(max_length=512)] = None
+    """What the trial counted, where `inTrial` is an upper bound; it may differ when the step is done."""
 
 
 class PendingApproval(Model):

@@ -40,6 +40,7 @@ _LIMITS = """SELECT pg_catalog.set_config(wanted.name, wanted.value, true) FROM 
   ('DateStyle', 'ISO, YMD'),
   ('IntervalStyle', 'iso_8601'),
   ('bytea_output', 'hex'),
+  ('standard_conforming_strings', 'on'),
   ('synchronous_commit', COALESCE(NULLIF(pg_catalog.current_setting('synchronous_commit'), 'off'), 'on'))
 ) AS wanted (name, value)"""
 """A commit that a crash of the server could take back would not be exactly once, hence no `synchronous_commit = off`."""

@@ -75,7 +75,9 @@ class Preview:
     details: Mapping[str, Any] = field(default_factory=dict)
     """JSON: command, bound parameters, target uids, limits."""
     in_trial: str | None = None
-    """What a rolled-back trial run did, e.g. `1 row`; None where a trial is not safe or not possible."""
+    """What a rolled-back trial run did, e.g. `1 row`, or why there was none; None where an action tries nothing. Binds."""
+    in_trial_counted: str | None = None
+    """What it counted, where `in_trial` says only how much that may be. People see it; it binds nothing."""
     thing: Any = field(default=None, repr=False)
     """What is sent, and with which connection; it stays in memory."""
     bound: Any = field(default=None, repr=False)

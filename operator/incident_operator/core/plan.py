@@ -57,7 +57,10 @@ def size(entries: Sequence[PlanEntry]) -> int:
 
 
 def difference(approved: PlanEntry, rendered: PlanEntry, *, trial_binds: bool) -> str:
-    """Say how a step differs from what was approved; empty when it does not. The attempt number is no difference."""
+    """Say how a step differs from what was approved; empty when it does not.
+
+    The attempt number makes none, nor does what a trial counted below a bound that was agreed to.
+    """
     changes = [_change("what", approved.do, rendered.do)]
     keys = sorted({*approved.details, *rendered.details} - {DIGEST})
     changes += [_change(key, approved.details.get(key), rendered.details.get(key)) for key in keys]

@@ -8,20 +8,22 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, TypedDict, TypeVar
+from typing import Annotated, Any, Literal, TypedDict, TypeVar
 
 from pydantic import ConfigDict, Field
 
 from incident_operator.actions import results
 from incident_operator.actions.clients import Clients
 from incident_operator.actions.fields import Params, Statement
-from incident_operator.actions.sql import marker, meter
+from incident_operator.actions.sql import marker, meter, trial
 from incident_operator.actions.sql.marker import Applied, Withdrawn
+from incident_operator.actions.sql.trial import Tried
+from incident_operator.actions.sql.work import MARKER, SqlStatement, Work, carry_out
 from incident_operator.api import rules
 from incident_operator.api.meta import Model, ObjectName
 from incident_operator.clients import sql_sessions
 from incident_operator.clients.connections import Endpoint, named
-from incident_operator.clients.sql import Row, Rows, Session
+from incident_operator.clients.sql import Session
 from incident_operator.clients.sql_errors import Fault, SqlError
 from incident_operator.core import reasons
 from incident_operator.core.action import Action, Call, Connects, Preview
@@ -32,13 +34,6 @@ from incident_operator.core.expressions.render_fields import Take
 from incident_operator.core.outcomes import Failed, NotDone, Outcome, Succeeded, Undetermined
 from incident_operator.core.runbooks import compiler_statements, field_checks, statements
 from incident_operator.core.runbooks.compiler_statements import Sql
-
-
-class SqlStatement(Model):
-    """One statement with its bound parameters."""
-
-    statement: Statement
-    params: Annotated[Params, Take.NATIVE] = Field(default_factory=dict)
 
 
 class SqlExecute(Model):
@@ -71,6 +66,15 @@ class SqlExecute(Model):
     """A query run first in the same transaction; its rows are the before-image."""
     max_rows: Annotated[int, Field(ge=0, le=1000000)]
     """Rows that all statements together may change, measured in the transaction; more rolls back."""
+    rows_bind: Literal["exact", "upToMaxRows"] = "exact"
+    """What an approval binds: the number of rows that the trial counted, or any number up to `maxRows`."""
+    trial: bool = True
+    """False where a rollback does not take everything back, e.g. a trigger that calls another system: then it is never tried."""
+    catalog: bool = False
+    """Whether system catalogs may change (roles, grants, definitions, large objects), which `maxRows` does not count.
+
+    The plan names those that changed in the trial, which may then call one function that changes something.
+    """
 
 
 class Result(TypedDict):
@@ -97,24 +101,9 @@ def _texts(spec: SqlExecute, path: str) -> Iterator[Sql]:
         yield Sql(f"{path}.before.statement", spec.before.statement, statements.READING, spec.before.params)
 
 
-MARKER = "marker"
-IMAGE_ROWS = 10_000
-"""Rows of a before-image, or of all RETURNING together; they are stored whole in the marker."""
-IMAGE_BYTES = 8 * 1024 * 1024
 _PAUSES = (0.05, 0.2, 0.5, 1.0)
 """Seconds before each further try of a transaction that met another one, so that whoever was in the way can finish."""
 _Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """The statements of one effect, in order, and their limit."""
-
-    statements: tuple[SqlStatement, ...]
-    before: SqlStatement | None
-    max_rows: int
-    marker: str
-    """Bound as `%(marker)s`: the own step key, or in an undo that of the effect which is taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +114,18 @@ class Thing:
     work: Work
 
 
-async def show(call: Call[SqlExecute], clients: Clients, trial: bool) -> Preview:  # the interface of every action
-    """Return the statements and where they go; for a trial run everything, count, and roll back. Raises `Failure`."""
+async def show(call: Call[SqlExecute], clients: Clients, wants_trial: bool) -> Preview:  # the interface of every action
+    """Return the statements and where they go; a trial runs what a rollback takes back, counts, and rolls back. Raises `Failure`."""
     work = _work(call)
     endpoint = await _endpoint(call, clients)
     place, details = _place(call, endpoint), _details(call, work)
     _refuse_undo_elsewhere(call, place)
-    in_trial = await _trial(call, Thing(endpoint, work), clients) if trial else None
+    tried = await _trial(call, Thing(endpoint, work), clients) if wants_trial else Tried()
     return Preview(
         ";\n".join(item.statement for item in work.statements),
         details,
-        in_trial,
+        tried.binds,
+        tried.counted,
         thing=Thing(endpoint, work),
         bound={**details, **place},
         seen=place,
@@ -150,10 +140,12 @@ async def act(call: Call[SqlExecute], preview: Preview, clients: Clients) -> Out
         async with _opened(call, thing.endpoint, clients, seconds) as session:
             if not await marker.claim(session, call):
                 return _not_ours(await marker.find(session, call.key))
-            applied = await _carry_out(session, thing.work)
+            carried_out = await carry_out(session, thing.work)
+            applied = carried_out.applied
             if applied.rows_changed > thing.work.max_rows:
                 return _too_many(applied.rows_changed, thing.work.max_rows)
             await marker.store(session, call.key, applied)
+            await meter.refuse_more(session, carried_out.change.end)
             done = _told(applied, _place(call, thing.endpoint))  # made before: after the commit nothing may fail
             await session.commit()
             return done
@@ -186,17 +178,16 @@ async def _opened(
             yield session
 
 
-async def _trial(call: Call[SqlExecute], thing: Thing, clients: Clients) -> str:
-    async def attempt(seconds: float) -> str:
+async def _trial(call: Call[SqlExecute], thing: Thing, clients: Clients) -> Tried:
+    async def attempt(seconds: float) -> Tried:
         async with _opened(call, thing.endpoint, clients, seconds) as session:
             # the marker goes in too: a missing table or grant shows before a person is asked
-            if not await marker.claim(session, call):
-                found = await marker.find(session, call.key)
-                if isinstance(found, Withdrawn):
-                    return "withdrawn, it would do nothing"
-                raise Unusable(f"a row of {marker.TABLE} has the key of this step, which has not written it")
-            applied = await _carry_out(session, thing.work)
-        return _counted(applied.rows_changed, thing.work.max_rows)
+            if await marker.claim(session, call):
+                return await trial.tried(session, thing.work)
+            found = await marker.find(session, call.key)
+        if isinstance(found, Withdrawn):
+            return Tried("withdrawn, it would do nothing")
+        raise Unusable(f"a row of {marker.TABLE} has the key of this step, which has not written it")
 
     return await _past_conflicts(attempt, call.timeout)
 
@@ -218,44 +209,6 @@ async def _past_conflicts(attempt: Callable[[float], Awaitable[_Result]], second
     return await attempt(ends_at - now())
 
 
-async def _carry_out(session: Session, work: Work) -> Applied:
-    """Run the statements in the session's transaction and measure what they changed. Raises `SqlError`."""
-    start = await meter.changed(session)
-    before = await _before(session, work)
-    done = [await session.run(item.statement, _params(item, work), IMAGE_ROWS) for item in work.statements]
-    await meter.settle(session)
-    await meter.refuse_exclusive_locks(session)
-    measured = await meter.changed(session) - start
-    # a foreign table has no statistics here, so what the server says it changed counts too
-    told = sum(rows.affected for rows in done)
-    return Applied(max(measured, told), before, _returned(done))
-
-
-async def _before(session: Session, work: Work) -> list[Row]:
-    if work.before is None:
-        return []
-    found = await session.read(work.before.statement, _params(work.before, work), IMAGE_ROWS)
-    return _whole("before", found.rows, truncated=found.truncated)
-
-
-def _returned(done: list[Rows]) -> list[Row]:
-    rows = [row for part in done for row in part.rows]
-    truncated = len(rows) > IMAGE_ROWS or any(part.truncated for part in done)
-    return _whole("RETURNING", rows, truncated=truncated)
-
-
-def _whole(what: str, rows: list[Row], *, truncated: bool) -> list[Row]:
-    # an image that is cut is no image: an undo would miss what is not in it
-    if truncated or results.size(rows) > IMAGE_BYTES:
-        most = f"{IMAGE_ROWS} rows or {IMAGE_BYTES // 1024 // 1024} MiB"
-        raise SqlError(Fault.STATEMENT, f"{what} gives more than {most}, too much to store; select less")
-    return rows
-
-
-def _params(item: SqlStatement, work: Work) -> Mapping[str, Any]:
-    return {**item.params, MARKER: work.marker}
-
-
 def _work(call: Call[SqlExecute]) -> Work:
     """Return what the call asks for. Raises `Unusable`."""
     spec = call.spec
@@ -263,25 +216,21 @@ def _work(call: Call[SqlExecute]) -> Work:
         raise Unusable("either statement or statements has to be given, and not both")
     single = [] if spec.statement is None else [SqlStatement(statement=spec.statement, params=spec.params)]
     key = call.undo_of.key if call.undo_of is not None else call.key
-    work = Work((*single, *spec.statements), spec.before, spec.max_rows, key)
+    all_of_them = (*single, *spec.statements)
+    binds_count = spec.rows_bind == "exact"
+    work = Work(all_of_them, spec.before, spec.max_rows, key, spec.catalog, spec.trial, binds_count)
     for complaint in _complaints(work):
         raise Unusable(complaint)
     return work
 
 
 def _complaints(work: Work) -> Iterator[str]:
-    for number, item in enumerate(work.statements):
-        where = "statement" if len(work.statements) == 1 else f"statements[{number}]"
-        yield from _complaint(where, item, statements.CHANGING)
-    if work.before is not None:
-        yield from _complaint("before", work.before, statements.READING)
-
-
-def _complaint(where: str, item: SqlStatement, allowed: frozenset[str]) -> Iterator[str]:
-    if wrong := statements.complaint(where, item.statement, allowed):
-        yield wrong
-    if MARKER in item.params:
-        yield f"{where}: params.{MARKER} is taken: %({MARKER})s is bound to the step key"
+    for where, item in work.parts:
+        allowed = statements.READING if item is work.before else statements.CHANGING
+        if wrong := statements.complaint(where, item.statement, allowed):
+            yield wrong
+        if MARKER in item.params:
+            yield f"{where}: params.{MARKER} is taken: %({MARKER})s is bound to the step key; choose another name"
 
 
 def _place(call: Call[SqlExecute], endpoint: Endpoint) -> dict[str, Any]:
@@ -295,11 +244,14 @@ def _named(place: Mapping[str, Any]) -> str:
 
 
 def _details(call: Call[SqlExecute], work: Work) -> dict[str, Any]:
+    spec = call.spec
     details: dict[str, Any] = {
-        "connection": call.spec.connection,
+        "connection": spec.connection,
         "maxRows": work.max_rows,
         "statements": [item.to_json() for item in work.statements],
     }
+    unusual = {"rowsBind": spec.rows_bind != "exact", "trial": not spec.trial, "catalog": spec.catalog}
+    details |= {name: value for name, value in spec.to_json().items() if unusual.get(name)}
     return details if work.before is None else {**details, "before": work.before.to_json()}
 
 
@@ -339,11 +291,6 @@ def _told(found: Applied | Withdrawn, place: Mapping[str, Any]) -> Succeeded | N
 def _too_many(rows: int, most: int) -> Failed:
     message = f"would change {results.counted(rows)}, maxRows is {most}; rolled back"
     return Failed(reasons.ROW_LIMIT_EXCEEDED, message, retryable=False)
-
-
-def _counted(rows: int, most: int) -> str:
-    count = results.counted(rows)
-    return count if rows <= most else f"{count}: more than maxRows {most}, it would be rolled back"
 
 
 ACTION = Action(

@@ -1,46 +1,118 @@
 """Measures what a transaction has changed so far, whatever did it: cascades, triggers, functions, views.
 
 The command tag of a statement counts only its own target. PostgreSQL's per-transaction statistics count every table
-that was touched; TRUNCATE and DDL do not show there, but give themselves away by the lock they take.
+that was touched, the system catalogs too: large objects, roles, grants and DDL show there. TRUNCATE and DDL also give
+themselves away by the lock they take. What no statistics show: a sequence that was set.
 """
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from incident_operator.clients.sql import Session
 from incident_operator.clients.sql_errors import Fault, SqlError
 
-_CHANGED = """SELECT pg_catalog.current_setting('track_counts') AS counting,
-  COALESCE(pg_catalog.sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::pg_catalog.int8 AS changed
-FROM pg_catalog.pg_stat_xact_user_tables
-WHERE NOT (schemaname = 'incident_operator' AND relname = 'incident_operator_effects')"""
+_COUNTS = """SELECT pg_catalog.current_setting('track_counts') AS counting,
+  COALESCE(pg_catalog.sum(changes) FILTER (WHERE NOT (ours OR system)), 0)::pg_catalog.int8 AS rows,
+  pg_catalog.jsonb_object_agg(relname, changes) FILTER (WHERE system AND changes > 0) AS catalogs,
+  EXISTS (SELECT FROM pg_catalog.pg_cursors
+    WHERE is_holdable AND creation_time >= pg_catalog.transaction_timestamp()) AS holds_cursor
+FROM (SELECT relname, n_tup_ins + n_tup_upd + n_tup_del AS changes,
+    schemaname = 'incident_operator' AND relname = 'incident_operator_effects' AS ours,
+    schemaname IN ('pg_catalog', 'information_schema') AS system
+  FROM pg_catalog.pg_stat_xact_all_tables WHERE schemaname !~ '^pg_toast') AS counted"""
 
-_EXCLUSIVE = """SELECT COALESCE(held.relation::pg_catalog.regclass::pg_catalog.text, '?') AS relation
+_EXCLUSIVE = """SELECT DISTINCT COALESCE(class.oid::pg_catalog.regclass::pg_catalog.text, 'a table that it drops') AS relation
 FROM pg_catalog.pg_locks AS held LEFT JOIN pg_catalog.pg_class AS class ON class.oid = held.relation
 WHERE held.pid = pg_catalog.pg_backend_pid() AND held.locktype = 'relation' AND held.mode = 'AccessExclusiveLock'
-  AND class.relpersistence IS DISTINCT FROM 't'
-ORDER BY 1 LIMIT 1"""
+  AND class.relpersistence IS DISTINCT FROM 't' AND (class.relkind IS NULL OR class.relkind NOT IN ('i', 'I', 't'))
+ORDER BY 1"""
+_TABLES = 100
+"""How many exclusively locked tables are named at most."""
+_ROUNDS = 20
+"""How often what is deferred may set off more that is deferred."""
 
 
-async def changed(session: Session) -> int:
-    """Return how many rows the transaction inserted, updated and deleted until now, in all ordinary tables.
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the server has counted in this transaction until now."""
 
-    A row that moves between partitions counts twice: as deleted and as inserted. Raises `SqlError`, also where the
-    server does not count or where a table was truncated, altered or dropped.
+    rows: int
+    """Inserted, updated and deleted in ordinary tables, the marker's left out. A row that moves between partitions counts twice."""
+    catalogs: Mapping[str, int]
+    """The same in system catalogs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What statements changed."""
+
+    rows: int
+    catalogs: tuple[str, ...]
+    """System catalogs in which something changed, e.g. `pg_authid`."""
+    exclusive: tuple[str, ...]
+    """Tables that are locked as only TRUNCATE and DDL do; temporary ones are left out."""
+    end: Counts
+    """What was counted when nothing was deferred any more."""
+
+
+async def counts(session: Session) -> Counts:
+    """Return what is counted now. Raises `SqlError`, also where the server does not count or will go on at the commit."""
+    found = (await session.run(_COUNTS, {})).rows[0]
+    if found["counting"] != "on":
+        raise SqlError(Fault.STATEMENT, "cannot measure changes: track_counts is off on this server; it has to be on")
+    if found["holds_cursor"]:
+        told = "opened a cursor WITH HOLD, which would run on at the commit, uncounted; open it WITHOUT HOLD"
+        raise SqlError(Fault.STATEMENT, told)
+    return Counts(int(found["rows"]), found["catalogs"] or {})
+
+
+async def settled(session: Session, start: Counts) -> Change:
+    """Run what is deferred to the commit now, and return all that changed since the start. Raises `SqlError`.
+
+    So the changes of deferred triggers are measured, and their refusals are certain.
     """
-    measured = (await session.run(_CHANGED, {})).rows[0]
-    if measured["counting"] != "on":
-        raise SqlError(Fault.STATEMENT, "cannot measure changes: track_counts is off on this server")
-    return int(measured["changed"])
+    end = await _settle(session, await counts(session))
+    exclusive = tuple(row["relation"] for row in (await session.run(_EXCLUSIVE, {}, _TABLES)).rows)
+    return Change(end.rows - start.rows, _grown(start.catalogs, end.catalogs), exclusive, end)
 
 
-async def refuse_exclusive_locks(session: Session) -> None:
-    """Raise `SqlError` where a table is locked as only TRUNCATE and DDL do; temporary tables are free."""
-    found = (await session.run(_EXCLUSIVE, {})).rows
-    if found:
-        relation = found[0]["relation"]
-        raise SqlError(
-            Fault.STATEMENT, f"locked {relation} exclusively, as TRUNCATE and DDL do: their rows cannot be counted"
-        )
+async def _settle(session: Session, before: Counts) -> Counts:
+    """Repeat until nothing changes: a deferred trigger may defer constraints anew, and set off others by what it changes."""
+    for _ in range(_ROUNDS):
+        await session.run("SET CONSTRAINTS ALL IMMEDIATE", {})
+        now = await counts(session)
+        if now.rows == before.rows:
+            return now
+        before = now
+    told = f"deferred triggers set off one another more than {_ROUNDS} times; let them come to an end"
+    raise SqlError(Fault.STATEMENT, told)
 
 
-async def settle(session: Session) -> None:
-    """Run what is deferred to the commit now, so that its changes are measured and its refusals are certain."""
-    await session.run("SET CONSTRAINTS ALL IMMEDIATE", {})
+async def refuse_more(session: Session, measured: Counts) -> None:
+    """Raise `SqlError` where something changed that was not measured; nothing deferred is left for the commit."""
+    end = await _settle(session, measured)
+    if end.rows != measured.rows or _grown(measured.catalogs, end.catalogs):
+        told = "a trigger changes more rows when the marker is stored; rolled back. The marker's table has to be without triggers"
+        raise SqlError(Fault.STATEMENT, told)
+
+
+def refuse_uncounted(change: Change) -> None:
+    """Raise `SqlError` where something changed that is not counted in rows."""
+    if change.exclusive:
+        told = f"locked {change.exclusive[0]} exclusively, as TRUNCATE and DDL do: their rows cannot be counted"
+    elif change.catalogs:
+        told = f"changed {listed(change.catalogs)}: what system catalogs hold (roles, grants, definitions, large objects) is not counted by maxRows"
+    else:
+        return
+    raise SqlError(Fault.STATEMENT, f"{told}; rolled back. Where this is meant, the step says catalog: true")
+
+
+def listed(names: tuple[str, ...], most: int = 6) -> str:
+    """Return names for people, the first few of many."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _grown(start: Mapping[str, Any], end: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(sorted(name for name, count in end.items() if count > start.get(name, 0)))

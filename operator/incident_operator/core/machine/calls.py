@@ -65,8 +65,13 @@ def entry_of(view: View, run: Run, call: Call[Any], preview: Preview) -> PlanEnt
         attempt=run.attempt,
         do=plan.shown(preview.do),
         details=sanitize.canonical(details),
-        in_trial=None if preview.in_trial is None else sanitize.text(preview.in_trial, 512),
+        in_trial=_told(preview.in_trial),
+        in_trial_counted=_told(preview.in_trial_counted),
     )
+
+
+def _told(trial: str | None) -> str | None:
+    return None if trial is None else sanitize.text(trial, 512)
 
 
 def _act(step: CompiledStep, run: Run, *, probe: bool) -> CompiledAction:

@@ -4,6 +4,7 @@ A first look only, so that a mistake is shown before an incident; at run time th
 single statement are what holds. Lexical rules: <https://www.postgresql.org/docs/current/sql-syntax-lexical.html>.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,16 +12,23 @@ from dataclasses import dataclass
 READING = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "SHOW"})
 CHANGING = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "SELECT"})
 
+_LETTER = r"A-Za-z_\u0080-\U0010ffff"
 _PART = re.compile(
-    r"(?P<space>\s+|--[^\n]*)"
+    r"(?P<space>[ \t\n\r\f\v]+|--[^\n\r]*)"
     r"|(?P<comment>/\*)"
-    r"|(?P<quoted>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(?P<tag>(?:[A-Za-z_]\w*)?)\$.*?\$(?P=tag)\$)"
-    r"|(?P<word>[A-Za-z_][\w$]*)"
+    r"|(?P<quoted>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|(?:[uU]&)?\"(?:[^\"]|\"\")*\""
+    rf"|\$(?P<tag>(?:[{_LETTER}][{_LETTER}0-9]*)?)\$.*?\$(?P=tag)\$)"
+    rf"|(?P<word>[{_LETTER}][{_LETTER}0-9$]*)"
     r"|(?P<mark>.)",
     re.DOTALL,
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _PLACEHOLDER = re.compile(r"%(?:\((?P<name>[^)]*)\)s|(?P<percent>%)|(?P<stray>.?))", re.DOTALL)
+_REPLACED = re.compile(r"%(?:(?P<value>\([^)]*\)[sbt])|%)")
+_VERBS = frozenset({"SELECT", "VALUES", "TABLE", "INSERT", "UPDATE", "DELETE", "MERGE"})
+_DOWNCASE = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+UNREADABLE = "U&"
+"""Stands among names for one that is written with escapes, or that may stand where this reader sees a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,9 @@ class _Part:
     start: int
 
 
+_END = _Part("mark", ";", 0)
+
+
 def first_keyword(statement: str) -> str:
     """Return the first word in capitals, past comments and parentheses; empty where there is none."""
     first = next((part for part in _parts(statement) if part.text != "("), None)
@@ -51,6 +62,44 @@ def complaint(where: str, statement: str, allowed: frozenset[str]) -> str:
     if word in allowed:
         return ""
     return f"{where}: begins with {word or 'no keyword'}; allowed are {', '.join(sorted(allowed))}"
+
+
+def verb(statement: str) -> str:
+    """Return what a statement does in capitals: its first word, behind WITH the one that follows; empty where that is not found."""
+    parts = list(_parts(as_sent(statement)))
+    if not parts or parts[0].text == "(":
+        return "SELECT" if parts else ""
+    if parts[0].text.upper() != "WITH":
+        return parts[0].text.upper() if parts[0].kind == "word" else ""
+    depth = 0
+    for before, part in itertools.pairwise(parts):
+        depth += {"(": 1, ")": -1}.get(before.text, 0)
+        # what WITH names ends with a parenthesis, and a name that looks like a verb stands behind none
+        if depth == 0 and before.text == ")" and part.text.upper() in _VERBS:
+            return part.text.upper()
+    return ""
+
+
+def called(sql: str) -> frozenset[str]:
+    """Return every name, as the catalog has it, that stands before a parenthesis: all functions that SQL calls, and more.
+
+    It takes what the server sends, too: give a statement with placeholders to `as_sent` first.
+    """
+    parts = [*_parts(sql), _END]
+    names = {_name(part) for part, after in itertools.pairwise(parts) if after.text == "(" and _is_name(part)}
+    return frozenset(names | _unreadable(parts))
+
+
+def attributes(sql: str) -> frozenset[str]:
+    """Return every name behind a point: PostgreSQL takes `row.f` for `f(row)` where the row has no such column."""
+    return frozenset(
+        _name(part) for point, part in itertools.pairwise(_parts(sql)) if point.text == "." and _is_name(part)
+    )
+
+
+def as_sent(statement: str) -> str:
+    """Return a statement as the server gets it: the name of a placeholder may hold anything, a quote too."""
+    return _REPLACED.sub(lambda found: "$1" if found["value"] else "%", statement)
 
 
 def second_statement(statement: str) -> int | None:
@@ -73,6 +122,22 @@ def is_quoted(statement: str, offset: int) -> bool:
     """Tell whether the character at an offset stands inside quotes."""
     quoted = (part for part in _parts(statement) if part.kind == "quoted")
     return any(part.start < offset < part.start + len(part.text) for part in quoted)
+
+
+def _is_name(part: _Part) -> bool:
+    return part.kind == "word" or part.text[-1] == '"'
+
+
+def _name(part: _Part) -> str:
+    if part.kind == "word":
+        return part.text.translate(_DOWNCASE)
+    return part.text[1:-1].replace('""', '"') if part.text[0] == '"' else UNREADABLE
+
+
+def _unreadable(parts: list[_Part]) -> set[str]:
+    """Find a text with escapes that another one continues: where that ends depends on what stands between them."""
+    texts = itertools.pairwise(part.text for part in parts)
+    return {UNREADABLE for text, after in texts if text[:2] in {"e'", "E'"} and after[0] == "'"}
 
 
 def _parts(statement: str) -> Iterator[_Part]:

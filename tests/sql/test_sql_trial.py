@@ -1,0 +1,293 @@
+"""A trial runs only what a rollback takes back; what it did not run, the plan says."""
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from incident_operator.api.approvals import PlanEntry
+from incident_operator.core import plan
+from incident_operator.core.action import Preview
+from incident_operator.core.errors import Failure
+from incident_operator.core.outcomes import Failed, Succeeded
+from sql.endpoints import PASSWORD, Database, FakeConnections, call, execute, writing
+
+SCHEMA = """
+CREATE TABLE item (id int PRIMARY KEY, note text DEFAULT '');
+CREATE TABLE numbered (id int GENERATED ALWAYS AS IDENTITY, note text);
+CREATE TABLE audit (id int);
+INSERT INTO item SELECT generate_series(1, 3);
+CREATE SEQUENCE invoice;
+
+CREATE FUNCTION audit(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM setval('invoice', 1); RETURN 1; END $$;
+CREATE FUNCTION "Odd name"(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM setval('invoice', 1); RETURN 1; END $$;
+CREATE FUNCTION reset_by_row(item) RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM setval('invoice', 1); RETURN 1; END $$;
+CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM setval('invoice', 1); RETURN NEW; END $$;
+CREATE TABLE guarded (id int);
+CREATE TRIGGER guarded_insert BEFORE INSERT ON guarded FOR EACH ROW EXECUTE FUNCTION guard();
+CREATE VIEW resetting AS SELECT id, setval('invoice', 1) AS number FROM item;
+CREATE FUNCTION double(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
+CREATE FUNCTION change_all() RETURNS int LANGUAGE sql AS $$ UPDATE item SET note = 'x'; SELECT 1 $$;
+CREATE FUNCTION lock_item() RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS
+  $$ BEGIN ALTER TABLE item ADD COLUMN more int; RETURN 1; END $$;
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app_write;
+GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO app_write;
+"""
+UNTRIED = {
+    "a function that ends sessions": (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim'",
+        "statement calls pg_terminate_backend",
+    ),
+    "the same beneath an update": (
+        (
+            "UPDATE item SET note = (SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE application_name = 'victim')::text WHERE id = 1"
+        ),
+        "statement calls pg_terminate_backend",
+    ),
+    "setval": ("SELECT setval('invoice', 1)", "statement calls setval"),
+    "nextval": ("UPDATE item SET note = nextval('invoice') WHERE id = 1", "statement calls nextval"),
+    "setval in a CTE": (
+        "WITH s AS (SELECT setval('invoice', 1) AS n) UPDATE item SET note = s.n::text FROM s WHERE id = 1",
+        "statement calls setval",
+    ),
+    "setval in RETURNING": ("DELETE FROM item WHERE id = 1 RETURNING setval('invoice', 1)", "statement calls setval"),
+    "setval in an upsert": (
+        "INSERT INTO item VALUES (1) ON CONFLICT (id) DO UPDATE SET note = setval('invoice', 1)",
+        "statement calls setval",
+    ),
+    "setval in a merge": (
+        (
+            "MERGE INTO item USING numbered ON item.id = numbered.id "
+            "WHEN NOT MATCHED THEN INSERT VALUES (9) WHEN MATCHED THEN UPDATE SET note = setval('invoice', 1)"
+        ),
+        "statement calls setval",
+    ),
+    "with its schema": ("UPDATE item SET note = pg_catalog . setval ('invoice', 1)", "statement calls setval"),
+    "in capitals, with a comment": ("UPDATE item SET note = SETVAL /* ( */ ('invoice', 1)", "statement calls setval"),
+    "in quotes": ("UPDATE item SET note = \"setval\"('invoice', 1)", "statement calls setval"),
+    "in quotes with escapes": (
+        "UPDATE item SET note = U&\"set\\0076al\"('invoice', 1)",
+        "statement writes a name or a text with escapes",
+    ),
+    "behind a text with escapes": (
+        "UPDATE item SET note = E'a'\n'\\' ' || setval('invoice', 1) || ' '",
+        "statement writes a name or a text with escapes",
+    ),
+    "behind a comment that ends": ("UPDATE item SET note = -- a\rsetval('invoice', 1)", "statement calls setval"),
+    "a name with a blank": ('UPDATE item SET note = "Odd name"(1)', "statement calls Odd name"),
+    "as if it were a column": (
+        "UPDATE item SET note = item.reset_by_row WHERE id = 1",
+        "statement calls reset_by_row",
+    ),
+    "a function of one's own": ("UPDATE item SET note = audit(1)", "statement calls audit"),
+    "by a view": (
+        "UPDATE item SET note = (SELECT max(number)::text FROM resetting) WHERE id = 1",
+        "statement calls setval by a view or policy",
+    ),
+    "a query of another text": (
+        "UPDATE item SET note = query_to_xml('SELECT setval(''invoice'', 1)', true, true, '')::text",
+        "statement calls query_to_xml",
+    ),
+    "a lock that outlives the transaction": (
+        "UPDATE item SET note = pg_try_advisory_lock(7)::text",
+        "statement calls pg_try_advisory_lock",
+    ),
+    "a SELECT that changes rows": (
+        "WITH c AS (UPDATE item SET note = 'x' RETURNING 1) SELECT count(*) FROM c",
+        "statement is a SELECT",
+    ),
+    "a SELECT in parentheses": ("(SELECT 1)", "statement is a SELECT"),
+}
+TRIED = {
+    "stable and immutable functions": ("UPDATE item SET note = now()::text || double(id) WHERE id < 3", "2 rows"),
+    "a random number": ("UPDATE item SET note = gen_random_uuid()::text || random() WHERE id = 1", "1 row"),
+    "a column with a sequence": ("INSERT INTO numbered (note) VALUES ('a')", "1 row"),
+    "a table with a function's name": ("DELETE FROM public.audit", "0 rows"),
+    "the name in a text": ("UPDATE item SET note = 'setval(''invoice'', 1)' WHERE id = 1", "1 row"),
+    "the name in a comment": ("UPDATE item SET note = 'a' /* setval('invoice', 1) */ WHERE id = 1", "1 row"),
+    "a CTE named as a verb": ("WITH select_it(id) AS (SELECT 1) DELETE FROM item USING select_it AS s WHERE s.id = item.id", "1 row"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def schema(database: Database) -> Database:
+    database.run(SCHEMA)
+    return database
+
+
+@pytest.fixture
+def victim(schema: Database) -> Iterator[psycopg.Connection]:
+    """A session that the writer's role may end."""
+    where = {"host": schema.host, "dbname": schema.name, "user": "app_write", "password": PASSWORD}
+    with psycopg.connect(**where, application_name="victim", autocommit=True) as connection:
+        yield connection
+
+
+def sequence(schema: Database) -> int:
+    return schema.value("SELECT last_value FROM invoice")
+
+
+@pytest.mark.parametrize(("statement", "says"), UNTRIED.values(), ids=UNTRIED.keys())
+async def test_what_a_rollback_does_not_take_back_is_not_tried(schema, writer, victim, statement, says):
+    schema.run("SELECT setval('invoice', 5000)")
+    preview = await writer.show(call(execute(statement, max_rows=5)))
+
+    assert (preview.in_trial or "").startswith(f"not tried: {says}")
+    assert victim.execute("SELECT 1").fetchone() == (1,)
+    assert sequence(schema) == 5000
+
+
+@pytest.mark.parametrize(("statement", "counted"), TRIED.values(), ids=TRIED.keys())
+async def test_what_a_rollback_takes_back_is_tried(schema, writer, statement, counted):
+    preview = await writer.show(call(execute(statement, max_rows=5)))
+    assert preview.in_trial == counted
+
+
+async def test_one_statement_that_cannot_be_tried_keeps_the_others_and_the_before_image_from_it(schema, writer):
+    fine, unsafe = {"statement": "DELETE FROM audit"}, {"statement": "DELETE FROM item WHERE id = nextval('invoice')"}
+    several = await writer.show(call(execute(None, statements=[fine, unsafe])))
+    before = await writer.show(call(execute(fine["statement"], before={"statement": "SELECT nextval('invoice')"})))
+    assert (several.in_trial or "").startswith("not tried: statements[1] calls nextval")
+    assert (before.in_trial or "").startswith("not tried: before calls nextval")
+
+
+async def test_the_name_of_a_parameter_hides_nothing(schema, writer):
+    schema.run("SELECT setval('invoice', 5000)")
+    text = "UPDATE item SET note = %(a')s || setval('invoice', 1) || %(b')s WHERE id = 1"
+    preview = await writer.show(call(execute(text, params={"a'": "x", "b'": "y"})))
+    assert (preview.in_trial or "").startswith("not tried: statement calls setval")
+    assert sequence(schema) == 5000
+
+
+async def test_what_is_not_tried_is_still_done_once_it_is_approved(schema, writer):
+    schema.run("SELECT setval('invoice', 5000)")
+    reset = call(execute("SELECT setval('invoice', 1)", max_rows=0), key="reset")
+    assert isinstance(await writer.run(reset), Succeeded)
+    assert sequence(schema) == 1
+
+
+async def test_a_mistake_in_what_is_not_tried_shows_before_a_person_is_asked(schema, writer):
+    with pytest.raises(Failure, match='relation "nowhere" does not exist'):
+        await writer.show(call(execute("SELECT setval('invoice', id) FROM nowhere")))
+    schema.run("CREATE TABLE IF NOT EXISTS ledger (id int)")
+    with pytest.raises(Failure, match="permission denied for table ledger"):
+        await writer.show(call(execute("SELECT setval('invoice', id) FROM ledger")))
+
+
+async def test_a_step_that_says_so_is_never_tried(schema, writer):
+    schema.run("SELECT setval('invoice', 5000)")
+    preview = await writer.show(call(execute("INSERT INTO guarded VALUES (1)", trial=False)))
+    assert preview.in_trial == "not tried: the step says trial: false"
+    assert preview.details["trial"] is False
+    assert sequence(schema) == 5000
+
+
+async def test_what_a_step_says_of_its_trial_is_part_of_what_is_approved(schema, writer):
+    kinds = [{}, {"trial": False}, {"catalog": True}, {"rowsBind": "upToMaxRows"}]
+    shown = [await writer.show(call(execute("DELETE FROM audit", **kind)), trial=False) for kind in kinds]
+    assert len({each.digest for each in shown}) == 4
+
+
+def approved(preview: Preview) -> PlanEntry:
+    return PlanEntry(
+        step="settle",
+        attempt=1,
+        do=preview.do,
+        details={**preview.details, plan.DIGEST: preview.digest},
+        in_trial=preview.in_trial,
+        in_trial_counted=preview.in_trial_counted,
+    )
+
+
+async def grown(schema: Database, writer, **how) -> tuple[list[PlanEntry], list[str]]:
+    """Show a step three times while its table grows, and say how each differs from the one before."""
+    schema.run("DELETE FROM audit")
+    entries = []
+    for _ in range(3):
+        schema.run("INSERT INTO audit VALUES (1)")
+        entries.append(approved(await writer.show(call(execute("UPDATE audit SET id = 2", **how)))))
+    pairs = itertools.pairwise(entries)
+    return entries, [plan.difference(then, now, trial_binds=True) for then, now in pairs]
+
+
+async def test_by_default_an_approval_is_for_the_very_number_of_rows(schema, writer):
+    entries, differences = await grown(schema, writer, max_rows=3)
+    assert [entry.in_trial for entry in entries] == ["1 row", "2 rows", "3 rows"]
+    assert differences == ["settle: in trial 1 row → 2 rows", "settle: in trial 2 rows → 3 rows"]
+
+
+async def test_a_table_that_grows_all_the_time_is_approved_up_to_max_rows(schema, writer):
+    entries, differences = await grown(schema, writer, max_rows=3, rowsBind="upToMaxRows")
+    assert [entry.in_trial for entry in entries] == ["up to 3 rows"] * 3
+    assert [entry.in_trial_counted for entry in entries] == ["1 row", "2 rows", "3 rows"]
+    assert differences == ["", ""]
+
+
+async def test_beyond_max_rows_an_approval_of_up_to_max_rows_is_void(schema, writer):
+    _, differences = await grown(schema, writer, max_rows=2, rowsBind="upToMaxRows")
+    over = "3 rows: more than maxRows 2, it would be rolled back"
+    assert differences == ["", f"settle: in trial up to 2 rows → {over}"]
+
+
+async def test_a_step_of_many_rows_is_approved_by_its_bound_and_held_to_it(schema, writer):
+    settle = call(execute("UPDATE audit SET id = 3", max_rows=4, rowsBind="upToMaxRows"), key="settle")
+    schema.run("DELETE FROM audit; INSERT INTO audit SELECT 1 FROM generate_series(1, 3)")
+    preview = await writer.show(settle)
+    schema.run("INSERT INTO audit VALUES (1)")
+    assert isinstance(await writer.send(settle, preview), Succeeded)
+    schema.run("INSERT INTO audit VALUES (1)")
+    assert isinstance(await writer.run(call(settle.spec, key="settle-2")), Failed)
+
+
+async def test_with_catalog_a_call_of_one_function_is_tried(schema, writer):
+    preview = await writer.show(call(execute("SELECT change_all()", max_rows=5, catalog=True)))
+    assert preview.in_trial == "3 rows"
+    assert schema.value("SELECT count(*) FROM item WHERE note = 'x'") == 0
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim'", "pg_terminate_backend"),
+        ("SELECT setval('invoice', 1)", "setval"),
+        ("SELECT change_all(), setval('invoice', 1)", "change_all, setval"),
+        ("SELECT change_all() + audit(1)", "audit, change_all"),
+    ],
+)  # fmt: skip
+async def test_catalog_lets_nothing_be_tried_that_a_rollback_does_not_take_back(
+    schema, writer, victim, statement, says
+):
+    schema.run("SELECT setval('invoice', 5000)")
+    preview = await writer.show(call(execute(statement, catalog=True)))
+    assert (preview.in_trial or "").startswith(f"not tried: statement calls {says};")
+    assert victim.execute("SELECT 1").fetchone() == (1,)
+    assert sequence(schema) == 5000
+
+
+async def test_a_trial_that_may_lock_tables_waits_a_second_at_most(schema, writer):
+    with schema.owner() as holder:
+        holder.execute("BEGIN")
+        holder.execute("LOCK TABLE item IN ACCESS SHARE MODE")
+        alter = call(execute("SELECT lock_item()", catalog=True), timeout=30)
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(Failure, match="lock timeout"):
+            await writer.show(alter)
+        assert asyncio.get_running_loop().time() - began < 4  # without a limit of its own it would wait for 5
+        holder.execute("ROLLBACK")
+    assert (await writer.show(alter)).in_trial == (
+        "0 rows; changes pg_attribute, pg_class; locks item exclusively, where rows are not counted"
+    )
+
+
+async def test_behind_a_pooler_it_is_the_same(schema, pooler):
+    pooled = writing(FakeConnections(Database(pooler, schema.name, 6432).endpoint()))
+    schema.run("SELECT setval('invoice', 5000)")
+    for _ in range(2):
+        assert (await pooled.show(call(execute("UPDATE item SET note = 'x'")))).in_trial == "3 rows"
+        untried = await pooled.show(call(execute("SELECT setval('invoice', 1)")))
+        assert (untried.in_trial or "").startswith("not tried: ")
+    assert sequence(schema) == 5000
