@@ -97,3 +97,19 @@ def test_arbitrary_text_never_raises(sql):
     statements.attributes(sql)
     for each in statements.placeholders(sql):
         statements.is_quoted(sql, each.offset)
+
+
+@pytest.mark.parametrize(
+    ("sql", "called"),
+    [
+        ("SELECT pg_terminate_backend(%(pid)s)", "pg_terminate_backend"),
+        ("SELECT /* ( */ Dblink_Exec /* of another */ ('x', 'DROP TABLE t')", "dblink_exec"),
+        ("SELECT pg_stat_get_activity(1), count(*), 'pg_terminate_backend(1)'", ""),
+    ],
+)
+def test_a_read_names_nothing_that_acts(sql, called):
+    told = statements.complaint("statement", sql, statements.READING)
+    assert told == (f"statement: calls {called}, which acts although it is read; " if called else "") + (
+        "an act is an sqlExecute step of mitigate or remediate" if called else ""
+    )
+    assert statements.complaint("statement", sql, statements.CHANGING) == ""

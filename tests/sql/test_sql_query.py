@@ -154,6 +154,23 @@ async def test_not_even_with_a_role_that_could(packs, statement, says):
     assert packs.value("SELECT count(*) FROM pricing_pack WHERE is_fresh") == 0
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim'",
+        "SELECT 1 WHERE (SELECT bool_or(pg_catalog.PG_CANCEL_BACKEND(pid)) FROM pg_stat_activity)",
+        'WITH gone AS (SELECT "pg_terminate_backend" (pid) FROM pg_stat_activity) SELECT * FROM gone',
+        "SELECT pg_reload_conf()",
+    ],
+)
+async def test_a_query_ends_nobodys_session_and_acts_on_no_server(packs, statement):
+    reader = reading(FakeConnections(packs.endpoint("postgres")))
+    outcome = await reader.run(call(query(statement)))
+
+    assert isinstance(outcome, Failed)
+    assert "which acts although it is read; an act is an sqlExecute step" in outcome.message
+
+
 async def test_a_diagnose_role_cannot_write_by_any_action(packs):
     packs.grant_effects("app_read")
     writer = writing(FakeConnections(packs.endpoint("app_read")))

@@ -47,10 +47,8 @@ def promql(path: str, query: str, params: Mapping[str, Any]) -> Iterator[Problem
 
 
 def _is_single(text: Sql) -> Iterator[Problem]:
-    keyword = statements.first_keyword(text.text)
-    if keyword not in text.allowed:
-        told = f"begins with {keyword or 'no keyword'}; allowed are {', '.join(sorted(text.allowed))}"
-        yield Problem(text.path, told)
+    if wrong := statements.complaint("", text.text, text.allowed):
+        yield Problem(text.path, wrong.removeprefix(": "))
     second = statements.second_statement(text.text)
     if second is not None:
         yield _at(text, second, "a second statement begins here; list several under statements of sqlExecute")

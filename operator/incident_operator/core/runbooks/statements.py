@@ -11,6 +11,17 @@ from dataclasses import dataclass
 
 READING = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "SHOW"})
 CHANGING = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "SELECT"})
+_OUTSIDE = frozenset(
+    {
+        *("pg_terminate_backend", "pg_cancel_backend", "pg_reload_conf", "pg_rotate_logfile", "pg_promote"),
+        *("pg_switch_wal", "pg_create_restore_point", "pg_wal_replay_pause", "pg_wal_replay_resume"),
+        *("pg_backup_start", "pg_backup_stop", "pg_logical_emit_message", "pg_drop_replication_slot"),
+        *("pg_create_physical_replication_slot", "pg_create_logical_replication_slot", "pg_replication_slot_advance"),
+        *("pg_stat_reset", "pg_stat_reset_shared", "pg_stat_statements_reset", "lo_export", "pg_file_write"),
+        *("pg_file_rename", "pg_file_unlink", "dblink", "dblink_exec", "dblink_send_query", "dblink_open"),
+    }
+)
+"""Functions that come with PostgreSQL and act on sessions, the server, files or another database, also where a transaction only reads."""
 
 _LETTER = r"A-Za-z_\u0080-\U0010ffff"
 _PART = re.compile(
@@ -57,11 +68,14 @@ def first_keyword(statement: str) -> str:
 
 
 def complaint(where: str, statement: str, allowed: frozenset[str]) -> str:
-    """Say what is wrong with a statement's first word; empty where nothing is."""
+    """Say what is wrong with a statement's first word, or with what a read calls; empty where nothing is."""
     word = first_keyword(statement)
-    if word in allowed:
-        return ""
-    return f"{where}: begins with {word or 'no keyword'}; allowed are {', '.join(sorted(allowed))}"
+    if word not in allowed:
+        return f"{where}: begins with {word or 'no keyword'}; allowed are {', '.join(sorted(allowed))}"
+    acting = sorted(called(as_sent(statement)) & _OUTSIDE) if allowed is READING else []
+    if acting:
+        return f"{where}: calls {acting[0]}, which acts although it is read; an act is an sqlExecute step of mitigate or remediate"
+    return ""
 
 
 def verb(statement: str) -> str:
