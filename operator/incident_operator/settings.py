@@ -10,7 +10,7 @@ from pathlib import Path
 
 from incident_operator.api.meta import DURATION_PATTERN, delta, is_dns_label, is_object_name
 from incident_operator.core.runbooks import unasked
-from incident_operator.core.runbooks.unasked import ALL_ASK, Leave
+from incident_operator.core.runbooks.unasked import Leave, UnaskedStep
 
 PREFIX = "INCIDENT_OPERATOR_"
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
@@ -41,11 +41,12 @@ class Settings:
     health_port: int = 8080
     unmatched_namespace: str | None = None
     """UNMATCHED_NAMESPACE: where alerts that no Runbook matches become Incidents; unset only counts them."""
-    leave: Leave = ALL_ASK
-    """UNASKED: steps that may run without asking, a JSON list of `{namespace, runbook, step, digest}`;
-    NOT_ACTING: namespaces in which nothing runs without asking, comma-separated."""
+    unasked: frozenset[UnaskedStep] = frozenset()
+    """UNASKED: steps that may run without asking, a JSON list of `{namespace, runbook, step, digest}`."""
     unasked_problem: str = ""
     """Why UNASKED cannot be used, where it is of an older form; then everything asks."""
+    not_acting: tuple[str, ...] = ()
+    """NOT_ACTING: namespaces in which nothing runs without asking, comma-separated."""
     closed_ttl: timedelta = timedelta(hours=720)
     """CLOSED_TTL: how long closed Incidents are kept, e.g. `720h`; `0` for ever."""
     log_format: str = "auto"
@@ -59,6 +60,11 @@ class Settings:
     lease_name: str = "incident-operator"
     lease_seconds: int = 15
     """LEASE_SECONDS: how long after a process was last heard another takes its place."""
+
+    @property
+    def leave(self) -> Leave:
+        """What runs without asking, and where nothing does."""
+        return Leave(self.unasked, frozenset(self.not_acting))
 
 
 _DEFAULT = Settings()
@@ -78,7 +84,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
 
 def _read(environment: Mapping[str, str]) -> Settings:
     known = {key.removeprefix(PREFIX): value for key, value in environment.items() if key.startswith(PREFIX) and value}
-    leave, problem = _leave(known)
+    named, problem = _unasked(known)
     return Settings(
         namespaces=_words(known.get("NAMESPACES", "")),
         token_files=tuple(Path(word) for word in _words(known.get("TOKEN_FILES", ""))),
@@ -91,8 +97,9 @@ def _read(environment: Mapping[str, str]) -> Settings:
         health_address=known.get("HEALTH_ADDRESS", _DEFAULT.health_address),
         health_port=_port(known, "HEALTH_PORT", _DEFAULT.health_port),
         unmatched_namespace=known.get("UNMATCHED_NAMESPACE"),
-        leave=leave,
+        unasked=named,
         unasked_problem=problem,
+        not_acting=_words(known.get("NOT_ACTING", "")),
         closed_ttl=_duration(known, "CLOSED_TTL", _DEFAULT.closed_ttl),
         log_format=_one_of(known, "LOG_FORMAT", ("auto", "json", "console")),
         kubeconfig=environment.get("KUBECONFIG") or None,
@@ -109,7 +116,7 @@ def _check_namespaces(chosen: Settings) -> None:
         ("NAMESPACES", chosen.namespaces),
         ("UNMATCHED_NAMESPACE", (unmatched,) if unmatched else ()),
         ("LEASE_NAMESPACE", (lease,) if lease else ()),
-        ("NOT_ACTING", tuple(sorted(chosen.leave.not_acting))),
+        ("NOT_ACTING", chosen.not_acting),
     )
     for variable, names in named:
         wrong = [name for name in names if not is_dns_label(name)]
@@ -132,13 +139,12 @@ def _check_tokens(chosen: Settings) -> None:
         raise SettingError(f"{PREFIX}TOKEN_KEYS: {wrong[0]!r} is not a key of a Secret")
 
 
-def _leave(known: Mapping[str, str]) -> tuple[Leave, str]:
+def _unasked(known: Mapping[str, str]) -> tuple[frozenset[UnaskedStep], str]:
     """Return what may run unasked. A list that cannot be read names nothing: the operator starts, and asks for everything."""
-    not_acting = frozenset(_words(known.get("NOT_ACTING", "")))
     try:
-        return Leave(unasked.steps_of(known.get("UNASKED", "[]")), not_acting), ""
+        return unasked.steps_of(known.get("UNASKED", "[]")), ""
     except ValueError as error:
-        return Leave(not_acting=not_acting), f"{PREFIX}UNASKED: {error}; nothing is named by it, and everything asks"
+        return frozenset(), f"{PREFIX}UNASKED: {error}; nothing is named by it, and everything asks"
 
 
 def _words(text: str) -> tuple[str, ...]:
