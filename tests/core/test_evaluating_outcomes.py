@@ -163,7 +163,7 @@ def test_what_the_outside_says_is_stored_without_what_no_database_takes():
     settled = status.record_outcome(current, Run("act", "act", Stage.DIAGNOSE, 1, "k"), told, undoable=False, now=START)
     assert settled.steps[0].summary.startswith("a\ufffdb\ufffd[31mx")
     assert len(settled.steps[0].summary) == 512
-    assert settled.steps[0].outputs == {"t": "\ufffd\ufffd"}
+    assert settled.steps[0].outputs == {"t": '"\\ud800\\u0000"'}
     settled.model_dump_json()
 
 

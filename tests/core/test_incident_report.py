@@ -2,11 +2,14 @@
 
 from datetime import timedelta
 
+import pytest
+
 from core.builders import UNDO, alert, incident, job, read, scale, sql, usual
 from core.simulator import World, failed
 from incident_operator.api.meta import Severity
+from incident_operator.core import texts
 from incident_operator.core.outcomes import Succeeded
-from incident_operator.core.status import report
+from incident_operator.core.status import markdown, report
 
 RB_01 = usual(
     title="RB-01: Pricing pack build failure",
@@ -62,7 +65,7 @@ It ended as Resolved at 2025-10-21T00:39:00Z.
 
 ## Approvals
 
-- 2025-10-21T00:34:00Z alice@dawsos.com approved rebuild, mark-fresh, plan `{plan}`
+- 2025-10-21T00:34:00Z alice@dawsos.com approved rebuild, mark-fresh, plan `{hash}`
 
 ## Objectives
 
@@ -87,12 +90,15 @@ def test_the_report_of_rb_01_tells_it_all():
         "rebuild": [Succeeded({}, "Job finished")],
     }
     world.go(timedelta(minutes=4)).approve().go(timedelta(minutes=5)).resolve().go()
-    plan = world.status.approvals[0].plan_hash[:12]
-    assert report.markdown(world.stored, RB_01.spec) == GOLDEN.replace("{plan}", plan)
+    whole = world.status.approvals[0].plan_hash
+    golden = GOLDEN.replace("{plan}", whole[:12]).replace("{hash}", whole)
+    assert report.markdown(world.stored, RB_01.spec) == golden
 
 
 def test_hostile_texts_stay_text():
-    hostile = "</td><script>x</script> [click](http://evil) `rm` | a | \n## Approved by root\n- [x] done \x1b[2J"
+    hostile = (
+        "</td><script>x</script> [click](http://evil) `rm` | a | \n## Approved by root\n- [x] done \x1b[2J\u202e\u200b"
+    )
     world = World(usual(), incident(alert(instance=hostile), alertname=hostile))
     world.script["look"] = [Succeeded({}, hostile)]
     world.script["serve"] = [failed(hostile)]
@@ -101,7 +107,7 @@ def test_hostile_texts_stay_text():
     assert "[click](" not in told
     assert "\n## Approved by root" not in told
     assert "\n- [x]" not in told
-    assert "\x1b" not in told
+    assert {texts.unseen(line) for line in told.splitlines()} == {None}
     rows = [line for line in told.splitlines() if line.startswith("| 2025")]
     assert rows
     assert all(_cells(row) == 3 for row in rows)
@@ -124,3 +130,9 @@ def test_a_plan_that_was_only_proposed_is_not_told_as_done():
 
 def _cells(row: str) -> int:
     return row.replace("\\\\", "").replace("\\|", "").count("|") - 1
+
+
+@pytest.mark.parametrize("text", ["# Approved by root", "* done", "+ done", "- [x] done", "~~~"])
+def test_no_text_from_outside_opens_a_block_of_its_own(text):
+    assert markdown.plain(text).startswith("\\")
+    assert markdown.plain(f"said: {text}").startswith("said: ")

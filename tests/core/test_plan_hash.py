@@ -103,13 +103,6 @@ def test_what_a_trial_counted_below_its_bound_is_shown_and_binds_nothing():
     assert plan.plan_hash([entry], BINDING) != plan.plan_hash([other], BINDING)
 
 
-def test_an_act_too_long_for_a_plan_is_cut_but_every_change_of_it_shows():
-    acts = [plan.shown("x" * 20_000 + end) for end in ("", "y", "z")]
-    assert plan.shown("x" * 16_000) == "x" * 16_000
-    assert len(set(acts)) == 3
-    assert all(len(PlanEntry(step="a", attempt=1, do=act).do) <= 16_384 for act in acts)
-
-
 def test_a_long_difference_is_cut():
     other = ENTRY.model_copy(update={"do": "x" * 5000})
     assert len(plan.difference(ENTRY, other, trial_binds=False)) < 300

@@ -11,6 +11,7 @@ from incident_operator.api.approvals import ApprovalState, HandledAnswer, Pendin
 from incident_operator.api.incident import StepRecord
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, plan
+from incident_operator.core.machine import limits
 from incident_operator.core.status import bounds
 
 HASH = "7f3a9cde" * 8
@@ -56,6 +57,37 @@ def test_the_history_keeps_twenty_answers_and_the_newest_plans_within_bounds():
     assert len(current.approvals) == 20
     assert sum(bool(record.plan) for record in current.approvals) == 3
     assert sum(plan.size(record.plan) for record in current.approvals) <= 48 * 1024
+
+
+def test_the_largest_plan_is_kept_while_it_is_carried_out_and_goes_first_once_it_has_ended():
+    large = pending(do="x" * 32_000, steps=("a", "b", "c"))
+    current = incident().status
+    for _ in range(3):
+        asked = pending(do="x" * 15000, steps=("rebuild",))
+        current = approval.expire(current.model_copy(update={"pending_approval": asked}), START)
+    current = current.model_copy(update={"pending_approval": large})
+    current = approval.consume(current, "alice", timedelta(minutes=5), START)
+    assert [bool(record.plan) for record in current.approvals] == [True, True, True, True]
+    assert current.approvals[-1].plan == large.plan
+    filled = current.model_copy(update={"parameters": {"x": "y" * (bounds.MAX_BYTES - 100 * 1024)}})
+    fitting, _ = bounds.fitting(filled)
+    assert [bool(record.plan) for record in fitting.approvals] == [False, False, False, True]
+    current = approval.end_active(current, ApprovalState.CONSUMED)
+    current = approval.expire(current.model_copy(update={"pending_approval": pending(do="x")}), START)
+    assert [bool(record.plan) for record in current.approvals] == [False, False, False, False, True]
+
+
+def test_the_largest_question_fits_beside_all_outputs_and_the_records_of_a_large_runbook():
+    steps = [
+        StepRecord(name=f"step-{number}", stage=Stage.DIAGNOSE, action="sqlQuery", key="k" * 64, summary="x" * 512)
+        for number in range(100)
+    ]
+    steps[0] = steps[0].model_copy(update={"outputs": {"x": "y" * limits.ALL_OUTPUTS}})
+    asked = pending(do="x" * 32_000, steps=("a", "b", "c"))
+    current = incident().status.model_copy(update={"steps": steps, "pending_approval": asked})
+    fitting, text = bounds.fitting(current)
+    assert len(text) <= bounds.MAX_BYTES
+    assert fitting == current, "nothing has to be cut"
 
 
 def test_a_long_reason_fits_where_it_is_stored():

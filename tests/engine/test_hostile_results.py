@@ -150,3 +150,56 @@ async def test_a_plan_is_not_cut_but_refused_where_it_is_too_deep() -> None:
             continue
         assert isinstance(shown, Failure)
         assert "nested more than 48 levels deep" in shown.message
+
+
+class Shows(Targets):
+    """An action with a preview."""
+
+    def __init__(self, preview: Preview) -> None:
+        super().__init__()
+        self.preview = preview
+
+    async def show(self, call: Call[Any], _: object, trial: bool) -> Preview:
+        return self.preview
+
+
+async def shown(preview: Preview, *, trial: bool = True) -> Preview | Failure:
+    call = call_of(view(runbook(remediate=[STEP]), begun()), ACT)
+    assert isinstance(call, Call)
+    redactor = Redactor()
+    redactor.learn("s3cr3t")
+    made = World(None, None, targets=Shows(preview)).engine().executor  # type: ignore[arg-type]
+    return await replace(made, redactor=redactor)._shown(Show(call, trial=trial))
+
+
+@pytest.mark.parametrize(
+    ("preview", "part"),
+    [
+        (Preview("echo s3cr3t"), "what is done"),
+        (Preview("do", {"command": ["a", "x=s3cr3t"]}), "`command`"),
+        (Preview("do", {"params": {"s3cr3t": 1}}), "`params`"),
+        (Preview("do", {"url": "http://x/?t=czNjcjN0"}), "`url`"),
+        (Preview("do", {}, "the row s3cr3t"), "what its trial did"),
+        (Preview("do", whole={"template": {"env": [{"value": "s3cr3t"}]}}), "`template`"),
+        (Preview("do", allows=("hostPath: s3cr3t",)), "what it allows"),
+        (Preview("do s3cr3t", {"a s3cr3t": 1}), "what is done, `a ***`"),
+    ],
+)
+async def test_what_is_approved_is_never_masked_but_refused_and_the_secret_is_not_told(
+    preview: Preview, part: str
+) -> None:
+    found = await shown(preview)
+    assert isinstance(found, Failure)
+    assert found.message.startswith(f"{part} would show a value of a Secret")
+    assert "s3cr3t" not in found.message
+    assert not found.retryable
+
+
+async def test_what_nobody_approves_may_hold_a_secret() -> None:
+    preview = Preview("echo s3cr3t", {"command": ("a", 1, None)})
+    assert await shown(preview, trial=False) is preview
+
+
+async def test_a_plan_without_secrets_is_shown_as_it_is() -> None:
+    preview = Preview("echo", {"command": ("a", 1, None), "params": {5: {"x"}}}, "1 row", whole={"template": {}})
+    assert await shown(preview) is preview

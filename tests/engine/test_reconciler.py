@@ -127,11 +127,16 @@ async def test_a_plan_covers_what_can_be_rendered_and_then_a_person_is_called() 
 
 
 async def test_a_plan_covers_as_much_as_a_person_can_read(pack: World) -> None:
-    pack.targets.previews = dict.fromkeys(("rebuild", "mark"), "→" * 4_000)
+    pack.targets.previews = {"mark": "→" * 11_000}
     await to_approval(pack)
     pending = pack.incident().status.pending_approval
     assert pending is not None
     assert pending.steps == ["rebuild"]
+    await pack.approve()
+    await pack.engine().reconcile(INCIDENT)
+    status = pack.incident().status
+    assert (status.reason, pack.targets.done()) == ("PlanFailed", ["serve", "rebuild"])
+    assert "mark: not approvable" in status.message
 
 
 async def test_what_cannot_be_rendered_fails_and_is_never_run() -> None:

@@ -27,6 +27,7 @@ async def test_a_preview_says_what_would_run_and_does_nothing(web, job):
     assert preview.do == "create a Job in prod from deployment/web"
     assert preview.details["command"] == ["python3", "-m", "jobs.build_pack"]
     assert preview.details["image"] == "incident-operator.dev/pause:1"
+    assert preview.whole == {"template": preview.thing["spec"]["template"]}
     assert preview.in_trial == "accepted"
     assert web.objects(JOBS) == []
 
@@ -44,7 +45,7 @@ async def test_a_preview_is_the_same_for_another_attempt_and_after_a_restart(web
 
 async def test_a_preview_differs_once_the_workload_does(web, job):
     before = await job.show(CALL)
-    web.put(deployment(serviceAccountName="other"))
+    web.put(deployment(priorityClassName="other"))
     assert (await job.show(CALL)).digest != before.digest
 
 

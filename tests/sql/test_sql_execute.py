@@ -133,6 +133,23 @@ async def test_the_trial_counts_rows_and_leaves_nothing(packs, writer):
     assert packs.value("SELECT count(*) FROM incident_operator.incident_operator_effects") == 0
 
 
+@pytest.mark.parametrize(
+    ("statement", "lines"),
+    [
+        (FRESHEN.replace(" WHERE", "\n WHERE"), FRESHEN.replace(" WHERE", "\n WHERE").split("\n")),
+        (f"{FRESHEN} -- {'x' * 400}", f"{FRESHEN} -- {'x' * 400}"),
+    ],
+)
+async def test_a_long_statement_is_shown_line_by_line_with_its_values_and_where_it_goes(
+    packs, writer, statement, lines
+):
+    preview = await writer.show(call(execute(statement, 1, params={"id": "PP-20"})))
+    assert preview.do == "run 1 statement by db, shown with values under statements"
+    assert preview.details["statements"] == [{"statement": lines, "params": {"id": "PP-20"}}]
+    assert preview.bound["statements"] == [{"statement": statement, "params": {"id": "PP-20"}}]
+    assert preview.details.items() >= {key: preview.bound[key] for key in ("host", "port", "database")}.items()
+
+
 async def test_the_trial_says_when_the_limit_would_stop_it(packs, writer):
     preview = await writer.show(call(execute("UPDATE pricing_pack SET is_fresh = true", max_rows=1)))
     assert preview.in_trial == "2 rows: more than maxRows 1, it would be rolled back"

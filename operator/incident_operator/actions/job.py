@@ -5,8 +5,6 @@ act      lets that very Job run                           → one patch that tes
 look     follows it by its uid                            → a Job that is gone was deleted by somebody, and is never made anew
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -14,9 +12,18 @@ from typing import Annotated, Any, TypedDict
 
 from pydantic import ConfigDict, Field
 
-from incident_operator.actions import job_commands, job_state, job_template, kube_patches, log_lines, workloads
+from incident_operator.actions import (
+    job_beyond,
+    job_commands,
+    job_state,
+    job_template,
+    kube_patches,
+    log_lines,
+    workloads,
+)
 from incident_operator.actions.clients import Clients
 from incident_operator.actions.fields import Text, WorkloadRef
+from incident_operator.actions.job_beyond import Allow, Beyond
 from incident_operator.actions.job_state import Ending, State
 from incident_operator.api import rules
 from incident_operator.api.annotations import EFFECT_KEY
@@ -48,6 +55,10 @@ class Job(Model):
     command: Annotated[list[Text], Field(max_length=64), Take.POD_ARGV] = Field(default_factory=list)
     """An argv list; never a shell string made from data. An element behind the program may be one `${…}`, or `--name=${…}`."""
     env: Annotated[dict[str, Text], Field(max_length=64), Take.ARGUMENT] = Field(default_factory=dict)
+    allow: Annotated[list[Allow], Field(max_length=len(Allow), json_schema_extra=rules.unordered())] = Field(
+        default_factory=list
+    )
+    """What its Pod may do beyond running that one container as the Runbook's account; anything else is refused."""
 
 
 class Result(TypedDict):
@@ -75,6 +86,15 @@ def _check(spec: Job, path: str) -> Iterator[Problem]:
     yield from field_checks.one_of(path, {"from": spec.source, "template": spec.template})
     yield from job_commands.are_written_out(spec.template or {}, f"{path}.template")
     yield from job_commands.expand_no_data(spec, path)
+    if spec.template is not None:  # whose account it is, and what a workload holds, is seen when it is shown
+        yield from _not_allowed(spec, spec.template, path)
+
+
+def _not_allowed(spec: Job, template: Mapping[str, Any], path: str) -> Iterator[Problem]:
+    meant = spec.container or job_template.first_name(template)
+    for one in job_beyond.beyond(template, meant, account=None):
+        if one.allow not in spec.allow:
+            yield Problem(f"{path}.template", f"{one.what}; where that is meant, write allow: [{one.allow.value}]")
 
 
 _BATCH = "/apis/batch/v1"
@@ -91,9 +111,10 @@ _LOG_BYTES = 32 * 1024
 
 
 async def show(call: Call[Job], clients: Clients, trial: bool) -> Preview:
-    """Say what would run; in a trial after a dry run as the Runbook's account."""
+    """Say what would run; in a trial after a dry run as the Runbook's account. Raises `Unusable` for what the step does not allow."""
     account = clients.account_of(call)
     manifest = await _manifest(account, call)
+    found = _beyond(call, manifest)
     if trial:
         with suppress(api_errors.AlreadyExists):
             await account.create(_path(call), manifest, dry_run=True)
@@ -103,6 +124,8 @@ async def show(call: Call[Job], clients: Clients, trial: bool) -> Preview:
         f"create a Job in {call.namespace} from {origin}",
         _details(call, manifest),
         in_trial="accepted" if trial else None,
+        whole={"template": manifest["spec"]["template"]},
+        allows=tuple(str(one) for one in found),
         thing=manifest,
         bound=job_template.bound(manifest),
     )
@@ -305,15 +328,27 @@ def _details(call: Call[Job], manifest: Json) -> Mapping[str, Any]:
     template = manifest["spec"]["template"]
     chosen = job_template.chosen_name(call.spec, template["spec"])
     container = next(one for one in template["spec"]["containers"] if one["name"] == chosen)
-    digest = hashlib.sha256(json.dumps(template["spec"], sort_keys=True).encode()).hexdigest()
     return {
         "container": chosen,
         "image": container.get("image", ""),
         "command": list(container.get("command") or []),
+        "args": list(container.get("args") or []),
         "env": dict(call.spec.env),
-        "podSpec": f"sha256:{digest[:16]}",
-        "timeout": f"{call.timeout:.0f}s",
+        "runsAs": job_beyond.account_of(template["spec"]),
     }
+
+
+def _beyond(call: Call[Job], manifest: Json) -> list[Beyond]:
+    """Return what the Pod does beyond the ordinary. Raises `Unusable` for what the step does not allow."""
+    template = manifest["spec"]["template"]
+    meant = job_template.chosen_name(call.spec, template["spec"])
+    found = list(job_beyond.beyond(template, meant, call.service_account))
+    refused = [one for one in found if one.allow not in call.spec.allow]
+    if refused:
+        told = "; ".join(one.what for one in refused)
+        names = ", ".join(dict.fromkeys(one.allow.value for one in refused))
+        raise Unusable(f"job needs allow: [{names}], where that is meant, for what its Pod does: {told}")
+    return found
 
 
 def _path(call: Call[Job], name: str | None = None) -> str:

@@ -107,6 +107,14 @@ def pod_spec(spec: "Job", pod: Json) -> dict[str, Any]:
     return {**pod, "restartPolicy": "Never", "containers": changed}
 
 
+def first_name(template: Mapping[str, Any]) -> str:
+    """Return the name of the container that is meant where none is named; empty where a template as written has none."""
+    spec = template.get("spec")
+    containers = spec.get("containers") if isinstance(spec, Mapping) else None
+    first = containers[0] if isinstance(containers, list) and containers else None
+    return str(first.get("name", "")) if isinstance(first, Mapping) else ""
+
+
 def chosen_name(spec: "Job", pod: Json) -> str:
     """Return the name of the container that runs the command."""
     return str(_chosen(pod.get("containers") or [], spec.container)["name"])

@@ -11,12 +11,14 @@ from incident_operator.api.meta import Model, Timestamp
 class PlanEntry(Model):
     """One step of a plan, rendered: exactly what will be done."""
 
+    allows: Annotated[list[Annotated[str, Field(max_length=1024)]] | None, Field(max_length=400)] = None
+    """To be read first: what it does beyond the ordinary, which the Runbook's step allows, e.g. `hostPath: …`."""
     step: str
     attempt: int
-    do: Annotated[str, Field(max_length=16384)]
+    do: Annotated[str, Field(max_length=32768)]
     """The act in one sentence or statement, e.g. `create Job prod/rebuild-3b9d from deployment/scheduler`."""
     details: dict[str, Any] = Field(default_factory=dict)
-    """Command, bound parameters, target uids, limits, timeout, attempts allowed."""
+    """Command, bound parameters, target uids, limits, timeout, attempts allowed; of a Job the whole Pod template."""
     in_trial: Annotated[str | None, Field(max_length=512)] = None
     """What a rolled-back trial run did, or why nothing was tried; binds for the plan's first step only."""
     in_trial_counted: Annotated[str | None, Field(max_length=512)] = None

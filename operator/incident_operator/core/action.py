@@ -78,6 +78,10 @@ class Preview:
     """What a rolled-back trial run did, e.g. `1 row`, or why there was none; None where an action tries nothing. Binds."""
     in_trial_counted: str | None = None
     """What it counted, where `in_trial` says only how much that may be. People see it; it binds nothing."""
+    whole: Mapping[str, Any] = field(default_factory=dict)
+    """JSON that is shown as lines of YAML, under these names, e.g. a Pod template."""
+    allows: tuple[str, ...] = ()
+    """What it does beyond the ordinary, for people to read first; the step allows it."""
     thing: Any = field(default=None, repr=False)
     """What is sent, and with which connection; it stays in memory."""
     bound: Any = field(default=None, repr=False)

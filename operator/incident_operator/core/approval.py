@@ -18,7 +18,7 @@ MAX_ASKS = 3
 """How often the same steps are asked for before a person is called."""
 _HISTORY = 20
 _PLANS_KEPT = 48 * 1024
-"""Bytes of plans kept in the history; of older ones only the names of their steps are."""
+"""Bytes of ended plans kept in the history; of older ones only the names of their steps are."""
 _NAME_LIMIT = 253
 _REASON_LIMIT = 1024
 _ENDS_EARLY = frozenset({StepState.FAILED, StepState.UNKNOWN})
@@ -39,7 +39,7 @@ def answer(annotations: Mapping[str, str], verb: Verb) -> Answer | None:
     token, _, by = annotations.get(verb.annotation, "").partition(" ")
     if not token or not by:
         return None
-    return Answer(token, by[:_NAME_LIMIT])
+    return Answer(token, sanitize.text(by, _NAME_LIMIT))
 
 
 def command(namespace: str, incident: str, verb: Verb, token: str) -> str:
@@ -147,6 +147,11 @@ def _close_pending(status: IncidentStatus, record: ApprovalRecord) -> IncidentSt
 
 
 def _within_bounds(history: list[ApprovalRecord]) -> list[ApprovalRecord]:
-    whole, _ = fitting(reversed(history), lambda record: plan.size(record.plan), _PLANS_KEPT)
+    whole, _ = fitting(reversed(history), _size_once_ended, _PLANS_KEPT)
     older = history[: len(history) - len(whole)]
     return [*(record.model_copy(update={"plan": []}) for record in older), *reversed(whole)]
+
+
+def _size_once_ended(record: ApprovalRecord) -> int:
+    """Return what a plan takes of the room for ended ones: nothing where it is still carried out, for it is kept in any case."""
+    return 0 if record.state is ApprovalState.ACTIVE else plan.size(record.plan)

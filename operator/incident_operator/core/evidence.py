@@ -29,6 +29,7 @@ def evidence_of(outcome: Outcome) -> Evidence | None:
     """Return an outcome's result as evidence; the digest is over the whole text, also where it is cut."""
     if not isinstance(outcome, Succeeded | Failed) or not outcome.result:
         return None
-    text = json.dumps(sanitize.cleaned(outcome.result), indent=2, sort_keys=True, ensure_ascii=False, default=str)
+    result = sanitize.cleaned(outcome.result)
+    text = texts.with_escapes(json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False, default=str))
     digest = texts.digest(text)
     return Evidence(digest, texts.cut_counted(text, MAX_TEXT))

@@ -15,9 +15,12 @@ from incident_operator.core import sanitize, texts
 
 DIGEST = "digest"
 """The detail that binds all that is sent; people are told what differs, and of the digest where nothing else does."""
-MAX_PLAN_BYTES = 32 * 1024
+MAX_LINES = 400
+"""Of one step, as `kubectl describe` shows them."""
+MAX_STEP_BYTES = 32 * 1024
+MAX_PLAN_BYTES = 96 * 1024
+"""Steps that do not fit are asked for once those before them are done."""
 _SHOWN = 200
-_ACT_LIMIT = 16_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +47,35 @@ def plan_hash(entries: Sequence[PlanEntry], binding: Binding) -> str:
     return hashlib.sha256(rfc8785.dumps(content)).hexdigest()
 
 
-def shown(act: str) -> str:
-    """Return an act as a plan can hold it: one that is too long is cut, with the digest of the whole."""
-    if len(act) <= _ACT_LIMIT:
-        return act
-    return f"{act[:_ACT_LIMIT]}… cut; {texts.digest(act)}"
-
-
 def size(entries: Sequence[PlanEntry]) -> int:
     """Return how many bytes the plan takes in the Incident."""
-    return sum(len(json.dumps(entry.to_json())) for entry in entries)
+    return sum(len(entry.to_bytes()) for entry in entries)
+
+
+def too_large(entry: PlanEntry) -> str:
+    """Return why nobody can be asked to read what a step does, and what helps; empty where it is small enough.
+
+    Nothing is cut: what is left out would be approved unread.
+    """
+    lines, taken = _lines(entry.to_json()), len(entry.to_bytes())
+    if lines <= MAX_LINES and taken <= MAX_STEP_BYTES:
+        return ""
+    return (
+        f"not approvable: what it does takes {lines} lines and {taken} bytes to tell; "
+        f"a person is asked to read {MAX_LINES} lines and {MAX_STEP_BYTES} bytes of a step at most. "
+        "Split the step, or move what is long to where it is reviewed: an image, a database function"
+    )
+
+
+def _lines(value: Any) -> int:
+    """Count the lines that `kubectl describe` takes."""
+    match value:
+        case Mapping():
+            return sum(_lines(item) + isinstance(item, Mapping | list) for item in value.values())
+        case list():
+            return sum(_lines(item) for item in value)
+        case _:
+            return 1
 
 
 def difference(approved: PlanEntry, rendered: PlanEntry, *, trial_binds: bool) -> str:
@@ -61,7 +83,7 @@ def difference(approved: PlanEntry, rendered: PlanEntry, *, trial_binds: bool) -
 
     The attempt number makes none, nor does what a trial counted below a bound that was agreed to.
     """
-    changes = [_change("what", approved.do, rendered.do)]
+    changes = [_change("what", approved.do, rendered.do), _change("allows", approved.allows, rendered.allows)]
     keys = sorted({*approved.details, *rendered.details} - {DIGEST})
     changes += [_change(key, approved.details.get(key), rendered.details.get(key)) for key in keys]
     if trial_binds:
@@ -73,7 +95,19 @@ def difference(approved: PlanEntry, rendered: PlanEntry, *, trial_binds: bool) -
 
 
 def _change(name: str, then: object, now: object) -> str:
-    return "" if _plain(then) == _plain(now) else f"{name} {_brief(then)} → {_brief(now)}"
+    if _plain(then) == _plain(now):
+        return ""
+    if isinstance(then, list) and isinstance(now, list) and len(_plain(then)) > _SHOWN:
+        then, now = _where_they_differ(then, now)
+    return f"{name} {_brief(then)} → {_brief(now)}"
+
+
+def _where_they_differ(then: list[Any], now: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Return the items of two lists between what they begin and what they end with in common."""
+    shortest = min(len(then), len(now))
+    head = next((at for at in range(shortest) if then[at] != now[at]), shortest)
+    tail = next((at for at in range(shortest - head) if then[-1 - at] != now[-1 - at]), shortest - head)
+    return then[head : len(then) - tail], now[head : len(now) - tail]
 
 
 def _plain(value: object) -> str:

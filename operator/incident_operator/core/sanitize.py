@@ -1,7 +1,7 @@
 """What the outside world says, made fit to be stored and compared: clean texts, and numbers that JSON can carry."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from incident_operator.core import texts
@@ -12,23 +12,28 @@ _DECIMAL_BITS = 1024
 
 
 def text(value: str, length: int) -> str:
-    """Return a text on one line, without control characters or halves of surrogate pairs, at most `length` long."""
-    if not value.isprintable() or "  " in value or value[:1] == " " or value[-1:] == " ":
-        value = " ".join(texts.cleaned(value).split())
-    return texts.cut(value, length)
+    """Return a text on one line, of characters that can be seen, at most `length` long."""
+    return texts.cut(texts.visible(value), length)
 
 
 def cleaned(value: Any) -> Any:
     """Return decoded JSON whose texts, keys included, every database takes."""
-    match value:
-        case str():
-            return texts.cleaned(value)
-        case Mapping():
-            return {texts.cleaned(str(key)): cleaned(item) for key, item in value.items()}
-        case list() | tuple():
-            return [cleaned(item) for item in value]
-        case _:
-            return value
+    return _each_text(texts.cleaned, value)
+
+
+def exact(value: Any) -> Any:
+    """Return decoded JSON whose texts, keys included, are one line each that says exactly what it is, for a plan."""
+    return _each_text(texts.exact, value)
+
+
+def unmistakable(value: Any) -> Any:
+    """Return decoded JSON whose texts, keys included, are one line each, for the status; `plain` reads it."""
+    return _each_text(texts.unmistakable, value)
+
+
+def plain(value: Any) -> Any:
+    """Return the decoded JSON that `unmistakable` wrote down."""
+    return _each_text(texts.plain, value)
 
 
 def result(value: Any) -> Any:
@@ -83,6 +88,18 @@ def distinct(value: Any) -> Any:
             return [distinct(item) for item in value]
         case _:
             return canonical(value)
+
+
+def _each_text(change: Callable[[str], str], value: Any) -> Any:
+    match value:
+        case str():
+            return change(value)
+        case Mapping():
+            return {change(str(key)): _each_text(change, item) for key, item in value.items()}
+        case list() | tuple():
+            return [_each_text(change, item) for item in value]
+        case _:
+            return value
 
 
 def _digits(value: int) -> str:

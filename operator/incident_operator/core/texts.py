@@ -1,4 +1,9 @@
-"""What text may be stored: which characters are no text, and how long texts are cut. Secrets are not looked for here."""
+"""What text may be stored and shown: one rule for every value that enters a plan, a message or a report. Secrets are not looked for here.
+
+A value is one line of characters that can be seen. Where it has to be exact (a plan, an output), anything else is written as a
+JSON string with escapes (`exact`, `line`); where people read it (a message, a summary, the report), it is cleaned (`visible`); where
+it names something (a parameter), it is refused (`unseen`).
+"""
 
 import hashlib
 import json
@@ -8,6 +13,12 @@ _NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters but for tab and line ends, and halves of surrogate pairs: terminals obey the former, and UTF-8,
 hence etcd and PostgreSQL, cannot hold the latter."""
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
+_LOOKS_EMPTY = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Letters and marks that nobody sees, though Unicode counts them among what can be printed: fillers, variation selectors."""
+_LIKE_A_FIELD = re.compile(r":(\s|$)")
+_QUOTE = '"'
 _CUT = "…"
 
 
@@ -29,6 +40,63 @@ def cleaned(text: str) -> str:
 def storable(text: str) -> str:
     """Return the text with `U+FFFD` in place of every character that no database takes."""
     return _NOT_STORABLE.sub("\ufffd", text)
+
+
+def unseen(text: str) -> str | None:
+    """Return the first character that cannot be seen or that moves others, written `U+202E`; None where there is none.
+
+    Among them are line ends, tabs and all blanks but the plain one, controls, bidi and zero-width characters.
+    """
+    if text.isprintable() and _LOOKS_EMPTY.search(text) is None:
+        return None
+    return next((f"U+{ord(character):04X}" for character in text if not _is_seen(character)), None)
+
+
+def visible(text: str) -> str:
+    """Return the text on one line for people to read: single blanks, `U+FFFD` for what cannot be seen."""
+    if unseen(text) is None and "  " not in text and text[:1] != " " and text[-1:] != " ":
+        return text
+    told = " ".join(cleaned(text).split())
+    if unseen(told) is None:
+        return told
+    return "".join(character if _is_seen(character) else "\ufffd" for character in told)
+
+
+def line(text: str) -> str:
+    """Return the text as a JSON string on one line that says exactly what it is: escapes for all that cannot be seen."""
+    return with_escapes(json.dumps(text, ensure_ascii=False))
+
+
+def exact(text: str) -> str:
+    """Return the text as it is where that cannot be misread; else as `line` does. No two texts give the same.
+
+    Misread is what has blanks at its ends or several in a row, and what looks like a field of its own in `kubectl describe`.
+    """
+    misread = "  " in text or text != text.strip() or _LIKE_A_FIELD.search(text) is not None
+    return line(text) if misread else unmistakable(text)
+
+
+def unmistakable(text: str) -> str:
+    """Return the text as it is where all of it can be seen; else as `line` does. `plain` reads either."""
+    return line(text) if text[:1] == _QUOTE or unseen(text) is not None else text
+
+
+def plain(text: str) -> str:
+    """Return the text that `unmistakable` wrote down."""
+    if text[:1] != _QUOTE:
+        return text
+    try:
+        found = json.loads(text)
+    except ValueError:  # an operator before this version wrote texts as they were
+        return text
+    return found if isinstance(found, str) else text
+
+
+def with_escapes(written: str) -> str:
+    """Return JSON with escapes for all that cannot be seen; its line ends, which stand outside of texts, stay."""
+    if unseen(written.replace("\n", "")) is None:
+        return written
+    return "".join(each if each == "\n" or _is_seen(each) else json.dumps(each)[1:-1] for each in written)
 
 
 def cut(text: str, length: int) -> str:
@@ -56,6 +124,10 @@ def escaped(text: str, length: int) -> str:
 def quoted(text: str, length: int) -> str:
     """Return hostile text as `escaped` does, in double quotes."""
     return f'"{escaped(text, length)}"'
+
+
+def _is_seen(character: str) -> bool:
+    return character.isprintable() and _LOOKS_EMPTY.match(character) is None
 
 
 def _first(unwanted: re.Pattern[str], text: str) -> str | None:

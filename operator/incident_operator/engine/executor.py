@@ -174,7 +174,7 @@ class Executor:
             task.cancel()
 
     async def _shown(self, request: Show) -> Preview | Failure:
-        """Return what the call would do, with secrets masked, or why that cannot be told."""
+        """Return what the call would do, or why that cannot be told. What people approve is never masked, but refused."""
         call = request.call
         show = self.actions[call.action].show
         try:
@@ -186,12 +186,16 @@ class Executor:
             return Failure(reasons.TIMED_OUT, f"no preview within {call.timeout:.0f}s", retryable=True)
         except Exception as error:  # noqa: BLE001 # the engine's boundary: a defect of an action stops one step only
             return _defect(call, error)
-        details = self.redactor.clean_json(dict(preview.details))
-        if json_depth.is_deeper(details, json_depth.KEPT):
+        if json_depth.is_deeper([preview.details, preview.whole], json_depth.KEPT + 1):
             # a plan that is cut would bind less than will be done
             told = f"nested more than {json_depth.KEPT} levels deep, too deep for a plan"
             return Failure(reasons.BAD_REQUEST, told)
-        return replace(preview, do=self.redactor.clean(preview.do), details=details)
+        secret = _parts_with_secrets(self.redactor, preview) if request.trial else []
+        if secret:
+            told = f"{', '.join(secret)} would show a value of a Secret, and a plan that is masked is not what would be done"
+            remedy = "read it from the Secret where it is needed (a Connection, a secretKeyRef)"
+            return Failure(reasons.BAD_REQUEST, f"{told}; {remedy}")
+        return preview
 
     async def _ran(self, request: Do) -> Ran:
         """Run a call and return its outcome with secrets masked. Raises nothing but cancellation."""
@@ -267,6 +271,22 @@ def _of_failure(failure: Failure, request: Do) -> Outcome:
             return outcome_of(certain, request.effect)
         case _:
             return outcome_of(failure, request.effect)
+
+
+def _parts_with_secrets(redactor: Redactor, preview: Preview) -> list[str]:
+    """Name the parts of a plan that hold secrets: what is approved is shown as it is, or not at all."""
+    parts: dict[str, Any] = {
+        "what is done": preview.do,
+        "what its trial did": preview.in_trial,
+        "what it allows": list(preview.allows),
+    }
+    parts |= {f"`{name}`": {name: value} for name, value in {**preview.details, **preview.whole}.items()}
+    knows_nothing = Redactor()
+    return [
+        redactor.clean(name)
+        for name, part in parts.items()
+        if redactor.clean_json(part) != knows_nothing.clean_json(part)
+    ]
 
 
 def _defect(call: Call[Any], error: Exception) -> Failure:

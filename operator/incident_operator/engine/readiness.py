@@ -12,7 +12,7 @@ from incident_operator.api.meta import Condition, ObjectKey
 from incident_operator.api.runbook import Runbook, RunbookSpec, RunbookStatus
 from incident_operator.clients import kube, paths, probes
 from incident_operator.clients.connections import Connections, EndpointError
-from incident_operator.core import texts
+from incident_operator.core import sanitize, texts
 from incident_operator.core.runbooks import reading, uses
 from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.core.runbooks.reading import Malformed
@@ -69,7 +69,7 @@ class Readiness:
     async def _probe_all(self, runbook: Runbook) -> list[str]:
         failures = []
         for name in sorted(uses.connections_of(runbook.spec, ACTIONS)):
-            why = await self._probe(runbook, name)
+            why = sanitize.text(await self._probe(runbook, name), _MESSAGE_LIMIT)
             connection = ObjectKey(runbook.metadata.namespace, name)
             self.probe_results.note(connection, runbook.spec.service_account_name, why)
             await self._tell_connection(connection)

@@ -23,7 +23,7 @@ from incident_operator.clients.connections import Connections, EndpointError
 from incident_operator.clients.kube import Kube
 from incident_operator.connections import alertmanager as declared
 from incident_operator.connections.alertmanager import Alertmanager
-from incident_operator.core import texts
+from incident_operator.core import sanitize
 from incident_operator.core.expressions import problems
 from incident_operator.core.status import conditions
 from incident_operator.receiver import alertmanager
@@ -121,7 +121,7 @@ class AlertmanagerPoll:
         """Write the Ready condition where it changed."""
         now = self.clock().replace(microsecond=0)
         reason = "ProbeFailed" if problem else "Ready"
-        ready = conditions.condition("Ready", not problem, reason, texts.cut(problem, _MESSAGE), now)
+        ready = conditions.condition("Ready", not problem, reason, sanitize.text(problem, _MESSAGE), now)
         status = connection.status
         wanted = status.model_copy(update={"conditions": conditions.mark(status.conditions, ready)})
         if wanted.to_json() != status.to_json():

@@ -101,6 +101,8 @@ def _texts(spec: SqlExecute, path: str) -> Iterator[Sql]:
         yield Sql(f"{path}.before.statement", spec.before.statement, statements.READING, spec.before.params)
 
 
+_SHORT = 400
+"""Characters of statements that are told in the line which says what is done."""
 _PAUSES = (0.05, 0.2, 0.5, 1.0)
 """Seconds before each further try of a transaction that met another one, so that whoever was in the way can finish."""
 _Result = TypeVar("_Result")
@@ -122,8 +124,8 @@ async def show(call: Call[SqlExecute], clients: Clients, wants_trial: bool) -> P
     _refuse_undo_elsewhere(call, place)
     tried = await _trial(call, Thing(endpoint, work), clients) if wants_trial else Tried()
     return Preview(
-        ";\n".join(item.statement for item in work.statements),
-        details,
+        _do(call, work),
+        {**details, **place, **_readable(details)},
         tried.binds,
         tried.counted,
         thing=Thing(endpoint, work),
@@ -253,6 +255,26 @@ def _details(call: Call[SqlExecute], work: Work) -> dict[str, Any]:
     unusual = {"rowsBind": spec.rows_bind != "exact", "trial": not spec.trial, "catalog": spec.catalog}
     details |= {name: value for name, value in spec.to_json().items() if unusual.get(name)}
     return details if work.before is None else {**details, "before": work.before.to_json()}
+
+
+def _do(call: Call[SqlExecute], work: Work) -> str:
+    """Return what is done on one line: the statements where they are short, else how many there are."""
+    text = "; ".join(item.statement for item in work.statements)
+    if len(text) <= _SHORT and "\n" not in text:
+        return text
+    count = "1 statement" if len(work.statements) == 1 else f"{len(work.statements)} statements"
+    return f"run {count} by {call.spec.connection}, shown with values under statements"
+
+
+def _readable(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the statements for a plan: those of several lines as a list of lines, for each value is shown on one."""
+
+    def lines(item: Mapping[str, Any]) -> dict[str, Any]:
+        text = item["statement"]
+        return {**item, "statement": text.split("\n") if "\n" in text else text}
+
+    shown: dict[str, Any] = {"statements": [lines(item) for item in details["statements"]]}
+    return {**shown, "before": lines(details["before"])} if "before" in details else shown
 
 
 def _refuse_undo_elsewhere(call: Call[SqlExecute], place: Mapping[str, Any]) -> None:

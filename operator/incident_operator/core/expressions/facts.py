@@ -5,6 +5,7 @@ from typing import Any
 
 from incident_operator.api.incident import Alert, Incident, StepRecord
 from incident_operator.api.meta import rfc3339
+from incident_operator.core import sanitize
 from incident_operator.core.expressions.expr import Facts, StepFact
 
 
@@ -39,4 +40,5 @@ def _alert(incident: Incident, alert: Alert) -> dict[str, Any]:
 
 
 def _fact(record: StepRecord) -> StepFact:
-    return StepFact(state=record.state.value, outputs=record.outputs, note=record.summary)
+    outputs = sanitize.plain(record.outputs) if record.outputs else record.outputs
+    return StepFact(state=record.state.value, outputs=outputs, note=record.summary)

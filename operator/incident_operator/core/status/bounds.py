@@ -6,8 +6,9 @@ from incident_operator.api.approvals import ApprovalState
 from incident_operator.api.incident import IncidentStatus
 from incident_operator.core import texts
 
-MAX_BYTES = 192 * 1024
-"""What the status may take as JSON; etcd takes 1.5 MiB for the whole object, people read far less."""
+MAX_BYTES = 256 * 1024
+"""What the status may take as JSON: a plan of `plan.MAX_PLAN_BYTES`, `limits.ALL_OUTPUTS`, and as much for all else. etcd takes
+1.5 MiB for the whole object, people read far less."""
 _SHORT = 80
 
 

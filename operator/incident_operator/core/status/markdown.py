@@ -5,9 +5,9 @@ import re
 from incident_operator.core import texts
 
 _SPECIAL = re.compile(r"([\\`\[\]<>])")
-_BLANKS = re.compile(r"\s+")
+_OPENS_A_BLOCK = re.compile(r"^(?=[#*+~-])")
 
 
 def plain(text: str) -> str:
     """Return the text so that Markdown shows it as it is."""
-    return _SPECIAL.sub(r"\\\1", _BLANKS.sub(" ", texts.cleaned(text))).strip()
+    return _OPENS_A_BLOCK.sub(r"\\", _SPECIAL.sub(r"\\\1", texts.visible(text)))

@@ -132,7 +132,7 @@ def _change(incident: Incident, record: StepRecord) -> str:
 def _approvals(incident: Incident) -> Iterator[str]:
     for record in incident.status.approvals:
         reason = f" ({plain(record.reason)})" if record.reason else ""
-        yield f"- {rfc3339(record.at)} {plain(_answer(record))}, plan `{record.plan_hash[:12]}`{reason}"
+        yield f"- {rfc3339(record.at)} {plain(_answer(record))}, plan `{record.plan_hash}`{reason}"
     if not incident.status.approvals:
         yield "None was asked for."
 
