@@ -173,10 +173,13 @@ def taken() -> Iterator[str]:
 
 def connections() -> Iterator[str]:
     """Yield the rows of the table of types of Connections."""
-    yield from ("| type | its Secret (`secretRef`) holds |", "|---|---|")
-    for secret in dict.fromkeys(each.secret for each in CONNECTIONS):
-        types = ", ".join(f"`{each.key}`" for each in CONNECTIONS if each.secret == secret)
-        yield f"| {types} | {secret} |"
+    yield from ("| type | its Secret (`secretRef`) holds | of that, credentials |", "|---|---|---|")
+    for secret, credentials in dict.fromkeys((each.secret, each.credentials) for each in CONNECTIONS):
+        alike = (each for each in CONNECTIONS if (each.secret, each.credentials) == (secret, credentials))
+        types, keys = (
+            ", ".join(f"`{name}`" for name in names) for names in ((x.key for x in alike), sorted(credentials))
+        )
+        yield f"| {types} | {secret} | {keys} |"
 
 
 def _cases(action: Action[Any]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from incident_operator import health, logs, process, receiving
 from incident_operator.actions import ACTIONS, clients
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import access as accesses
-from incident_operator.clients import kube, own_secrets, served
+from incident_operator.clients import kube, own_secrets, redaction, served
 from incident_operator.clients.priority import MAX_WRITES, Priority
 from incident_operator.clients.probes import Probes
 from incident_operator.clients.reads import Reads
@@ -35,6 +35,7 @@ from incident_operator.engine.policies import Policies
 from incident_operator.engine.readiness import Readiness
 from incident_operator.engine.reconciler import Reconciler
 from incident_operator.engine.recorder import Recorder
+from incident_operator.engine.redactors import Redactors
 from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks
 from incident_operator.engine.work_queue import WorkQueue
@@ -60,23 +61,24 @@ def clock() -> datetime:
 
 async def run(settings: Settings, at_end: Callable[[], None] = lambda: None) -> None:
     """Run until SIGTERM or SIGINT; `at_end` is called once it begins to end. Raises what keeps it from running."""
-    redactor = Redactor()
-    logs.configure(settings.log_format, redactor.clean)
-    async with _built(settings, redactor) as parts:
+    own = Redactor()
+    logs.configure(settings.log_format, redaction.for_logs(own))
+    async with _built(settings, own) as parts:
         await served.wait(parts.client)
         await served.patiently(lambda: _list_all(parts))
         await process.run(parts, settings, at_end)
 
 
 @asynccontextmanager
-async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]:
+async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
     access = await accesses.load(settings.kubeconfig, settings.context)
+    access.credentials.teach(partial(own.learn_own, "apiserver"))
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(kube.Kube(access))
         identity = await served.patiently(lambda: _whoami(client), only=served.TOO_MANY)
         namespace = settings.lease_namespace or access.namespace
         markers = await _markers(client, namespace, settings.lease_name)
-        tools = await stack.enter_async_context(clients.opened(access, client, redactor, clock))
+        tools = await stack.enter_async_context(clients.opened(access, client, clock))
         registry, ending, priority = CollectorRegistry(), asyncio.Event(), Priority()
         background = Background(priority)
         stack.push_async_callback(background.drain)
@@ -88,7 +90,8 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         state = State(client, me)
         recorder = Recorder(state, client, expectations, metrics, background, settings.instance)
         actions, nonce = {action.key: action for action in ACTIONS}, partial(secrets.token_hex, 16)
-        doing = (tools, markers, policies, recorder, metrics, redactor, in_flight, clock)
+        redactors = Redactors(tools, ACTIONS, clock)
+        doing = (markers, policies, recorder, metrics, redactors, in_flight, clock)
         executor = Executor(actions, *doing, nonce=nonce, may_act=elector.may_act)
 
         def stopping() -> bool:
@@ -108,7 +111,7 @@ async def _built(settings: Settings, redactor: Redactor) -> AsyncIterator[Parts]
         leadership.callbacks += (expiry.run,)
         metrics.watch_depth(lambda: inbox.incidents.depth)
         intake = await stack.enter_async_context(
-            receiving.receiver(settings, client, namespace, inbox, registry, slots)
+            receiving.receiver(settings, client, namespace, inbox, registry, slots, own)
         )
         if intake is not None:
             leadership.callbacks += (

@@ -82,7 +82,7 @@ def check(files: tuple[Path, ...]) -> None:
 @click.option("--context")
 def report(name: str, namespace: str | None, kubeconfig: str | None, context: str | None) -> None:
     """Print the report of Incident NAME as Markdown: the stored one, or where it stands now."""
-    logs.configure("auto", str)
+    logs.configure("auto")
     try:
         chosen = kubeconfig or settings_module.from_environment().kubeconfig
         click.echo(asyncio.run(reporting.report(name, namespace, chosen, context)))

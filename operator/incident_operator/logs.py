@@ -9,11 +9,14 @@ from typing import Any
 import orjson
 import structlog
 
-Clean = Callable[[str], str]
+Clean = Callable[[Any], Any]
+"""Returns decoded JSON with credentials masked in its texts."""
+_NAMES = frozenset({"namespace", "incident", "runbook", "step", "connection", "name", "level", "timestamp"})
+"""Keys whose values are names: a mask would hide what the line is about."""
 
 
-def configure(log_format: str, clean: Clean) -> None:
-    """Set up logging for the process. `clean` masks secrets in every text that is about to be written.
+def configure(log_format: str, clean: Clean = lambda told: told) -> None:
+    """Set up logging for the process. `clean` masks credentials in what is about to be written, but for names.
 
     Our own lines go straight to standard error; `logging` is for those of libraries, of which there are few.
     """
@@ -55,20 +58,20 @@ def _as_json(entry: dict[str, Any], **_: Any) -> str:
 
 def _masking(clean: Clean) -> Callable[[Any, str, Any], Any]:
     def mask(_logger: Any, _method: str, entry: dict[str, Any]) -> dict[str, Any]:
-        return {key: value if key.startswith("_") else _masked(value, clean) for key, value in entry.items()}
+        told = {key: _plain(value) for key, value in entry.items() if key not in _NAMES and not key.startswith("_")}
+        return {**entry, **clean(told)}
 
     return mask
 
 
-def _masked(value: Any, clean: Clean) -> Any:
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: a text, where it has none."""
     match value:
-        case str():
-            return clean(value)
-        case None | bool() | int() | float():
+        case None | bool() | int() | float() | str():
             return value
         case Mapping():
-            return {clean(str(key)): _masked(item, clean) for key, item in value.items()}
+            return {str(key): _plain(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
-            return [_masked(item, clean) for item in value]
+            return [_plain(item) for item in value]
         case _:
-            return clean(str(value))
+            return str(value)

@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from functools import partial
 
 import structlog
 from prometheus_client import CollectorRegistry
 
 from incident_operator.clients import served
-from incident_operator.clients.connections import Connections
+from incident_operator.clients.connections import Finds
 from incident_operator.clients.kube import Kube
+from incident_operator.clients.redaction import Redactor
 from incident_operator.inbox import Inbox
 from incident_operator.receiver import server
 from incident_operator.receiver.auth import TokenFiles, Tokens
@@ -29,13 +31,21 @@ _log = structlog.get_logger()
 
 @asynccontextmanager
 async def receiver(
-    settings: Settings, client: Kube, namespace: str, inbox: Inbox, registry: CollectorRegistry, slots: PrioritySlots
+    settings: Settings,
+    client: Kube,
+    namespace: str,
+    inbox: Inbox,
+    registry: CollectorRegistry,
+    slots: PrioritySlots,
+    own: Redactor,
 ) -> AsyncIterator[Intake | None]:
     """Receive alerts for the block's time; None where no token lets anybody in. `namespace` is the operator's own.
 
+    `own` learns the tokens, which are credentials of the operator itself.
+
     Raises `TokenError`, `CertificateError`, `ApiError`, or `OSError`: why nobody could post.
     """
-    async with _tokens(settings, client, namespace) as tokens:
+    async with _tokens(settings, client, namespace, partial(own.learn_own, "webhook")) as tokens:
         if tokens is None:
             _log.warning("No token is set, so no alerts are received; Incidents can be opened by hand")
             yield None
@@ -45,15 +55,17 @@ async def receiver(
 
 
 @asynccontextmanager
-async def _tokens(settings: Settings, client: Kube, namespace: str) -> AsyncIterator[Tokens | None]:
+async def _tokens(
+    settings: Settings, client: Kube, namespace: str, learn: Callable[[str], None]
+) -> AsyncIterator[Tokens | None]:
     if settings.token_secret is None:
-        yield Tokens(TokenFiles(settings.token_files)) if settings.token_files else None
+        yield Tokens(TokenFiles(settings.token_files), learn) if settings.token_files else None
         return
     source = SecretTokens(client, namespace, settings.token_secret, settings.token_keys)
     await served.patiently(source.start, only=served.TOO_MANY)
     looking = asyncio.create_task(source.run())
     try:
-        yield Tokens(source)
+        yield Tokens(source, learn)
     finally:
         looking.cancel()
         with suppress(asyncio.CancelledError):
@@ -76,7 +88,7 @@ async def _open(
 
 
 def alertmanager_poll(
-    settings: Settings, client: Kube, connections: Connections, intake: Intake, clock: Callable[[], datetime]
+    settings: Settings, client: Kube, connections: Finds, intake: Intake, clock: Callable[[], datetime]
 ) -> AlertmanagerPoll:
     """Return the poll of the open alerts of every Alertmanager that a Connection names."""
     chosen = _chosen(settings)

@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +11,8 @@ from hypothesis import strategies as st
 from core.builders import START, incident, keyed, runbook, view
 from engine.world import Targets, World
 from incident_operator.api.incident import Incident, IncidentStatus, StepRecord
+from incident_operator.api.meta import ObjectKey
 from incident_operator.api.runbook import Stage
-from incident_operator.clients.redaction import Redactor
 from incident_operator.core import evidence, json_depth
 from incident_operator.core.action import Call, Preview
 from incident_operator.core.effects import Effect
@@ -24,6 +23,7 @@ from incident_operator.core.machine.decisions import Run
 from incident_operator.core.outcomes import Failed, Outcome, Succeeded
 from incident_operator.engine.executor import Executor
 
+SECRET = "s3cr3t-w0rd"
 ACT = Run("act", "act", Stage.REMEDIATE, 1, "k")
 STEP = keyed("act", expect="result.size() >= 0", outputs={"all": "result", "one": "result.json"})
 
@@ -56,9 +56,9 @@ def deep(levels: int) -> Any:
 
 
 NUMBERS = st.integers() | st.sampled_from([2**64, -(2**70)]) | st.builds(pow, st.just(10), st.just(5000)) | st.floats()
-TEXTS = st.text(max_size=5) | st.sampled_from(["\0", "\ud800", "\udfff\x1b[2J", "s3cr3t"])
+TEXTS = st.text(max_size=5) | st.sampled_from(["\0", "\ud800", "\udfff\x1b[2J", SECRET, f"a {SECRET} b"])
 ODD = st.none() | st.booleans() | NUMBERS | TEXTS | st.binary(max_size=3) | st.builds(deep, st.integers(0, 1200))
-KEYS = TEXTS | st.integers() | st.none() | st.booleans()
+KEYS = TEXTS.filter(lambda text: SECRET not in text) | st.integers() | st.none() | st.booleans()
 HOSTILE = st.recursive(
     ODD | st.builds(set),
     lambda inner: st.lists(inner, max_size=3) | st.tuples(inner) | st.dictionaries(KEYS, inner, max_size=3),
@@ -67,10 +67,11 @@ HOSTILE = st.recursive(
 
 
 def executor(outcome: Outcome, details: Any = None) -> Executor:
-    redactor = Redactor()
-    redactor.learn("s3cr3t")
-    made = World(None, None, targets=Brings(outcome, details)).engine().executor  # type: ignore[arg-type]
-    return replace(made, redactor=redactor)
+    made: Executor = World(None, None, targets=Brings(outcome, details)).engine().executor  # type: ignore[arg-type]
+    meta = incident().metadata
+    known = made.redactors.of(ObjectKey(meta.namespace, meta.name), meta.uid)
+    known.redactor.learn("db", "1", lambda: [SECRET])
+    return made
 
 
 def begun() -> Incident:
@@ -100,8 +101,8 @@ async def test_a_done_act_stays_done_whatever_its_result(result: Any) -> None:
     found, kept, exhibit = await told(Succeeded(result, "done", {"n": 1}))
     assert isinstance(found, Succeeded)
     assert kept.steps[0].state.value == "Succeeded"
-    assert exhibit is None or (exhibit.text.encode() and "s3cr3t" not in exhibit.text)
-    assert "s3cr3t" not in json.dumps(kept.to_json())
+    assert exhibit is None or (exhibit.text.encode() and SECRET not in exhibit.text)
+    assert SECRET not in json.dumps(kept.to_json())
 
 
 @pytest.mark.parametrize("levels", [48, 49, 64, 81, 300, 1100])
@@ -166,23 +167,23 @@ class Shows(Targets):
 async def shown(preview: Preview, *, trial: bool = True) -> Preview | Failure:
     call = call_of(view(runbook(remediate=[STEP]), begun()), ACT)
     assert isinstance(call, Call)
-    redactor = Redactor()
-    redactor.learn("s3cr3t")
     made = World(None, None, targets=Shows(preview)).engine().executor  # type: ignore[arg-type]
-    return await replace(made, redactor=redactor)._shown(Show(call, trial=trial))
+    known = made.redactors.of(ObjectKey(call.namespace, call.incident), call.incident_uid)
+    known.redactor.learn("db", "1", lambda: ["s3cr3t-passw0rd"])
+    return await made._shown(Show(call, trial=trial))
 
 
 @pytest.mark.parametrize(
     ("preview", "part"),
     [
-        (Preview("echo s3cr3t"), "what is done"),
-        (Preview("do", {"command": ["a", "x=s3cr3t"]}), "`command`"),
-        (Preview("do", {"params": {"s3cr3t": 1}}), "`params`"),
-        (Preview("do", {"url": "http://x/?t=czNjcjN0"}), "`url`"),
-        (Preview("do", {}, "the row s3cr3t"), "what its trial did"),
-        (Preview("do", whole={"template": {"env": [{"value": "s3cr3t"}]}}), "`template`"),
-        (Preview("do", allows=("hostPath: s3cr3t",)), "what it allows"),
-        (Preview("do s3cr3t", {"a s3cr3t": 1}), "what is done, `a ***`"),
+        (Preview("echo s3cr3t-passw0rd"), "what is done"),
+        (Preview("do", {"command": ["a", "x=s3cr3t-passw0rd"]}), "`command`"),
+        (Preview("do", {"params": {"s3cr3t-passw0rd": 1}}), "`params`"),
+        (Preview("do", {"url": "http://x/?t=czNjcjN0LXBhc3N3MHJk"}), "`url`"),
+        (Preview("do", {}, "the row s3cr3t-passw0rd"), "what its trial did"),
+        (Preview("do", whole={"template": {"env": [{"value": "s3cr3t-passw0rd"}]}}), "`template`"),
+        (Preview("do", allows=("hostPath: s3cr3t-passw0rd",)), "what it allows"),
+        (Preview("do s3cr3t-passw0rd", {"a s3cr3t-passw0rd": 1}), "what is done"),
     ],
 )
 async def test_what_is_approved_is_never_masked_but_refused_and_the_secret_is_not_told(
@@ -190,13 +191,13 @@ async def test_what_is_approved_is_never_masked_but_refused_and_the_secret_is_no
 ) -> None:
     found = await shown(preview)
     assert isinstance(found, Failure)
-    assert found.message.startswith(f"{part} would show a value of a Secret")
-    assert "s3cr3t" not in found.message
+    assert found.message.startswith(f"{part} would show a credential of Connection db")
+    assert "s3cr3t-passw0rd" not in found.message
     assert not found.retryable
 
 
 async def test_what_nobody_approves_may_hold_a_secret() -> None:
-    preview = Preview("echo s3cr3t", {"command": ("a", 1, None)})
+    preview = Preview("echo s3cr3t-passw0rd", {"command": ("a", 1, None)})
     assert await shown(preview, trial=False) is preview
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import yaml
 from prometheus_client import CollectorRegistry
 
+from incident_operator.actions import ACTIONS
 from incident_operator.api.incident import Incident
 from incident_operator.api.meta import Model, ObjectKey
 from incident_operator.clients import kube, paths
+from incident_operator.clients.connections import Connections
 from incident_operator.clients.priority import Priority
-from incident_operator.clients.redaction import Redactor
 from incident_operator.clients.state import State
 from incident_operator.core import marker
 from incident_operator.core.action import Action, Call, Preview
@@ -28,9 +29,11 @@ from incident_operator.engine.in_flight import InFlight
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.reconciler import Reconciler
 from incident_operator.engine.recorder import Recorder
+from incident_operator.engine.redactors import Redactors
 from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks
 from kube.fake_apiserver import FakeApiserver
+from played import clients
 
 START = datetime(2025, 10, 21, 0, 30, tzinfo=UTC)
 INCIDENT = ObjectKey("prod", "pack-5f2c1-1")
@@ -183,12 +186,11 @@ class World:
         recorder = Recorder(state, chosen, Expectations(), metrics, self.background, "test")
         executor = Executor(
             self.targets.actions(),
-            None,
             marker.Markers(key),
             self.trust,
             recorder,
             metrics,
-            Redactor(),
+            Redactors(clients(connections=Connections(chosen)), ACTIONS, lambda: self.now),
             self.in_flight,
             lambda: self.now,
             lambda: "nonce",

@@ -18,7 +18,6 @@ from incident_operator.api.connection import Connection, ConnectionSpec
 from incident_operator.clients.connections import Connections, Endpoint
 from incident_operator.clients.probes import ProbeError, Probes
 from incident_operator.clients.prometheus import Prometheus
-from incident_operator.clients.redaction import Redactor
 from incident_operator.clients.sql_sessions import Sessions
 from incident_operator.receiver import server
 from incident_operator.receiver.auth import TokenFiles, Tokens
@@ -123,7 +122,7 @@ async def reread(world: World, url: str, **fields: str) -> None:
     spec = {"type": "alertmanager", "alertmanager": {"url": url, **fields}}
     world.api.put({"apiVersion": "incidents.dev/v1alpha1", "kind": "Connection", "metadata": meta, "spec": spec})
     kube = world.one.kube
-    connections = Connections(kube, Redactor())
+    connections = Connections(kube)
     await AlertmanagerPoll(kube, connections, world.one.intake, messages.LIMITS, lambda: datetime.now(UTC)).once()
 
 

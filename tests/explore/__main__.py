@@ -9,7 +9,7 @@ from click import echo
 
 from core.builders import by_hand
 from core.simulator import World, unasked
-from explore.models import RUNBOOKS
+from explore.models import ONE_MITIGATION, RUNBOOKS
 from explore.rules import EXCLUDED, RULES
 from explore.walk import Walked, walk
 from incident_operator.core.runbooks.unasked import Leave
@@ -42,7 +42,7 @@ def starts() -> dict[str, World]:
     keyed = next(name for name in RUNBOOKS if name.startswith("keyed"))
     found[f"{keyed}, unasked"] = replace(unasked(RUNBOOKS[keyed], "revoke"), excluded=(EXCLUDED,))
     nothing_acts = Leave(not_acting=frozenset({"prod"}))
-    found[f"{usual}, nothing acts unasked"] = World(RUNBOOKS[usual], excluded=(EXCLUDED,), leave=nothing_acts)
+    found["where nothing acts unasked"] = World(ONE_MITIGATION, excluded=(EXCLUDED,), leave=nothing_acts)
     found[f"{usual}, opened by hand"] = World(RUNBOOKS[usual], by_hand(), excluded=(EXCLUDED,))
     return found
 

@@ -31,3 +31,6 @@ RUNBOOKS: dict[str, Compiled] = {
         verify=[read("check", onFailure="continue"), read("users")],
     ),
 }
+
+ONE_MITIGATION = runbook(mitigate=[sql("serve", undo=UNDO)], verify=[read("check")])
+"""Of which the act and its undo are asked for where nothing acts unasked."""

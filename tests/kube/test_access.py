@@ -48,6 +48,18 @@ async def test_a_token_file_is_followed_when_it_rotates(tmp_path):
     assert await reach.token() == "Bearer two"
 
 
+async def test_each_token_is_told_to_what_masks_it(tmp_path):
+    token, told = tmp_path / "token", []
+    token.write_text("first-token")
+    reach = await access.load(kubeconfig(tmp_path, "http://127.0.0.1:1", {"tokenFile": str(token)}))
+    reach.credentials.teach(told.append)
+    token.write_text("second-token")
+    reach.credentials.forget()
+    await reach.token()
+    await reach.token()
+    assert told == ["first-token", "second-token"]
+
+
 async def test_an_exec_plugin_is_asked(tmp_path):
     answer = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "fresh"}}
     plugin = {

@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from incident_operator.clients import kube
-from incident_operator.clients.connections import Connections, EndpointError
+from incident_operator.clients.connections import Connections, EndpointError, Teaching
 from incident_operator.clients.redaction import Redactor
 from incident_operator.connections import postgres
 from incident_operator.core import reasons
@@ -38,9 +38,9 @@ def redactor():
 
 
 @pytest.fixture
-async def connections(api: FakeApiserver, redactor):
+async def connections(api: FakeApiserver):
     async with kube.Kube(api.access()) as client:
-        yield Connections(client, redactor)
+        yield Connections(client)
 
 
 async def test_the_secret_is_read_as_the_account_and_the_connection_as_the_operator(api, connections):
@@ -55,12 +55,37 @@ async def test_the_secret_is_read_as_the_account_and_the_connection_as_the_opera
     ]
 
 
-async def test_every_value_read_is_masked_from_then_on(api, connections, redactor):
+async def test_a_credential_that_was_read_is_masked_from_then_on(api, connections, redactor):
     api.put(connection(secretRef={"name": "db"}))
     api.put(secret())
-    endpoint = await connections.endpoint("prod", "db", "rb-pricing")
-    assert "s3cr3t" not in redactor.clean("login with s3cr3t-p4ss failed")
+    endpoint = await Teaching(connections, redactor).endpoint("prod", "db", "rb-pricing")
+    assert redactor.masks.text("login of reader with s3cr3t-p4ss failed") == "login of reader with *** failed"
     assert "s3cr3t" not in repr(endpoint)
+
+
+async def test_what_a_client_gets_for_credentials_is_masked_once_it_says_so(api, connections, redactor):
+    api.put(connection(secretRef={"name": "db"}))
+    api.put(secret())
+    endpoint = await Teaching(connections, redactor).endpoint("prod", "db", "rb-pricing")
+    endpoint.fetched("fetched-t0ken")
+    assert redactor.masks.text("Bearer fetched-t0ken, s3cr3t-p4ss") == "Bearer ***, ***"
+    assert redactor.masks.whose("fetched-t0ken") == "db"
+
+
+async def test_what_was_read_to_learn_it_serves_the_step_that_follows(api, connections, redactor):
+    api.put(connection(secretRef={"name": "db"}))
+    api.put(secret())
+    found = Teaching(connections, redactor)
+    assert await found.learn("prod", ["db"], "rb-pricing")
+    assert (await found.endpoint("prod", "db", "rb-pricing")).secret["password"] == "s3cr3t-p4ss"
+    assert len(api.requests) == 2
+
+
+async def test_one_connection_that_cannot_be_read_keeps_no_other_from_being_learned(api, connections, redactor):
+    api.put(connection(secretRef={"name": "db"}))
+    api.put(secret())
+    assert not await Teaching(connections, redactor).learn("prod", ["missing", "db"], "rb-pricing")
+    assert redactor.masks.text("s3cr3t-p4ss") == "***"
 
 
 async def test_a_rotated_secret_changes_the_version_and_nothing_is_kept(api, connections):

@@ -15,7 +15,6 @@ from aiohttp.test_utils import TestServer
 from incident_operator.api.meta import rfc3339
 from incident_operator.clients import alertmanagers, paths
 from incident_operator.clients.connections import Connections
-from incident_operator.clients.redaction import Redactor
 from incident_operator.receiver import alertmanager, polling
 from incident_operator.receiver.polling import AlertmanagerPoll
 from kube.fake_faults import Fault
@@ -79,7 +78,7 @@ def connection(source: Alertmanager, namespace: str = "prod", *, secret: str = "
 def reader(world: World, *namespaces: str) -> AlertmanagerPoll:
     one = world.one
     return AlertmanagerPoll(
-        one.kube, Connections(one.kube, Redactor()), one.intake, messages.LIMITS, lambda: NOW, tuple(namespaces)
+        one.kube, Connections(one.kube), one.intake, messages.LIMITS, lambda: NOW, tuple(namespaces)
     )
 
 

@@ -53,3 +53,13 @@ def test_an_empty_file_is_no_token(files):
 def test_without_any_token_nobody_could_post(tmp_path):
     with pytest.raises(TokenError, match=r"no bearer token in .*missing"):
         Tokens(TokenFiles([tmp_path / "missing"]))
+
+
+def test_each_token_is_told_to_what_masks_it_once_it_is_there(files):
+    told = []
+    tokens = Tokens(TokenFiles(files), told.append)
+    assert told == ["first-token"]
+    files[1].write_text("second-token")
+    tokens.admits("Bearer first-token")
+    tokens.admits("Bearer first-token")
+    assert told == ["first-token", "second-token"]

@@ -49,7 +49,8 @@ def container_of(**fields: object) -> dict:
 
 
 def template_of(*containers: dict, **spec: object) -> dict:
-    return {"job": {"template": {"spec": {"containers": list(containers), **spec}}}}
+    allowed = {"allow": ["otherContainers"]} if "initContainers" in spec else {}
+    return {"job": {"template": {"spec": {"containers": list(containers), **spec}}, **allowed}}
 
 
 ACCEPTED = [

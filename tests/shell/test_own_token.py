@@ -38,7 +38,9 @@ async def running(parts: Parts, chosen: Settings = OWN) -> AsyncIterator[str]:
     parts.inbox.runbook_index.mark_ready()
     slots = PrioritySlots(MAX_WRITES, Priority())
     open_at = replace(chosen, webhook_port=free_port())
-    async with receiving.receiver(open_at, parts.client, "ops", parts.inbox, CollectorRegistry(), slots) as intake:
+    async with receiving.receiver(
+        open_at, parts.client, "ops", parts.inbox, CollectorRegistry(), slots, Redactor()
+    ) as intake:
         assert intake is not None
         yield f"http://127.0.0.1:{open_at.webhook_port}/api/v1/alerts"
 

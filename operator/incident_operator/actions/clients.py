@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from incident_operator.clients.access import Access
 from incident_operator.clients.cluster import Account, Cluster
-from incident_operator.clients.connections import Connections
+from incident_operator.clients.connections import Connections, Finds, Teaching
 from incident_operator.clients.exec import Commands
 from incident_operator.clients.kube import Kube
 from incident_operator.clients.prometheus import Prometheus
@@ -22,7 +22,7 @@ class Clients:
     """The clients that the actions share."""
 
     cluster: Cluster
-    connections: Connections
+    connections: Finds
     sessions: Sessions
     prometheus: Prometheus
     commands: Commands
@@ -32,12 +32,14 @@ class Clients:
         """Return the cluster as the Runbook's account may see and change it, within the call's time."""
         return self.cluster.acting_as(call.namespace, call.service_account).within(call.timeout)
 
+    def teaching(self, redactor: Redactor) -> "Clients":
+        """Return the same clients, which teach a redactor each credential that they are given."""
+        return replace(self, connections=Teaching(self.connections, redactor))
+
 
 @asynccontextmanager
-async def opened(
-    access: Access, client: Kube, redactor: Redactor, now: Callable[[], datetime]
-) -> AsyncIterator[Clients]:
+async def opened(access: Access, client: Kube, now: Callable[[], datetime]) -> AsyncIterator[Clients]:
     """Open them all for the block's time."""
     with closing(Prometheus()) as prometheus:
         async with Cluster(access) as cluster:
-            yield Clients(cluster, Connections(client, redactor), Sessions(), prometheus, Commands(access), now)
+            yield Clients(cluster, Connections(client), Sessions(), prometheus, Commands(access), now)

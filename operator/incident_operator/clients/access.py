@@ -28,9 +28,19 @@ class Credentials:
     def __init__(self, read: Callable[[], Awaitable[str | None]], clock: Callable[[], float] = time.monotonic) -> None:
         self._read = read
         self._clock = clock
+        self._learn: Callable[[str], None] = lambda _: None
         self._value: str | None = None
         self._stale_at = float("-inf")
         self._lock = asyncio.Lock()
+
+    def teach(self, learn: Callable[[str], None]) -> None:
+        """Tell `learn` the secret in the present value, and in each one that is read later."""
+        self._learn = learn
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._value:
+            self._learn(self._value.partition(" ")[2])
 
     async def header(self) -> str | None:
         """Return the header's value, or None where a client certificate (or nothing) identifies the caller."""
@@ -38,6 +48,7 @@ class Credentials:
             if self._clock() >= self._stale_at:
                 self._value = await self._read()
                 self._stale_at = self._clock() + _REFRESH_SECONDS
+                self._tell()
             return self._value
 
     def forget(self) -> None:

@@ -1,13 +1,17 @@
 """Connections with their credentials: the Connection is read as the operator, its Secret as the Runbook's account.
 
-So RBAC on the Secret says which Runbook may use which Connection. No endpoint is opened here, and nothing is kept:
+So RBAC on the Secret says which Runbook may use which Connection. No endpoint is opened here, and `Connections` keeps nothing:
 a rotated Secret counts from the next call on.
 """
 
+import asyncio
 import base64
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol
 
 import pydantic
 
@@ -20,6 +24,9 @@ from incident_operator.core.errors import Failure
 from incident_operator.core.expressions import problems
 from incident_operator.core.outcomes import Json
 
+_JUST = 2.0
+"""Seconds in which what was read to learn its credentials may serve the step that it was read for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -30,6 +37,14 @@ class Endpoint:
     """Decoded values; empty where the Connection names no Secret."""
     version: str
     """Changes with the Connection and with the Secret, for pools to notice a rotation."""
+
+    fetched: Callable[[str], None] = field(default=lambda _: None, repr=False, compare=False)
+    """For a client that gets another credential with these, such as a token: it tells it here before it uses it."""
+
+    def credentials(self) -> list[str]:
+        """Return the values that must not be shown, as the Connection's type tells; of a type not known here, all."""
+        kind = connections.named(self.connection.spec.type)
+        return list(self.secret.values() if kind is None else kind.credentials_in(self.secret))
 
 
 class EndpointError(Failure):
@@ -53,12 +68,52 @@ def named(connection: str) -> Iterator[None]:
         raise
 
 
-class Connections:
-    """Looks Connections up, and teaches the redactor every secret value that passes."""
+class Finds(Protocol):
+    """Finds Connections: `Connections`, or what stands before it."""
 
-    def __init__(self, client: kube.Kube, redactor: Redactor) -> None:
-        self._kube = client
+    async def endpoint(self, namespace: str, name: str, service_account: str) -> Endpoint:
+        """Return a Connection of a namespace with its credentials. Raises `EndpointError`."""
+        ...
+
+
+class Teaching:
+    """Connections for one Incident: its redactor learns each credential before anybody can use it."""
+
+    def __init__(self, found: Finds, redactor: Redactor) -> None:
+        self._found = found
         self._redactor = redactor
+        self._just_read: dict[tuple[str, str, str], tuple[float, Endpoint]] = {}
+
+    async def endpoint(self, namespace: str, name: str, service_account: str) -> Endpoint:
+        """Return a Connection of a namespace with its credentials, maybe as `learn` has just read it. Raises `EndpointError`."""
+        at, known = self._just_read.get((namespace, name, service_account), (-math.inf, None))
+        if known is not None and asyncio.get_running_loop().time() - at < _JUST:
+            return known
+        return await self._read(namespace, name, service_account)
+
+    async def learn(self, namespace: str, names: Iterable[str], service_account: str) -> bool:
+        """Learn the credentials of these Connections; False where one cannot be read, which is for its own steps to tell."""
+        wanted, began = list(names), asyncio.get_running_loop().time()
+        asked = (self._read(namespace, name, service_account) for name in wanted)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        read = {name: answer for name, answer in zip(wanted, answers, strict=True) if isinstance(answer, Endpoint)}
+        self._just_read = {(namespace, name, service_account): (began, answer) for name, answer in read.items()}
+        return len(read) == len(wanted)
+
+    async def _read(self, namespace: str, name: str, service_account: str) -> Endpoint:
+        found = await self._found.endpoint(namespace, name, service_account)
+        self._redactor.learn(name, found.version, found.credentials)
+        return replace(found, fetched=partial(self._learn_fetched, name))
+
+    def _learn_fetched(self, name: str, value: str) -> None:
+        self._redactor.learn(name, value, lambda: [value], "fetched")
+
+
+class Connections:
+    """Looks Connections up."""
+
+    def __init__(self, client: kube.Kube) -> None:
+        self._kube = client
 
     async def endpoint(self, namespace: str, name: str, service_account: str) -> Endpoint:
         """Return a Connection of a namespace with its credentials. Raises `EndpointError`."""
@@ -67,9 +122,7 @@ class Connections:
         if connection.spec.secret_ref is None:
             return Endpoint(connection, {}, f"{version}/-")
         stored = await self._secret(namespace, connection.spec.secret_ref.name, service_account, name)
-        secret = _decoded(stored)
-        self._redactor.learn_secret(secret)
-        return Endpoint(connection, secret, f"{version}/{stored['metadata']['resourceVersion']}")
+        return Endpoint(connection, _decoded(stored), f"{version}/{stored['metadata']['resourceVersion']}")
 
     async def _connection(self, namespace: str, name: str) -> Connection:
         try:

@@ -3,7 +3,6 @@
 Nothing is sent from here.
 """
 
-import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from urllib.parse import quote, unquote, urlencode
 
 from yarl import URL
 
+from incident_operator.connections import http as services
 from incident_operator.core.errors import Unusable
 
 _KEPT = "/%:@!$&'()*+,;=~-._"
@@ -98,7 +98,6 @@ def credentials(secret: Mapping[str, str]) -> dict[str, str]:
     """Return the Authorization header that a Connection's Secret asks for: `token`, or `username` and `password`."""
     if token := secret.get("token", "").strip():
         return {"Authorization": f"Bearer {token}"}
-    if "username" in secret and "password" in secret:
-        pair = f"{secret['username']}:{secret['password']}".encode()
-        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+    if pair := services.basic(secret):
+        return {"Authorization": f"Basic {pair}"}
     return {}

@@ -1,12 +1,14 @@
 """Asks a Prometheus for the value of an expression now, through prometheus-api-client in a thread of limited life."""
 
 import asyncio
+import contextvars
 import math
 import re
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import requests
@@ -77,7 +79,9 @@ class Prometheus:
     async def query(self, endpoint: Endpoint, query: str, seconds: float) -> list[Sample]:
         """Return the answer of an instant query, one sample a series. Raises `PromqlError`."""
         connections = OpenConnections()
-        work = asyncio.get_running_loop().run_in_executor(self._threads, _ask, endpoint, query, seconds, connections)
+        ask = partial(_ask, endpoint, query, seconds, connections)
+        # what a library logs in the thread is masked as what is logged here
+        work = asyncio.get_running_loop().run_in_executor(self._threads, contextvars.copy_context().run, ask)
         try:
             async with asyncio.timeout(seconds):
                 return await work

@@ -1,90 +1,80 @@
-"""Keeps secret values out of everything that people and etcd see. Knows nothing of where texts come from or go to."""
+"""What is known of credentials, for each Incident apart: what one namespace keeps secret changes nothing of another's.
 
-import base64
-import json
-from collections.abc import Iterator, Mapping
+How they are found in texts is in `core/masks.py`; which values of a Secret are credentials, its type says (`connections/`).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
-from urllib.parse import quote, quote_plus
 
-from incident_operator.core import json_depth
+from incident_operator import connections
+from incident_operator.core import masks
+from incident_operator.core.masks import Credential, Masks
 
-MASK = "***"
-SHORTEST = 4
-"""A shorter value would blacken ordinary words, so it is not looked for."""
-MOST_VALUES = 1024
-"""Values remembered; the one that was learned longest ago is forgotten first."""
-LONGEST = 8192
-"""Characters looked for in one piece; a longer value is learned piece by piece."""
-DEEPEST = json_depth.WRAPPED
-"""Levels of nested JSON that are cleaned; what lies deeper is left out."""
-PUBLIC_KEYS = frozenset({"username", "ca.crt", "tls.crt"})
-"""Keys of a Secret whose values are no secrets: people need them to understand a message."""
+_VERSIONS = 4
+"""Versions of each Secret that stay known: whoever has an older one may still be told of it in a log."""
+_OWN = "of the operator"
 
 
 class Redactor:
-    """Remembers secret values and masks them, plain or encoded. One for the process; memory is bounded."""
+    """Remembers the credentials of a few Connections, and masks them. One for each Incident, and one for the operator's own."""
 
     def __init__(self) -> None:
-        self._forms: dict[str, tuple[str, ...]] = {}
+        self._known: dict[tuple[str, str], dict[str, frozenset[str]]] = {}
+        """Connection and source → version → values."""
+        self._masks = masks.NOTHING
 
-    def learn(self, value: str) -> None:
-        """Mask this value from now on: as it is, percent-encoded, JSON-escaped, and inside base64 at any offset."""
-        for start in range(0, len(value), LONGEST):
-            self._remember(value[start : start + LONGEST])
+    @property
+    def masks(self) -> Masks:
+        """What masks all that is known by now; it does not change any more."""
+        return self._masks
 
-    def _remember(self, value: str) -> None:
-        if len(value.strip()) < SHORTEST:
+    def learn(self, connection: str, version: str, values: Callable[[], Iterable[str]], source: str = "Secret") -> None:
+        """Mask a Connection's credentials from now on; `values` is only asked where that version is a new one."""
+        versions = self._known.setdefault((connection, source), {})
+        if version in versions:
             return
-        self._forms[value] = self._forms.pop(value, ()) or _forms(value)
-        while len(self._forms) > MOST_VALUES:
-            del self._forms[next(iter(self._forms))]
+        versions[version] = frozenset(values())
+        for outdated in list(versions)[:-_VERSIONS]:
+            del versions[outdated]
+        self._masks = masks.of(frozenset(self._credentials()))
 
-    def learn_secret(self, data: Mapping[str, str]) -> None:
-        """Learn the decoded values of a Secret, but for those that are public by their key."""
-        for key, value in data.items():
-            if key not in PUBLIC_KEYS:
-                self.learn(value)
+    def learn_own(self, name: str, value: str) -> None:
+        """Mask a credential of the operator itself, and the last ones of that name."""
+        self.learn(_OWN, value, lambda: [value], name)
 
-    def clean(self, text: str) -> str:
-        """Return the text with every known value masked."""
-        for forms in tuple(self._forms.values()):
-            for form in forms:
-                text = text.replace(form, MASK)
-        return text
+    def _credentials(self) -> Iterator[Credential]:
+        for (connection, _), versions in self._known.items():
+            for values in versions.values():
+                yield from (Credential(value, connection) for value in values)
 
-    def clean_json(self, value: Any, depth: int = 0) -> Any:
-        """Return decoded JSON with every known value masked in its keys and texts; what is none of JSON becomes text."""
-        if isinstance(value, str):
-            return self.clean(value)
-        if value is None or isinstance(value, bool | int | float):
-            return value
-        if not isinstance(value, Mapping | list | tuple):
-            return self.clean(str(value))
-        if depth >= DEEPEST:
-            return "[nested too deep]"
-        if isinstance(value, Mapping):
-            return {self.clean(str(key)): self.clean_json(item, depth + 1) for key, item in value.items()}
-        return [self.clean_json(item, depth + 1) for item in value]
+
+_in_logs: ContextVar[Redactor | None] = ContextVar("redactor", default=None)
+
+
+@contextmanager
+def in_logs(redactor: Redactor) -> Iterator[None]:
+    """Have every line that is logged by the block, and by the tasks that it starts, masked by this redactor too."""
+    before = _in_logs.set(redactor)
+    try:
+        yield
+    finally:
+        _in_logs.reset(before)
+
+
+def for_logs(own: Redactor) -> Callable[[Any], Any]:
+    """Return what masks the operator's own credentials in decoded JSON, and those of whatever is being worked on."""
+
+    def clean(value: Any) -> Any:
+        current = _in_logs.get()
+        cleaned = own.masks.json(value)
+        return cleaned if current is None else current.masks.json(cleaned)
+
+    return clean
 
 
 def without(secret: Mapping[str, str], text: str) -> str:
-    """Return the text on one line, with this one Secret's values masked."""
-    redactor = Redactor()
-    redactor.learn_secret(secret)
-    return " ".join(redactor.clean(text).split())
-
-
-def _forms(value: str) -> tuple[str, ...]:
-    written = {value, value.strip(), quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1]}
-    found = written | set(_base64_cores(value.encode("utf-8", "surrogatepass")))
-    return tuple(sorted((form for form in found if len(form) >= SHORTEST), key=len, reverse=True))
-
-
-def _base64_cores(raw: bytes) -> Iterator[str]:
-    """Yield what base64 of any text with `raw` in it must contain: one form for each of the three alignments."""
-    for offset in range(3):
-        encoded = base64.b64encode(b"\0" * offset + raw).decode()
-        core = encoded[-(-offset * 8 // 6) : (offset + len(raw)) * 8 // 6]
-        if len(core) > SHORTEST:
-            yield core
-            yield core.replace("+", "-").replace("/", "_")
+    """Return the text on one line, with this one Secret's credentials masked, whichever type it is of."""
+    values = [value for kind in connections.CONNECTIONS for value in kind.credentials_in(secret)]
+    return " ".join(masks.of_values("", values).text(text).split())

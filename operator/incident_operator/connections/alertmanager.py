@@ -8,7 +8,7 @@ from incident_operator.api import rules
 from incident_operator.api.connection import Url
 from incident_operator.api.meta import Model, ObjectName
 from incident_operator.connections.declaration import Asking, ConnectionType
-from incident_operator.connections.http import SECRET
+from incident_operator.connections.http import CREDENTIALS, SECRET, derived
 
 
 class Alertmanager(Model):
@@ -31,6 +31,8 @@ CONNECTION = ConnectionType(
     Alertmanager,
     SECRET,
     _probe,
+    CREDENTIALS,
+    derived,
     rules=(
         rules.rule(
             "!has(self.alertmanager) || has(self.alertmanager.serviceAccountName) || !has(self.secretRef)",

@@ -4,7 +4,7 @@ From it come the member of `spec` in the definition, what `check` requires, what
 probed, and a row of the docs. docs/adding-an-action.md shows how to add one.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -13,6 +13,8 @@ from incident_operator.api.meta import Model
 from incident_operator.api.rules import Extra
 
 M = TypeVar("M", bound=Model)
+Derived = Callable[[Mapping[str, str]], Iterable[str]]
+"""Makes of a Secret's values what else opens the endpoint: what a client sends instead of them, or gets for them."""
 
 
 class Asking(Protocol):
@@ -31,6 +33,11 @@ class Asking(Protocol):
         ...
 
 
+def nothing(_secret: Mapping[str, str]) -> Iterable[str]:
+    """Derive nothing."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ConnectionType(Generic[M]):
     """One kind of endpoint."""
@@ -43,8 +50,17 @@ class ConnectionType(Generic[M]):
     """What its Secret holds, for the docs."""
     probe: Callable[[M, Asking], Awaitable[None]]
     """Asks the endpoint for something small."""
+    credentials: frozenset[str]
+    """Keys of its Secret whose values are masked wherever they are shown; all others are for people to read."""
+    derived: Derived = nothing
+    """What is made of them, and is as secret."""
     rules: tuple[Extra, ...] = ()
     """What the apiserver requires of a whole spec of this type (`api/rules.py`)."""
+
+    def credentials_in(self, secret: Mapping[str, str]) -> Iterator[str]:
+        """Yield the values that are secret, of a Secret's decoded ones."""
+        yield from (value for key, value in secret.items() if key in self.credentials)
+        yield from self.derived(secret)
 
     def of(self, spec: ConnectionSpec) -> M | None:
         """Return where such a Connection leads; None for one of another type. Raises pydantic.ValidationError."""

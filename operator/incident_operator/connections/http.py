@@ -1,5 +1,7 @@
 """An HTTP service."""
 
+import base64
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 from pydantic import Field
@@ -9,6 +11,8 @@ from incident_operator.api.meta import Model
 from incident_operator.connections.declaration import Asking, ConnectionType
 
 SECRET = "maybe `token` (sent as bearer), or `username` and `password`; maybe `ca.crt`"  # noqa: S105 # names of keys
+CREDENTIALS = frozenset({"token", "password"})
+"""Keys of that Secret whose values are secret."""
 
 
 class HttpEndpoint(Model):
@@ -33,4 +37,16 @@ async def _probe(where: HttpEndpoint, ask: Asking) -> None:
     await ask.get(where.url, where.probe_path)
 
 
-CONNECTION = ConnectionType("http", HttpEndpoint, SECRET, _probe)
+def basic(secret: Mapping[str, str]) -> str:
+    """Return `username` and `password` as HTTP's basic scheme sends them; empty where one is missing."""
+    if "username" not in secret or "password" not in secret:
+        return ""
+    return base64.b64encode(f"{secret['username']}:{secret['password']}".encode()).decode()
+
+
+def derived(secret: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is sent in their place, which tells a password that is too short to be looked for."""
+    yield basic(secret)
+
+
+CONNECTION = ConnectionType("http", HttpEndpoint, SECRET, _probe, CREDENTIALS, derived)

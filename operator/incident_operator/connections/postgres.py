@@ -21,4 +21,6 @@ async def _probe(_where: Postgres, ask: Asking) -> None:
     await ask.sql("SELECT 1")
 
 
-CONNECTION = ConnectionType("postgres", Postgres, "`username`, `password`, maybe `ca.crt`", _probe)
+CONNECTION = ConnectionType(
+    "postgres", Postgres, "`username`, `password`, maybe `ca.crt`", _probe, credentials=frozenset({"password"})
+)

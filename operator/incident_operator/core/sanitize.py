@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from incident_operator.core import texts
+from incident_operator.core import json_depth, texts
 
 _EXACT = 2**53 - 1
 """Beyond this an integer may come back from a JSON reader as another one (RFC 8785 §3.2.2.3)."""
@@ -36,8 +36,8 @@ def plain(value: Any) -> Any:
     return _each_text(texts.plain, value)
 
 
-def result(value: Any) -> Any:
-    """Return what an action brought back as JSON that all behind it can take; total, given a bounded depth.
+def result(value: Any, depth: int = 0) -> Any:
+    """Return what an action brought back as JSON that all behind it can take; what is nested too deep is left out.
 
     Numbers that JSON or 64 bits cannot hold become texts, texts lose NUL and halves of surrogate pairs, keys are texts.
     """
@@ -50,10 +50,12 @@ def result(value: Any) -> Any:
             return value if -(2**63) <= value < 2**64 else _digits(value)
         case float():
             return value if math.isfinite(value) else _not_finite(value)
+        case Mapping() | list() | tuple() if depth >= json_depth.WRAPPED:
+            return "[nested too deep]"
         case Mapping():
-            return {texts.storable(str(key)): result(item) for key, item in value.items()}
+            return {texts.storable(str(key)): result(item, depth + 1) for key, item in value.items()}
         case list() | tuple():
-            return [result(item) for item in value]
+            return [result(item, depth + 1) for item in value]
         case _:
             return texts.storable(str(value))
 

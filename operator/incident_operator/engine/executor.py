@@ -1,7 +1,8 @@
 """Carries decisions out: does in the world what `core/machine/carry_out.py` asks for, and hears of an abort meanwhile.
 
 Nothing is decided here. The core asks for four things: that a status is stored, that a call is previewed, that calls are run,
-and whether approvals can be trusted; each is answered, with secrets masked and within bounded time.
+and whether approvals can be trusted; each is answered within bounded time. What people read of an answer is masked; a result,
+which expressions compute with, is not, and comes with what masks all that is made of it.
 """
 
 import asyncio
@@ -16,23 +17,24 @@ import structlog
 from incident_operator.api.incident import Incident, StepRecord
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube
-from incident_operator.clients.redaction import Redactor
 from incident_operator.clients.state import Gone, Superseded
 from incident_operator.core import json_depth, reasons, sanitize
-from incident_operator.core.action import Action, Call, Clients, Preview
+from incident_operator.core.action import Action, Call, Preview
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Failure, outcome_of, outcome_of_look
-from incident_operator.core.evidence import evidence_of
+from incident_operator.core.evidence import Evidence, evidence_of
 from incident_operator.core.machine import answers, carry_out, status
 from incident_operator.core.machine.carry_out import Do, How, Now, Ran, Request, Show, Store, Together, Trust
 from incident_operator.core.machine.decisions import Transition, Turn
 from incident_operator.core.machine.view import View
 from incident_operator.core.marker import Markers, shown
+from incident_operator.core.masks import Masks
 from incident_operator.core.outcomes import Failed, Json, NotDone, Outcome, Pending, Succeeded, Undetermined
 from incident_operator.engine.in_flight import InFlight
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.progress import Progress
 from incident_operator.engine.recorder import Recorder
+from incident_operator.engine.redactors import Masked, Redactors
 
 _SLACK = 15.0
 """Seconds that an action may take beyond its own bound before the engine gives up waiting for it."""
@@ -59,12 +61,11 @@ class Executor:
     """Does what is asked for. Every method returns the progress with what came of it, most of it not stored yet."""
 
     actions: Mapping[str, Action[Any]]
-    clients: Clients
     markers: Markers
     policies: Trusts
     recorder: Recorder
     metrics: EngineMetrics
-    redactor: Redactor
+    redactors: Redactors
     in_flight: InFlight
     clock: Callable[[], datetime]
     nonce: Callable[[], str]
@@ -83,6 +84,8 @@ class Executor:
                 except StopIteration as ended:
                     return self._finished(progress.knowing(ended.value), ran)
                 try:
+                    if _may_read(request) and self.redactors.is_due(view):
+                        await self._unless_aborted(view, self.redactors.feed(view))
                     progress, answer = await self._answered(progress, view, request)
                 except NotLeading:
                     return progress
@@ -176,12 +179,13 @@ class Executor:
     async def _shown(self, request: Show) -> Preview | Failure:
         """Return what the call would do, or why that cannot be told. What people approve is never masked, but refused."""
         call = request.call
-        show = self.actions[call.action].show
+        show, masked = self.actions[call.action].show, self._masked(call)
         try:
             async with asyncio.timeout(call.timeout + _SLACK):
-                preview = await _given(show, call)(call, self.clients, request.trial)
+                preview = await _given(show, call)(call, masked.tools, request.trial)
         except Failure as failure:
-            return Failure(failure.reason, self.redactor.clean(failure.message), retryable=failure.retryable)
+            told = masked.redactor.masks.text(failure.message)
+            return Failure(failure.reason, told, retryable=failure.retryable)
         except TimeoutError:
             return Failure(reasons.TIMED_OUT, f"no preview within {call.timeout:.0f}s", retryable=True)
         except Exception as error:  # noqa: BLE001 # the engine's boundary: a defect of an action stops one step only
@@ -190,15 +194,15 @@ class Executor:
             # a plan that is cut would bind less than will be done
             told = f"nested more than {json_depth.KEPT} levels deep, too deep for a plan"
             return Failure(reasons.BAD_REQUEST, told)
-        secret = _parts_with_secrets(self.redactor, preview) if request.trial else []
+        secret = _parts_with_credentials(masked.redactor.masks, preview) if request.trial else []
         if secret:
-            told = f"{', '.join(secret)} would show a value of a Secret, and a plan that is masked is not what would be done"
+            told = f"{', '.join(secret)}, and a plan that is masked is not what would be done"
             remedy = "read it from the Secret where it is needed (a Connection, a secretKeyRef)"
             return Failure(reasons.BAD_REQUEST, f"{told}; {remedy}")
         return preview
 
     async def _ran(self, request: Do) -> Ran:
-        """Run a call and return its outcome with secrets masked. Raises nothing but cancellation."""
+        """Run a call and return its outcome, what is told of it masked. Raises nothing but cancellation."""
         call = request.call
         reserved: Mapping[str, Json] | None = None
         outcome: Outcome
@@ -216,23 +220,29 @@ class Executor:
             outcome = _of_failure(Failure(reasons.TIMED_OUT, told, retryable=True, maybe_applied=True), request)
         except Exception as error:  # noqa: BLE001 # the same boundary
             outcome = _of_failure(_defect(call, error), request)
-        cleaned = _clean(self.redactor, outcome)
-        return Ran(cleaned, self.clock(), evidence_of(cleaned), reserved)
+        # not before: what the call itself has learned counts
+        masks = self._masked(call).redactor.masks
+        shaped = _told(outcome, masks)
+        return Ran(shaped, self.clock(), _evidence(shaped, masks), reserved, masks=masks)
+
+    def _masked(self, call: Call[Any]) -> Masked:
+        return self.redactors.of(ObjectKey(call.namespace, call.incident), call.incident_uid)
 
     async def _reserved(self, call: Call[Any], preview: Preview | None) -> Mapping[str, Json]:
-        return await _given(self.actions[call.action].reserve, call)(call, _given(preview, call), self.clients)
+        tools = self._masked(call).tools
+        return await _given(self.actions[call.action].reserve, call)(call, _given(preview, call), tools)
 
     async def _outcome(self, call: Call[Any], request: Do) -> Outcome:
-        action = self.actions[call.action]
+        action, tools = self.actions[call.action], self._masked(call).tools
         match request.how:
             case How.READ:
-                return await _given(action.read, call)(call, self.clients)
+                return await _given(action.read, call)(call, tools)
             case How.LOOK if request.effect is Effect.K8S_PATCH and _is_of_another_key(call):
                 return Undetermined("the key of the operator's markers is another one than when it was begun")
             case How.LOOK:
-                return await _given(action.look, call)(call, self.clients)
+                return await _given(action.look, call)(call, tools)
             case _:
-                return await _given(action.act, call)(call, _given(request.preview, call), self.clients)
+                return await _given(action.act, call)(call, _given(request.preview, call), tools)
 
     def _finished(self, progress: Progress, ran: list[Call[Any]]) -> Progress:
         for call in ran:
@@ -273,20 +283,16 @@ def _of_failure(failure: Failure, request: Do) -> Outcome:
             return outcome_of(failure, request.effect)
 
 
-def _parts_with_secrets(redactor: Redactor, preview: Preview) -> list[str]:
-    """Name the parts of a plan that hold secrets: what is approved is shown as it is, or not at all."""
+def _parts_with_credentials(masks: Masks, preview: Preview) -> list[str]:
+    """Name the parts of a plan that hold credentials: what is approved is shown as it is, or not at all."""
     parts: dict[str, Any] = {
         "what is done": preview.do,
-        "what its trial did": preview.in_trial,
+        "what its trial did": [preview.in_trial or "", preview.in_trial_counted or ""],
         "what it allows": list(preview.allows),
     }
     parts |= {f"`{name}`": {name: value} for name, value in {**preview.details, **preview.whole}.items()}
-    knows_nothing = Redactor()
-    return [
-        redactor.clean(name)
-        for name, part in parts.items()
-        if redactor.clean_json(part) != knows_nothing.clean_json(part)
-    ]
+    found = ((name, masks.whose(part)) for name, part in parts.items())
+    return [f"{masks.text(name)} would show a credential of Connection {whose}" for name, whose in found if whose]
 
 
 def _defect(call: Call[Any], error: Exception) -> Failure:
@@ -310,23 +316,36 @@ def _key(view: View) -> ObjectKey:
     return ObjectKey(view.incident.metadata.namespace, view.incident.metadata.name)
 
 
-def _clean(redactor: Redactor, outcome: Outcome) -> Outcome:
+def _may_read(request: Request) -> bool:
+    """Tell whether a request may bring back a text. Between an intent and its act nothing else is asked for."""
+    return isinstance(request, Show | Together) or (isinstance(request, Do) and request.how is How.LOOK)
+
+
+def _told(outcome: Outcome, masks: Masks) -> Outcome:
+    """Return the outcome with its words masked, and its result fit for expressions."""
     match outcome:
         case Succeeded(result, summary, captured):
-            return Succeeded(_shaped(redactor, result), redactor.clean(summary), captured)
+            return Succeeded(_shaped(result), masks.text(summary), captured)
         case Failed():
-            return replace(outcome, message=redactor.clean(outcome.message), result=_shaped(redactor, outcome.result))
+            return replace(outcome, message=masks.text(outcome.message), result=_shaped(outcome.result))
         case Pending() | NotDone():
-            return replace(outcome, summary=redactor.clean(outcome.summary))
+            return replace(outcome, summary=masks.text(outcome.summary))
         case Undetermined(message):
-            return Undetermined(redactor.clean(message))
+            return Undetermined(masks.text(message))
 
 
-def _shaped(redactor: Redactor, result: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Return the result masked, and such that whatever reads it can take it: what is done is done, whatever it brought."""
+def _shaped(result: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return the result such that whatever reads it can take it: what is done is done, whatever it brought."""
     try:
-        shaped: Mapping[str, Json] = sanitize.result(redactor.clean_json(result))
+        shaped: Mapping[str, Json] = sanitize.result(result)
     except Exception as error:  # noqa: BLE001 # the same boundary
         _log.exception("Result cannot be kept")
         return {"note": f"the result cannot be kept: {type(error).__name__}; see the operator's log"}
     return shaped
+
+
+def _evidence(outcome: Outcome, masks: Masks) -> Evidence | None:
+    """Return the result as evidence: masked first, and cut then."""
+    if not isinstance(outcome, Succeeded | Failed):
+        return None
+    return evidence_of(replace(outcome, result=masks.json(outcome.result)))

@@ -10,8 +10,9 @@ from incident_operator.actions import ACTIONS
 from incident_operator.api.connection import Connection
 from incident_operator.api.meta import Condition, ObjectKey
 from incident_operator.api.runbook import Runbook, RunbookSpec, RunbookStatus
-from incident_operator.clients import kube, paths, probes
-from incident_operator.clients.connections import Connections, EndpointError
+from incident_operator.clients import kube, paths, probes, redaction
+from incident_operator.clients.connections import EndpointError, Finds, Teaching
+from incident_operator.clients.redaction import Redactor
 from incident_operator.core import sanitize, texts
 from incident_operator.core.runbooks import reading, uses
 from incident_operator.core.runbooks.compiled import Compiled
@@ -34,7 +35,7 @@ class Readiness:
     client: kube.Kube
     runbooks: Runbooks
     revisions: Revisions
-    connections: Connections
+    connections: Finds
     probes: probes.Probes
     counts: Counts
     clock: Callable[[], datetime]
@@ -78,13 +79,14 @@ class Readiness:
         return failures
 
     async def _probe(self, runbook: Runbook, name: str) -> str:
-        account = runbook.spec.service_account_name
+        account, redactor = runbook.spec.service_account_name, Redactor()
         try:
-            endpoint = await self.connections.endpoint(runbook.metadata.namespace, name, account)
+            endpoint = await Teaching(self.connections, redactor).endpoint(runbook.metadata.namespace, name, account)
         except EndpointError as error:
             return error.message
-        failure = await self.probes.probe(endpoint)
-        return failure.message if failure is not None else ""
+        with redaction.in_logs(redactor):
+            failure = await self.probes.probe(endpoint)
+        return redactor.masks.text(failure.message) if failure is not None else ""
 
     async def _tell(self, runbook: Runbook | Malformed, revision: str, alerts: str, ready: Condition) -> None:
         key = ObjectKey(runbook.metadata.namespace, runbook.metadata.name)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from incident_operator.api.incident import CLOSED_PHASES, Incident
 from incident_operator.api.meta import ObjectKey
+from incident_operator.clients import redaction
 from incident_operator.clients.kube import ApiError
 from incident_operator.clients.priority import Priority
 from incident_operator.clients.state import Gone, State, Superseded
@@ -55,11 +56,14 @@ class Reconciler:
             known = self.unstored.pop(key, None)
             progress = Progress.of(incident) if known is None else known.on(incident)
             if incident.status.phase in CLOSED_PHASES or incident.metadata.deletion_timestamp is not None:
+                self.executor.redactors.forget(key)
                 return None
             self.recorder.expectations.expect(key, incident.metadata.resource_version)
-            return await self._drive(progress)
+            with redaction.in_logs(self.executor.redactors.of(key, incident.metadata.uid).redactor):
+                return await self._drive(progress)
         except Gone:
             self.unstored.pop(key, None)
+            self.executor.redactors.forget(key)
             return None
         finally:
             self.executor.in_flight.leave(key)
@@ -79,6 +83,7 @@ class Reconciler:
                         return _next_look(progress.stored, until, view.now)
                     case decisions.Stop():
                         await self.recorder.finish(progress, view)
+                        self.executor.redactors.forget(_key(progress.stored))
                         return None
                     case _ if in_flight.to_be_recorded(progress.stored.status, view, decision):
                         progress = await self.recorder.publish(progress, view)

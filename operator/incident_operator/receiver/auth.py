@@ -1,7 +1,7 @@
 """Who may post: whoever shows a bearer token that is valid now. Where the tokens are kept is for a source to know."""
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -27,18 +27,28 @@ class Source(Protocol):
 class Tokens:
     """The tokens that are valid now."""
 
-    def __init__(self, source: Source) -> None:
-        """Raise `TokenError` where the source holds no token: nobody could post."""
+    def __init__(self, source: Source, learn: Callable[[str], None] = lambda _: None) -> None:
+        """Raise `TokenError` where the source holds no token: nobody could post. Each token is told to `learn`."""
         self._source = source
-        if not any(source.current()):
+        self._learn = learn
+        self._told: frozenset[bytes] = frozenset()
+        if not any(self._current()):
             raise TokenError(f"no bearer token in {source}")
 
     def admits(self, authorization: str | None) -> bool:
         """Return whether the header `Authorization` carries a valid token; how long that takes tells nothing of it."""
         scheme, _, given = (authorization or "").partition(" ")
         presented = given.strip().encode(errors="replace")
-        equal = [hmac.compare_digest(presented, token) and bool(token) for token in self._source.current()]
+        equal = [hmac.compare_digest(presented, token) and bool(token) for token in self._current()]
         return scheme.lower() == _SCHEME and any(equal)
+
+    def _current(self) -> Sequence[bytes]:
+        tokens = self._source.current()
+        for new in frozenset(tokens) - self._told:
+            if new:
+                self._learn(new.decode(errors="replace"))
+        self._told = frozenset(tokens)
+        return tokens
 
 
 @dataclass(slots=True)

@@ -16,11 +16,12 @@ import structlog
 from incident_operator import connections
 from incident_operator.api.connection import Connection
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import alertmanagers, paths
+from incident_operator.clients import alertmanagers, paths, redaction
 from incident_operator.clients.alertmanagers import AlertmanagerError
 from incident_operator.clients.api_errors import ApiError
-from incident_operator.clients.connections import Connections, EndpointError
+from incident_operator.clients.connections import EndpointError, Finds, Teaching
 from incident_operator.clients.kube import Kube
+from incident_operator.clients.redaction import Redactor
 from incident_operator.connections import alertmanager as declared
 from incident_operator.connections.alertmanager import Alertmanager
 from incident_operator.core import sanitize
@@ -45,7 +46,7 @@ class AlertmanagerPoll:
     """Reads all Connections of type alertmanager in the served namespaces (all, where there are none named)."""
 
     client: Kube
-    connections: Connections
+    connections: Finds
     intake: Intake
     limits: LabelLimits
     clock: Callable[[], datetime]
@@ -82,10 +83,12 @@ class AlertmanagerPoll:
                     self._warn(key, f"is malformed at {problems.of_validation(error)}")
 
     async def _poll(self, connection: Connection, places: asyncio.Semaphore) -> None:
-        key = ObjectKey(connection.metadata.namespace, connection.metadata.name)
+        key, redactor = ObjectKey(connection.metadata.namespace, connection.metadata.name), Redactor()
         async with places:
             try:
-                problem = await self._read(connection)
+                with redaction.in_logs(redactor):
+                    told = await self._read(connection, redactor)
+                problem = redactor.masks.text(told)
                 await self._tell(connection, problem)
             except ApiError as error:
                 problem = f"its status cannot be written: {error}"
@@ -94,13 +97,13 @@ class AlertmanagerPoll:
                 return
         self._warn(key, problem)
 
-    async def _read(self, connection: Connection) -> str:
+    async def _read(self, connection: Connection, redactor: Redactor) -> str:
         """Take the open alerts in, and return what is wrong; empty where nothing is."""
         where = declared.CONNECTION.of(connection.spec)
         if where is None or (connection.spec.secret_ref and not where.service_account_name):
             return "alertmanager.serviceAccountName is missing: the account as which the Secret is read"
         try:
-            message = await self._ask(connection, where)
+            message = await self._ask(connection, where, redactor)
             changed = await self.intake.reread(message, connection.metadata.namespace)
         except (EndpointError, AlertmanagerError, NotStoredError) as error:
             return str(error)
@@ -110,9 +113,9 @@ class AlertmanagerPoll:
             _log.info("Alerts that had not arrived are stored", connection=connection.metadata.name, incidents=changed)
         return f"{len(message.refused)} alerts can never be stored: {message.refused[0]}" if message.refused else ""
 
-    async def _ask(self, connection: Connection, where: Alertmanager) -> Message:
-        meta = connection.metadata
-        endpoint = await self.connections.endpoint(meta.namespace, meta.name, where.service_account_name or "")
+    async def _ask(self, connection: Connection, where: Alertmanager, redactor: Redactor) -> Message:
+        meta, found = connection.metadata, Teaching(self.connections, redactor)
+        endpoint = await found.endpoint(meta.namespace, meta.name, where.service_account_name or "")
         answer = await alertmanagers.open_alerts(endpoint, _ANSWER_SECONDS)
         # in a thread: megabytes of JSON must not hold up what arrives meanwhile
         return await asyncio.to_thread(alertmanager.read, answer.body, self.limits, where.receiver, answer.at)

@@ -27,6 +27,7 @@ from incident_operator.core.machine import coverage, outcome, status
 from incident_operator.core.machine.calls import Mark, call_of, entry_of, unmarked
 from incident_operator.core.machine.decisions import Ask, Begin, Look, Probe, Read, Run, Transition, Turn
 from incident_operator.core.machine.view import View
+from incident_operator.core.masks import NOTHING, Masks
 from incident_operator.core.outcomes import Failed, NotDone, Outcome, Undetermined
 
 
@@ -95,6 +96,8 @@ class Ran:
     """What a reservation made, for the intent; None where there is none."""
     incident: Incident | None = None
     """The Incident as it is stored by now, where it was written while the act went on."""
+    masks: Masks = NOTHING
+    """What masks whatever is told of the result, which itself is as it came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +260,7 @@ def _probe(view: View, run: Run) -> Steps:
         (ran,) = yield Together((Do(call, Effect.READ, How.READ),))
     step = view.compiled.steps[run.step]
     result = outcome.evaluate_probe(view.incident, step, ran.outcome, ran.at)
+    result = outcome.to_be_kept(result, ran.masks)
     return status.record_outcome(view.status, run, result, undoable=step.undo is not None, now=ran.at)
 
 
@@ -270,6 +274,7 @@ def recorded(incident: Incident, view: View, run: Run, ran: Ran, *, begun: bool 
     if begun and record.key != run.key:
         return current
     result = outcome.evaluate(incident, step, record, run, ran.outcome, ran.at, led_for=view.led_for)
+    result = outcome.to_be_kept(result, ran.masks)
     if ran.evidence is not None:
         result = replace(result, evidence=ran.evidence.digest)
     undoable = step.undo is not None

@@ -1,6 +1,7 @@
 """Evaluates what an outcome means for its step: `expect` is checked, outputs are taken, retries and polls are counted."""
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -14,6 +15,7 @@ from incident_operator.core.machine import limits
 from incident_operator.core.machine.decisions import Run
 from incident_operator.core.machine.status import StepResult, later
 from incident_operator.core.machine.view import AGES
+from incident_operator.core.masks import Masks
 from incident_operator.core.outcomes import Failed, NotDone, Outcome, Pending, Succeeded, Undetermined
 from incident_operator.core.runbooks.compiled import CompiledStep
 
@@ -69,6 +71,21 @@ def evaluate_probe(incident: Incident, step: CompiledStep, outcome: Outcome, now
         )
     told = "had not happened when the operator stopped, says its probe"
     return StepResult(StepState.PENDING, told, again_at=now, not_done=True)
+
+
+def to_be_kept(result: StepResult, masks: Masks) -> StepResult:
+    """Return the result as it may be stored: its words masked, and without outputs that hold a credential.
+
+    An output is not masked: a later step would compute with the mask, which nobody meant.
+    """
+    if not masks:
+        return result
+    found = ((name, masks.whose(value)) for name, value in (result.outputs or {}).items())
+    held = {name: whose for name, whose in found if whose}
+    told = (f"no {name}: it holds a credential of Connection {whose}, and is not kept" for name, whose in held.items())
+    summary = "; ".join([masks.text(result.summary), *told])
+    kept = {name: value for name, value in (result.outputs or {}).items() if name not in held}
+    return replace(result, summary=summary, outputs=kept or None)
 
 
 def _undone(outcome: Succeeded) -> StepResult:
