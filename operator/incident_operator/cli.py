@@ -81,7 +81,7 @@ def check(files: tuple[Path, ...]) -> None:
 @click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False))
 @click.option("--context")
 def report(name: str, namespace: str | None, kubeconfig: str | None, context: str | None) -> None:
-    """Print the report of Incident NAME as Markdown: the stored one, or where it stands now."""
+    """Print the report of Incident NAME as Markdown, from its record: how it ended, or where it stands now."""
     logs.configure("auto")
     try:
         chosen = kubeconfig or settings_module.from_environment().kubeconfig

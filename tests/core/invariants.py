@@ -12,7 +12,7 @@ from incident_operator.core.machine.view import View, is_undo
 from incident_operator.core.status import bounds
 
 REQUIRED_CONDITIONS = {"Diagnosed", "Mitigated", "Approved", "Remediated", "Verified", "Succeeded"}
-ABNORMAL_CONDITIONS = {"Stalled", "AlertsTruncated"}
+ABNORMAL_CONDITIONS = {"Stalled", "AlertsTruncated", "RecordIncomplete"}
 
 
 def check_facts(current: IncidentStatus) -> None:

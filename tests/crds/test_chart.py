@@ -145,6 +145,13 @@ def test_the_policies_trust_the_release_and_are_what_it_expects_to_find() -> Non
         assert found["spec"] == guard.manifest["spec"]
 
 
+def test_the_account_of_the_release_writes_only_configmaps_of_incidents() -> None:
+    name = "operator-configmaps.incidents.dev"
+    (condition,) = of_kind("ValidatingAdmissionPolicy")[name]["spec"]["matchConditions"]
+    assert condition["expression"] == f"request.userInfo.username == '{USERNAME}'"
+    assert of_kind("ValidatingAdmissionPolicyBinding")[name]["spec"]["validationActions"] == ["Deny", "Audit"]
+
+
 def test_another_service_account_is_trusted_where_it_is_named() -> None:
     name = "--set=serviceAccount.name=doctor"
     spec = of_kind("ValidatingAdmissionPolicy", name)["incident-status.incidents.dev"]["spec"]

@@ -50,11 +50,8 @@ def test_every_crd_can_be_applied_by_kubectl() -> None:
 
 def test_the_plain_policies_trust_the_default_operator_only() -> None:
     generated = crdgen.files()
-    plain = [
-        text for path, text in generated.items() if path in ("crds/approval-policies.yaml", f"crds/{policies.STAMPING}")
-    ]
-    assert len(plain) == 2
-    for text in plain:
+    plain = ("approval-policies.yaml", policies.LIMITING, policies.STAMPING)
+    for text in (generated[f"crds/{file}"] for file in plain):
         assert policies.OPERATOR not in text
         assert templates.DEFAULT_OPERATOR in text
 

@@ -229,7 +229,7 @@ async def test_the_databases_password_is_nowhere_to_be_read_even_where_the_datab
     fails = {"name": "fails", **query("SELECT secret::int FROM vault")}
     await scene.has_runbook("telling", diagnose=[says, fails])
     ended = await scene.ends("telling", await scene.fires("telling"))
-    evidence = f"{ended['metadata']['name']}-evidence"
+    (evidence,) = {each["evidenceIn"] for each in ended["status"]["steps"] if "evidenceIn" in each}
     await scene.until(lambda: has_configmap(scene, evidence), evidence)
     assert states(ended) == {"says": "Succeeded", "fails": "Failed"}
     kinds = "incidents,runbooks,connections,configmaps,events.events.k8s.io,controllerrevisions,jobs"

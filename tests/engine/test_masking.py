@@ -13,6 +13,7 @@ from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import paths
 from incident_operator.core.action import Call
 from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded
+from incident_operator.engine.evidence import configmap_name
 from incident_operator.engine.reconciler import Reconciler
 
 PASSWORD = "p&ss<w>or'd+/x\\y9Z"
@@ -97,7 +98,9 @@ async def test_an_expression_sees_the_result_as_it_came_and_nobody_else_does() -
         brings(made, told)
         await made.engine().reconcile(INCIDENT)
         assert record(made, "look").state.value == "Succeeded"
-        data = made.api.object(paths.configmaps("prod", f"{INCIDENT.name}-evidence"))["data"]
+        data = made.api.object(paths.configmaps("prod", configmap_name(made.incident().metadata.uid, "evidence")))[
+            "data"
+        ]
         assert json.loads(data["look.json"])["rows"] == [told | {"log": 'level=error dsn="***"'}]
         assert PASSWORD not in stored(made)
 

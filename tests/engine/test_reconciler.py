@@ -13,9 +13,8 @@ from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import paths
 from incident_operator.clients.priority import Priority
 from incident_operator.clients.state import State
-from incident_operator.core import evidence
 from incident_operator.core.action import Call
-from incident_operator.core.outcomes import Failed, NotDone, Outcome, Pending, Succeeded
+from incident_operator.core.outcomes import Failed, NotDone, Outcome, Succeeded
 from incident_operator.engine import events
 from incident_operator.engine.reconciler import LOOK_AGAIN
 
@@ -231,13 +230,6 @@ async def test_a_persons_annotation_during_the_reconciliation_is_kept(pack: Worl
     assert pack.targets.done() == ["serve"]
 
 
-async def test_the_report_is_stored_before_the_incident_closes(pack: World) -> None:
-    await to_the_end(pack)
-    text = pack.api.object(paths.configmaps("prod", f"{INCIDENT.name}-report"))["data"]["report.md"]
-    assert text.startswith("# Pack failed · P1")
-    assert "alice@example.com" in text
-
-
 def make_mild(pack: World) -> None:
     body = pack.api.object(paths.incidents(*INCIDENT))
     pack.api.put({**body, "spec": {**body["spec"], "severity": "P3"}})
@@ -319,14 +311,6 @@ async def test_a_missed_promise_of_a_blocked_incident_is_not_waited_for_without_
     assert again == pack.now + LOOK_AGAIN
 
 
-async def test_a_result_that_no_database_can_hold_stops_nothing(pack: World) -> None:
-    pack.targets.answers["queries"] = lambda _: Succeeded({"rows": ["\ud800\x00" * 300]}, "1 row")
-    await to_approval(pack)
-    assert pack.incident().status.phase is Phase.AWAITING_APPROVAL
-    evidence = pack.api.object(paths.configmaps("prod", f"{INCIDENT.name}-evidence"))["data"]
-    assert "\ufffd" in evidence["queries.json"]
-
-
 async def test_an_act_that_certainly_never_began_has_failed_when_its_time_is_over(pack: World) -> None:
     pack.targets.answers["serve"] = lambda _: NotDone(5, "not done so far")
     await to_approval(pack)
@@ -336,52 +320,12 @@ async def test_an_act_that_certainly_never_began_has_failed_when_its_time_is_ove
     assert (pack.incident().status.reason, pack.state("serve")) == ("StepFailed", "Failed")
 
 
-async def test_evidence_is_made_once_and_added_to_by_one_request_each(pack: World) -> None:
-    for step in ("queries", "rebuild"):
-        pack.targets.answers[step] = lambda _: Succeeded({"rows": ["x" * 300]}, "1 row")
-    engine = pack.engine()
-    await engine.reconcile(INCIDENT)
-    await pack.approve()
-    await engine.reconcile(INCIDENT)
-    sent = [one.method for one in pack.api.writes if "/configmaps" in one.path]
-    assert sent == ["POST", "PATCH"]
-    stored = pack.api.object(paths.configmaps("prod", f"{INCIDENT.name}-evidence"))["data"]
-    assert set(stored) == {"queries.json", "rebuild.json"}
-
-
-async def test_evidence_that_somebody_deleted_is_made_again(pack: World) -> None:
-    for step in ("queries", "rebuild"):
-        pack.targets.answers[step] = lambda _: Succeeded({"rows": ["x" * 300]}, "1 row")
-    engine = pack.engine()
-    await engine.reconcile(INCIDENT)
-    await pack.approve()
-    pack.api.remove(paths.configmaps("prod", f"{INCIDENT.name}-evidence"))
-    await engine.reconcile(INCIDENT)
-    stored = pack.api.object(paths.configmaps("prod", f"{INCIDENT.name}-evidence"))["data"]
-    assert set(stored) == {"rebuild.json"}
-
-
-async def test_evidence_of_another_process_is_added_to(pack: World) -> None:
-    for step in ("queries", "rebuild"):
-        pack.targets.answers[step] = lambda _: Succeeded({"rows": ["x" * 300]}, "1 row")
-    await to_approval(pack)
-    await pack.approve()
-    await pack.engine().reconcile(INCIDENT)
-    stored = pack.api.object(paths.configmaps("prod", f"{INCIDENT.name}-evidence"))["data"]
-    assert set(stored) == {"queries.json", "rebuild.json"}
-
-
 async def test_a_note_of_an_event_is_cut_by_bytes(pack: World) -> None:
     incident = pack.incident()
     told = incident.model_copy(update={"status": incident.status.model_copy(update={"message": "→" * 900})})
     await events.phase_changed(pack.client, told, "test", pack.now)
     note = pack.api.objects(paths.events("prod"))[-1]["note"]
     assert note == "→" * 341
-
-
-def test_an_outcome_without_a_result_is_no_evidence() -> None:
-    assert evidence.evidence_of(Succeeded({}, "ok")) is None
-    assert evidence.evidence_of(Pending(5, "running")) is None
 
 
 async def test_an_incident_that_another_process_closes_meanwhile_is_left_as_it_is(pack: World) -> None:

@@ -12,6 +12,8 @@ from kube import json_patch
 
 Object = dict[str, Any]
 
+MAX_DATA = 1024 * 1024
+"""Bytes of the texts in a ConfigMap, as in `ValidateConfigMap` of kubernetes/pkg/apis/core/validation."""
 CREATED = "2025-10-21T00:00:00Z"
 
 
@@ -140,6 +142,7 @@ class Store:
         return made
 
     def _keep(self, where: Where, made: Object) -> Object:
+        _sized(where, made)
         self.version += 1
         made["metadata"]["resourceVersion"] = str(self.version)
         old = self._objects.get(where)
@@ -168,6 +171,14 @@ def _guard(where: Where, old: Object, wanted: Object) -> None:
     if version and version != old["metadata"]["resourceVersion"]:
         text = "the object has been modified; please apply your changes to the latest version and try again"
         raise _conflict(where, text)
+
+
+def _sized(where: Where, made: Object) -> None:
+    if where.kind.kind != "ConfigMap":
+        return
+    if sum(len(text.encode()) for text in made.get("data", {}).values()) > MAX_DATA:
+        why = f"[]: Too long: may not be more than {MAX_DATA} bytes"
+        raise RefusedError(422, "Invalid", f'ConfigMap "{where.name}" is invalid: {why}')
 
 
 def _conflict(where: Where, why: str) -> RefusedError:

@@ -129,14 +129,6 @@ async def test_report_of_an_open_incident_tells_where_it_stands(api: FakeApiserv
     assert result.stdout.startswith("# ")
 
 
-async def test_report_of_a_closed_incident_is_the_stored_one(api: FakeApiserver, kubeconfig: str) -> None:
-    api.put(incident(phase="Resolved"))
-    stored = {"name": "pack-1-report", "namespace": "prod"}
-    api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": stored, "data": {"report.md": "# stored"}})
-    result = await command("report", "pack-1", "-n", "prod", "--kubeconfig", kubeconfig)
-    assert (result.exit_code, result.stdout) == (0, "# stored\n")
-
-
 async def test_report_survives_a_planted_revision(api: FakeApiserver, kubeconfig: str) -> None:
     api.put(incident(phase="Diagnosing", runbookRevision="pack-0000"))
     planted = {"name": "pack-0000", "namespace": "prod"}

@@ -138,7 +138,9 @@ class StepRecord(Model):
     captured: dict[str, Any] | None = None
     """What the action needs to take its effect back, e.g. {before: 2, after: 5}."""
     evidence: Annotated[str | None, Field(max_length=80)] = None
-    """Digest of the full result, `sha256:…`; the text is in the evidence ConfigMap under the step's name."""
+    """Digest of the full result as it is kept, `sha256:…`; absent where the summary tells it all."""
+    evidence_in: Annotated[str | None, Field(max_length=63)] = None
+    """The ConfigMap that holds it, under the key `<name>.json`; absent where it could not be kept."""
     undo: UndoState | None = None
 
 
@@ -156,6 +158,15 @@ class Objective(Model):
     name: Literal["acknowledge", "mitigate", "resolve"]
     deadline: Timestamp
     state: ObjectiveState = ObjectiveState.PENDING
+
+
+class StoredReport(Model):
+    """The report of a closed Incident, beside it."""
+
+    config_map: Annotated[str, Field(max_length=63)]
+    """The ConfigMap that holds it, under the key `report.md`."""
+    digest: Annotated[str, Field(max_length=80)]
+    """Digest of it, `sha256:…`."""
 
 
 class Times(Model):
@@ -195,6 +206,7 @@ class IncidentStatus(Model):
     approvals: Annotated[list[ApprovalRecord], Field(max_length=20)] = Field(default_factory=list)
     pending_answer: PendingAnswer | None = None
     answers: Annotated[list[HandledAnswer], Field(max_length=50)] = Field(default_factory=list)
+    report: StoredReport | None = None
     written_by: Annotated[str, Field(max_length=64)] = ""
     """Which operator process wrote this, and its how-manieth write: how a process knows its own write again."""
 

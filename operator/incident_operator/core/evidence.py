@@ -1,4 +1,4 @@
-"""Full results, too large for a status: the digest is what the record keeps, the text is stored beside it."""
+"""Full results, too large for a status: the record keeps the digest of the text that is stored beside it."""
 
 import json
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ class Evidence:
     """One step's result as evidence."""
 
     digest: str
+    """Of the text that is kept; empty where none is."""
     text: str
 
     @property
@@ -26,10 +27,10 @@ class Evidence:
 
 
 def evidence_of(outcome: Outcome) -> Evidence | None:
-    """Return an outcome's result as evidence; the digest is over the whole text, also where it is cut."""
+    """Return an outcome's result as evidence, cut where it is long; its digest is over what is kept, so that it can be compared."""
     if not isinstance(outcome, Succeeded | Failed) or not outcome.result:
         return None
     result = sanitize.cleaned(outcome.result)
     text = texts.with_escapes(json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False, default=str))
-    digest = texts.digest(text)
-    return Evidence(digest, texts.cut_counted(text, MAX_TEXT))
+    kept = texts.cut_counted(text, MAX_TEXT)
+    return Evidence(texts.digest(kept) if len(kept) > _SMALL else "", kept)

@@ -62,6 +62,11 @@ def visible(text: str) -> str:
     return "".join(character if _is_seen(character) else "\ufffd" for character in told)
 
 
+def visible_page(text: str) -> str:
+    """Return a text of many lines with `U+FFFD` for what cannot be seen; its line ends and blanks stay."""
+    return "".join(each if each == "\n" or _is_seen(each) else "\ufffd" for each in text)
+
+
 def line(text: str) -> str:
     """Return the text as a JSON string on one line that says exactly what it is: escapes for all that cannot be seen."""
     return with_escapes(json.dumps(text, ensure_ascii=False))

@@ -37,9 +37,10 @@ def _policies() -> dict[str, str]:
     validating = "---\n".join(policies.text(file) for file in policies.VALIDATING)
     generated = {
         "crds/approval-policies.yaml": _header("policies/") + templates.plain_policy(validating),
-        f"crds/{policies.STAMPING}": _header("policies/") + templates.plain_policy(policies.text(policies.STAMPING)),
     }
-    for file in (*policies.VALIDATING, policies.STAMPING):
+    for file in (policies.LIMITING, policies.STAMPING):
+        generated[f"crds/{file}"] = _header("policies/") + templates.plain_policy(policies.text(file))
+    for file in (*policies.VALIDATING, policies.LIMITING, policies.STAMPING):
         generated[f"{TEMPLATES}/policies/{file}"] = _header(f"policies/{file}") + templates.policy_template(file)
     return generated
 

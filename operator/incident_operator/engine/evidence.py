@@ -1,6 +1,12 @@
-"""Evidence and reports in ConfigMaps, one of each kind per Incident. What counts as evidence is in `core/evidence.py`."""
+"""Evidence and reports in ConfigMaps that the Incident owns. What counts as evidence is in `core/evidence.py`.
 
-from collections.abc import Mapping
+The account may write ConfigMaps wherever there are Incidents, so each write is guarded by itself: one that another one owns is
+neither read nor changed. Names come from the Incident's uid, which nobody can choose.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -8,72 +14,185 @@ import structlog
 
 from incident_operator.api import annotations
 from incident_operator.api.annotations import INCIDENT_LABEL
-from incident_operator.api.incident import Incident
+from incident_operator.api.incident import Incident, IncidentStatus
 from incident_operator.api.meta import ObjectKey, owner_reference
 from incident_operator.clients import kube, paths
 from incident_operator.core.evidence import Evidence
 from incident_operator.core.lru_cache import LRUCache
 from incident_operator.core.outcomes import Json
 
+EVIDENCE, REPORT = "evidence", "report"
+REPORT_KEY = "report.md"
+MOST = 8
+"""ConfigMaps of evidence that one Incident may have."""
+_MAX_BYTES = 1_000_000
+"""Of texts in one write; a ConfigMap takes 1 MiB, its keys not counted."""
 _REMEMBERED = 4096
-"""ConfigMaps whose existence is remembered; of another one it costs a request more to learn it."""
+"""ConfigMaps of which is remembered that they take nothing more; to learn it again costs two requests."""
+_REFUSED_TEST = 422
+_SPENT = {
+    EVIDENCE: f"and the {MOST - 1} after it are full or somebody else's",
+    REPORT: "is somebody else's, or it is too large",
+}
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Unstored:
-    """Evidence gathered since the last write; data key → text."""
+    """Evidence gathered since the last write; step → evidence."""
 
-    texts: Mapping[str, str] = field(default_factory=dict)
+    found: Mapping[str, Evidence] = field(default_factory=dict)
 
     def adding(self, step: str, evidence: Evidence | None) -> "Unstored":
         """The same with one more, if it is worth storing."""
         if evidence is None or evidence.small:
             return self
-        return Unstored({**self.texts, f"{step}.json": evidence.text})
+        return Unstored({**self.found, step: evidence})
+
+    def named_in(self, status: IncidentStatus) -> Mapping[str, str]:
+        """Return the texts that the status tells of, by data key; another one would not be what its digest says."""
+        digests = {record.name: record.evidence for record in status.steps}
+        return {
+            data_key(step): each.text
+            for step, each in self.found.items()
+            if each.digest and digests.get(step) == each.digest
+        }
+
+    def without(self, stored: "Stored") -> "Unstored":
+        """Return what is worth another try: what could not be stored for a reason that passes."""
+        if not stored.passes:
+            return Unstored()
+        return Unstored({step: each for step, each in self.found.items() if data_key(step) not in stored.places})
 
 
-def configmap_name(incident: str, kind: str) -> str:
-    """Return the name of an Incident's ConfigMap: `<incident>-evidence` or `<incident>-report`."""
-    return f"{incident}-{kind}"
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of texts that were to be stored."""
+
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Data key → the ConfigMap that holds it."""
+    problem: str = ""
+    """Why the others are not kept, for people; empty where all are."""
+    passes: bool = False
+    """Whether they may be stored later."""
+
+
+def data_key(step: str) -> str:
+    """Return the key of a step's result in its ConfigMap."""
+    return f"{step}.json"
+
+
+def configmap_name(uid: str, kind: str, part: int = 1) -> str:
+    """Return the name of an Incident's ConfigMap, such as `incident-<20 hex of sha256(uid)>-evidence-2`."""
+    return f"incident-{hashlib.sha256(uid.encode()).hexdigest()[:20]}-{kind}{f'-{part}' if part > 1 else ''}"
+
+
+class _NotTaken(Exception):
+    """A ConfigMap takes no text: it is full, or not the Incident's."""
 
 
 class EvidenceStore:
-    """Stores evidence, and remembers which ConfigMaps there are: each is made by one request, and added to by one."""
+    """Stores texts in ConfigMaps; in the usual case each write is one request. What does not fit goes into the next one."""
 
     def __init__(self) -> None:
-        self._there: LRUCache[ObjectKey, Literal[True]] = LRUCache(_REMEMBERED)
+        self._closed: LRUCache[ObjectKey, Literal[True]] = LRUCache(_REMEMBERED)
+        """Those that take nothing more: full, or not ours."""
 
-    async def store(self, client: kube.Kube, incident: Incident, kind: str, data: Mapping[str, str]) -> bool:
-        """Put texts into the Incident's ConfigMap of that kind; False where it was refused, which stops nothing."""
-        if not data:
-            return True
+    async def store(self, client: kube.Kube, incident: Incident, kind: str, data: Mapping[str, str]) -> Stored:
+        """Put texts into the Incident's ConfigMaps of that kind, and return where they are. Refusals stop nothing."""
+        places: dict[str, str] = {}
+        part = _newest(incident, kind)
+        for portion in _portions(data):
+            try:
+                taken = await self._part_for(client, incident, kind, portion, part)
+            except kube.ApiError as error:
+                told = {"namespace": incident.metadata.namespace, "incident": incident.metadata.name}
+                _log.warning(f"The {kind} was not stored", **told, error=str(error))
+                return Stored(places, str(error), passes=error.retryable)
+            places |= dict.fromkeys(portion, configmap_name(incident.metadata.uid, kind, taken))
+            part = taken + 1  # a portion ends where nothing more fits
+        return Stored(places)
+
+    async def _part_for(
+        self, client: kube.Kube, incident: Incident, kind: str, portion: Mapping[str, str], first: int
+    ) -> int:
+        """Store a portion in the first ConfigMap that takes it, and return which. Raises `ApiError`."""
         meta = incident.metadata
-        name = configmap_name(meta.name, kind)
-        try:
-            await self._create_or_add(client, meta.namespace, name, _manifest(incident, name, data))
-        except kube.ApiError as error:
-            _log.warning("Evidence was not stored", namespace=meta.namespace, incident=meta.name, error=str(error))
-            return False
-        self._there.put(ObjectKey(meta.namespace, name), True)
-        return True
-
-    async def _create_or_add(self, client: kube.Kube, namespace: str, name: str, manifest: Json) -> None:
-        if self._there.get(ObjectKey(namespace, name)) and await _added(client, namespace, name, manifest):
-            return
-        try:
-            await client.create(paths.configmaps(namespace), manifest)
-        except kube.AlreadyExists:
-            await _added(client, namespace, name, manifest)
+        for part in range(first, (MOST if kind == EVIDENCE else 1) + 1):
+            name = configmap_name(meta.uid, kind, part)
+            if self._closed.get(ObjectKey(meta.namespace, name)):
+                continue
+            try:
+                await _write(client, incident, name, portion)
+            except _NotTaken as refusal:
+                _log.warning(str(refusal), namespace=meta.namespace, incident=meta.name, name=name)
+                self._closed.put(ObjectKey(meta.namespace, name), True)
+            else:
+                return part
+        raise kube.Invalid(0, "Invalid", f"no ConfigMap takes it: {configmap_name(meta.uid, kind)} {_SPENT[kind]}")
 
 
-async def _added(client: kube.Kube, namespace: str, name: str, manifest: Json) -> bool:
-    """Add to a ConfigMap; False where somebody has deleted it."""
+async def _write(client: kube.Kube, incident: Incident, name: str, data: Mapping[str, str]) -> None:
+    """Store the texts in the ConfigMap of that name. Raises `_NotTaken`, or `ApiError` for what says nothing of the ConfigMap."""
     try:
-        await client.merge_patch(paths.configmaps(namespace, name), {"data": manifest["data"]})
-    except kube.NotFound:
-        return False
-    return True
+        if _is_told(incident, name):
+            with contextlib.suppress(kube.NotFound):  # somebody deleted it
+                return await _add(client, incident, name, data)
+        await _create_or_add(client, incident, name, data)
+    except kube.Unavailable as error:
+        if not error.maybe_applied:
+            raise
+        await _create_or_add(client, incident, name, data)  # the same text once more changes nothing
+
+
+async def _create_or_add(client: kube.Kube, incident: Incident, name: str, data: Mapping[str, str]) -> None:
+    try:
+        await client.create(paths.configmaps(incident.metadata.namespace), _manifest(incident, name, data))
+    except kube.AlreadyExists:
+        await _add(client, incident, name, data)
+    except kube.Invalid as error:
+        raise _NotTaken(f"A ConfigMap is refused: {error}") from error
+
+
+async def _add(client: kube.Kube, incident: Incident, name: str, data: Mapping[str, str]) -> None:
+    """Add to a ConfigMap, only while it is the Incident's: whoever made it under this name keeps it as it is."""
+    path = paths.configmaps(incident.metadata.namespace, name)
+    owned = {"op": "test", "path": "/metadata/ownerReferences/0/uid", "value": incident.metadata.uid}
+    texts = [{"op": "add", "path": f"/data/{key}", "value": text} for key, text in data.items()]
+    try:
+        await client.json_patched(path, [owned, *texts])
+    except kube.Invalid as error:
+        raise _NotTaken(f"A ConfigMap takes nothing more: {error}") from error
+    except kube.Conflict as error:
+        if error.status != _REFUSED_TEST:
+            raise  # somebody else wrote at the same moment
+        raise _NotTaken("A ConfigMap is not this Incident's, and is left alone") from error
+
+
+def _portions(data: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+    """Yield the texts in as few portions as fit one ConfigMap each, in their order."""
+    portion: dict[str, str] = {}
+    free = _MAX_BYTES
+    for key, text in data.items():
+        size = len(text.encode())
+        if portion and size > free:
+            yield portion
+            portion, free = {}, _MAX_BYTES
+        portion[key] = text
+        free -= size
+    if portion:
+        yield portion
+
+
+def _newest(incident: Incident, kind: str) -> int:
+    """Return which ConfigMap of that kind was written last, as far as the Incident tells; the first where it tells of none."""
+    told = {record.evidence_in for record in incident.status.steps}
+    uid = incident.metadata.uid
+    return next((part for part in range(MOST, 1, -1) if configmap_name(uid, kind, part) in told), 1)
+
+
+def _is_told(incident: Incident, name: str) -> bool:
+    return any(record.evidence_in == name for record in incident.status.steps)
 
 
 def _manifest(incident: Incident, name: str, data: Mapping[str, str]) -> Json:

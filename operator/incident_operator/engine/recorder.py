@@ -4,15 +4,16 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from incident_operator.api.incident import CLOSED_PHASES, Incident
+from incident_operator.api.incident import CLOSED_PHASES, Incident, StoredReport
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube
 from incident_operator.clients.state import Gone, State
+from incident_operator.core import texts
 from incident_operator.core.machine.view import Pinned, View
-from incident_operator.core.status import present, report
-from incident_operator.engine import events
+from incident_operator.core.status import kept_texts, present, report
+from incident_operator.engine import events, evidence
 from incident_operator.engine.background import Background
-from incident_operator.engine.evidence import EvidenceStore
+from incident_operator.engine.evidence import REPORT_KEY, EvidenceStore, Unstored, data_key
 from incident_operator.engine.expectations import Expectations
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.progress import Progress
@@ -41,7 +42,9 @@ class Recorder:
         shown, text = present.present(view)
         if not intent and not present.differs(shown, progress.stored.status):
             return progress
-        await self.evidence_store.store(self.client, view.incident, "evidence", progress.unstored.texts)
+        if progress.unstored.found:
+            progress, view = await self._with_evidence(progress, view)
+            shown, text = present.present(view)
         stored = await self.state.store(progress.stored, shown, text)
         if _only_status_differs(progress.stored, stored):
             self.expectations.expect(
@@ -50,7 +53,7 @@ class Recorder:
         self.expectations.closed(stored)
         if stored.status.phase is not progress.stored.status.phase:
             self._note_phase(stored)
-        return Progress(stored, stored, told=progress.told)
+        return Progress(stored, stored, progress.unstored, told=progress.told)
 
     async def rest(self, progress: Progress, view: View) -> Progress:
         """Store the view's status and tell of its phase: the reconciliation ends here. A phase that only passed by has no Event."""
@@ -64,10 +67,25 @@ class Recorder:
         """Store the report, then the closing status: whoever sees it closed can read the report."""
         if progress.stored.status.phase in CLOSED_PHASES:
             return
+        progress, view = await self._with_evidence(progress, view)
         shown = view.with_status(present.present(view)[0])
-        text = report.markdown(shown.incident, shown.compiled.spec if isinstance(shown.runbook, Pinned) else None)
-        await self.evidence_store.store(self.client, view.incident, "report", {"report.md": text})
-        await self.rest(progress, view)
+        spec = shown.compiled.spec if isinstance(shown.runbook, Pinned) else None
+        text = texts.visible_page(report.markdown(shown.incident, spec))
+        kept = await self.evidence_store.store(self.client, view.incident, evidence.REPORT, {REPORT_KEY: text})
+        place = kept.places.get(REPORT_KEY)
+        stored = StoredReport(config_map=place, digest=texts.digest(text)) if place else None
+        told = kept_texts.with_report(view.status, stored, kept.problem, view.now)
+        await self.rest(replace(progress, unstored=Unstored()), view.with_status(told))  # the report has told of it
+
+    async def _with_evidence(self, progress: Progress, view: View) -> tuple[Progress, View]:
+        """Store the evidence that is not stored yet, and tell in the view where it is; what may be stored later is kept in mind."""
+        data = progress.unstored.named_in(view.status)
+        if not data:
+            return replace(progress, unstored=Unstored()), view
+        kept = await self.evidence_store.store(self.client, view.incident, evidence.EVIDENCE, data)
+        places = {step: kept.places[key] for step in progress.unstored.found if (key := data_key(step)) in kept.places}
+        told = kept_texts.with_places(view.status, places, kept.problem, view.now)
+        return replace(progress, unstored=progress.unstored.without(kept)), view.with_status(told)
 
     async def read_again(self, progress: Progress) -> Progress:
         """Return the progress on the newest version: outcomes in memory stay, unless another process wrote meanwhile."""

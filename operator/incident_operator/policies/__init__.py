@@ -1,4 +1,4 @@
-"""The admission policies that make people's answers trustworthy: the one source of the chart's and crds/' copies.
+"""The admission policies, which make people's answers trustworthy and limit the operator: the source of the chart's and crds/' copies.
 
 The operator compares what is in place with what is here before it trusts an approval (`core/policy_diff.py`).
 Here is no decision and no request.
@@ -16,6 +16,8 @@ OPERATOR = "@operator@"
 """Stands in the files for the operator's own user name."""
 VALIDATING = ("incident-approval.yaml", "incident-status.yaml", "runbook-editor.yaml")
 """Files whose objects must be in place, unweakened, for an approval to be trusted."""
+LIMITING = "operator-configmaps.yaml"
+"""What the operator's own account may not do; no approval depends on it."""
 STAMPING = "editor-stamps.yaml"
 """A convenience for editors; Kubernetes serves its kind from 1.36 on."""
 

@@ -259,8 +259,8 @@ def _probe(view: View, run: Run) -> Steps:
     else:
         (ran,) = yield Together((Do(call, Effect.READ, How.READ),))
     step = view.compiled.steps[run.step]
-    result = outcome.evaluate_probe(view.incident, step, ran.outcome, ran.at)
-    result = outcome.to_be_kept(result, ran.masks)
+    result = outcome.to_be_kept(outcome.evaluate_probe(view.incident, step, ran.outcome, ran.at), ran.masks)
+    result = _with_evidence(result, ran)
     return status.record_outcome(view.status, run, result, undoable=step.undo is not None, now=ran.at)
 
 
@@ -274,11 +274,13 @@ def recorded(incident: Incident, view: View, run: Run, ran: Ran, *, begun: bool 
     if begun and record.key != run.key:
         return current
     result = outcome.evaluate(incident, step, record, run, ran.outcome, ran.at, led_for=view.led_for)
-    result = outcome.to_be_kept(result, ran.masks)
-    if ran.evidence is not None:
-        result = replace(result, evidence=ran.evidence.digest)
+    result = _with_evidence(outcome.to_be_kept(result, ran.masks), ran)
     undoable = step.undo is not None
     return approval.used(status.record_outcome(current, run, result, undoable=undoable, now=ran.at, begun=begun))
+
+
+def _with_evidence(result: status.StepResult, ran: Ran) -> status.StepResult:
+    return result if ran.evidence is None else replace(result, evidence=ran.evidence.digest)
 
 
 def effect_of(view: View, run: Run) -> Effect:

@@ -38,6 +38,7 @@ class StepResult:
     outputs: Mapping[str, Any] | None = None
     captured: Mapping[str, Any] | None = None
     evidence: str | None = None
+    """Digest of the full result, empty where the summary tells it all; None where there is no new one."""
     effected: bool = False
     """Whether the world was changed, so that an undo is due some day."""
     again_at: datetime | None = None
@@ -92,7 +93,7 @@ def record_intent(
         reason="",
         summary="",
         # what an earlier attempt found out or changed is not what this one will
-        **(dict.fromkeys(("outputs", "captured", "evidence")) if record.effect != Effect.READ else {}),
+        **(dict.fromkeys(("outputs", "captured", "evidence", "evidence_in")) if record.effect != Effect.READ else {}),
     )
 
 
@@ -118,12 +119,19 @@ def record_outcome(
         # an answer of an earlier attempt must not outlive a failure: what is not known is unknown
         "outputs": sanitize.unmistakable(result.outputs) if finished else record.outputs,
         "captured": sanitize.cleaned(result.captured) if result.effected else record.captured,
-        "evidence": result.evidence or record.evidence,
+        **_evidence(record, result.evidence),
     }
     if undoable and result.effected and not run.undo and run.stage is Stage.MITIGATE:
         changes["undo"] = UndoState.PENDING
     changed = update(status, run.record, **changes)
     return _record_undo_outcome(changed, run, result) if run.undo else changed
+
+
+def _evidence(record: StepRecord, found: str | None) -> Mapping[str, str | None]:
+    """Return what the record tells of the full result: a new one is not stored yet, the same one is where it was."""
+    if found is None or found == record.evidence:
+        return {}
+    return {"evidence": found or None, "evidence_in": None}
 
 
 def _since(record: StepRecord, result: StepResult, now: datetime) -> datetime | None:

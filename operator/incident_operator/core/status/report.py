@@ -3,7 +3,7 @@
 Everything comes from the Incident's own record; texts from outside are escaped, so that they cannot dress up as ours.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from incident_operator.api.approvals import ApprovalRecord
@@ -15,8 +15,11 @@ from incident_operator.core.status.markdown import plain
 from incident_operator.core.status.messages import elapsed
 
 
-def markdown(incident: Incident, runbook: RunbookSpec | None) -> str:
-    """Return the report; it can be rendered at any time, and says where the Incident stands."""
+def markdown(incident: Incident, runbook: RunbookSpec | None, differs: Mapping[str, str] | None = None) -> str:
+    """Return the report; it can be rendered at any time, and says where the Incident stands.
+
+    `differs` says what became of a step's evidence since it was recorded, where that was looked at; step → words.
+    """
     sections = [
         _head(incident, runbook),
         _section("What happened", _what_happened(incident)),
@@ -25,7 +28,7 @@ def markdown(incident: Incident, runbook: RunbookSpec | None) -> str:
         _section("Approvals", _approvals(incident)),
         _section("Objectives", _objectives(incident)),
         _section("To do", _todo(runbook)),
-        _section("Evidence", _evidence(incident)),
+        _section("Evidence", _evidence(incident, differs or {})),
     ]
     return "\n".join(section for section in sections if section)
 
@@ -170,13 +173,12 @@ def _todo(runbook: RunbookSpec | None) -> Iterator[str]:
     return (f"- [ ] {plain(task)}" for task in (runbook.review.tasks if runbook is not None else []))
 
 
-def _evidence(incident: Incident) -> Iterator[str]:
-    kept = [record for record in incident.status.steps if record.evidence]
-    if kept:
-        yield f"Full results are in ConfigMap `{incident.metadata.name}-evidence` where they are longer than a line."
-        yield ""
-    for record in kept:
-        yield f"- {record.name}: `{record.evidence}`"
+def _evidence(incident: Incident, differs: Mapping[str, str]) -> Iterator[str]:
+    for record in incident.status.steps:
+        if record.evidence:
+            place = f"`{record.name}.json` in ConfigMap `{record.evidence_in}`" if record.evidence_in else "not kept"
+            changed = f"; {differs[record.name]}" if record.name in differs else ""
+            yield f"- {record.name}: {place}, `{record.evidence}`{changed}"
 
 
 def _digest(record: StepRecord) -> str:
