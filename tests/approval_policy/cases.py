@@ -25,7 +25,7 @@ def waiting_for_approval(plan: str = PLAN, changed: str = "") -> dict[str, Any]:
         "steps": ["rebuild"],
         "plan": [{"step": "rebuild", "attempt": 1, "do": "create Job"}],
         "excluded": [BOB],
-        "excludedBecause": f"{BOB} last edited the runbook",
+        "excludedBecause": f"{BOB} edited the runbook",
         "changed": changed,
         "approveWith": "kubectl annotate …",
         "rejectWith": "kubectl annotate …",

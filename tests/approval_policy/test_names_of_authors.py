@@ -1,6 +1,7 @@
 """Whoever edits a Runbook or opens an Incident by hand is named on it, truly: four eyes depend on it."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from approval_policy.ground import Ground
 from approval_policy.people import ADMIN, ALICE, BOB, CAROL, DAVE, MALLORY, OPERATOR
 from crds import objects
-from incident_operator.api.annotations import LAST_EDITOR, OPENED_BY, Verb
+from incident_operator.api.annotations import EDITORS, OPENED_BY, Verb
 from incident_operator.clients import paths
 from incident_operator.clients.kube import Forbidden
 
@@ -34,10 +35,10 @@ async def _create_runbook(ground: Ground, who: str, document: Json) -> Json:
 
 
 async def _patch_runbook(ground: Ground, who: str, name: str, patch: Json) -> str | None:
-    """Patch a Runbook and return its last editor."""
+    """Patch a Runbook and return its editors."""
     client = await ground.client(who)
     changed = await client.merge_patch(paths.runbooks(ground.namespace, name), patch)
-    return changed["metadata"].get("annotations", {}).get(LAST_EDITOR)
+    return changed["metadata"].get("annotations", {}).get(EDITORS)
 
 
 @pytest.fixture
@@ -48,15 +49,16 @@ async def runbook(ground: Ground) -> str:
 
 
 @pytest.mark.parametrize("claim", [None, BOB, ""])
-async def test_who_creates_a_runbook_is_its_editor_whatever_they_claim(ground: Ground, claim: str | None) -> None:
-    document = objects.runbook() if claim is None else signed(objects.runbook(), LAST_EDITOR, claim)
+async def test_who_creates_a_runbook_is_its_only_editor_whatever_they_claim(ground: Ground, claim: str | None) -> None:
+    document = objects.runbook() if claim is None else signed(objects.runbook(), EDITORS, claim)
     created = await _create_runbook(ground, ALICE, document)
-    assert created["metadata"]["annotations"][LAST_EDITOR] == ALICE
+    assert created["metadata"]["annotations"][EDITORS] == ALICE
 
 
-@pytest.mark.parametrize("patch", [EDIT, signed(EDIT, LAST_EDITOR, ALICE), signed(EDIT, LAST_EDITOR, None)])
-async def test_who_changes_what_a_runbook_does_is_its_editor(ground: Ground, runbook: str, patch: Json) -> None:
-    assert await _patch_runbook(ground, MALLORY, runbook, patch) == MALLORY
+@pytest.mark.parametrize("patch", [EDIT, signed(EDIT, EDITORS, ALICE), signed(EDIT, EDITORS, None)])
+async def test_who_changes_what_a_runbook_does_is_its_editor_too(ground: Ground, runbook: str, patch: Json) -> None:
+    assert await _patch_runbook(ground, MALLORY, runbook, patch) == f"{ALICE}\n{MALLORY}"
+    assert await _patch_runbook(ground, MALLORY, runbook, {"spec": {"title": "A third"}}) == f"{ALICE}\n{MALLORY}"
 
 
 @pytest.mark.parametrize("claim", [BOB, MALLORY, None])
@@ -64,7 +66,7 @@ async def test_nobody_becomes_or_ceases_to_be_the_editor_without_an_edit(
     ground: Ground, runbook: str, claim: str | None
 ) -> None:
     with pytest.raises(Forbidden, match=f'changes only when spec does; it stays "{ALICE}"'):
-        await _patch_runbook(ground, MALLORY, runbook, signed({}, LAST_EDITOR, claim))
+        await _patch_runbook(ground, MALLORY, runbook, signed({}, EDITORS, claim))
 
 
 async def test_a_label_makes_nobody_the_editor(ground: Ground, runbook: str) -> None:
@@ -80,7 +82,7 @@ async def test_the_operators_status_makes_it_no_editor(ground: Ground, runbook: 
     operator = await ground.client(OPERATOR)
     path = paths.runbooks(ground.namespace, runbook, "status")
     changed = await operator.merge_patch(path, {"status": {"message": "not ready"}})
-    assert changed["metadata"]["annotations"][LAST_EDITOR] == ALICE
+    assert changed["metadata"]["annotations"][EDITORS] == ALICE
 
 
 @pytest.mark.parametrize("claim", [None, BOB])
@@ -153,11 +155,13 @@ async def test_where_nothing_stamps_authors_have_to_write_their_own_names(ground
     alice = await ground.client(ALICE)
     for claim in (BOB, ""):
         with pytest.raises(Forbidden, match=f'set it to "{ALICE}"'):
-            await alice.create(runbooks, signed(objects.runbook(), LAST_EDITOR, claim))
+            await alice.create(runbooks, signed(objects.runbook(), EDITORS, claim))
         with pytest.raises(Forbidden, match=f'set it to "{ALICE}"'):
             await alice.create(incidents, signed(objects.incident(), OPENED_BY, claim))
     await alice.create(incidents, signed(objects.incident(), OPENED_BY, ALICE))
-    written = await alice.create(runbooks, signed(objects.runbook(), LAST_EDITOR, ALICE))
-    with pytest.raises(Forbidden, match=f'set it to "{BOB}"'):
-        await _patch_runbook(ground, BOB, written["metadata"]["name"], EDIT)
-    assert await _patch_runbook(ground, BOB, written["metadata"]["name"], signed(EDIT, LAST_EDITOR, BOB)) == BOB
+    written = await alice.create(runbooks, signed(objects.runbook(), EDITORS, ALICE))
+    name, both = written["metadata"]["name"], f"{ALICE}\n{BOB}"
+    for claim in (None, BOB):
+        with pytest.raises(Forbidden, match=re.escape(f'set it to "{ALICE}\\n{BOB}"')):
+            await _patch_runbook(ground, BOB, name, signed(EDIT, EDITORS, claim) if claim else EDIT)
+    assert await _patch_runbook(ground, BOB, name, signed(EDIT, EDITORS, both)) == both

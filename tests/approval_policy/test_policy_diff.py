@@ -15,7 +15,7 @@ Json = dict[str, Any]
 Bend = Callable[[Json], None]
 
 GUARDS = policies.guards(people.OPERATOR)
-APPROVAL, APPROVAL_BINDING, STATUS = GUARDS[0], GUARDS[1], GUARDS[2]
+APPROVAL, APPROVAL_BINDING, STATUS, EDITOR = GUARDS[0], GUARDS[1], GUARDS[2], GUARDS[4]
 
 
 def _set(path: str, value: Any) -> Bend:
@@ -63,6 +63,9 @@ WEAKENINGS = [
     ("parameters decide", APPROVAL, _set("paramKind", {"apiVersion": "v1", "kind": "ConfigMap"}), "spec.paramKind was added"),
     ("another operator is trusted", STATUS, _set("validations.0.expression", "request.userInfo.username == 'eve'"),
      "spec.validations[0].expression is not"),
+    ("who edits a runbook leaves the others out", EDITOR, _set("variables.9.expression", "variables.caller"),
+     "spec.variables[9].expression is not"),
+    ("editors review", EDITOR, _drop("validations", 9), "spec.validations is not"),
     ("the binding only warns", APPROVAL_BINDING, _set("validationActions", ["Warn"]), "spec.validationActions is not"),
     ("the binding binds elsewhere", APPROVAL_BINDING, _set("policyName", "other"), "spec.policyName is not"),
     ("the binding is for one namespace", APPROVAL_BINDING,

@@ -113,7 +113,13 @@ def by_hand() -> Incident:
     return made.model_copy(update={"spec": made.spec.model_copy(update={"alerts": [], "common_labels": {}})})
 
 
-def view(compiled: Compiled | Blocked, subject: Incident, now: datetime = START, **more: Any) -> View:
+def view(
+    compiled: Compiled | Blocked,
+    subject: Incident,
+    now: datetime = START,
+    editors: tuple[str, ...] | None = (),
+    **more: Any,
+) -> View:
     """What the machine sees."""
-    pinned = compiled if isinstance(compiled, Blocked) else Pinned(compiled, "pack-failed-7d9f")
+    pinned = compiled if isinstance(compiled, Blocked) else Pinned(compiled, "pack-failed-7d9f", editors)
     return View(subject, pinned, now, **more)

@@ -60,7 +60,8 @@ class World:
     """Why the Runbook cannot be used just now."""
     policy_problem: str = ""
     preview_problem: Failure | None = None
-    excluded: tuple[str, ...] = ()
+    excluded: tuple[str, ...] | None = ()
+    """Who edited the Runbook; None where it is not known."""
     leave: Leave = ALL_ASK
     """What the settings let run without asking."""
     crash_at: int | None = None
@@ -109,12 +110,12 @@ class World:
     def view(self, current: IncidentStatus) -> View:
         """What the machine sees, with a status that may not be stored yet."""
         subject = self.stored.model_copy(update={"status": current})
-        return view(self.gone or self.compiled, subject, self.now, leave=self.leave)
+        return view(self.gone or self.compiled, subject, self.now, self.excluded, leave=self.leave)
 
     def carry_out(self, seen: View, decision: decisions.Turn) -> IncidentStatus:
         """Carry one decision out, by the very code that the engine drives."""
         nonce = f"{self.moments}/{len(seen.status.approvals)}"
-        steps = carry_out.carry_out(seen, decision, editor=",".join(self.excluded), nonce=nonce)
+        steps = carry_out.carry_out(seen, decision, nonce=nonce)
         answer: Any = None
         while True:
             try:

@@ -109,6 +109,39 @@ def test_who_is_excluded_approves_nothing():
     assert world.done == ["serve", "rebuild"]
 
 
+def test_everybody_who_edited_the_runbook_is_excluded():
+    world = World(usual(), excluded=("alice@dawsos.com", "bob@dawsos.com")).go()
+    assert world.pending.excluded == ["alice@dawsos.com", "bob@dawsos.com"]
+    assert world.pending.excluded_because == "alice@dawsos.com edited the runbook; bob@dawsos.com edited the runbook"
+    world.approve("alice@dawsos.com").go().approve("bob@dawsos.com").go()
+    assert world.done == ["serve"]
+    world.approve("carol@dawsos.com").go()
+    assert world.done == ["serve", "rebuild"]
+
+
+@pytest.mark.parametrize(
+    ("editors", "told"),
+    [
+        (None, "edit it once so that the policies stamp who wrote it"),
+        (tuple(f"{each}@dawsos.com" for each in range(64)), "somebody else has to review it"),
+        (("a" * 254,), "somebody else has to review it"),
+    ],
+    ids=["nobody is known", "too many are known", "a name is too long"],
+)
+def test_where_its_editors_cannot_be_excluded_nobody_is_asked(editors, told):
+    world = World(usual(), excluded=editors).go()
+    assert (world.status.phase, world.status.reason) == (Phase.NEEDS_HUMAN, reasons.APPROVAL_POLICY_MISSING)
+    assert told in world.status.message
+    assert (world.status.pending_approval, world.done) == (None, ["serve"])
+
+
+def test_an_approval_covers_nothing_once_the_editors_are_not_known():
+    world = World(usual()).go().approve()
+    world.excluded = None
+    world.go()
+    assert (world.status.reason, world.done) == (reasons.APPROVAL_POLICY_MISSING, ["serve"])
+
+
 def test_a_rejected_plan_stops_and_can_be_asked_for_again():
     world = World(usual()).go().reject().go()
     assert (world.status.phase, world.status.reason) == (Phase.NEEDS_HUMAN, reasons.REJECTED)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from engine.world import World
+from incident_operator.api.annotations import EDITORS, REVIEWED
 from incident_operator.api.connection import Connection
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube, paths, probes
@@ -75,6 +76,39 @@ def checks(pack: World) -> Checks:
         }
     )
     return Checks(pack)
+
+
+CAROLS_REVIEW = {REVIEWED: "1 carol@example.com"}
+TWO = "a@example.com\nb@example.com"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "told"),
+    [
+        ({EDITORS: "a@example.com"}, ""),
+        ({EDITORS: TWO, **CAROLS_REVIEW}, ""),
+        (
+            {EDITORS: TWO},
+            "2 people changed it since it was last reviewed, and may not approve what it asks: a@example.com, b@",
+        ),
+        (
+            {EDITORS: TWO, REVIEWED: "0 carol@example.com"},
+            '-n prod runbook pack incidents.dev/reviewed="1 $(',
+        ),
+        ({}, "edit it once so that the policies stamp who wrote it"),
+    ],
+    ids=["one", "reviewed", "two", "reviewed before", "nobody is known"],
+)
+async def test_a_ready_runbook_tells_in_daylight_who_may_not_approve(
+    checks: Checks, annotations: dict[str, str], told: str
+) -> None:
+    path = paths.runbooks(*PACK)
+    body = checks.world.api.object(path)
+    checks.world.api.put({**body, "metadata": {**body["metadata"], "annotations": annotations}})
+    await checks.check(PACK)
+    ready = checks.ready(path)
+    assert (ready["status"], told in ready["message"], bool(ready["message"])) == ("True", True, bool(told))
+    assert checks.world.api.object(path)["status"].get("message", "") == ready["message"]
 
 
 def nested(levels: int) -> Any:

@@ -1,16 +1,18 @@
 """Pinned Runbooks: what is kept is found again, and what somebody else planted under its name is not used."""
 
+import re
 from typing import Any
 
 import pytest
 
 from engine.world import World
-from incident_operator.api.annotations import RUNBOOK_LABEL
+from incident_operator.api.annotations import EDITORS, LAST_EDITOR, REVIEWED, RUNBOOK_LABEL
 from incident_operator.api.meta import is_object_name
 from incident_operator.api.runbook import Runbook
 from incident_operator.clients import paths
+from incident_operator.core.runbooks import editors as known_editors
 from incident_operator.engine import revisions
-from incident_operator.engine.revisions import Revisions
+from incident_operator.engine.revisions import Altered, Revisions
 
 
 async def kept(world: World) -> tuple[Runbook, str]:
@@ -50,7 +52,7 @@ async def test_another_spec_is_another_revision(pack: World) -> None:
     "plant",
     [
         lambda data: {**data, "spec": {**data["spec"], "serviceAccountName": "admin"}},
-        lambda data: {**data, "metadata": {**data["metadata"], "annotations": {}}},
+        lambda data: {**data, "metadata": {**data["metadata"], "annotations": {EDITORS: "mallory@example.com"}}},
         lambda _: {"spec": {}},
         lambda _: None,
         lambda _: "text",
@@ -63,6 +65,77 @@ async def test_a_planted_revision_is_not_used(pack: World, plant: Any) -> None:
     stored = pack.api.object(path)
     pack.api.put({**stored, "data": plant(stored["data"])})
     assert await Revisions(pack.client).read("prod", revision) is None
+
+
+def written_by(runbook: Runbook, **annotations: str) -> Runbook:
+    metadata = runbook.metadata.model_copy(update={"annotations": annotations, "generation": 3})
+    return runbook.model_copy(update={"metadata": metadata})
+
+
+async def test_the_name_of_a_revision_carries_the_whole_digest(pack: World) -> None:
+    _, revision = await kept(pack)
+    assert re.fullmatch("pack-[0-9a-f]{64}", revision)
+
+
+async def test_what_was_planted_under_the_name_before_is_not_believed(pack: World) -> None:
+    runbook, revision = await kept(pack)
+    stored = pack.api.object(paths.controllerrevisions("prod", revision))
+    pack.api.put({**stored, "data": {**stored["data"], "spec": {**stored["data"]["spec"], "title": "another"}}})
+    with pytest.raises(Altered, match=f"ControllerRevision {revision} does not hold what its name says"):
+        await Revisions(pack.client).keep(runbook)
+
+
+@pytest.mark.parametrize("same_process", [True, False])
+async def test_two_contents_under_one_name_are_told_apart(
+    pack: World, monkeypatch: pytest.MonkeyPatch, same_process: bool
+) -> None:
+    monkeypatch.setattr(revisions, "name", lambda _: "pack-collides")
+    runbook, found = Runbook.model_validate(pack.api.object(paths.runbooks("prod", "pack"))), Revisions(pack.client)
+    await found.keep(runbook)
+    with pytest.raises(Altered):
+        await (found if same_process else Revisions(pack.client)).keep(
+            written_by(runbook, **{EDITORS: "mallory@example.com"})
+        )
+
+
+@pytest.mark.parametrize(
+    ("annotations", "editors"),
+    [
+        ({EDITORS: "bob\nalice\nbob"}, ("alice", "bob")),
+        ({EDITORS: "Frank van Dam"}, ("Frank van Dam",)),
+        ({LAST_EDITOR: "bob"}, ("bob",)),
+        ({EDITORS: "alice", LAST_EDITOR: "bob"}, ("alice",)),
+        ({EDITORS: "alice\nbob", REVIEWED: "3 carol"}, ()),
+        ({EDITORS: "alice\nbob", REVIEWED: "2 carol"}, ("alice", "bob")),
+        ({EDITORS: "alice\nbob", REVIEWED: "30 carol"}, ("alice", "bob")),
+        ({EDITORS: "alice", REVIEWED: "3"}, ("alice",)),
+        ({REVIEWED: "3 carol"}, None),
+        ({EDITORS: ""}, None),
+        ({EDITORS: "", LAST_EDITOR: "bob"}, None),
+        ({}, None),
+    ],
+)
+async def test_a_revision_keeps_who_wrote_it(
+    pack: World, annotations: dict[str, str], editors: tuple[str, ...] | None
+) -> None:
+    runbook, _ = await kept(pack)
+    wrote = written_by(runbook, **annotations)
+    assert known_editors.of(wrote) == editors
+    found = await Revisions(pack.client).read("prod", await Revisions(pack.client).keep(wrote))
+    assert found is not None
+    assert known_editors.of_kept(found.metadata.annotations) == editors
+
+
+async def test_a_revision_of_the_version_before_is_still_followed_and_names_its_editor(pack: World) -> None:
+    _, revision = await kept(pack)
+    stored = pack.api.object(paths.controllerrevisions("prod", revision))
+    metadata = {**stored["data"]["metadata"], "annotations": {LAST_EDITOR: "bob@example.com"}}
+    old = {**stored["data"], "metadata": metadata}
+    short = revisions.name(old)[: -64 + 16]
+    pack.api.put({**stored, "metadata": {**stored["metadata"], "name": short}, "data": old})
+    found = await Revisions(pack.client).read("prod", short)
+    assert found is not None
+    assert known_editors.of_kept(found.metadata.annotations) == ("bob@example.com",)
 
 
 async def test_a_revision_that_is_gone_is_told_as_none(pack: World) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from engine.world import INCIDENT, World
+from engine.world import EDITOR, INCIDENT, World, edited_by
+from incident_operator.api.annotations import REVIEWED
 from incident_operator.api.runbook import Runbook
 from incident_operator.clients import paths
 from incident_operator.core.machine.view import Blocked, Pinned
@@ -40,6 +41,40 @@ async def test_an_edited_runbook_is_read_again(pack: World) -> None:
     pack.api.put({**edited, "spec": {**edited["spec"], "title": "Another"}})
     after = await _in_force(pack, runbooks, 20)
     assert (len(before | after), _whole_reads(pack)) == (2, 2)
+
+
+async def test_the_editors_are_those_of_the_steps_that_are_followed(pack: World) -> None:
+    runbooks = Runbooks(pack.client, Revisions(pack.client))
+    first = await runbooks.in_force(pack.incident())
+    assert isinstance(first, Pinned)
+    changed(pack, paths.incidents(*INCIDENT), "status", runbookRevision=first.revision)
+    pack.api.put(edited_by(pack.api.object(RUNBOOK), EDITOR, "mallory@example.com"))
+    for process in (runbooks, Runbooks(pack.client, Revisions(pack.client))):
+        followed = await process.in_force(pack.incident())
+        assert isinstance(followed, Pinned)
+        assert (followed.revision, followed.editors) == (first.revision, (EDITOR,))
+
+
+async def test_a_review_is_seen_by_the_incidents_that_begin_afterwards(pack: World) -> None:
+    runbooks = Runbooks(pack.client, Revisions(pack.client))
+    before = await runbooks.in_force(pack.incident())
+    body = edited_by(pack.api.object(RUNBOOK), EDITOR, "mallory@example.com")
+    reviewed = {REVIEWED: f"{body['metadata'].get('generation', 0)} carol@example.com"}
+    body["metadata"]["annotations"] |= reviewed
+    pack.api.put(body)
+    after = await runbooks.in_force(pack.incident())
+    assert isinstance(before, Pinned)
+    assert isinstance(after, Pinned)
+    assert (before.editors, after.editors) == ((EDITOR,), ())
+
+
+async def test_a_runbook_whose_revision_was_planted_is_not_begun(pack: World) -> None:
+    pinned = await Runbooks(pack.client, Revisions(pack.client)).in_force(pack.incident())
+    assert isinstance(pinned, Pinned)
+    changed(pack, paths.controllerrevisions("prod", pinned.revision), "data", spec={"title": "planted"})
+    found = await Runbooks(pack.client, Revisions(pack.client)).in_force(pack.incident())
+    assert isinstance(found, Blocked)
+    assert (found.reason, "does not hold what its name says" in found.message) == ("RunbookNotReady", True)
 
 
 def nested(levels: int) -> Any:

@@ -1,7 +1,7 @@
 """An engine on a fake apiserver, with scripted actions that keep count of what they really did."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,6 +11,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from incident_operator.actions import ACTIONS
+from incident_operator.api.annotations import EDITORS
 from incident_operator.api.incident import Incident
 from incident_operator.api.meta import Model, ObjectKey
 from incident_operator.clients import kube, paths
@@ -36,6 +37,8 @@ from kube.fake_apiserver import FakeApiserver
 from played import clients
 
 START = datetime(2025, 10, 21, 0, 30, tzinfo=UTC)
+EDITOR = "erin@example.com"
+"""Who wrote the Runbook."""
 INCIDENT = ObjectKey("prod", "pack-5f2c1-1")
 EFFECTS = frozenset({"sqlExecute", "job", "scale", "exec"})
 
@@ -241,7 +244,7 @@ async def world(runbook: str) -> AsyncIterator[World]:
         for connection in ("read", "write", "api"):
             kind = "http" if connection == "api" else "postgres"
             api.put(_named("Connection", connection, {"type": kind}))
-        api.put(_named("Runbook", "pack", yaml.safe_load(runbook)))
+        api.put(edited_by(_named("Runbook", "pack", yaml.safe_load(runbook)), EDITOR))
         alert = {"id": "a1", "startsAt": "2025-10-21T00:30:00Z", "status": "firing"}
         labels = {"alertname": "PackFailed", "pack_date": "2025-10-21"}
         spec = {"runbookRef": {"name": "pack"}, "severity": "P1", "commonLabels": labels, "alerts": [alert]}
@@ -249,6 +252,11 @@ async def world(runbook: str) -> AsyncIterator[World]:
         made = World(api, client)
         yield made
         await made.background.drain()
+
+
+def edited_by(body: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """The Runbook with its editors, as the policies stamp them."""
+    return {**body, "metadata": {**body["metadata"], "annotations": {EDITORS: "\n".join(names)}}}
 
 
 def _named(kind: str, name: str, spec: object) -> dict[str, Any]:

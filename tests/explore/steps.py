@@ -64,7 +64,7 @@ def store(node: Node, world: World, current: IncidentStatus) -> None:
 
 
 def _next(node: Node, turn: Turn) -> Iterator[Node]:
-    request = _asked(turn, ",".join(node.world.excluded))
+    request = _asked(turn)
     match request:
         case IncidentStatus():
             yield _known(node, turn, request)
@@ -86,9 +86,9 @@ def _next(node: Node, turn: Turn) -> Iterator[Node]:
             yield from _ran(node, turn, request)
 
 
-def _asked(turn: Turn, editor: str) -> Request | IncidentStatus:
+def _asked(turn: Turn) -> Request | IncidentStatus:
     """Return what is asked for next, or what is known when nothing is."""
-    steps = carry_out.carry_out(turn.view, turn.decision, editor=editor, nonce=str(len(turn.view.status.approvals)))
+    steps = carry_out.carry_out(turn.view, turn.decision, nonce=str(len(turn.view.status.approvals)))
     answer: Any = None
     try:
         for given in (None, *turn.answers):

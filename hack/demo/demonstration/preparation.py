@@ -48,7 +48,7 @@ def install_access(admin: Cluster) -> None:
 
 
 def install_runbook(editor: Person) -> None:
-    """Apply RB-01 as this person, who thereby is its last editor, and wait until it is ready."""
+    """Apply RB-01 as this person, who thereby is its editor, and wait until it is ready."""
     editor.runs(f"kubectl apply -f {RUNBOOK}")
     ready = f"kubectl wait --for=condition=Ready runbook/{RUNBOOK_NAME} -n {manifests.NAMESPACE} --timeout=60s"
     editor.runs(ready, seconds=65)

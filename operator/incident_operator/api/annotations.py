@@ -21,8 +21,12 @@ class Verb(StrEnum):
         return f"{GROUP}/{self}"
 
 
+EDITORS = f"{GROUP}/editors"
+"""On a Runbook: who changed its spec since it was last reviewed, a user name a line, stamped at admission."""
+REVIEWED = f"{GROUP}/reviewed"
+"""On a Runbook: `"<generation> <user name>"` of somebody else who may approve; for that generation nobody is an editor."""
 LAST_EDITOR = f"{GROUP}/last-editor"
-"""On a Runbook: who last changed its spec, stamped at admission."""
+"""On a Runbook from before `EDITORS`: who last changed its spec, the only editor that is known."""
 OPENED_BY = f"{GROUP}/opened-by"
 """On an Incident opened by hand: who created it, stamped at admission."""
 EFFECT_KEY = f"{GROUP}/step-key"

@@ -25,6 +25,10 @@ class PlanEntry(Model):
     """What the trial counted, where `inTrial` is an upper bound; it may differ when the step is done."""
 
 
+MAX_EXCLUDED, MAX_NAME = 64, 253
+"""People who can be excluded from one question, and characters of a user name."""
+
+
 class PendingApproval(Model):
     """What waits for a person: the plan, who may not approve it, and the commands to answer with."""
 
@@ -35,7 +39,9 @@ class PendingApproval(Model):
     """How many times this plan's steps have been asked for."""
     steps: Annotated[list[str], Field(max_length=50)]
     plan: Annotated[list[PlanEntry], Field(max_length=50)]
-    excluded: Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=16)] = Field(default_factory=list)
+    excluded: Annotated[list[Annotated[str, Field(max_length=MAX_NAME)]], Field(max_length=MAX_EXCLUDED)] = Field(
+        default_factory=list
+    )
     excluded_because: Annotated[str, Field(max_length=512)] = ""
     changed: Annotated[str, Field(max_length=4096)] = ""
     """Why an earlier approval no longer holds: the difference between then and now."""

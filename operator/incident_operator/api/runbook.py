@@ -233,7 +233,7 @@ class RunbookStatus(Model):
     alerts: Annotated[str, Field(max_length=512)] = ""
     """The matchers in one line, for `kubectl get`."""
     message: Annotated[str, Field(max_length=4096)] = ""
-    """Why it is not ready; empty when it is."""
+    """Why it is not ready; where it is, who has to look at it in daylight, if anybody."""
     open_incidents: int = 0
     last_incident: LastIncident | None = None
     last: Annotated[str, Field(max_length=128)] = ""

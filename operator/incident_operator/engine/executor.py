@@ -72,11 +72,11 @@ class Executor:
     may_act: Callable[[], bool] = lambda: True
     """Whether this process leads at this moment: asked before each intent and each act, since it may have been halted."""
 
-    async def carry_out(self, progress: Progress, view: View, decision: Turn, editor: str = "") -> Progress:
+    async def carry_out(self, progress: Progress, view: View, decision: Turn) -> Progress:
         """Carry a decision out. Raises `Superseded` where the Incident changed before an act began, or was aborted."""
         answer: Any = None
         ran: list[Call[Any]] = []
-        asked = carry_out.carry_out(view, decision, editor=editor, nonce=self.nonce(), mark=self.markers.of)
+        asked = carry_out.carry_out(view, decision, nonce=self.nonce(), mark=self.markers.of)
         with closing(asked) as steps:
             while True:
                 try:

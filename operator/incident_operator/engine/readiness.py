@@ -14,13 +14,13 @@ from incident_operator.clients import kube, paths, probes, redaction
 from incident_operator.clients.connections import EndpointError, Finds, Teaching
 from incident_operator.clients.redaction import Redactor
 from incident_operator.core import sanitize, texts
-from incident_operator.core.runbooks import reading, uses
+from incident_operator.core.runbooks import editors, reading, uses
 from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.core.runbooks.reading import Malformed
 from incident_operator.core.status import conditions
 from incident_operator.engine.counts import Counts
 from incident_operator.engine.probe_results import ProbeResults
-from incident_operator.engine.revisions import Revisions
+from incident_operator.engine.revisions import Altered, Revisions
 from incident_operator.engine.runbooks import Runbooks
 
 READY = "Ready"
@@ -57,12 +57,21 @@ class Readiness:
         alerts = ", ".join(runbook.spec.match)[:512]
         compiled = await self.runbooks.compile(runbook)
         if isinstance(compiled, Compiled):
-            revision = await self.revisions.keep(runbook)
-            failures = await self._probe_all(runbook)
-            await self._tell(runbook, revision, alerts, _condition(failures, "ConnectionNotReady", self._now()))
+            await self._judge_usable(runbook, alerts)
             return
         ready = _condition([str(problem) for problem in compiled], "Invalid", self._now())
         await self._tell(runbook, "", alerts, ready)
+
+    async def _judge_usable(self, runbook: Runbook, alerts: str) -> None:
+        try:
+            revision = await self.revisions.keep(runbook)
+        except Altered as error:
+            await self._tell(runbook, "", alerts, _condition([str(error)], "RevisionAltered", self._now()))
+            return
+        failures = await self._probe_all(runbook)
+        warning = editors.warning(runbook)
+        ready = _condition(failures, "ConnectionNotReady", self._now(), warning)
+        await self._tell(runbook, revision, alerts, ready)
 
     def _now(self) -> datetime:
         return self.clock().replace(microsecond=0)
@@ -95,7 +104,7 @@ class Readiness:
             observed_generation=runbook.metadata.generation,
             revision=revision or runbook.status.revision,
             alerts=alerts,
-            message="" if ready.status == conditions.TRUE else ready.message,
+            message=ready.message,
             open_incidents=self.counts.open(key),
             last_incident=last,
             last=f"{last.phase} {last.at:%Y-%m-%dT%H:%M:%SZ}" if last else "",
@@ -131,9 +140,9 @@ class Readiness:
         return [spec for spec in specs if connection.name in uses.connections_of(spec, ACTIONS)]
 
 
-def _condition(failures: list[str], reason: str, now: datetime) -> Condition:
+def _condition(failures: list[str], reason: str, now: datetime, warning: str = "") -> Condition:
     if not failures:
-        return conditions.condition(READY, status=True, reason="Ready", message="", now=now)
+        return conditions.condition(READY, status=True, reason="Ready", message=warning, now=now)
     return conditions.condition(
         READY, status=False, reason=reason, message=texts.cut("\n".join(failures), _MESSAGE_LIMIT), now=now
     )

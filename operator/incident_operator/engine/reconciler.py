@@ -87,9 +87,6 @@ class Reconciler:
                         return None
                     case _ if in_flight.to_be_recorded(progress.stored.status, view, decision):
                         progress = await self.recorder.publish(progress, view)
-                    case decisions.Ask():
-                        editor = await self.runbooks.editor(view.incident)
-                        progress = await self.executor.carry_out(progress, view, decision, editor)
                     case _:
                         progress = await self.executor.carry_out(progress, view, decision)
             except Superseded:

@@ -1,30 +1,48 @@
 """Pins a Runbook: each version of its spec is kept in an immutable ControllerRevision, shared by its Incidents."""
 
-import contextlib
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from incident_operator.api import annotations
-from incident_operator.api.annotations import LAST_EDITOR, RUNBOOK_LABEL
+from incident_operator.api.annotations import RUNBOOK_LABEL
 from incident_operator.api.meta import ObjectKey, owner_reference
 from incident_operator.api.runbook import Runbook
 from incident_operator.clients import kube, paths
 from incident_operator.core.lru_cache import LRUCache
 from incident_operator.core.outcomes import Json
+from incident_operator.core.runbooks import editors
 
 _KEPT = 256
 """Revisions remembered; they never change, so a remembered one needs no request."""
+_DIGITS, _SHORT = 64, 16
+"""Hexadecimal digits of the hash in a name, and in those of the version before, which Incidents from then still follow."""
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a revision holds, and the Runbook that it is."""
+
+    data: Json
+    runbook: Runbook
+
+
+class Altered(Exception):
+    """Under the revision's name is another content: somebody planted it there."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(f"ControllerRevision {revision} does not hold what its name says; delete it")
+
+
 def name(kept: Json) -> str:
-    """Return the revision's name for its data, `<runbook>-<hash>`: whoever plants another content cannot keep the name."""
+    """Return the revision's name for its data, `<runbook>-<SHA-256>`: whoever plants another content cannot keep the name."""
     meta = kept["metadata"]
     content = json.dumps([meta["uid"], meta["annotations"], kept["spec"]], sort_keys=True)
-    return f"{meta['name'][:45].rstrip('.')}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    return f"{meta['name'][:45].rstrip('.')}-{hashlib.sha256(content.encode()).hexdigest()}"
 
 
 class Revisions:
@@ -32,27 +50,38 @@ class Revisions:
 
     def __init__(self, client: kube.Kube) -> None:
         self._kube = client
-        self._known: LRUCache[ObjectKey, Runbook] = LRUCache(_KEPT)
+        self._known: LRUCache[ObjectKey, _Kept] = LRUCache(_KEPT)
 
     async def keep(self, runbook: Runbook) -> str:
-        """Make sure that this version of the Runbook is kept, and return its name."""
+        """Make sure that this version of the Runbook is kept, and return its name.
+
+        Raises `Altered` where something else is kept under that name: a name alone is never believed.
+        """
         data = _data(runbook)
         revision = name(data)
         key = ObjectKey(runbook.metadata.namespace, revision)
-        if self._known.get(key) is not None:
-            return revision
-        with contextlib.suppress(kube.AlreadyExists):
-            await self._kube.create(
-                paths.controllerrevisions(runbook.metadata.namespace), _manifest(runbook, revision, data)
-            )
-        self._known.put(key, runbook)
+        known = self._known.get(key)
+        stored = known.data if known is not None else await self._create(runbook, revision, data)
+        if stored != data:
+            raise Altered(revision)
+        if known is None:
+            self._known.put(key, _Kept(data, Runbook.model_validate(data)))
         return revision
 
+    async def _create(self, runbook: Runbook, revision: str, data: Json) -> Json:
+        """Create the revision, and return what is kept under its name, which another process may have created."""
+        namespace = runbook.metadata.namespace
+        try:
+            await self._kube.create(paths.controllerrevisions(namespace), _manifest(runbook, revision, data))
+        except kube.AlreadyExists:
+            return (await self._kube.get(paths.controllerrevisions(namespace, revision))).get("data")
+        return data
+
     async def read(self, namespace: str, revision: str) -> Runbook | None:
-        """Return the Runbook as it was pinned; None where the revision is gone (its Runbook was deleted)."""
+        """Return the Runbook as it was pinned, its editors of then included; None where the revision is gone or altered."""
         known = self._known.get(ObjectKey(namespace, revision))
         if known is not None:
-            return known
+            return known.runbook
         try:
             found = await self._kube.get(paths.controllerrevisions(namespace, revision))
         except kube.NotFound:
@@ -63,21 +92,22 @@ class Revisions:
             )
             return None
         runbook = Runbook.model_validate(found["data"])
-        self._known.put(ObjectKey(namespace, revision), runbook)
+        self._known.put(ObjectKey(namespace, revision), _Kept(found["data"], runbook))
         return runbook
 
 
 def _is_genuine(data: Any, revision: str) -> bool:
     try:
-        return name(data) == revision
+        whole = name(data)
+        return revision in (whole, whole[: _SHORT - _DIGITS])
     except (KeyError, TypeError, RecursionError):  # what we keep is never nested that deep
         return False
 
 
 def _data(runbook: Runbook) -> Json:
     meta = runbook.metadata
-    editor = {LAST_EDITOR: meta.annotations.get(LAST_EDITOR, "")}
-    kept = {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid, "annotations": editor}
+    wrote = editors.kept(editors.of(runbook))
+    kept = {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid, "annotations": wrote}
     return {"metadata": kept, "spec": runbook.spec.to_json()}
 
 

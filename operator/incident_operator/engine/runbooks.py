@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from incident_operator.actions import ACTIONS
-from incident_operator.api.annotations import LAST_EDITOR
 from incident_operator.api.connection import Connection
 from incident_operator.api.incident import Incident
 from incident_operator.api.meta import ObjectKey, ObjectMeta
@@ -14,10 +13,10 @@ from incident_operator.clients import api_errors, kube, paths
 from incident_operator.core import reasons
 from incident_operator.core.lru_cache import LRUCache
 from incident_operator.core.machine.view import Blocked, Pinned
-from incident_operator.core.runbooks import compiler, reading
+from incident_operator.core.runbooks import compiler, editors, reading
 from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.core.runbooks.reading import Malformed
-from incident_operator.engine.revisions import Revisions
+from incident_operator.engine.revisions import Altered, Revisions
 
 _KEPT = 256
 _DEEPEST = 1000
@@ -43,7 +42,7 @@ class Runbooks:
     def __init__(self, client: kube.Kube, revisions: Revisions) -> None:
         self._kube = client
         self._revisions = revisions
-        self._compiled: LRUCache[ObjectKey, Compiled] = LRUCache(_KEPT)
+        self._pins: LRUCache[ObjectKey, Pinned] = LRUCache(_KEPT)
         self._present: LRUCache[ObjectKey, _Known] = LRUCache(_KEPT)
         self._reading: WeakValueDictionary[ObjectKey, asyncio.Lock] = WeakValueDictionary()
         """Held while a Runbook is read whole, so that a storm of new Incidents reads it once."""
@@ -60,11 +59,6 @@ class Runbooks:
             return known
         async with self._reading.setdefault(ObjectKey(namespace, name), asyncio.Lock()):
             return await self._known_present(namespace, name) or await self._read_present(namespace, name)
-
-    async def editor(self, incident: Incident) -> str:
-        """Return who last edited the Runbook in force, as admission stamped it; empty where it is not known."""
-        runbook = await self._revisions.read(incident.metadata.namespace, incident.status.runbook_revision)
-        return runbook.metadata.annotations.get(LAST_EDITOR, "") if runbook is not None else ""
 
     async def read(self, namespace: str, name: str) -> Runbook | Malformed | None:
         """Return a Runbook as it is stored now, or what keeps it from being read; None where there is none."""
@@ -112,18 +106,21 @@ class Runbooks:
         compiled = await self.compile(runbook)
         if not isinstance(compiled, Compiled):
             return _not_ready(name, compiled[0])
-        revision = await self._revisions.keep(runbook)
-        namespace, pinned = runbook.metadata.namespace, Pinned(compiled, revision)
-        self._compiled.put(ObjectKey(namespace, revision), compiled)
+        try:
+            revision = await self._revisions.keep(runbook)
+        except Altered as error:
+            return Blocked(reasons.RUNBOOK_NOT_READY, f"Runbook {name} is not ready: {error}; nothing was done.")
+        namespace, pinned = runbook.metadata.namespace, Pinned(compiled, revision, editors.of(runbook))
+        self._pins.put(ObjectKey(namespace, revision), pinned)
         known = _Known(runbook.metadata.uid, runbook.metadata.resource_version, pinned)
         self._present.put(ObjectKey(namespace, name), known)
         return pinned
 
     async def _pinned(self, incident: Incident) -> Pinned | Blocked:
         namespace, revision = incident.metadata.namespace, incident.status.runbook_revision
-        known = self._compiled.get(ObjectKey(namespace, revision))
+        known = self._pins.get(ObjectKey(namespace, revision))
         if known is not None:
-            return Pinned(known, revision)
+            return known
         runbook = await self._revisions.read(namespace, revision)
         if runbook is None:
             return Blocked(
@@ -133,8 +130,9 @@ class Runbooks:
         compiled = compiler.compile_runbook(runbook, None, ACTIONS)
         if not isinstance(compiled, Compiled):
             return Blocked(reasons.RUNBOOK_NOT_READY, f"Revision {revision}: {compiled[0].path}: {compiled[0].message}")
-        self._compiled.put(ObjectKey(namespace, revision), compiled)
-        return Pinned(compiled, revision)
+        pinned = Pinned(compiled, revision, editors.of_kept(runbook.metadata.annotations))
+        self._pins.put(ObjectKey(namespace, revision), pinned)
+        return pinned
 
 
 def _not_ready(name: str, problem: compiler.Problem) -> Blocked:

@@ -111,15 +111,15 @@ Request = Store | Trust | Now | Show | Do | Together
 Steps = Generator[Request, Any, IncidentStatus]
 
 
-def carry_out(view: View, decision: Turn, *, editor: str = "", nonce: str = "", mark: Mark = unmarked) -> Steps:
-    """Carry a decision out. `editor` last edited the Runbook; `nonce` is new for each question; `mark` marks what is done."""
+def carry_out(view: View, decision: Turn, *, nonce: str = "", mark: Mark = unmarked) -> Steps:
+    """Carry a decision out. `nonce` is new for each question; `mark` marks what is done."""
     match decision:
         case Transition(current):
             return (yield from _nothing(current))
         case Read(runs):
             return (yield from _read(view, runs))
         case Ask(runs):
-            return (yield from _ask(view, runs, editor, nonce, mark))
+            return (yield from _ask(view, runs, nonce, mark))
         case Begin():
             return (yield from _begin(view, decision, mark))
         case Look(run):
@@ -151,9 +151,9 @@ def _read(view: View, runs: Sequence[Run]) -> Steps:
     return current
 
 
-def _ask(view: View, runs: Sequence[Run], editor: str, nonce: str, mark: Mark) -> Steps:
+def _ask(view: View, runs: Sequence[Run], nonce: str, mark: Mark) -> Steps:
     """Ask a person about as many of these steps as can be rendered now, or stop."""
-    missing = yield Trust()
+    missing = coverage.nobody_may_approve(view) or (yield Trust())
     if missing:
         return coverage.cannot_ask(view, runs[0], reasons.APPROVAL_POLICY_MISSING, missing)
     entries: list[PlanEntry] = []
@@ -169,7 +169,7 @@ def _ask(view: View, runs: Sequence[Run], editor: str, nonce: str, mark: Mark) -
     if not entries:
         told = f"The plan for {runs[0].step} cannot be rendered: {problem}"
         return coverage.cannot_ask(view, runs[0], reasons.PLAN_FAILED, told)
-    return coverage.asked(view, entries, editor, nonce)
+    return coverage.asked(view, entries, nonce)
 
 
 def _shown(view: View, run: Run, mark: Mark) -> Generator[Request, Any, PlanEntry | str]:
@@ -194,7 +194,7 @@ def _begin(view: View, begin: Begin, mark: Mark) -> Steps:
         return _not_begun(view, begin, _unrenderable(call))
     if begin.approved is not None:
         used = approval.active(view.status)
-        missing = yield Trust(used.plan_hash if used else "")
+        missing = coverage.nobody_may_approve(view) or (yield Trust(used.plan_hash if used else ""))
         if missing:
             return _untrusted(view, begin, missing)
     preview = yield Show(call, trial=begin.approved is not None)

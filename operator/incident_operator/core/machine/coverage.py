@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from incident_operator.api import annotations
-from incident_operator.api.approvals import ApprovalState, PendingApproval, PlanEntry
+from incident_operator.api.approvals import MAX_EXCLUDED, MAX_NAME, ApprovalState, PendingApproval, PlanEntry
 from incident_operator.api.incident import IncidentStatus, StepRecord, StepState
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, plan, reasons, sanitize
@@ -14,10 +14,11 @@ from incident_operator.core.machine import limits, status
 from incident_operator.core.machine.decisions import Ask, Begin, Decision, Run, Transition
 from incident_operator.core.machine.retrying import retry_question
 from incident_operator.core.machine.view import View, is_undo, next_run
-from incident_operator.core.runbooks import dependencies, unasked
+from incident_operator.core.runbooks import dependencies, editors, unasked
 from incident_operator.core.runbooks.compiled import CompiledStep
 
 _SHOWN_HASH = 12
+_NEXT_TIME = "This Incident follows what was written before; one that begins afterwards is asked for."
 
 
 def needs_approval(view: View, record: StepRecord) -> bool:
@@ -51,13 +52,23 @@ def under_approval(view: View, record: StepRecord) -> Decision:
     return Begin(run, approved=entry, trial_binds=used.plan[0].step == entry.step)
 
 
-def asked(view: View, entries: Sequence[PlanEntry], editor: str, nonce: str) -> IncidentStatus:
-    """Return the status with a question about these steps; `editor` last edited the Runbook."""
+def nobody_may_approve(view: View) -> str:
+    """Return why nobody may approve what the Runbook does, and what helps; empty where somebody may."""
+    wrote, name = view.pinned.editors, view.runbook_name
+    if wrote is None:
+        return f"Runbook {name}, revision {view.pinned.revision}: {editors.UNKNOWN}. {_NEXT_TIME}"
+    if len(wrote) >= MAX_EXCLUDED or any(len(each) > MAX_NAME for each in wrote):
+        return f"Runbook {name}: its editors cannot all be excluded; somebody else has to review it. {_NEXT_TIME}"
+    return ""
+
+
+def asked(view: View, entries: Sequence[PlanEntry], nonce: str) -> IncidentStatus:
+    """Return the status with a question about these steps, which nobody who wrote them may answer with yes."""
     names = [entry.step for entry in entries]
     meta = view.incident.metadata
     expires = view.now.replace(microsecond=0) + limits.approval_expires(view.step_of(names[0]))
     hashed = plan.plan_hash(entries, _binding(view, expires, nonce))
-    excluded, because = _excluded(view, editor)
+    excluded, because = _excluded(view)
     pending = PendingApproval(
         plan_hash=hashed,
         expires_at=expires,
@@ -141,9 +152,9 @@ def _binding(view: View, expires: datetime, nonce: str) -> plan.Binding:
     return plan.Binding(view.incident.metadata.uid, view.pinned.revision, view.status.parameters, expires, nonce)
 
 
-def _excluded(view: View, editor: str) -> tuple[list[str], str]:
+def _excluded(view: View) -> tuple[list[str], str]:
     opener = view.incident.metadata.annotations.get(annotations.OPENED_BY, "")
-    why = {editor: "last edited the runbook", opener: "opened this incident"}
+    why = {opener: "opened this incident"} | dict.fromkeys(view.pinned.editors or (), "edited the runbook")
     why.pop("", None)
     return sorted(why), sanitize.text("; ".join(f"{who} {did}" for who, did in sorted(why.items())), 512)
 

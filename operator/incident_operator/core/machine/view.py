@@ -9,6 +9,7 @@ from incident_operator.api.runbook import Stage
 from incident_operator.core.machine import keys
 from incident_operator.core.machine.decisions import Run
 from incident_operator.core.runbooks.compiled import Compiled, CompiledStep
+from incident_operator.core.runbooks.editors import Editors
 from incident_operator.core.runbooks.unasked import ALL_ASK, Leave
 
 AGES = timedelta(days=36500)
@@ -24,10 +25,12 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """The Runbook in force for an Incident, and the revision that holds it."""
+    """The Runbook in force for an Incident, the revision that holds it, and who wrote that very content."""
 
     compiled: Compiled
     revision: str
+    editors: Editors | None
+    """Who may not approve it; None where nobody is known, so that nobody may."""
 
 
 @dataclass(frozen=True, slots=True)
