@@ -61,7 +61,7 @@ class ApiserverProxy:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls, limit=0), auto_decompress=False
+            connector=aiohttp.TCPConnector(ssl=self._tls, limit=0, enable_cleanup_closed=True), auto_decompress=False
         )
         app = web.Application(client_max_size=16 * 1024**2)
         app.router.add_route("*", "/{path:.*}", self._handle)

@@ -16,7 +16,7 @@ import orjson
 from aiohttp import web
 
 from e2e.apiserver_proxy import hang_up
-from faults import watches
+from faults import eyes, watches
 from faults.troubles import BETWEEN, LATE, STATUS_OF, Fault, Switch, resource
 
 _NOT_FORWARDED = frozenset({"host", "content-length", "transfer-encoding", "connection", "keep-alive"})
@@ -67,7 +67,7 @@ class Proxy:
         self.url = ""
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(ssl=self._upstream, limit=0)
+        connector = eyes.connector(self._upstream)
         self._session = aiohttp.ClientSession(
             connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
         )
@@ -84,6 +84,9 @@ class Proxy:
     ) -> None:
         await self._session.close()
         await self._runner.cleanup()
+        if self._late is not None:
+            self._late.cancel()
+            await asyncio.gather(self._late, return_exceptions=True)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         plot = self.plot
@@ -196,6 +199,7 @@ class Proxy:
                 await downstream.close()
             finally:
                 back.cancel()
+                await asyncio.gather(back, return_exceptions=True)
             return downstream
 
     async def _played_out(self, request: web.Request) -> web.Response:

@@ -1,6 +1,7 @@
 """Watches the cluster itself, not through the proxy: every version of the objects that runs are about."""
 
 import asyncio
+import ssl
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -80,6 +81,11 @@ def _runs(job: Json) -> bool:
     return not job["spec"].get("suspend")
 
 
+def connector(tls: ssl.SSLContext | None) -> aiohttp.TCPConnector:
+    """Return a connector to an apiserver that leaves no socket behind, whoever cuts a watch off, and when."""
+    return aiohttp.TCPConnector(ssl=tls or True, limit=0, enable_cleanup_closed=True)
+
+
 class Eyes:
     """Watches all namespaces for as long as the block lasts."""
 
@@ -89,8 +95,7 @@ class Eyes:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(ssl=self._access.tls or True, limit=0)
-        self._session = aiohttp.ClientSession(connector=connector)
+        self._session = aiohttp.ClientSession(connector=connector(self._access.tls))
         listed = [asyncio.Event() for _ in _WATCHED]
         for (kind, path), ready in zip(_WATCHED.items(), listed, strict=True):
             self._tasks.append(asyncio.create_task(self._follow(kind, path, ready)))
@@ -106,10 +111,10 @@ class Eyes:
     async def __aexit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        await self._session.close()  # first: this cuts the watches off, and a cancelled one would say a TLS goodbye
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._session.close()
 
     def of(self, namespace: str) -> Seen:
         """Return what is seen of a namespace; it goes on growing."""
