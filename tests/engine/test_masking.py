@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.world import INCIDENT, World, world
+from engine.world import INCIDENT, Killed, World, world
 from incident_operator.api.incident import Phase, StepRecord
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import paths
@@ -217,3 +217,30 @@ async def test_what_a_step_learns_itself_is_masked_in_what_it_brings(orders: Wor
     orders.targets.answers["look"] = read
     await engine.reconcile(INCIDENT)
     assert "fetched-t0ken-1" not in stored(orders)
+
+
+LOOKED_UP = """
+title: "Pack failed"
+severity: P1
+serviceAccountName: rb
+match: ['alertname="PackFailed"']
+mitigate:
+- name: serve
+  scale: {target: deployment/web, replicas: 2}
+verify:
+- name: works
+  sqlQuery: {connection: write, statement: "SELECT 1"}
+"""
+
+
+async def test_what_a_look_at_an_interrupted_act_brings_is_masked_although_nothing_was_shown_before() -> None:
+    async with world(LOOKED_UP) as made:
+        put_secret(made, "write", password=PASSWORD)
+        made.targets.kill_after = "serve"
+        with pytest.raises(Killed):
+            await made.engine().reconcile(INCIDENT)
+        made.targets.answers["serve"] = lambda _: Succeeded({"note": "x" * 300 + PASSWORD}, f"told {PASSWORD}")
+        await made.engine().reconcile(INCIDENT)
+        assert made.targets.looks == ["serve"]
+        assert record(made, "serve").summary == "told ***"
+        assert "w>or" not in stored(made)

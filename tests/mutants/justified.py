@@ -2,6 +2,12 @@
 
 EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     (
+        "incident_operator.core.machine.outcome",
+        "to_be_kept",
+        "not masks",
+        "False",
+    ): "where there is no credential nothing is found and nothing is masked; asking first is only cheaper",
+    (
         "incident_operator.engine.executor",
         "Executor._note_abort",
         "progress.is_overtaken_by(fresh.stored)",

@@ -17,13 +17,8 @@ class Evidence:
     """One step's result as evidence."""
 
     digest: str
-    """Of the text that is kept; empty where none is."""
+    """Of the text that is kept; empty where none is, since the summary tells it all."""
     text: str
-
-    @property
-    def small(self) -> bool:
-        """Whether the summary tells it all."""
-        return len(self.text) <= _SMALL
 
 
 def evidence_of(outcome: Outcome) -> Evidence | None:

@@ -45,18 +45,17 @@ class Unstored:
 
     def adding(self, step: str, evidence: Evidence | None) -> "Unstored":
         """The same with one more, if it is worth storing."""
-        if evidence is None or evidence.small:
+        if evidence is None or not evidence.digest:
             return self
         return Unstored({**self.found, step: evidence})
 
     def named_in(self, status: IncidentStatus) -> Mapping[str, str]:
-        """Return the texts that the status tells of, by data key; another one would not be what its digest says."""
-        digests = {record.name: record.evidence for record in status.steps}
-        return {
-            data_key(step): each.text
-            for step, each in self.found.items()
-            if each.digest and digests.get(step) == each.digest
-        }
+        """Return the texts that the status tells of and that are stored nowhere yet, by data key.
+
+        Another one would not be what its digest says; a poll that brings the same once more costs no write.
+        """
+        digests = {record.name: record.evidence for record in status.steps if record.evidence_in is None}
+        return {data_key(step): each.text for step, each in self.found.items() if digests.get(step) == each.digest}
 
     def without(self, stored: "Stored") -> "Unstored":
         """Return what is worth another try: what could not be stored for a reason that passes."""

@@ -69,7 +69,7 @@ class Redactors:
     def is_due(self, view: View) -> bool:
         """Tell whether the Secrets of the Runbook's Connections have to be read before the next step."""
         due_at = self._known(view).due_at
-        return bool(self._names(view)) and (due_at is None or self.clock() >= due_at)
+        return due_at is None or self.clock() >= due_at
 
     async def feed(self, view: View) -> None:
         """Learn all credentials of the Runbook's Connections. One that cannot be read is tried again soon, and stops nothing."""
