@@ -2,6 +2,7 @@
 
 import itertools
 from datetime import timedelta
+from typing import ClassVar
 
 import pytest
 
@@ -12,9 +13,10 @@ from incident_operator.api.incident import Phase
 from incident_operator.core import approval, reasons
 from incident_operator.core.action import Preview
 from incident_operator.core.machine import machine
+from incident_operator.core.machine.carry_out import Do, How
 from incident_operator.core.machine.decisions import Transition
 from incident_operator.core.machine.view import Blocked
-from incident_operator.core.outcomes import Succeeded, Undetermined
+from incident_operator.core.outcomes import NotDone, Succeeded, Undetermined
 
 HOUR = timedelta(hours=1)
 TWO = {"mitigate": [scale("grow"), sql("serve", undo=UNDO)]}
@@ -207,6 +209,34 @@ def test_a_count_that_differs_below_an_approved_bound_voids_nothing():
     world.approve().go()
     assert world.done == ["serve", "rebuild"]
     assert world.status.approvals[-1].state.value != "Voided"
+
+
+class Counting(World):
+    """Its trials count the same until something is acted upon, then more; acts remember what they are held to."""
+
+    held: ClassVar[dict[str, str | None]] = {}
+
+    def preview(self, step: str) -> Preview:
+        return Preview("do it", in_trial=f"{len(self.held)} rows" if step == "rebuild" else "0 rows")
+
+    def answer(self, seen, request):
+        if isinstance(request, Do) and request.how is How.ACT and request.call.step != "serve":
+            self.held = {**self.held, request.call.step: request.preview.in_trial}
+        return super().answer(seen, request)
+
+
+def test_the_first_step_of_a_plan_is_held_to_what_its_trial_counted_and_later_ones_are_not():
+    world = Counting(usual(remediate=[sql("drain"), sql("publish")])).go().approve().go()
+    assert world.done == ["serve", "drain", "publish"]
+    assert world.held == {"drain": "0 rows", "publish": None}
+
+
+def test_a_table_that_moves_at_the_last_moment_is_asked_about_again():
+    world = Counting(usual())
+    world.script["rebuild"] = [NotDone(0.0, "would have been 1 row, in trial it was 0 rows; rolled back")]
+    world.go().approve().go()
+    assert world.done == ["serve"]
+    assert world.pending.changed == "rebuild: in trial 0 rows → 1 rows"
 
 
 def test_an_approval_given_too_long_ago_is_asked_for_again():

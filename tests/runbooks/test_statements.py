@@ -71,7 +71,11 @@ def test_what_a_statement_does_is_found_behind_with(sql, verb):
         ("SELECT -- a\rb()", {"b"}),
         ("SELECT ä(1), \u00a0b(1)", {"ä", "\u00a0b"}),
         ('SELECT u&"\\0061"(1)', {statements.UNREADABLE}),
+        ("SELECT u&\"!0061\" /* ( */ uescape '!' (1)", {statements.UNREADABLE}),
         ("SELECT E'a' 'b'", {statements.UNREADABLE}),
+        ('INSERT INTO d.public . "a" (b) SELECT c(1)', {"c"}),
+        ("MERGE INTO a (b)", {"a"}),
+        ('SELECT "insert" into (1), x.into.a(1)', {"into", "a"}),
         ("SELECT 'a' 'b'", set()),
         ("a", set()),
     ],
@@ -113,3 +117,12 @@ def test_a_read_names_nothing_that_acts(sql, called):
         "an act is an sqlExecute step of mitigate or remediate" if called else ""
     )
     assert statements.complaint("statement", sql, statements.CHANGING) == ""
+
+
+def test_a_read_calls_nothing_that_runs_a_text_or_cannot_be_read():
+    for text, says in {
+        "SELECT Crosstab ('SELECT pg_reload_conf()')": "calls crosstab, which runs a text",
+        'SELECT U&"a" (1)': "writes a name or a text with escapes",
+    }.items():
+        assert statements.complaint("statement", text, statements.READING).startswith(f"statement: {says} ")
+        assert statements.complaint("statement", text, statements.CHANGING) == ""

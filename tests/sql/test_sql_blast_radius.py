@@ -212,6 +212,26 @@ async def test_a_trigger_on_the_marker_changes_nothing_uncounted(schema, writer)
     assert schema.run(STATE) == UNTOUCHED
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE incident_operator.incident_operator_effects SET rows_changed = NULL",
+        """WITH c AS (UPDATE incident_operator.incident_operator_effects SET rows_changed = NULL RETURNING 1)
+        SELECT count(*) FROM c""",
+    ],
+)
+async def test_the_marks_of_other_steps_are_rows_like_any(schema, writer, statement):
+    schema.run("""INSERT INTO incident_operator.incident_operator_effects
+        SELECT n, 'prod/pack', 'settle', now(), 1 FROM generate_series(1, 10) AS n""")
+    outcome = await writer.run(call(execute(statement, max_rows=5)))
+    marked = schema.run("SELECT DISTINCT rows_changed FROM incident_operator.incident_operator_effects")
+    schema.run("DELETE FROM incident_operator.incident_operator_effects")
+
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "RowLimitExceeded"
+    assert marked == [(1,)]
+
+
 async def test_several_statements_share_one_limit(schema, writer):
     one = {"statement": "INSERT INTO parent SELECT g FROM generate_series(10, 12) AS g"}
     two = {"statement": "INSERT INTO parent SELECT g FROM generate_series(20, 22) AS g"}

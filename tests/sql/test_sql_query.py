@@ -161,6 +161,8 @@ async def test_not_even_with_a_role_that_could(packs, statement, says):
         "SELECT 1 WHERE (SELECT bool_or(pg_catalog.PG_CANCEL_BACKEND(pid)) FROM pg_stat_activity)",
         'WITH gone AS (SELECT "pg_terminate_backend" (pid) FROM pg_stat_activity) SELECT * FROM gone',
         "SELECT pg_reload_conf()",
+        "SELECT data FROM pg_logical_slot_get_changes('billing', NULL, NULL)",
+        "SELECT pg_stat_reset_single_table_counters('pricing_pack'::regclass)",
     ],
 )
 async def test_a_query_ends_nobodys_session_and_acts_on_no_server(packs, statement):
@@ -169,6 +171,26 @@ async def test_a_query_ends_nobodys_session_and_acts_on_no_server(packs, stateme
 
     assert isinstance(outcome, Failed)
     assert "which acts although it is read; an act is an sqlExecute step" in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ('SELECT U&"pg\\005freload_conf"()', "with escapes that are not read here"),
+        ("SELECT U&\"pg!005freload_conf\" UESCAPE '!' ()", "with escapes that are not read here"),
+        ("SELECT E'a'\n'\\' ' || pg_reload_conf() || ' '", "with escapes that are not read here"),
+        ("SELECT query_to_xml('SELECT pg_reload_conf()', true, true, '')", "runs a text that is not read here"),
+        ("SELECT ts_stat('SELECT to_tsvector(pg_reload_conf()::text)')", "runs a text that is not read here"),
+    ],
+)
+async def test_a_query_hides_no_function_that_acts(packs, statement, says):
+    loaded = packs.value("SELECT pg_conf_load_time()")
+    reader = reading(FakeConnections(packs.endpoint("postgres")))
+    outcome = await reader.run(call(query(statement)))
+
+    assert isinstance(outcome, Failed)
+    assert says in outcome.message
+    assert packs.value("SELECT pg_conf_load_time()") == loaded
 
 
 async def test_a_diagnose_role_cannot_write_by_any_action(packs):

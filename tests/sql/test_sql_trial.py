@@ -11,12 +11,13 @@ from incident_operator.api.approvals import PlanEntry
 from incident_operator.core import plan
 from incident_operator.core.action import Preview
 from incident_operator.core.errors import Failure
-from incident_operator.core.outcomes import Failed, Succeeded
+from incident_operator.core.outcomes import Failed, NotDone, Succeeded
 from sql.endpoints import PASSWORD, Database, FakeConnections, call, execute, writing
 
 SCHEMA = """
 CREATE TABLE item (id int PRIMARY KEY, note text DEFAULT '');
 CREATE TABLE numbered (id int GENERATED ALWAYS AS IDENTITY, note text);
+CREATE TABLE counted (id serial, note text CHECK (note <> ''));
 CREATE TABLE audit (id int);
 INSERT INTO item SELECT generate_series(1, 3);
 CREATE SEQUENCE invoice;
@@ -28,6 +29,27 @@ CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM set
 CREATE TABLE guarded (id int);
 CREATE TRIGGER guarded_insert BEFORE INSERT ON guarded FOR EACH ROW EXECUTE FUNCTION guard();
 CREATE VIEW resetting AS SELECT id, setval('invoice', 1) AS number FROM item;
+CREATE VIEW numbers AS SELECT nextval('invoice') AS number;
+CREATE VIEW nested AS SELECT number FROM resetting;
+CREATE VIEW of_values AS SELECT number FROM (VALUES (setval('invoice', 1)), (2)) AS listed(number);
+CREATE VIEW cut AS SELECT id FROM item LIMIT setval('invoice', 1);
+CREATE TABLE policed (id int);
+ALTER TABLE policed ENABLE ROW LEVEL SECURITY;
+CREATE POLICY checked ON policed USING (true) WITH CHECK (setval('invoice', 1) > 0);
+CREATE TABLE ruled (id int);
+CREATE RULE ruled_insert AS ON INSERT TO ruled DO INSTEAD
+  INSERT INTO item VALUES (1) ON CONFLICT (id) DO UPDATE SET note = setval('invoice', 1);
+CREATE TABLE defaulted (id int, number bigint DEFAULT setval('invoice', 1));
+CREATE TABLE checked (id int CHECK (setval('invoice', 1) > 0));
+CREATE DOMAIN reset_number AS int CHECK (setval('invoice', 1) > 0);
+CREATE TABLE of_domain (id reset_number, gone int CHECK (gone > nextval('invoice')));
+ALTER TABLE of_domain DROP COLUMN gone;
+CREATE FUNCTION add_reset(int, int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM setval('invoice', 1); RETURN 1; END $$;
+CREATE AGGREGATE total(int) (sfunc = add_reset, stype = int, initcond = '0');
+CREATE TABLE journal (id int);
+CREATE FUNCTION journal(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END $$;
+CREATE FUNCTION make_table() RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS
+  $$ BEGIN CREATE TABLE made (id int); GRANT INSERT ON made TO app_write; RETURN 1; END $$;
 CREATE FUNCTION double(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
 CREATE FUNCTION change_all() RETURNS int LANGUAGE sql AS $$ UPDATE item SET note = 'x'; SELECT 1 $$;
 CREATE FUNCTION lock_item() RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS
@@ -69,6 +91,10 @@ UNTRIED = {
     "with its schema": ("UPDATE item SET note = pg_catalog . setval ('invoice', 1)", "statement calls setval"),
     "in capitals, with a comment": ("UPDATE item SET note = SETVAL /* ( */ ('invoice', 1)", "statement calls setval"),
     "in quotes": ("UPDATE item SET note = \"setval\"('invoice', 1)", "statement calls setval"),
+    "in quotes with escapes of its own choice": (
+        "INSERT INTO item VALUES (1) ON CONFLICT (id) DO UPDATE SET note = U&\"set!0076al\" /**/ UESCAPE '!' ('invoice', 1)",
+        "statement writes a name or a text with escapes",
+    ),
     "in quotes with escapes": (
         "UPDATE item SET note = U&\"set\\0076al\"('invoice', 1)",
         "statement writes a name or a text with escapes",
@@ -84,9 +110,10 @@ UNTRIED = {
         "statement calls reset_by_row",
     ),
     "a function of one's own": ("UPDATE item SET note = audit(1)", "statement calls audit"),
-    "by a view": (
-        "UPDATE item SET note = (SELECT max(number)::text FROM resetting) WHERE id = 1",
-        "statement calls setval by a view or policy",
+    "an aggregate of one's own": ("UPDATE item SET note = (SELECT total(id) FROM item)", "statement calls total"),
+    "a function that reads any view": (
+        "UPDATE item SET note = table_to_xml('resetting', true, true, '')::text",
+        "statement calls table_to_xml",
     ),
     "a query of another text": (
         "UPDATE item SET note = query_to_xml('SELECT setval(''invoice'', 1)', true, true, '')::text",
@@ -102,11 +129,42 @@ UNTRIED = {
     ),
     "a SELECT in parentheses": ("(SELECT 1)", "statement is a SELECT"),
 }
+BY_WHAT_IT_MEETS = {
+    "a view": "UPDATE item SET note = (SELECT max(number)::text FROM resetting) WHERE id = 1",
+    "a view of a view": "UPDATE item SET note = (SELECT max(number)::text FROM nested) WHERE id = 1",
+    "a view of values": "UPDATE item SET note = (SELECT max(number)::text FROM of_values) WHERE id = 1",
+    "a view with a limit": "UPDATE item SET note = (SELECT max(id)::text FROM cut) WHERE id = 1",
+    "a view with a column of that name": (
+        "UPDATE item SET note = (SELECT v.setval FROM (SELECT max(number) AS setval FROM nested) AS v)::text"
+    ),
+    "a policy": "INSERT INTO policed VALUES (1)",
+    "an upsert of a rule": "INSERT INTO ruled VALUES (1)",
+    "a view of a sequence": "UPDATE item SET note = (SELECT max(number)::text FROM numbers) WHERE id = 1",
+    "a default": "INSERT INTO defaulted (id) VALUES (1)",
+    "a default that a list of values asks for": "INSERT INTO defaulted VALUES (1, DEFAULT), (2, DEFAULT)",
+    "a default in a merge": (
+        "MERGE INTO defaulted AS d USING item ON d.id = item.id WHEN NOT MATCHED THEN INSERT (id) VALUES (item.id)"
+    ),
+    "a constraint": "INSERT INTO checked VALUES (1)",
+    "a domain": "INSERT INTO of_domain VALUES (1)",
+    "a default behind a CTE with a quote": (
+        """WITH "it's" AS MATERIALIZED (SELECT 1 AS id) INSERT INTO defaulted (id) SELECT id FROM "it's" """
+    ),
+}
 TRIED = {
     "stable and immutable functions": ("UPDATE item SET note = now()::text || double(id) WHERE id < 3", "2 rows"),
     "a random number": ("UPDATE item SET note = gen_random_uuid()::text || random() WHERE id = 1", "1 row"),
     "a column with a sequence": ("INSERT INTO numbered (note) VALUES ('a')", "1 row"),
     "a table with a function's name": ("DELETE FROM public.audit", "0 rows"),
+    "a column with a sequence, asked for": ("INSERT INTO counted VALUES (DEFAULT, 'a'), (DEFAULT, 'b')", "2 rows"),
+    "a table that is only read": ("UPDATE item SET note = (SELECT count(*) FROM checked)::text WHERE id = 1", "1 row"),
+    "a column with a default that is given": ("INSERT INTO defaulted VALUES (1, 2)", "1 row"),
+    "a table with columns and a function's name": ("INSERT INTO public . journal (id) VALUES (1)", "1 row"),
+    "functions that look at locks and sizes": (
+        "DELETE FROM item WHERE id < cardinality(pg_blocking_pids(id)) AND pg_database_size('postgres') < 0",
+        "0 rows",
+    ),
+    "a view of locks": ("DELETE FROM item WHERE id IN (SELECT -1 FROM pg_locks)", "0 rows"),
     "the name in a text": ("UPDATE item SET note = 'setval(''invoice'', 1)' WHERE id = 1", "1 row"),
     "the name in a comment": ("UPDATE item SET note = 'a' /* setval('invoice', 1) */ WHERE id = 1", "1 row"),
     "a CTE named as a verb": ("WITH select_it(id) AS (SELECT 1) DELETE FROM item USING select_it AS s WHERE s.id = item.id", "1 row"),
@@ -145,6 +203,26 @@ async def test_what_a_rollback_does_not_take_back_is_not_tried(schema, writer, v
 async def test_what_a_rollback_takes_back_is_tried(schema, writer, statement, counted):
     preview = await writer.show(call(execute(statement, max_rows=5)))
     assert preview.in_trial == counted
+
+
+@pytest.mark.parametrize("catalog", [False, True])
+@pytest.mark.parametrize("statement", BY_WHAT_IT_MEETS.values(), ids=BY_WHAT_IT_MEETS.keys())
+async def test_what_a_statement_meets_is_looked_at_too(schema, writer, statement, catalog):
+    schema.run("SELECT setval('invoice', 5000)")
+    preview = await writer.show(call(execute(statement, max_rows=5, catalog=catalog)))
+
+    called = "nextval" if "numbers" in statement else "setval"
+    told = f"not tried: statement calls {called} by a view, rule, policy, constraint or default; "
+    assert (preview.in_trial or "").startswith(told)
+    assert sequence(schema) == 5000
+
+
+async def test_a_plan_that_is_nested_too_deep_to_be_read_is_not_tried(schema, writer):
+    inner = "SELECT id FROM item"
+    for _ in range(40):
+        inner = f"SELECT id FROM ({inner} LIMIT 1) AS one"
+    preview = await writer.show(call(execute(f"DELETE FROM item WHERE id = ({inner} LIMIT 1)")))
+    assert preview.in_trial == "not tried: statement has a plan that is too long, or nested too deep, to be read"
 
 
 async def test_one_statement_that_cannot_be_tried_keeps_the_others_and_the_before_image_from_it(schema, writer):
@@ -243,10 +321,33 @@ async def test_a_step_of_many_rows_is_approved_by_its_bound_and_held_to_it(schem
     assert isinstance(await writer.run(call(settle.spec, key="settle-2")), Failed)
 
 
+async def test_a_table_that_moves_between_the_last_trial_and_the_act_is_left_alone(schema, writer):
+    settle = call(execute("UPDATE audit SET id = 5", max_rows=4), key="settle-exactly")
+    schema.run("DELETE FROM audit; INSERT INTO audit VALUES (1)")
+    preview = await writer.show(settle)
+    schema.run("INSERT INTO audit VALUES (1)")
+    moved = await writer.send(settle, preview)
+
+    assert moved == NotDone(0.0, "would have been 2 rows, in trial it was 1 row; rolled back")
+    assert schema.value("SELECT count(*) FROM audit WHERE id = 5") == 0
+    assert isinstance(await writer.send(settle, await writer.show(settle)), Succeeded)
+
+
+async def test_a_step_that_was_not_tried_is_held_to_max_rows_only(schema, writer):
+    reset = call(execute("SELECT audit(1)", max_rows=0), key="untried")
+    assert isinstance(await writer.send(reset, await writer.show(reset)), Succeeded)
+
+
 async def test_with_catalog_a_call_of_one_function_is_tried(schema, writer):
     preview = await writer.show(call(execute("SELECT change_all()", max_rows=5, catalog=True)))
     assert preview.in_trial == "3 rows"
     assert schema.value("SELECT count(*) FROM item WHERE note = 'x'") == 0
+
+
+async def test_with_catalog_a_statement_may_need_what_an_earlier_one_makes(schema, writer):
+    several = [{"statement": "SELECT make_table()"}, {"statement": "INSERT INTO made VALUES (1)"}]
+    preview = await writer.show(call(execute(None, statements=several, catalog=True)))
+    assert (preview.in_trial or "").startswith("1 row; changes ")
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,8 @@ async def act(call: Call[SqlExecute], preview: Preview, clients: Clients) -> Out
             applied = carried_out.applied
             if applied.rows_changed > thing.work.max_rows:
                 return _too_many(applied.rows_changed, thing.work.max_rows)
+            if moved := trial.difference(preview.in_trial, thing.work, carried_out):
+                return NotDone(0.0, moved)
             await marker.store(session, call.key, applied)
             await meter.refuse_more(session, carried_out.change.end)
             done = _told(applied, _place(call, thing.endpoint))  # made before: after the commit nothing may fail

@@ -1,6 +1,6 @@
 """The statements of one effect: run in order in the transaction of a session, and measured. Commits nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -65,11 +65,24 @@ class Done:
     change: Change
 
 
-async def carry_out(session: Session, work: Work) -> Done:
+Check = Callable[[str, SqlStatement], Awaitable[None]]
+"""Looks at a statement, and the field it is written in, right before it runs, and raises what keeps it from running."""
+
+
+async def _unchecked(where: str, item: SqlStatement) -> None: ...
+
+
+async def carry_out(session: Session, work: Work, check: Check = _unchecked) -> Done:
     """Run the statements in the session's transaction and measure what they changed. Raises `SqlError`."""
     start = await meter.counts(session)
-    before = await _before(session, work)
-    done = [await session.run(item.statement, work.params(item), IMAGE_ROWS) for item in work.statements]
+    before: list[Row] = []
+    done: list[Rows] = []
+    for where, item in work.parts:
+        await check(where, item)
+        if item is work.before:
+            before = await _image(session, work, item)
+        else:
+            done.append(await session.run(item.statement, work.params(item), IMAGE_ROWS))
     change = await meter.settled(session, start)
     if not work.catalog:
         meter.refuse_uncounted(change)
@@ -78,10 +91,8 @@ async def carry_out(session: Session, work: Work) -> Done:
     return Done(Applied(max(change.rows, told), before, _returned(done)), change)
 
 
-async def _before(session: Session, work: Work) -> list[Row]:
-    if work.before is None:
-        return []
-    found = await session.read(work.before.statement, work.params(work.before), IMAGE_ROWS)
+async def _image(session: Session, work: Work, before: SqlStatement) -> list[Row]:
+    found = await session.read(before.statement, work.params(before), IMAGE_ROWS)
     return _whole("before", found.rows, truncated=found.truncated)
 
 

@@ -209,6 +209,8 @@ def _begin(view: View, begin: Begin, mark: Mark) -> Steps:
         )
         if differs:
             return _drifted(view, begin, differs)
+    if not begin.trial_binds:
+        preview = replace(preview, in_trial=None)
     if begin.again:
         return (yield from _sent_again(view, run, call, preview))
     return (yield from _sent(view, begin, call, preview))

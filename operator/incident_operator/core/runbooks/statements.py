@@ -15,13 +15,31 @@ _OUTSIDE = frozenset(
     {
         *("pg_terminate_backend", "pg_cancel_backend", "pg_reload_conf", "pg_rotate_logfile", "pg_promote"),
         *("pg_switch_wal", "pg_create_restore_point", "pg_wal_replay_pause", "pg_wal_replay_resume"),
-        *("pg_backup_start", "pg_backup_stop", "pg_logical_emit_message", "pg_drop_replication_slot"),
-        *("pg_create_physical_replication_slot", "pg_create_logical_replication_slot", "pg_replication_slot_advance"),
-        *("pg_stat_reset", "pg_stat_reset_shared", "pg_stat_statements_reset", "lo_export", "pg_file_write"),
-        *("pg_file_rename", "pg_file_unlink", "dblink", "dblink_exec", "dblink_send_query", "dblink_open"),
+        *("pg_backup_start", "pg_backup_stop", "pg_start_backup", "pg_stop_backup"),
+        *("pg_logical_emit_message", "pg_log_backend_memory_contexts", "pg_log_standby_snapshot"),
+        *("pg_create_physical_replication_slot", "pg_create_logical_replication_slot", "pg_drop_replication_slot"),
+        *("pg_copy_physical_replication_slot", "pg_copy_logical_replication_slot", "pg_sync_replication_slots"),
+        *("pg_replication_slot_advance", "pg_logical_slot_get_changes", "pg_logical_slot_get_binary_changes"),
+        *("pg_replication_origin_create", "pg_replication_origin_drop", "pg_replication_origin_advance"),
+        *("pg_stat_reset", "pg_stat_reset_shared", "pg_stat_reset_slru", "pg_stat_reset_backend_stats"),
+        *("pg_stat_reset_single_table_counters", "pg_stat_reset_single_function_counters"),
+        *("pg_stat_reset_replication_slot", "pg_stat_reset_subscription_stats", "pg_stat_statements_reset"),
+        *("brin_summarize_new_values", "brin_summarize_range", "brin_desummarize_range", "gin_clean_pending_list"),
+        *("pg_truncate_visibility_map", "heap_force_kill", "heap_force_freeze"),
+        *("pg_buffercache_evict", "pg_buffercache_evict_relation", "pg_buffercache_evict_all"),
+        *("lo_export", "pg_file_write", "pg_file_rename", "pg_file_unlink", "pg_file_sync"),
+        *("dblink", "dblink_exec", "dblink_send_query", "dblink_open", "dblink_connect", "dblink_connect_u"),
+        *("dblink_fetch", "dblink_get_result", "dblink_cancel_query"),
     }
 )
 """Functions that come with PostgreSQL and act on sessions, the server, files or another database, also where a transaction only reads."""
+_RUNNING_TEXTS = frozenset(
+    {
+        *("query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "ts_stat", "ts_rewrite"),
+        *("crosstab", "crosstab2", "crosstab3", "crosstab4", "connectby", "xpath_table"),
+    }
+)
+"""Functions that come with PostgreSQL and run a query that is given to them as a text, which may call any of the others."""
 
 _LETTER = r"A-Za-z_\u0080-\U0010ffff"
 _PART = re.compile(
@@ -40,6 +58,8 @@ _VERBS = frozenset({"SELECT", "VALUES", "TABLE", "INSERT", "UPDATE", "DELETE", "
 _DOWNCASE = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 UNREADABLE = "U&"
 """Stands among names for one that is written with escapes, or that may stand where this reader sees a text."""
+ESCAPES = "writes a name or a text with escapes that are not read here; write it without"
+"""What is wrong with a statement that calls something unreadable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +92,17 @@ def complaint(where: str, statement: str, allowed: frozenset[str]) -> str:
     word = first_keyword(statement)
     if word not in allowed:
         return f"{where}: begins with {word or 'no keyword'}; allowed are {', '.join(sorted(allowed))}"
-    acting = sorted(called(as_sent(statement)) & _OUTSIDE) if allowed is READING else []
-    if acting:
+    return _acting(where, called(as_sent(statement))) if allowed is READING else ""
+
+
+def _acting(where: str, names: frozenset[str]) -> str:
+    """Say which of the functions that a read calls acts, or may."""
+    if UNREADABLE in names:
+        return f"{where}: {ESCAPES}"
+    if acting := sorted(names & _OUTSIDE):
         return f"{where}: calls {acting[0]}, which acts although it is read; an act is an sqlExecute step of mitigate or remediate"
+    if running := sorted(names & _RUNNING_TEXTS):
+        return f"{where}: calls {running[0]}, which runs a text that is not read here; write the query itself"
     return ""
 
 
@@ -100,7 +128,8 @@ def called(sql: str) -> frozenset[str]:
     It takes what the server sends, too: give a statement with placeholders to `as_sent` first.
     """
     parts = [*_parts(sql), _END]
-    names = {_name(part) for part, after in itertools.pairwise(parts) if after.text == "(" and _is_name(part)}
+    named = {at for at, part in enumerate(parts[:-1]) if parts[at + 1].text == "(" and _is_name(part)}
+    names = {_name(parts[at]) for at in named if not _is_target(parts[max(0, at - 6) : at])}
     return frozenset(names | _unreadable(parts))
 
 
@@ -109,6 +138,11 @@ def attributes(sql: str) -> frozenset[str]:
     return frozenset(
         _name(part) for point, part in itertools.pairwise(_parts(sql)) if point.text == "." and _is_name(part)
     )
+
+
+def may_use_defaults(statement: str) -> bool:
+    """Tell whether it may use defaults of columns that its plan does not show: those of a MERGE, or by the word itself."""
+    return any(part.text.upper() in {"MERGE", "DEFAULT"} for part in _parts(as_sent(statement)))
 
 
 def as_sent(statement: str) -> str:
@@ -142,6 +176,13 @@ def _is_name(part: _Part) -> bool:
     return part.kind == "word" or part.text[-1] == '"'
 
 
+def _is_target(before: list[_Part]) -> bool:
+    """Tell whether a name with this before it is the table that an INSERT goes to, maybe behind its schema."""
+    while len(before) > 2 and before[-1].text == ".":
+        before = before[:-2]
+    return [part.text.upper() for part in before[-2:] if part.kind == "word"] == ["INSERT", "INTO"]
+
+
 def _name(part: _Part) -> str:
     if part.kind == "word":
         return part.text.translate(_DOWNCASE)
@@ -149,9 +190,16 @@ def _name(part: _Part) -> str:
 
 
 def _unreadable(parts: list[_Part]) -> set[str]:
-    """Find a text with escapes that another one continues: where that ends depends on what stands between them."""
+    """Find a name whose escapes are of its own choice, and a text with escapes that another one continues.
+
+    Where that text ends depends on what stands between them.
+    """
     texts = itertools.pairwise(part.text for part in parts)
-    return {UNREADABLE for text, after in texts if text[:2] in {"e'", "E'"} and after[0] == "'"}
+    return {
+        UNREADABLE
+        for text, after in texts
+        if (text[:2] in {"e'", "E'"} and after[0] == "'") or (text[-1] == '"' and after.upper() == "UESCAPE")
+    }
 
 
 def _parts(statement: str) -> Iterator[_Part]:
