@@ -8,7 +8,7 @@ import pytest
 
 from core.builders import START, UNDO, by_hand, job, post, read, runbook, scale, sql, usual
 from core.simulator import World, failed, unasked, unfinished
-from incident_operator.api.annotations import Verb
+from incident_operator.api.annotations import OPENED_BY, Verb
 from incident_operator.api.incident import Phase
 from incident_operator.core import approval, reasons
 from incident_operator.core.action import Preview
@@ -111,6 +111,15 @@ def test_who_is_excluded_approves_nothing():
     assert world.done == ["serve", "rebuild"]
 
 
+@pytest.mark.parametrize(
+    "name", ["Frank  van Dam", " frank", "frank ", "fr\u200bank", "fr\u202eank", "fr\tank", "fr\x1bank"]
+)
+def test_a_name_is_excluded_exactly_as_it_is(name):
+    world = World(usual(), excluded=(name,)).go()
+    world.approve(name).go()
+    assert (world.pending.excluded, world.done) == ([name], ["serve"])
+
+
 def test_everybody_who_edited_the_runbook_is_excluded():
     world = World(usual(), excluded=("alice@dawsos.com", "bob@dawsos.com")).go()
     assert world.pending.excluded == ["alice@dawsos.com", "bob@dawsos.com"]
@@ -135,6 +144,15 @@ def test_where_its_editors_cannot_be_excluded_nobody_is_asked(editors, told):
     assert (world.status.phase, world.status.reason) == (Phase.NEEDS_HUMAN, reasons.APPROVAL_POLICY_MISSING)
     assert told in world.status.message
     assert (world.status.pending_approval, world.done) == (None, ["serve"])
+
+
+@pytest.mark.parametrize(("length", "asked"), [(253, True), (254, False)])
+def test_whoever_opened_it_under_a_name_that_cannot_be_excluded_keeps_nobody_waiting(length, asked):
+    name, opened = "a" * length, by_hand()
+    opened.metadata.annotations[OPENED_BY] = name
+    world = World(usual(), opened).go()
+    assert (world.status.reason == reasons.APPROVAL_POLICY_MISSING) is not asked
+    assert (world.pending.excluded == [name]) if asked else ("somebody else has to open one" in world.status.message)
 
 
 def test_an_approval_covers_nothing_once_the_editors_are_not_known():

@@ -3,11 +3,14 @@
 import base64
 import html
 import json
+import re
 import shlex
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +19,16 @@ from incident_operator.core.masks import MASK, Credential, Masks
 from incident_operator.core.outcomes import Failed
 
 SECRET = """p&ss<w>or'd+/x\\y9Z"%ß n"""
-GO_SAFE = "-_.~$&+,;=:@"
+HTML_NAMES = {
+    "&": "&amp;",
+    "<": "&lt;",
+    "'": "&apos;",
+    "+": "&plus;",
+    "/": "&sol;",
+    "\\": "&bsol;",
+    "%": "&percnt;",
+    "ß": "&szlig;",
+}
 
 
 def knowing(*values: str, connection: str = "db") -> Masks:
@@ -67,6 +79,16 @@ FORMS = {
     "in hexadecimal": SECRET.encode().hex(),
     "in upper hexadecimal": SECRET.encode().hex().upper(),
     "in Python": repr(SECRET)[1:-1],
+    "in Python as ASCII": ascii(SECRET)[1:-1],
+    "in Python as bytes": str(SECRET.encode())[2:-1],
+    "in SQL in a shell": SECRET.replace("'", "''").replace("'", "'\\''"),
+    "in a shell by Python in SQL": shlex.quote(SECRET)[1:-1].replace("'", "''"),
+    "in JSON in HTML": html.escape(json.dumps(SECRET)[1:-1]),
+    "in SQL in HTML": html.escape(SECRET.replace("'", "''")),
+    "in JSON in a URL": quote(json.dumps(SECRET)[1:-1], safe=""),
+    "in Go's JSON in a URL": quote(go_json(SECRET), safe=""),
+    "in SQL as a form": quote_plus(SECRET.replace("'", "''")),
+    "in HTML with all names": SECRET.translate(str.maketrans(HTML_NAMES)),
 }
 CODED = {
     "in base64": base64_inside("", ""),
@@ -80,6 +102,25 @@ CODED = {
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
 def test_every_form_is_masked(form: str) -> None:
     assert knowing(SECRET).text(f"before <{form}> after") == f"before <{MASK}> after"
+
+
+@pytest.mark.parametrize("write", [json.dumps, repr, ascii], ids=["JSON", "Python", "ASCII"])
+def test_controls_are_found_however_they_are_escaped(write: Callable[[str], str]) -> None:
+    assert MASK in knowing("a\bc\fd\re\x07f\x0bg").text(write("a\bc\fd\re\x07f\x0bg"))
+
+
+@pytest.mark.parametrize("style", ["", "'", '"', "|", ">"])
+@pytest.mark.parametrize("before", [0, 64, 70, 76])
+def test_a_value_with_blanks_is_masked_though_yaml_goes_on_in_the_next_line(style: str, before: int) -> None:
+    written = yaml.dump({"a": {"b": f"{'x' * before} correct horse battery 9"}}, default_style=style or None)
+    masked = knowing("correct horse battery 9").text(written)
+    assert MASK in masked
+    assert not re.search("correct|horse|battery|9", masked)
+
+
+def test_a_value_of_several_lines_is_masked_however_they_are_indented() -> None:
+    written = yaml.dump({"a": {"b": "no-1\nno-2\nno-3"}}, default_style="|")
+    assert "no-" not in knowing("no-1\nno-2\nno-3").text(written)
 
 
 @pytest.mark.parametrize("form", CODED.values(), ids=CODED.keys())
@@ -113,6 +154,17 @@ def test_short_values_and_plain_words_are_not_looked_for(value: str) -> None:
 @pytest.mark.parametrize("value", ["s3cr3t78", "correct horse", "hTrKqWzP", "abcdefghijklmnopqrstuvwxyz", "prod-db-1"])
 def test_what_is_long_and_odd_enough_is_looked_for(value: str) -> None:
     assert knowing(value).text(f"({value})") == f"({MASK})"
+
+
+@pytest.mark.parametrize(
+    "value", ["postgres-prod-1", "postgres12345", "database-2024!", "Winter-database", "2025!production"]
+)
+def test_a_word_in_a_credential_is_no_cut_of_it(value: str) -> None:
+    lines = ["x" * 600, "postgres", "database of kubernetes", "ends as postgres", "production", "a database…"]
+    known = knowing(value)
+    assert known.json(lines) is lines
+    assert known.whose({"statement": "\n".join(lines)}) == ""
+    assert known.text("x" * 600 + "\n" + value[:10]).endswith(MASK) is not value[:10].isalpha()
 
 
 def test_json_is_masked_in_its_texts_and_nowhere_else() -> None:
@@ -167,6 +219,31 @@ def test_what_a_cut_left_of_a_value_is_masked(value: str, kept: int) -> None:
     assert known.text(f"it gives {rest}…, neither true nor false") == f"it gives {MASK}…, neither true nor false"
 
 
+@pytest.mark.parametrize(
+    "form",
+    [quote(SECRET, safe=""), go_json(SECRET), html.escape(SECRET), ascii(SECRET)[1:-1]],
+    ids=["%", "u", "&", "x"],
+)
+def test_a_cut_through_an_escape_leaves_nothing_either(form: str) -> None:
+    known = knowing(SECRET)
+    for length in range(28, len(form) + 1):
+        assert known.text(f"{'x' * 600} {form[:length]}") == f"{'x' * 600} {MASK}"
+        assert known.json(["x" * 600, f"{form[-length:]} was"]) == ["x" * 600, f"{MASK} was"]
+
+
+def test_a_cut_through_a_character_leaves_nothing_either() -> None:
+    value = "".join(f"ß€{n}" for n in range(5))
+    known, raw = knowing(value), value.encode()
+    for length in range(24, len(raw) + 1):
+        left, right = (part.decode(errors="replace") for part in (raw[:length], raw[-length:]))
+        assert known.json(["x" * 600, left, right]) == ["x" * 600, MASK, MASK]
+
+
+def test_what_follows_a_credential_is_no_part_of_it() -> None:
+    told = f"{'x' * 600}?password={SECRET}&next\n%0A{SECRET}\\n"
+    assert knowing(SECRET).text(told) == told.replace(SECRET, MASK)
+
+
 def test_evidence_is_masked_before_it_is_cut() -> None:
     value = "".join(f"{n:03x}-" for n in range(300))
     lines = ["y" * 1000] * 64 + [f"token {value}"] + ["z" * 1000] * 2
@@ -193,8 +270,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Counting]:
     made: list[Counting] = []
 
     def counting(make: Any) -> Any:
-        def program(values: Any) -> Counting:
-            made.append(Counting(make(values)))
+        def program(*of: Any) -> Counting:
+            made.append(Counting(make(*of)))
             return made[-1]
 
         return program
@@ -226,6 +303,13 @@ def test_where_there_is_more_to_look_for_than_can_be_nothing_is_shown_at_all() -
     assert known.json({"a": ["harmless", 1]}) == {"a": [MASK, 1]}
     assert known.text("harmless") == MASK
     assert known.whose("harmless") == "db"
+
+
+def test_a_value_that_fills_its_secret_costs_no_more_than_what_can_be_looked_for() -> None:
+    value = "".join(chr(0x4E00 + n % 20_000) for n in range(340_000))
+    before = writings._character.cache_info().misses
+    assert knowing(value).text("x" * 600) == MASK
+    assert writings._character.cache_info().misses - before < 50_000
 
 
 @pytest.mark.parametrize("text", ["half a \ud800", "\udfff", "a\0b", "", "\n\n", "…", "ß" * 700])

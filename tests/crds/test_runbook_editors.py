@@ -105,6 +105,13 @@ def test_an_editor_who_writes_another_set_is_told_the_right_one(claim: dict[str,
     assert f'set it to "{BOB}\\n{ALICE}"' in told
 
 
+def test_a_number_that_only_its_type_tells_apart_is_an_edit() -> None:
+    old = runbook(BOBS) | {"spec": {"id": 2**53 + 1}}
+    for annotations, refused in ((BOBS, True), (names(BOB, ALICE), False)):
+        new = runbook(annotations, generation=4) | {"spec": {"id": float(2**53)}}
+        assert (Request(ALICE, new, old).refused() is not None) is refused
+
+
 REVIEW = {**BOBS, REVIEWED: f"3 {ALICE}"}
 WRITES = [
     ("somebody else reviews", ALICE, BOBS, REVIEW, None),

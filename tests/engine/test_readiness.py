@@ -95,9 +95,10 @@ TWO = "a@example.com\nb@example.com"
             {EDITORS: TWO, REVIEWED: "0 carol@example.com"},
             '-n prod runbook pack incidents.dev/reviewed="1 $(',
         ),
+        ({EDITORS: "Eve\u202e\nFrank van Dam"}, 'what it asks: "Eve\\u202e", Frank van Dam. Somebody else'),
         ({}, "edit it once so that the policies stamp who wrote it"),
     ],
-    ids=["one", "reviewed", "two", "reviewed before", "nobody is known"],
+    ids=["one", "reviewed", "two", "reviewed before", "a name that cannot be seen", "nobody is known"],
 )
 async def test_a_ready_runbook_tells_in_daylight_who_may_not_approve(
     checks: Checks, annotations: dict[str, str], told: str

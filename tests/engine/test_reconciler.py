@@ -9,7 +9,7 @@ import pytest
 from engine.conftest import RUNBOOK
 from engine.world import INCIDENT, World, world
 from incident_operator.api.incident import Incident, IncidentStatus, Phase
-from incident_operator.api.meta import ObjectKey
+from incident_operator.api.meta import ObjectKey, is_object_name
 from incident_operator.clients import paths
 from incident_operator.clients.priority import Priority
 from incident_operator.clients.state import State
@@ -326,6 +326,14 @@ async def test_a_note_of_an_event_is_cut_by_bytes(pack: World) -> None:
     await events.phase_changed(pack.client, told, "test", pack.now)
     note = pack.api.objects(paths.events("prod"))[-1]["note"]
     assert note == "→" * 341
+
+
+@pytest.mark.parametrize("name", ["a" * 253, "a" * 249 + ".b", "a-" * 125 + "abc"])
+async def test_an_event_of_an_incident_with_the_longest_name_has_a_valid_one(pack: World, name: str) -> None:
+    incident = pack.incident()
+    named = incident.model_copy(update={"metadata": incident.metadata.model_copy(update={"name": name})})
+    await events.phase_changed(pack.client, named, "test", pack.now)
+    assert is_object_name(pack.api.objects(paths.events("prod"))[-1]["metadata"]["name"])
 
 
 async def test_an_incident_that_another_process_closes_meanwhile_is_left_as_it_is(pack: World) -> None:

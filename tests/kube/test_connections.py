@@ -72,6 +72,17 @@ async def test_what_a_client_gets_for_credentials_is_masked_once_it_says_so(api,
     assert redactor.masks.whose("fetched-t0ken") == "db"
 
 
+async def test_what_changes_in_a_connection_alone_crowds_out_no_older_credential(api, connections, redactor):
+    api.put(connection(secretRef={"name": "db"}))
+    found = Teaching(connections, redactor)
+    for password in ("f1rst-p4ss", "s3cond-p4ss"):
+        api.put(secret(password))
+        for used_by in range(5):
+            api.put(connection(secretRef={"name": "db"}) | {"status": {"usedBy": used_by}})
+            await found.endpoint("prod", "db", "rb-pricing")
+    assert redactor.masks.text("f1rst-p4ss, s3cond-p4ss") == "***, ***"
+
+
 async def test_what_was_read_to_learn_it_serves_the_step_that_follows(api, connections, redactor):
     api.put(connection(secretRef={"name": "db"}))
     api.put(secret())

@@ -35,7 +35,10 @@ class Redactor:
         versions = self._known.setdefault((connection, source), {})
         if version in versions:
             return
-        versions[version] = frozenset(values())
+        found = frozenset(values())
+        for same in [older for older, known in versions.items() if known == found]:
+            del versions[same]  # a Connection changes without its credentials, and must not crowd out what they were
+        versions[version] = found
         for outdated in list(versions)[:-_VERSIONS]:
             del versions[outdated]
         self._masks = masks.of(frozenset(self._credentials()))

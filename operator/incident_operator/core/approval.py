@@ -31,15 +31,19 @@ class Answer:
     """What a person wrote: `<token> <user name>`."""
 
     token: str
-    by: str
+    user: str
+    """The name exactly as it is written: by it four eyes are told apart."""
+
+    @property
+    def by(self) -> str:
+        """The name as it is kept, fit for people to read."""
+        return sanitize.text(self.user, _NAME_LIMIT)
 
 
 def answer(annotations: Mapping[str, str], verb: Verb) -> Answer | None:
     """Read an annotation; the user name may hold blanks, so only the first one separates."""
-    token, _, by = annotations.get(verb.annotation, "").partition(" ")
-    if not token or not by:
-        return None
-    return Answer(token, sanitize.text(by, _NAME_LIMIT))
+    token, _, user = annotations.get(verb.annotation, "").partition(" ")
+    return Answer(token, user) if token and user.strip() else None
 
 
 def command(namespace: str, incident: str, verb: Verb, token: str) -> str:

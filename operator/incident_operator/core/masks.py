@@ -24,7 +24,7 @@ _PEM_BOUNDARY = "-----"
 _KEPT = 64
 """Programs kept, of which Incidents of one Runbook use the same; another one is only made again."""
 _EDGES_FROM = 500
-"""Characters in all from which a text may have been cut without a mark; what cuts shorter texts marks them."""
+"""Bytes in all from which a text may have been cut without a mark; what cuts shorter texts marks them."""
 _CUT = "…"
 _SEPARATORS = b"\r\n"
 _GAP = 4
@@ -102,7 +102,7 @@ class Masks:
             return []
         joined = "\n".join(("", *texts, ""))
         data = joined.encode("utf-8", "surrogatepass")
-        may_be_cut = len(joined) >= _EDGES_FROM or _CUT in joined
+        may_be_cut = len(data) >= _EDGES_FROM or _CUT in joined
         programs = (self._whole, self._edges) if may_be_cut else (self._whole,)
         if None in programs:
             return [(1, len(data) - 1)]
@@ -115,7 +115,7 @@ class Masks:
 
     @cached_property
     def _edges(self) -> Program | None:
-        return writings.edges(self._values)
+        return writings.edges(self._values, is_looked_for)
 
     @property
     def _values(self) -> frozenset[str]:

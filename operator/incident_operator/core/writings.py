@@ -5,9 +5,9 @@ Each character is given all the ways in which anybody writes it, so that a value
 
 import base64
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, reduce
-from html.entities import codepoint2name
+from html.entities import html5
 from typing import Any
 
 import re2
@@ -16,7 +16,10 @@ LONGEST = 64
 """Characters of a value that are looked for in one piece; a longer one is looked for in pieces of `_PIECE` and up."""
 _PIECE = 32
 _AT_AN_EDGE = 8
-"""Characters of a value that have to be left where a text was cut, to tell it by them: a value has as many."""
+"""Characters of a value that have to be left where a text was cut, at least, to tell it by them: a value has as many."""
+_TORN_AT_THE_END = "(?:\ufffd+|%[%0-9A-Fa-f]*|" + r"\\[\\0-9A-Fa-fux]*|&[#;0-9A-Za-z]*)?"
+_TORN_AT_THE_BEGINNING = "(?:\ufffd+|#?u?[%0-9A-Fa-f]*|[a-z]*;)"
+"""What is left of one more character where a cut goes through it, in UTF-8 or as it is escaped."""
 _LONGEST_PATTERN = 1_500_000
 """Characters of all patterns of a program: more than 1,000 passwords, or 20 tokens of 2 KiB, need."""
 _BYTES_FOR_A_CHARACTER = 512
@@ -32,9 +35,12 @@ def whole(values: Iterable[str]) -> Program | None:
     return _program(way for value in values for begin, end in _bounds(value) for way in _ways(value[begin:end]))
 
 
-def edges(values: Iterable[str]) -> Program | None:
-    """Return what finds the beginning of a value before a cut, and its end after one, with the sign of the cut; or None."""
-    return _program(way for value in values for way in _cut_ways(value))
+def edges(values: Iterable[str], is_telling: Callable[[str], bool]) -> Program | None:
+    """Return what finds the beginning of a value before a cut, and its end after one, with the sign of the cut; or None.
+
+    `is_telling` says of a part of a value whether it can be told from ordinary text.
+    """
+    return _program(way for value in values for way in _cut_ways(value, is_telling))
 
 
 def _program(patterns: Iterable[str]) -> Program | None:
@@ -66,16 +72,21 @@ def _ways(piece: str) -> Iterator[str]:
     yield from _base64(raw)
 
 
-def _cut_ways(value: str) -> Iterator[str]:
+def _cut_ways(value: str, is_telling: Callable[[str], bool]) -> Iterator[str]:
     """Yield what a cut leaves: the first characters of a piece or the last ones of it, and as many of the others as there are.
 
-    The pieces overlap: of a cut that leaves less of a piece than can be told by itself, the piece beside it tells.
+    The pieces overlap: of a cut that leaves less of a piece than can be told by itself, the piece beside it tells. What leaves
+    all of the value is no cut. One piece after the other, since a value may be longer than all that can be looked for.
     """
-    ways = list(map(_character, value))
     for begin, end in _bounds(value):
-        first, last = max(begin - _AT_AN_EDGE, 0), min(end + _AT_AN_EDGE, len(value))
-        yield "".join(ways[first:][:_AT_AN_EDGE]) + _then(ways[first:end][_AT_AN_EDGE:]) + "[\r\n…]"
-        yield "\n" + _before(ways[begin:last][:-_AT_AN_EDGE]) + "".join(ways[begin:last][-_AT_AN_EDGE:])
+        head = value[max(begin - _AT_AN_EDGE, 0) : end if end < len(value) else -1]
+        if least := next((n for n in range(_AT_AN_EDGE, len(head) + 1) if is_telling(head[:n])), 0):
+            ways = list(map(_character, head))
+            yield "".join(ways[:least]) + _then(ways[least:]) + _TORN_AT_THE_END + "[\r\n…]"
+        tail = value[begin or 1 : end + _AT_AN_EDGE]
+        if least := next((n for n in range(_AT_AN_EDGE, len(tail) + 1) if is_telling(tail[-n:])), 0):
+            ways = list(map(_character, tail))
+            yield "\n" + _TORN_AT_THE_BEGINNING + _before(ways[:-least]) + "".join(ways[-least:])
 
 
 def _then(ways: Sequence[str]) -> str:
@@ -100,32 +111,41 @@ def _character(character: str) -> str:
             r"\\+".join(f"u{unit}" for unit in units),
             r"\\+".join(f"x{byte:02x}" for byte in raw),
             *([f"u{code:08x}"] if len(units) > 1 else []),
+            *([f"x{code:02x}"] if code < _AFTER_LATIN_1 else []),  # as Python and YAML write it
+            *([_LETTERS[character]] if character in _LETTERS else []),
         )
     )
     percent = "".join(f"%(?:25)*{byte:02x}" for byte in raw)
+    entity = rf"(?:&|\\+u0026)(?:amp;)*(?:{'|'.join(_entities(code))});"
+    coded = f"(?:{_ESCAPE}*(?:{percent}|{entity})){'+' if character in _DOUBLED else ''}"
     plain = _PLAIN.get(character) or rf"\\*{re.escape(character)}"
-    return rf"(?:{plain}|(?i:\\+(?:{escaped})|{percent}|(?:&|\\+u0026)(?:amp;)*(?:{'|'.join(_entities(code))});))"
+    return f"(?:{plain}|(?i:{_ESCAPE}+(?:{escaped})|{coded}))"
 
 
+_ESCAPE = r"(?:\\|%(?:25)*5c)"
+_DOUBLED = "'\""
+_LETTERS = dict(zip("\a\b\t\n\v\f\r", "abtnvfr", strict=True))
+"""With which a character is escaped."""
 _PLAIN = {
-    "'": r"""\\*'(?:\\*'){0,3}|'\\*"'\\*"'""",  # twice in SQL; '\'' and '"'"' in a shell
-    '"': r"""\\*"(?:\\*")?""",  # twice in CSV and in names of SQL
+    "'": r"""\\*'(?:[\\'"]*')?""",  # twice in SQL; '\'' and '"'"' in a shell
+    '"': r"""\\*"(?:[\\'"]*")?""",  # twice in CSV and in names of SQL
     "\\": r"\\+",
     "%": "%%?",  # twice in formats
-    " ": r"\\*[ +]",
-    "\n": r"\r?\n|\\+r\\+n|\\+n",
-    "\r": r"\r|\\+r",
-    "\t": r"\t|\\+t",
+    " ": r"\\*[ +]|\\?\r?\n *(?:\\ )?",  # YAML goes on in the next line
+    "\n": r"\r?\n[ \t]*|\\+r\\+n",
 }
+_AFTER_LATIN_1 = 0x100
+_NAMES: dict[str, list[str]] = {}
+"""Of characters in HTML."""
+for _name, _named in html5.items():
+    if _name.endswith(";"):
+        _NAMES.setdefault(_named, []).append(_name[:-1])
 
 
 def _entities(code: int) -> Iterator[str]:
     yield f"#0*{code}"
     yield f"#x0*{code:x}"
-    if code in codepoint2name:
-        yield codepoint2name[code]
-    if code == ord("'"):
-        yield "apos"
+    yield from _NAMES.get(chr(code), ())
 
 
 def _base64(raw: bytes) -> Iterator[str]:

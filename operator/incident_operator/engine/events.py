@@ -5,13 +5,14 @@ from datetime import datetime
 import structlog
 
 from incident_operator.api.incident import Incident, Phase
-from incident_operator.api.meta import API_VERSION
+from incident_operator.api.meta import API_VERSION, ObjectMeta
 from incident_operator.clients import kube, paths
 from incident_operator.core.outcomes import Json
 
 _WARNING = frozenset({Phase.NEEDS_HUMAN, Phase.FAILED})
 _NOTE_LIMIT = 1024
 """Bytes, not characters: the apiserver refuses a longer note."""
+_NAME_LIMIT = 253
 _log = structlog.get_logger()
 
 
@@ -36,7 +37,7 @@ def _event(incident: Incident, instance: str, now: datetime) -> Json:
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"name": f"{meta.name}.{meta.resource_version}", "namespace": meta.namespace},
+        "metadata": {"name": _name(meta), "namespace": meta.namespace},
         "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "reportingController": "incident-operator",
         "reportingInstance": instance[:128],
@@ -46,6 +47,10 @@ def _event(incident: Incident, instance: str, now: datetime) -> Json:
         "note": _cut(status.message) or status.phase.value,
         "regarding": regarding,
     }
+
+
+def _name(meta: ObjectMeta) -> str:
+    return f"{meta.name[: _NAME_LIMIT - len(meta.resource_version) - 1].rstrip('-.')}.{meta.resource_version}"
 
 
 def _cut(message: str) -> str:

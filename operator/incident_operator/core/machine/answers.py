@@ -113,7 +113,7 @@ def approved(view: View) -> Decision | None:
     if pending is None:
         return None
     found = approval.answer(view.incident.metadata.annotations, Verb.APPROVE)
-    if found is None or not approval.answers_plan(found, pending) or found.by in pending.excluded:
+    if found is None or not approval.answers_plan(found, pending) or found.user in pending.excluded:
         return Wait(pending.expires_at)
     current = approval.consume(view.status, found.by, _valid_for(view, pending), view.now)
     current = status.mark(current, pending.steps, StepState.PENDING)

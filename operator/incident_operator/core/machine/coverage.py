@@ -59,6 +59,9 @@ def nobody_may_approve(view: View) -> str:
         return f"Runbook {name}, revision {view.pinned.revision}: {editors.UNKNOWN}. {_NEXT_TIME}"
     if len(wrote) >= MAX_EXCLUDED or any(len(each) > MAX_NAME for each in wrote):
         return f"Runbook {name}: its editors cannot all be excluded; somebody else has to review it. {_NEXT_TIME}"
+    if len(_opener(view)) > MAX_NAME:
+        told = f"has a name of more than {MAX_NAME} characters and cannot be excluded"
+        return f"Whoever opened this Incident {told}; somebody else has to open one."
     return ""
 
 
@@ -153,10 +156,13 @@ def _binding(view: View, expires: datetime, nonce: str) -> plan.Binding:
 
 
 def _excluded(view: View) -> tuple[list[str], str]:
-    opener = view.incident.metadata.annotations.get(annotations.OPENED_BY, "")
-    why = {opener: "opened this incident"} | dict.fromkeys(view.pinned.editors or (), "edited the runbook")
+    why = {_opener(view): "opened this incident"} | dict.fromkeys(view.pinned.editors or (), "edited the runbook")
     why.pop("", None)
     return sorted(why), sanitize.text("; ".join(f"{who} {did}" for who, did in sorted(why.items())), 512)
+
+
+def _opener(view: View) -> str:
+    return view.incident.metadata.annotations.get(annotations.OPENED_BY, "")
 
 
 def _alone(step: CompiledStep) -> bool:

@@ -41,7 +41,7 @@ def warning(runbook: Runbook) -> str:
     command = (
         f'kubectl annotate --overwrite -n {meta.namespace} runbook {meta.name} {REVIEWED}="{meta.generation} {_WHOAMI}"'
     )
-    names = texts.cut(", ".join(known), _MESSAGE_LIMIT)
+    names = texts.cut(", ".join(map(texts.exact, known)), _MESSAGE_LIMIT)
     return (
         f"{len(known)} people changed it since it was last reviewed, and may not approve what it asks: {names}. "
         f"Somebody else who may approve it reviews it: {command}"
