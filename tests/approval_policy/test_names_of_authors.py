@@ -78,6 +78,21 @@ async def test_an_edit_that_changes_nothing_makes_nobody_the_editor(ground: Grou
     assert await _patch_runbook(ground, BOB, runbook, same) == ALICE
 
 
+async def test_an_edit_that_cel_takes_for_none_counts_all_the_same(ground: Ground) -> None:
+    def numbered(number: float) -> list[Json]:
+        return [
+            {"name": "look", "sqlQuery": {"connection": "db", "statement": "SELECT %(id)s", "params": {"id": number}}}
+        ]
+
+    document = objects.runbook(diagnose=numbered(2**53 + 1))
+    created = await _create_runbook(ground, ALICE, document)
+    name, both = created["metadata"]["name"], f"{ALICE}\n{BOB}"
+    edit = {"spec": {"diagnose": numbered(2.0**53)}}
+    with pytest.raises(Forbidden, match=re.escape(f'set it to "{ALICE}\\n{BOB}"')):
+        await _patch_runbook(ground, BOB, name, edit)
+    assert await _patch_runbook(ground, BOB, name, signed(edit, EDITORS, both)) == both
+
+
 async def test_the_operators_status_makes_it_no_editor(ground: Ground, runbook: str) -> None:
     operator = await ground.client(OPERATOR)
     path = paths.runbooks(ground.namespace, runbook, "status")
