@@ -78,6 +78,14 @@ def test_what_differs_only_in_what_nobody_sees_is_shown_differently() -> None:
     assert len(set(shown)) == 4
 
 
+def test_a_null_is_shown_since_it_sets_something_to_nothing() -> None:
+    found = made("do", {"json": {"price": None, "tags": [None, {"a": None}], "text": "null"}, "params": {"id": None}})
+    assert found.details["json"] == {"price": "null", "tags": ["null", {"a": "null"}], "text": '"null"'}
+    assert found.details["params"] == {"id": "null"}
+    assert found == PlanEntry.model_validate_json(found.to_bytes()), "also once it was stored"
+    assert made("do", whole={"template": {"a": None}}).details["template"] == ["{a: null}"]
+
+
 def test_a_pod_template_is_shown_whole_a_line_each() -> None:
     found = made("create a Job", {}, whole={"template": POD})
     assert found.details["template"] == [

@@ -37,7 +37,7 @@ def test_a_quoted_text_hides_no_character_and_is_cut_between_two_of_them(text: s
     assert texts.escaped(text, 10) == shown[1:-1]
 
 
-SEEN = ["", "a", "a b", "ü → ж 日本", "🙂", "'", "\\", "\ufffd"]
+SEEN = ["", "a", "a b", "ü → ж 日本", "🙂", "'", "\\", "\ufffd", "e\u0301\u0323", "ที่นี้", "שָׁלוֹם"]
 UNSEEN = {
     "\n": "U+000A",
     "\t": "U+0009",
@@ -57,9 +57,14 @@ UNSEEN = {
     "\ufe0f": "U+FE0F",
     "\ufeff": "U+FEFF",
     "\ue000": "U+E000",
+    "\U00016fe4": "U+16FE4",
+    "\U0001d159": "U+1D159",
     "\U000e0041": "U+E0041",
     "\U000e0100": "U+E0100",
     "\ud800": "U+D800",
+    "\u0301" * 40: "U+0301",
+    "\u0e47" * 9: "U+0E47",
+    "\u20dd" * 5: "U+20DD",
 }
 
 
@@ -83,6 +88,7 @@ def test_what_can_be_seen_stays_as_it_is(text: str) -> None:
     ("text", "shown"),
     [
         ("Do: nothing", '"Do: nothing"'),
+        ("null", '"null"'),
         ("Plan Hash:", '"Plan Hash:"'),
         ("Plan Hash:  0000", '"Plan Hash:  0000"'),
         (" indented", '" indented"'),

@@ -104,6 +104,9 @@ async def test_a_redirect_is_an_answer_and_not_followed(service, status):
         ("/a/..%2Fadmin", ".. segment"),
         ("/a/%252e%252e/admin", ".. segment"),
         ("/a/..\\admin", ".. segment"),
+        ("/a/%25252e%25252e/admin", ".. segment"),
+        ("/a/..;/admin", ".. segment"),
+        ("/a/%2e%2e%3Bx=1/admin", ".. segment"),
         ("/./a", ".. segment"),
         ("/a?b=c", "goes into query"),
         ("/a#b", "goes into query"),
@@ -137,6 +140,14 @@ async def test_an_absolute_url_is_no_path(service):
         (request(headers={"Authorization": "Bearer x"}), "headers.Authorization: is not for a step to set"),
         (request(headers={"host": "evil"}), "headers.host: is not for a step to set"),
         (request(headers={"Cookie": "a=b"}), "headers.Cookie: is not for a step to set"),
+        *(
+            (request(headers={name: "DELETE"}), f"headers.{name}: is not for a step to set")
+            for name in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "x_http_method_override")
+        ),
+        *(
+            (request(headers={name: "/admin"}), f"headers.{name}: is not for a step to set")
+            for name in ("X-Original-URL", "X-Rewrite-URL")
+        ),
         (request(headers={"X\r\nY": "z"}), "is not a header name"),
         (request(headers={"X": "a\r\nY: z"}), "headers.X: holds a control character"),
         (request("POST", idempotencyKey="Host"), "headers.Host: is not for a step to set"),

@@ -61,6 +61,16 @@ BEYOND: dict[str, tuple[dict[str, Any], Allow, str]] = {
         Allow.PRIVILEGED,
         'container "main" has procMount "Unmasked"',
     ),
+    "a container that is not confined": (
+        {"containers": [main(seccompProfile={"type": "Unconfined"})]},
+        Allow.PRIVILEGED,
+        'container "main" has seccompProfile Unconfined',
+    ),
+    "containers that are not confined": (
+        {"containers": [MAIN], "securityContext": {"appArmorProfile": {"type": "Unconfined"}}},
+        Allow.PRIVILEGED,
+        "every container has appArmorProfile Unconfined",
+    ),
     "a Windows host process": (
         {"containers": [main(windowsOptions={"hostProcess": True})]},
         Allow.PRIVILEGED,
@@ -89,6 +99,8 @@ ORDINARY: dict[str, dict[str, Any]] = {
     "the Runbook's account": {"containers": [MAIN], "serviceAccountName": ACCOUNT},
     "the account of each Pod that names none": {"containers": [MAIN], "serviceAccountName": "default"},
     "less than usual": {"containers": [main(privileged=False, capabilities={"drop": ["ALL"]})], "hostPID": False},
+    "confined": {"containers": [main(seccompProfile={"type": "RuntimeDefault"})]},
+    "a port": {"containers": [{**MAIN, "ports": [{"containerPort": 80}]}]},
     "volumes of its own": {"containers": [MAIN], "volumes": [{"name": "a", "emptyDir": {}}]},
 }
 
@@ -163,6 +175,20 @@ def test_the_container_that_is_meant_is_the_named_one() -> None:
         'container "main" of image "busybox" runs too'
     ]
     assert 'container "main"' in "".join(problems(Job(template={"spec": pod}, container="sidecar")))
+
+
+def test_a_port_of_the_node_is_told() -> None:
+    """Only of a template: a Job from a workload has no ports."""
+    pod = {"containers": [{**MAIN, "ports": [{"containerPort": 80}, {"containerPort": 81, "hostPort": 443}]}]}
+    told = 'container "main" has port "443" of the node; where that is meant, write allow: [hostNamespaces]'
+    assert problems(Job(template={"spec": pod})) == [f"spec.remediate[0].job.template: {told}"]
+    assert problems(Job(template={"spec": pod}, allow=[Allow.HOST_NAMESPACES])) == []
+
+
+def test_a_container_is_not_the_one_that_is_meant_because_it_has_its_name() -> None:
+    pod = {"containers": [MAIN, {**SENDS, "name": "main"}]}
+    told = [one.what for one in job_beyond.beyond({"spec": pod}, "main", ACCOUNT)]
+    assert told == ['container "main" of image "curl" runs too']
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,16 @@ def test_a_digest_is_that_of_the_step_whether_or_not_defaults_are_written_out() 
     assert digest_of(plain, plain.steps["block"]) == digest_of(stored, stored.steps["block"])
 
 
+@pytest.mark.parametrize("value", [1e300, 2**64, -(10**30), "\ud800", {"n": [10**30]}])
+def test_whatever_can_be_written_has_a_digest(value: Any) -> None:
+    def of(json_: Any) -> str:
+        compiled = runbook(mitigate=[{**BLOCK, "http": {**BLOCK["http"], "json": json_}}])
+        return digest_of(compiled, compiled.steps["block"])
+
+    assert of({"x": value}) != of({"x": 1})
+    assert of({"x": 1.0}) == of({"x": 1}), "the apiserver stores either as 1"
+
+
 @pytest.mark.parametrize(
     "changed",
     [

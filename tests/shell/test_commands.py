@@ -70,7 +70,14 @@ def failed_with(result: Result, told: str) -> None:
         ),
         (RUNBOOK + f"  verify: [{'[' * 70}{']' * 70}]", "is nested deeper than 64 levels"),
         (RUNBOOK + f"  verify: [{'[' * 900}{']' * 900}]", "is nested too deep"),
+        *(
+            (RUNBOOK.replace("name: pack,", f'name: "{name}",'), "is not a name of an object")
+            for name in ("a, step: x, digest: y} #", "a\\n- {namespace: prod", "\\u202ea")
+        ),
+        (RUNBOOK.replace("namespace: prod", "namespace: a.b"), '"a.b" is not a name of a namespace'),
+        (RUNBOOK + '  "ti\\e[2J\\ntle": x', "spec.ti\ufffd[2J tle: Extra inputs"),
         ("a: [", "no YAML"),
+        ("a: !!int b", "no YAML"),
         ("[" * 5000, "nested too deep"),
         ("- 1", "not a Kubernetes object"),
     ],
@@ -91,6 +98,19 @@ async def test_check_of_a_good_runbook_says_so_and_exits_0(tmp_path: Path) -> No
     assert (result.exit_code, result.stdout, result.stderr) == (0, "1 file checked: no problem found\n", "")
 
 
+async def test_check_shows_where_an_expression_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "runbook.yaml"
+    file.write_text(RUNBOOK.replace('"SELECT 1"}', '"SELECT 1"}, when: "1 +  + 2"'))
+    told = (await command("check", str(file))).stderr.splitlines()
+    assert (told[0].partition(": ")[0], told[1].strip(), told[2].strip()) == (str(file), "1 +  + 2", "^")
+
+
+async def test_check_takes_a_date_for_the_text_that_kubectl_makes_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "runbook.yaml"
+    file.write_text(RUNBOOK + "  parameters: [{name: day, type: date, default: 2025-10-21}]\n")
+    assert (await command("check", str(file))).stdout == "1 file checked: no problem found\n"
+
+
 async def test_check_prints_the_digest_of_each_step_that_an_administrator_may_let_run_unasked(tmp_path: Path) -> None:
     file = tmp_path / "runbook.yaml"
     block = {"name": "block", "protective": True, "http": {"connection": "api", "method": "POST", "path": "/block"}}
@@ -102,6 +122,13 @@ async def test_check_prints_the_digest_of_each_step_that_an_administrator_may_le
     assert lines[0] == "1 file checked: no problem found"
     (named,) = yaml.safe_load(lines[-1])
     assert steps_of(json.dumps([named])) == {UnaskedStep("prod", runbook["metadata"]["name"], "block", named["digest"])}
+
+
+async def test_check_prints_digests_of_what_says_no_name(tmp_path: Path) -> None:
+    file = tmp_path / "runbook.yaml"
+    block = "{name: block, protective: true, http: {connection: api, method: POST}}"
+    file.write_text(RUNBOOK.replace("metadata:", "unread:") + f"  mitigate: [{block}]\n")
+    assert "{namespace: default, runbook: ?, step: block" in (await command("check", str(file))).stdout
 
 
 async def test_check_does_not_praise_what_holds_no_runbook(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ _IN_TEMPLATE = (
     Rule((*_CONTAINER, "env", ANY, "name"), Take.LITERAL),
     Rule((*_CONTAINER, "env", ANY, "value"), Take.ARGUMENT),
     Rule((*_CONTAINER, "volumeMounts", ANY, "subPathExpr"), Take.ARGUMENT),
-    *(Rule((*_CONTAINER, key), Take.LITERAL) for key in job_commands.HOOKS),
+    *(Rule((*_CONTAINER, key), Take.LITERAL) for key in ("image", *job_commands.HOOKS)),
     Rule(("template", "metadata"), Take.TEXT),
 )
 
@@ -86,6 +86,7 @@ def _check(spec: Job, path: str) -> Iterator[Problem]:
     yield from field_checks.one_of(path, {"from": spec.source, "template": spec.template})
     yield from job_commands.are_written_out(spec.template or {}, f"{path}.template")
     yield from job_commands.expand_no_data(spec, path)
+    yield from job_commands.obey_no_data(spec, path)
     if spec.template is not None:  # whose account it is, and what a workload holds, is seen when it is shown
         yield from _not_allowed(spec, spec.template, path)
 

@@ -27,9 +27,9 @@ class Allow(StrEnum):
     HOST_PATH = "hostPath"
     """Volumes that are directories of the node."""
     PRIVILEGED = "privileged"
-    """Containers that are privileged, may become so, or have capabilities added."""
+    """Containers that are privileged, may become so, have capabilities added, or are not confined."""
     HOST_NAMESPACES = "hostNamespaces"
-    """`hostPID`, `hostNetwork`, `hostIPC`."""
+    """`hostPID`, `hostNetwork`, `hostIPC`, and ports of the node."""
     OTHER_CONTAINERS = "otherContainers"
     """Init containers, and containers beside the one that is meant."""
     OTHER_ACCOUNT = "otherAccount"
@@ -69,10 +69,10 @@ def _host_paths(pod: Mapping[str, Any]) -> Iterator[Beyond]:
 def _privileges(pod: Mapping[str, Any]) -> Iterator[Beyond]:
     for kind, container in _containers(pod):
         context = _mapping(container.get("securityContext"))
-        for right in _rights(context):
+        for right in (*_rights(context), *_shared_rights(context)):
             yield Beyond(Allow.PRIVILEGED, f"{kind} {_told(container.get('name'))} has {right}")
-    if _mapping(_mapping(pod.get("securityContext")).get("windowsOptions")).get("hostProcess"):
-        yield Beyond(Allow.PRIVILEGED, "every container has hostProcess")
+    for right in _shared_rights(_mapping(pod.get("securityContext"))):
+        yield Beyond(Allow.PRIVILEGED, f"every container has {right}")
 
 
 def _rights(context: Mapping[str, Any]) -> Iterator[str]:
@@ -82,19 +82,33 @@ def _rights(context: Mapping[str, Any]) -> Iterator[str]:
         yield f"added capabilities {', '.join(_told(name) for name in names)}"
     if (proc := context.get("procMount")) not in (None, "Default"):
         yield f"procMount {_told(proc)}"
+
+
+def _shared_rights(context: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a Pod may say for all of its containers as well."""
     if _mapping(context.get("windowsOptions")).get("hostProcess"):
         yield "hostProcess"
+    for profile in ("seccompProfile", "appArmorProfile"):
+        if _mapping(context.get(profile)).get("type") == "Unconfined":
+            yield f"{profile} Unconfined"
 
 
 def _host_namespaces(pod: Mapping[str, Any]) -> Iterator[Beyond]:
     for name in ("hostPID", "hostNetwork", "hostIPC"):
         if pod.get(name):
             yield Beyond(Allow.HOST_NAMESPACES, f"the Pod has {name}")
+    for kind, container in _containers(pod):
+        for port in _mappings(container.get("ports")):
+            if port.get("hostPort"):
+                what = f"{kind} {_told(container.get('name'))} has port {_told(port['hostPort'])} of the node"
+                yield Beyond(Allow.HOST_NAMESPACES, what)
 
 
 def _other_containers(pod: Mapping[str, Any], meant: str) -> Iterator[Beyond]:
-    for kind, container in _containers(pod):
-        if kind == _CONTAINERS["containers"] and container.get("name") == meant:
+    found = list(_containers(pod))
+    ours = [at for at, (kind, each) in enumerate(found) if kind == "container" and each.get("name") == meant][:1]
+    for at, (kind, container) in enumerate(found):
+        if at in ours:
             continue
         image = _told(container.get("image"))
         yield Beyond(Allow.OTHER_CONTAINERS, f"{kind} {_told(container.get('name'))} of image {image} runs too")

@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 HOOKS = ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe")
 """Fields of a container that may hold a command of their own; a Job has little use for them, so they take no data."""
 
+_OBEYED = frozenset({
+    "PATH", "BASH_ENV", "BASHOPTS", "SHELLOPTS", "PROMPT_COMMAND", "PS4", "IFS", "LD_PRELOAD",
+    "LD_LIBRARY_PATH", "LD_AUDIT", "GCONV_PATH", "OPENSSL_CONF", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP",
+    "PYTHONWARNINGS", "PYTHONBREAKPOINT", "PERL5OPT", "PERL5LIB", "PERL5DB", "RUBYOPT", "RUBYLIB", "NODE_OPTIONS",
+    "NODE_PATH", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "CLASSPATH", "PHPRC", "PHP_INI_SCAN_DIR",
+    "LUA_INIT", "LUA_PATH", "LUA_CPATH", "ERL_FLAGS", "ERL_LIBS", "DOTNET_STARTUP_HOOKS", "R_PROFILE", "AWKPATH",
+    "MAKEFLAGS", "TAR_OPTIONS", "RSYNC_RSH", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_ASKPASS", "GIT_EDITOR", "GIT_PAGER",
+    "GIT_EXEC_PATH", "GIT_PROXY_COMMAND", "GIT_EXTERNAL_DIFF", "SSH_ASKPASS", "PSQLRC", "PSQL_PAGER", "EDITOR",
+    "VISUAL", "PAGER", "LESSOPEN", "LESSCLOSE",
+})  # fmt: skip
+"""Variables that a loader, a shell, an interpreter or a client takes for code, options, or where to find them."""
 _OPEN = "${"
 _LISTS = ("initContainers", "containers", "ephemeralContainers")
 _VARIABLE = re.compile(r"\$\$|\$\(([^)]{0,255})\)")
@@ -43,6 +54,24 @@ def expand_no_data(spec: "Job", path: str) -> Iterator[Problem]:
         for key in ("command", "args"):
             yield from _expanded(_listed(container, key), names, problems.field(f"{path}.template", (*way, key)))
     yield from _expanded(spec.command, _holding_data([*_env_of_all(template), *added], template), f"{path}.command")
+
+
+def obey_no_data(spec: "Job", path: str) -> Iterator[Problem]:
+    """Require that no variable holds data by which a program is told what to run: it would be code by another way."""
+    template, added = spec.template or {}, [{"name": name, "value": value} for name, value in spec.env.items()]
+    held = _holding_data([*_env_of_all(template), *added], template)
+    yield from (_obeyed(f"{path}.env.{name}", name) for name in spec.env if name in _OBEYED & held)
+    for way, container in _containers(template):
+        env = _listed(container, "env")
+        held = _holding_data([*env, *added], template)
+        for at, variable in enumerate(env):
+            if isinstance(variable, Mapping) and (name := str(variable.get("name"))) in _OBEYED & held:
+                yield _obeyed(problems.field(f"{path}.template", (*way, "env", at)), name)
+
+
+def _obeyed(field: str, name: str) -> Problem:
+    told = f"{name} tells a program what to run, and that is not for data to say"
+    return Problem(field, f"{told}; give the value by a variable of another name")
 
 
 def _parts(template: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:

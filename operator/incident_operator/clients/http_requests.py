@@ -31,9 +31,14 @@ _RESERVED = frozenset(
         "trailer",
         "transfer-encoding",
         "upgrade",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-url",
+        "x-rewrite-url",
     }
 )
-"""Headers that HTTP itself or the Connection's Secret sets."""
+"""Headers that HTTP itself or the Connection's Secret sets, or by which a service takes another method or path than was judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +66,16 @@ def _check_path(path: str) -> None:
         raise Unusable(f"path {path!r}: holds ? or #; what follows ? goes into query")
     if _NOT_TEXT.search(unquote(path)) or "\t" in path:
         raise Unusable(f"path {path!r}: holds a control character")
-    # services decode before they resolve, some of them twice
-    if any(part in {".", ".."} for part in re.split(r"[/\\]", unquote(unquote(path)))):
+    # services decode before they resolve, some of them twice; some leave out what follows a semicolon
+    segments = re.split(r"[/\\]", _decoded(path))
+    if any(each.partition(";")[0] in {".", ".."} for each in segments):
         raise Unusable(f"path {path!r}: holds a . or .. segment")
+
+
+def _decoded(path: str) -> str:
+    while (shorter := unquote(path)) != path:
+        path = shorter
+    return path
 
 
 def _pairs(name: str, value: Any) -> list[tuple[str, str]]:
@@ -87,8 +99,9 @@ def check_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name):
             raise Unusable(f"headers: {name!r} is not a header name")
-        if name.lower() in _RESERVED:
-            raise Unusable(f"headers.{name}: is not for a step to set; credentials come from the Connection's Secret")
+        if name.lower().replace("_", "-") in _RESERVED:  # many services take one for the other
+            told = "is not for a step to set; credentials come from the Connection's Secret"
+            raise Unusable(f"headers.{name}: {told}, method and path from the step's own fields")
         value.encode()
         if _NOT_TEXT.search(value):
             raise Unusable(f"headers.{name}: holds a control character")

@@ -1,6 +1,6 @@
 """Checks Runbook files as the operator would, offline."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,24 @@ import yaml
 
 from incident_operator import connections as types
 from incident_operator.actions import ACTIONS
+from incident_operator.api.meta import is_dns_label, is_object_name
 from incident_operator.api.runbook import Runbook
+from incident_operator.core import texts
 from incident_operator.core.expressions import problems
 from incident_operator.core.runbooks import compiler, parsing, reading
 from incident_operator.core.runbooks import unasked as leaves
 from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.core.runbooks.reading import Malformed
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads what kubectl reads: to it a date is a text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [each for each in found if each[0] != "tag:yaml.org,2002:timestamp"]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def check(file: Path) -> list[str]:
@@ -23,35 +35,38 @@ def check(file: Path) -> list[str]:
     Connections are checked where the file itself holds some.
     """
     try:
-        documents = [each for each in yaml.safe_load_all(file.read_text(encoding="utf-8")) if each]
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        return [f"{file}: no YAML: {' '.join(str(error).split())}"]
+        documents = [each for each in _documents(file) if each]
+    except (yaml.YAMLError, ValueError) as error:
+        return [f"{file}: no YAML: {texts.visible(str(error))}"]
     except RecursionError:
         return [f"{file}: is nested too deep; a Runbook has at most {reading.DEPTH} levels"]
     malformed = [each for each in documents if not isinstance(each, dict)]
     if malformed:
-        return [f"{file}: not a Kubernetes object: {str(malformed[0])[:80]}"]
+        return [f"{file}: not a Kubernetes object: {texts.visible(str(malformed[0]))[:80]}"]
     return list(_problems(file, documents))
 
 
 def holds_runbook(file: Path) -> bool:
     """Tell whether a file that was checked holds a Runbook at all."""
-    documents = yaml.safe_load_all(file.read_text(encoding="utf-8"))
-    return any(document.get("kind") == "Runbook" for document in documents if document)
+    return any(document.get("kind") == "Runbook" for document in _documents(file) if document)
 
 
 def unasked(file: Path) -> list[str]:
     """Return a line for each step of a file that was checked which asks unless the operator's settings name it."""
-    documents = [each for each in yaml.safe_load_all(file.read_text(encoding="utf-8")) if each]
     lines = []
-    for document in _of_kind(documents, "Runbook"):
+    for document in _of_kind([each for each in _documents(file) if each], "Runbook"):
         runbook = reading.runbook_of(document)
         compiled = compiler.compile_runbook(runbook, None, ACTIONS) if isinstance(runbook, Runbook) else None
         if isinstance(compiled, Compiled):
-            where = f"namespace: {document['metadata'].get('namespace', 'default')}, runbook: {_name(document)}"
+            namespace = (document.get("metadata") or {}).get("namespace", "default")
+            where = f"namespace: {namespace}, runbook: {_name(document)}"
             named = [step for step in compiled.steps.values() if leaves.can_be_named(step)]
             lines += [f"{{{where}, step: {s.step.name}, digest: {leaves.digest_of(compiled, s)}}}" for s in named]
     return lines
+
+
+def _documents(file: Path) -> Iterator[Any]:
+    return yaml.load_all(file.read_text(encoding="utf-8"), _Loader)
 
 
 def _problems(file: Path, documents: list[dict[str, Any]]) -> Iterator[str]:
@@ -76,7 +91,16 @@ def _of_kind(documents: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]
 
 def _name(document: dict[str, Any]) -> str:
     metadata = document.get("metadata")
-    return str(metadata.get("name", "?")) if isinstance(metadata, dict) else "?"
+    return texts.visible(str(metadata.get("name", "?"))) if isinstance(metadata, dict) else "?"
+
+
+def _misnamed(metadata: Mapping[str, Any]) -> Iterator[str]:
+    """Tell of names that the apiserver would not take, of which an administrator might be given a line to copy."""
+    name, namespace = metadata.get("name"), metadata.get("namespace")
+    if name is not None and not is_object_name(name):
+        yield f"metadata.name: {texts.line(name)} is not a name of an object"
+    if namespace is not None and not is_dns_label(namespace):
+        yield f"metadata.namespace: {texts.line(namespace)} is not a name of a namespace"
 
 
 def _of_runbook(document: dict[str, Any], connections: dict[str, str] | None) -> Iterator[str]:
@@ -94,6 +118,7 @@ def _of_runbook(document: dict[str, Any], connections: dict[str, str] | None) ->
     if isinstance(runbook, Malformed):
         yield str(runbook.problem)
         return
+    yield from _misnamed(document.get("metadata") or {})
     compiled = compiler.compile_runbook(runbook, connections, ACTIONS)
     if not isinstance(compiled, Compiled):
         yield from (str(problem) for problem in compiled)

@@ -20,8 +20,9 @@ _CODE_LETTERS = re.compile(r"-e|-[abefhilmnuvx]{0,5}c")
 """`-e`, `-c`, and the latter together with other letters of shells: `-lc`, `-xec`."""
 _WHERE_CODE_STANDS = frozenset({
     "--eval", "--command", "--execute", "--exec", "--expression", "--split-string", "--init-command", "--session-command",
-    "--rsh", "--to-command", "--checkpoint-action", "--use-compress-program", "-exec", "-execdir", "-ok", "-okdir",
-    "-command", "-encodedcommand", "eval",
+    "--rsh", "--to-command", "--checkpoint-action", "--use-compress-program", "--compress-program", "--sh-exec",
+    "--upload-pack", "--receive-pack", "--rsync-path", "--post-renderer", "--use-askpass",
+    "-exec", "-execdir", "-ok", "-okdir", "-command", "-encodedcommand", "-eval", "-execute", "eval", "eval_ro",
 })  # fmt: skip
 """Options, in small letters, whose value is code or a command to whatever program; `EVAL` is one of Redis."""
 _AS_AN_ARGUMENT = """[sh, -c, 'echo "$1"', sh, "${…}"]"""
@@ -41,9 +42,11 @@ def wrong(argv: Sequence[Element]) -> Iterator[tuple[int, str]]:
             yield at, message
 
 
-def may_begin_with_dash(argv: Sequence[Element], at: int) -> bool:
-    """Tell whether a value there is never read as an option: it stands behind a literal `--`, or is an option's value."""
-    return len(argv[at]) > 1 or ("--",) in argv[:at]
+def may_begin_with_dash(argv: Sequence[Element]) -> Sequence[bool]:
+    """Tell for each element whether a value there is never read as an option: it stands behind a literal `--`, or is an option's value."""
+    holds_data = any(None in element for element in argv) and len(argv) <= _LONGEST
+    ends = interpreters.end_of_options([_written(element) for element in argv]) if holds_data else None
+    return [len(element) > 1 or (ends is not None and at > ends) for at, element in enumerate(argv)]
 
 
 def refusal(value: str) -> str:

@@ -16,7 +16,7 @@ _MANY = 1_000
 _PROGRAMS_OF_ONE = 16
 """Programs that one argv may name; whatever stands behind more of them may be run, which nobody needs to find out."""
 _LONGEST_NAME = 64
-_EXTENSION = re.compile(r"(?:[-.]?[0-9][0-9.]*)?(?:\.exe)?$")
+_EXTENSION = re.compile(r"(?:[-.]?[0-9][0-9.]*[a-z]?)?(?:\.exe)?$")
 _ENTRYPOINT = re.compile(r"(?:.*[-_])?entrypoint(?:\.sh)?")
 _TAKES_CODE = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
@@ -89,6 +89,24 @@ def run_by(argv: Written) -> Mapping[int, int]:
     return found
 
 
+def end_of_options(argv: Written) -> int | None:
+    """Return where a literal `--` ends the options of what is run; that of a program which only starts it (`tini --`) does not."""
+    of_starters = {
+        place for at, name in _runners(argv) if name in _STARTERS for place in _its_ends(PROGRAMS[name], argv, at)
+    }
+    return next((at for at, text in enumerate(argv) if text == "--" and at not in of_starters), None)
+
+
+def _its_ends(program: Program, argv: Written, at: int) -> Iterator[int]:
+    place = _Place()
+    for index in range(at + 1, len(argv)):
+        if _is_given(program, place):
+            return
+        if argv[index] == "--":
+            yield index
+        place = _after(program, place, argv[index])
+
+
 def _runners(argv: Written) -> Iterator[tuple[int, str]]:
     """Yield the place and the name of each program that may run what follows it; shells and the like wherever they stand."""
     started, called = False, -1
@@ -129,7 +147,7 @@ def _starts(name: str, argv: Written) -> bool:
 
 
 def _named(text: str | None) -> str:
-    base = (text or "").rpartition("/")[2]
+    base = (text or "").rpartition("/")[2].lower()
     if len(base) > _LONGEST_NAME:
         return ""
     return "entrypoint" if _ENTRYPOINT.fullmatch(base) else _EXTENSION.sub("", base)
@@ -299,9 +317,9 @@ _INTERPRETERS: Mapping[str, Program] = {
     **_all("lua luajit", Program(flags="ivEW", valued="el")),
     **_all("awk gawk mawk nawk", _AWK),
     **_all("sed gsed", _SED),
-    "jq": _JQ,
-    "yq": _JQ,
-    **_all("tclsh Rscript julia groovy elixir osascript", Program(code="eE", code_words=_set("--eval --print"))),
+    **_all("jq gojq jaq", _JQ),
+    "yq": replace(_JQ, flags=f"{_JQ.flags}iIPNoptv", words={**_JQ.words, **_words("e ea eval eval-all", 0)}),
+    **_all("tclsh rscript julia groovy scala kotlin elixir irb jshell tsx ts-node osascript", Program(code="eE", code_words=_set("--eval --print"))),
     **_all("pwsh powershell socat sqlite", Program(everything=True)),
     **_all("psql pgcli", Program(valued="dhLopPRFTUv", code="cf", code_words=_set("--command --file"), operand=None, more=True)),
     **_all(
@@ -314,6 +332,15 @@ _INTERPRETERS: Mapping[str, Program] = {
 }  # fmt: skip
 """They are known wherever they stand, also behind a program that is not known."""
 
+_REDIS = Program(
+    flags="23cex",
+    valued="hptsaurinXdD",
+    words=_words("--user --pass --sni --cacert --cacertdir --cert --key --pattern --quoted-pattern --count")
+    | _words("--tls --insecure --raw --no-raw --csv --json --no-auth-warning --verbose --scan --cluster --pipe LOAD load", 0),
+    code_words=_set("LOAD load"),
+    free=_set("-h -p -t -s -a -u -r -i -n --user --pass --sni --pattern --quoted-pattern --count"),
+    more=True,
+)  # fmt: skip
 _SU = Program(
     flags="lmpP", valued="gGw", code="cs", words={"-": 0, "--login": 0, "--group": 1},
     code_words=_set("--command --session-command --shell"), operand=1, early=True,
@@ -333,16 +360,21 @@ _STARTERS: Mapping[str, Program] = {
     "xargs": Program(flags="0rtxpo", valued="nIPLsdEa", tail="eil", free=_set("-n -P -L -s")),
     **_all("sudo doas", Program(flags="ABbEeHKklnPSsiv", valued="ugChpTtrDRU", words=_words("--user --group --host") | _words("--preserve-env --non-interactive --login --shell --set-home", 0), assigns=True, free=_set("-u -g --user --group"))),
     "su": _SU,
-    "runuser": replace(_SU, valued="gGwu", early=False),
-    **_all("gosu su-exec setuidgid", Program(operand=1, early=True)),
-    **_all("chroot envdir", Program(operand=1)),
+    "runuser": replace(_SU, flags="lmpPu", early=False),  # the user that -u names counts as the first operand, which it replaces
+    **_all("gosu su-exec setuidgid s6-setuidgid envuidgid s6-envuidgid", Program(operand=1, early=True)),
+    **_all("chroot envdir s6-envdir faketime setarch", Program(operand=1)),
     **_all("nsenter unshare", Program(flags="mupniCUTFZf", valued="tSGrwR")),
     **_all("tini dumb-init catatonit", Program(flags="sgvc", valued="per")),
     **_all("strace ltrace", Program(flags="cCdfFhiqrtTvVxyDwZkn", valued="eopsuSPEaOI")),
-    **_all("entrypoint busybox npx bunx uvx setpriv", Program()),
-    **_all("uv poetry pipenv pdm hatch conda bundle npm pnpm yarn go cargo deno bun", Program(operand=1)),
+    **_all("entrypoint busybox toybox npx bunx uvx setpriv with-contenv", Program()),
+    **_all("pkexec dbus-run-session eatmydata fakeroot unbuffer rlwrap numactl prlimit cgexec firejail valgrind chpst", Program()),
+    **_all("proxychains torsocks xvfb-run watchexec entr nodemon lxc-attach", Program(flags="acdqrz", valued="n")),
+    "sshpass": Program(flags="ehv", valued="fdpP"),
+    "systemd-run": Program(words=_words("--wait --pipe --pty --scope --user --collect --quiet --no-block", 0)),
+    **_all("uv poetry pipenv pdm hatch conda bundle npm pipx go cargo deno perf bun", Program(operand=1)),
+    **_all("pnpm yarn mix rails", Program(words=_words("workspace") | _words("run exec dlx node eval runner r", 0))),
     "find": Program(code_words=_set("-exec -execdir -ok -okdir"), operand=None, more=True),
-    **_all("kubectl oc", Program(code_words=_set("--"), operand=None, verbs=_set("exec run debug"))),
+    **_all("kubectl oc", Program(code_words=_set("--"), operand=None, verbs=_set("exec run debug rsh"))),
 }  # fmt: skip
 """They start another program, whatever it is called."""
 
@@ -351,8 +383,22 @@ PROGRAMS: Mapping[str, Program] = {
     **_INTERPRETERS,
     "node": _NODE,
     "java": _JAVA,
-    **_all("ssh rsh watch parallel script at batch expect screen tmux eval", Program(everything=True)),
+    **_all("ssh rsh autossh watch parallel script at batch expect screen tmux eval make gmake ansible salt bwrap", Program(everything=True)),
+    "ip": Program(everything=True, verbs=_set("netns")),
+    **_all("scp sftp", Program(flags="346ABCpqrTvRa", valued="cFiJlPX", code="oSDbs", operand=None, more=True)),
+    **_all("rake dotnet mono gunicorn uvicorn hypercorn pytest run-parts ansible-playbook crontab", Program(flags="lr", valued="u")),
     "tar": Program(code="IF", code_words=_set("--to-command --checkpoint-action --use-compress-program"), operand=None, more=True),
-    **_all("docker podman nerdctl crictl", Program(everything=True, verbs=_set("exec run"))),
+    **_all("mongo mongosh", Program(valued="up", code="f", words=_words("--host --port --username --password --authenticationDatabase") | _words("--quiet --norc --nodb --tls --verbose", 0), code_words=_set("--file --eval"), free=_set("-u --host --port --username --authenticationDatabase"), operand=1, early=True, more=True)),
+    "gdb": Program(code="x", code_words=_set("-ex -iex -eval-command --eval-command --command -command"), operand=None, more=True),
+    "coverage": Program(words=_words("run", 0), code="m"),
+    **_all("celery flask", Program(code="A", code_words=_set("--app"), operand=None, more=True)),
+    "git": Program(words=_words("foreach run", 0), code_words=_set("foreach run"), operand=None, more=True, verbs=_set("bisect submodule")),
+    "split": Program(code_words=_set("--filter"), operand=None, more=True),
+    "curl": Program(code="K", code_words=_set("--config"), operand=None, more=True),
+    "tcpdump": Program(code="z", operand=None, more=True),
+    "r": Program(code="fe", code_words=_set("--file"), operand=None, more=True),
+    **_all("redis-cli valkey-cli keydb-cli", _REDIS),
+    **_all("docker podman nerdctl crictl ctr docker-compose lxc incus", Program(everything=True, verbs=_set("exec run"))),
+    "gcloud": Program(everything=True, verbs=_set("ssh")),
 }  # fmt: skip
 """Name → how it reads its argv. Those with names that are also plain words are known only where a program can stand."""

@@ -22,8 +22,11 @@ def cleaned(value: Any) -> Any:
 
 
 def exact(value: Any) -> Any:
-    """Return decoded JSON whose texts, keys included, are one line each that says exactly what it is, for a plan."""
-    return _each_text(texts.exact, value)
+    """Return decoded JSON whose texts, keys included, are one line each that says exactly what it is, for a plan.
+
+    Null is written `null`, since etcd keeps none in objects, and one that is sent sets something to nothing.
+    """
+    return canonical(_each_text(texts.exact, value, null=texts.NULL))
 
 
 def unmistakable(value: Any) -> Any:
@@ -92,14 +95,16 @@ def distinct(value: Any) -> Any:
             return canonical(value)
 
 
-def _each_text(change: Callable[[str], str], value: Any) -> Any:
+def _each_text(change: Callable[[str], str], value: Any, null: str | None = None) -> Any:
     match value:
         case str():
             return change(value)
         case Mapping():
-            return {change(str(key)): _each_text(change, item) for key, item in value.items()}
+            return {change(str(key)): _each_text(change, item, null) for key, item in value.items()}
         case list() | tuple():
-            return [_each_text(change, item) for item in value]
+            return [_each_text(change, item, null) for item in value]
+        case None:
+            return null
         case _:
             return value
 

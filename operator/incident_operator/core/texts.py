@@ -8,16 +8,27 @@ it names something (a parameter), it is refused (`unseen`).
 import hashlib
 import json
 import re
+import unicodedata
+from collections.abc import Callable, Iterator
+
+import re2
 
 _NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters but for tab and line ends, and halves of surrogate pairs: terminals obey the former, and UTF-8,
 hence etcd and PostgreSQL, cannot hold the latter."""
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 _LOOKS_EMPTY = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
 )
 """Letters and marks that nobody sees, though Unicode counts them among what can be printed: fillers, variation selectors."""
+_MARKS = frozenset({"Mn", "Me"})
+_MOST_MARKS = 4
+"""Marks upon one letter that any script needs; more of them pile up over the lines above and below."""
+_PILE = re2.compile(rf"[\p{{Mn}}\p{{Me}}]{{{_MOST_MARKS + 1}}}")
 _LIKE_A_FIELD = re.compile(r":(\s|$)")
+NULL = "null"
+"""How a plan writes null; a text that is the same is in quotes."""
 _QUOTE = '"'
 _CUT = "…"
 
@@ -45,11 +56,11 @@ def storable(text: str) -> str:
 def unseen(text: str) -> str | None:
     """Return the first character that cannot be seen or that moves others, written `U+202E`; None where there is none.
 
-    Among them are line ends, tabs and all blanks but the plain one, controls, bidi and zero-width characters.
+    Among them are line ends, tabs and all blanks but the plain one, controls, bidi and zero-width characters, and piles of marks.
     """
-    if text.isprintable() and _LOOKS_EMPTY.search(text) is None:
-        return None
-    return next((f"U+{ord(character):04X}" for character in text if not _is_seen(character)), None)
+    if text.isprintable() and _LOOKS_EMPTY.search(text) is None and (text.isascii() or _PILE.search(text) is None):
+        return None  # at once, since texts are long
+    return next((f"U+{ord(text[at]):04X}" for at in _unseen(text)), None)
 
 
 def visible(text: str) -> str:
@@ -59,12 +70,12 @@ def visible(text: str) -> str:
     told = " ".join(cleaned(text).split())
     if unseen(told) is None:
         return told
-    return "".join(character if _is_seen(character) else "\ufffd" for character in told)
+    return _with(told, lambda _: "\ufffd")
 
 
 def visible_page(text: str) -> str:
     """Return a text of many lines with `U+FFFD` for what cannot be seen; its line ends and blanks stay."""
-    return "".join(each if each == "\n" or _is_seen(each) else "\ufffd" for each in text)
+    return _with(text, lambda each: each if each == "\n" else "\ufffd")
 
 
 def line(text: str) -> str:
@@ -77,7 +88,7 @@ def exact(text: str) -> str:
 
     Misread is what has blanks at its ends or several in a row, and what looks like a field of its own in `kubectl describe`.
     """
-    misread = "  " in text or text != text.strip() or _LIKE_A_FIELD.search(text) is not None
+    misread = text == NULL or "  " in text or text != text.strip() or _LIKE_A_FIELD.search(text) is not None
     return line(text) if misread else unmistakable(text)
 
 
@@ -101,7 +112,7 @@ def with_escapes(written: str) -> str:
     """Return JSON with escapes for all that cannot be seen; its line ends, which stand outside of texts, stay."""
     if unseen(written.replace("\n", "")) is None:
         return written
-    return "".join(each if each == "\n" or _is_seen(each) else json.dumps(each)[1:-1] for each in written)
+    return _with(written, lambda each: each if each == "\n" else json.dumps(each)[1:-1])
 
 
 def cut(text: str, length: int) -> str:
@@ -131,8 +142,19 @@ def quoted(text: str, length: int) -> str:
     return f'"{escaped(text, length)}"'
 
 
-def _is_seen(character: str) -> bool:
-    return character.isprintable() and _LOOKS_EMPTY.match(character) is None
+def _with(text: str, written: Callable[[str], str]) -> str:
+    """Return the text with each character that cannot be seen written otherwise."""
+    hidden = frozenset(_unseen(text))
+    return "".join(written(each) if at in hidden else each for at, each in enumerate(text))
+
+
+def _unseen(text: str) -> Iterator[int]:
+    """Yield where the characters stand that cannot be seen."""
+    marks = 0
+    for at, character in enumerate(text):
+        marks = marks + 1 if unicodedata.category(character) in _MARKS else 0
+        if marks > _MOST_MARKS or not character.isprintable() or _LOOKS_EMPTY.match(character) is not None:
+            yield at
 
 
 def _first(unwanted: re.Pattern[str], text: str) -> str | None:

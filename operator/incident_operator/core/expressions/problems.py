@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pydantic
 
+from incident_operator.core import texts
 from incident_operator.core.expressions.expr import CompileError
 
 
@@ -18,9 +19,9 @@ class Problem:
     """The line of an expression with a caret under the place; empty where there is no expression."""
 
     def __str__(self) -> str:
-        """Return it as it is shown: place and message, then the excerpt."""
-        told = f"{self.path}: {self.message}"
-        return f"{told}\n{self.excerpt}" if self.excerpt else told
+        """Return it as it is shown: place and message on one line, then the excerpt; whatever keys the author wrote."""
+        told = texts.visible(f"{self.path}: {self.message}")
+        return f"{told}\n{texts.visible_page(self.excerpt)}" if self.excerpt else told
 
 
 def of_expression(path: str, error: CompileError) -> Problem:

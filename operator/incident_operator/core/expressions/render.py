@@ -133,11 +133,8 @@ def _entry(rules: tuple[Rule, ...], node: dict[Any, Any], path: Path, prefix: st
 def _arguments(before: list[Any], prepared: list[Any]) -> list[Any]:
     """Return the elements of an argv that begins with `before`, with a problem in place of data that may not stand there."""
     elements = [_element(leaf) for leaf in (*before, *prepared)]
-    wrong = dict(argv.wrong(elements))
-    return [
-        _argument(leaf, wrong.get(at, ""), dash=argv.may_begin_with_dash(elements, at))
-        for at, leaf in enumerate(prepared, len(before))
-    ]
+    wrong, dash = dict(argv.wrong(elements)), argv.may_begin_with_dash(elements)
+    return [_argument(leaf, wrong.get(at, ""), dash=dash[at]) for at, leaf in enumerate(prepared, len(before))]
 
 
 def _argument(leaf: Any, wrong: str, *, dash: bool) -> Any:

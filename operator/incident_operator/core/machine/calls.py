@@ -62,8 +62,8 @@ def entry_of(view: View, run: Run, call: Call[Any], preview: Preview) -> PlanEnt
     """
     step = view.compiled.steps[run.step]
     common = {"action": call.action, "timeout": f"{call.timeout:.0f}s", "attempts": limits.attempts(step)}
-    whole = {name: yaml_lines.of(sanitize.canonical(value)) for name, value in preview.whole.items()}
-    details = sanitize.exact(sanitize.canonical({**common, "actsAs": call.service_account, **preview.details}))
+    whole = {name: yaml_lines.of(value) for name, value in preview.whole.items()}
+    details = sanitize.exact({**common, "actsAs": call.service_account, **preview.details})
     entry = PlanEntry.model_construct(
         allows=list(preview.allows) or None,
         step=run.record,

@@ -4,6 +4,7 @@ A mitigation that takes itself back runs unasked by its nature. What else may is
 by the digest that `incident-operator check` prints; a step that is changed has another digest, and asks.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import orjson
 
 from incident_operator.api.meta import Model, is_dns_label, is_object_name
 from incident_operator.api.runbook import Stage, Step
-from incident_operator.core import texts
+from incident_operator.core import sanitize, texts
 from incident_operator.core.effects import Effect
 from incident_operator.core.runbooks import dependencies
 from incident_operator.core.runbooks.compiled import Compiled, CompiledStep
@@ -98,7 +99,7 @@ def digest_of(compiled: Compiled, step: CompiledStep) -> str:
         "step": _step_as_written(step),
         "uses": {name: _step_as_written(compiled.steps[name]) for name in _used(compiled, step)},
     }
-    return texts.digest(orjson.dumps(covered, option=orjson.OPT_SORT_KEYS).decode())
+    return texts.digest(json.dumps(sanitize.distinct(covered), sort_keys=True))
 
 
 def _step_as_written(step: CompiledStep) -> dict[str, Any]:
