@@ -3,9 +3,9 @@
 import pytest
 
 from core.builders import START
-from engine.test_record import LARGE, answers, named, plant
+from engine.test_record import LARGE, answers, incomplete, named, plant
 from engine.world import INCIDENT, World
-from incident_operator.api.incident import IncidentStatus, StepRecord, StepState
+from incident_operator.api.incident import IncidentStatus, Phase, StepRecord, StepState
 from incident_operator.api.runbook import Stage
 from incident_operator.clients import paths
 from incident_operator.core.evidence import Evidence, evidence_of
@@ -88,6 +88,24 @@ async def test_names_that_are_taken_are_tried_once_however_many_texts_follow(pac
     await pack.approve()
     await engine.reconcile(INCIDENT)
     assert posts(pack) == 8
+
+
+async def test_what_is_not_missing_in_the_end_is_not_told_as_missing(pack: World) -> None:
+    for part in ("evidence", *(f"evidence-{part}" for part in range(2, 9))):
+        plant(pack, named(pack, part))
+    found = iter([{"rows": [LARGE], "status": 500}, {"rows": [], "status": 200}])
+    pack.targets.answers["works"] = lambda _: Succeeded(next(found), "looked")
+    await pack.engine().reconcile(INCIDENT)
+    await pack.approve()
+    await pack.engine().reconcile(INCIDENT)
+    (told,) = incomplete(pack.incident().status)
+    assert told.startswith("NotKept: The full result of works is not kept")
+    pack.later(seconds=10)
+    await pack.engine().reconcile(INCIDENT)
+    await pack.resolve_alert()
+    await pack.engine().reconcile(INCIDENT)
+    assert pack.incident().status.phase is Phase.RESOLVED
+    assert incomplete(pack.incident().status) == []
 
 
 async def test_somebody_who_writes_at_the_same_moment_takes_no_configmap_away(pack: World) -> None:

@@ -80,8 +80,6 @@ class Recorder:
     async def _with_evidence(self, progress: Progress, view: View) -> tuple[Progress, View]:
         """Store the evidence that is not stored yet, and tell in the view where it is; what may be stored later is kept in mind."""
         data = progress.unstored.named_in(view.status)
-        if not data:
-            return replace(progress, unstored=Unstored()), view
         kept = await self.evidence_store.store(self.client, view.incident, evidence.EVIDENCE, data)
         places = {step: kept.places[key] for step in progress.unstored.found if (key := data_key(step)) in kept.places}
         told = kept_texts.with_places(view.status, places, kept.problem, view.now)
