@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from engine.conftest import RUNBOOK
-from engine.world import INCIDENT, World, world
+from engine.world import INCIDENT, World, to_approval, to_the_end, world
 from incident_operator.api.incident import Incident, IncidentStatus, Phase
 from incident_operator.api.meta import ObjectKey, is_object_name
 from incident_operator.clients import paths
@@ -17,18 +17,6 @@ from incident_operator.core.action import Call
 from incident_operator.core.outcomes import Failed, NotDone, Outcome, Succeeded
 from incident_operator.engine import events
 from incident_operator.engine.reconciler import LOOK_AGAIN
-
-
-async def to_approval(world: World) -> None:
-    await world.engine().reconcile(INCIDENT)
-
-
-async def to_the_end(world: World) -> None:
-    await to_approval(world)
-    await world.approve()
-    await world.engine().reconcile(INCIDENT)
-    await world.resolve_alert()
-    await world.engine().reconcile(INCIDENT)
 
 
 async def test_the_whole_way_does_each_effect_once_and_in_order(pack: World) -> None:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from engine.conftest import RUNBOOK
-from engine.world import INCIDENT, World, world
+from engine.world import INCIDENT, World, to_approval, to_the_end, world
 from incident_operator.api.incident import IncidentStatus, Phase
 from incident_operator.clients import paths
 from incident_operator.core import evidence
@@ -45,18 +45,6 @@ def plant(world: World, name: str, **metadata: Any) -> dict[str, Any]:
     """A ConfigMap that is not the operator's."""
     meta = {"name": name, "namespace": "prod", **metadata}
     return world.api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"app.conf": "mine"}})
-
-
-async def to_approval(world: World) -> None:
-    await world.engine().reconcile(INCIDENT)
-
-
-async def to_the_end(world: World) -> None:
-    await to_approval(world)
-    await world.approve()
-    await world.engine().reconcile(INCIDENT)
-    await world.resolve_alert()
-    await world.engine().reconcile(INCIDENT)
 
 
 def as_recorded(world: World) -> dict[str, str]:

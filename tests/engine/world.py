@@ -266,3 +266,17 @@ def _named(kind: str, name: str, spec: object) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": "prod"},
         "spec": spec,
     }
+
+
+async def to_approval(world: World) -> None:
+    """Let a process go as far as it can without a person."""
+    await world.engine().reconcile(INCIDENT)
+
+
+async def to_the_end(world: World) -> None:
+    """Approve what is asked, let the alert resolve, and have it closed."""
+    await to_approval(world)
+    await world.approve()
+    await world.engine().reconcile(INCIDENT)
+    await world.resolve_alert()
+    await world.engine().reconcile(INCIDENT)

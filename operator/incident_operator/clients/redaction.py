@@ -13,7 +13,7 @@ from incident_operator.core import masks
 from incident_operator.core.masks import Credential, Masks
 
 _VERSIONS = 4
-"""Versions of each Secret that stay known: whoever has an older one may still be told of it in a log."""
+"""Values of each Secret that stay known, the newest last: whoever has an older one may still be told of it in a log."""
 _OWN = "of the operator"
 
 
