@@ -100,11 +100,14 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
         reconciler = Reconciler(
             state, runbooks, executor, recorder, clock, settings.leave, stopping, elector.led_for, priority
         )
-        readiness = Readiness(
-            client, runbooks, revisions, tools.connections, Probes(tools.sessions, tools.prometheus), counts, clock
-        )
+        index, asked = RunbookIndex(), Probes(tools.sessions, tools.prometheus)
+        readiness = Readiness(client, runbooks, revisions, tools.connections, asked, counts, clock, index.over_budget)
         slots = PrioritySlots(MAX_WRITES, priority)
-        inbox = _inbox(reconciler, readiness, counts, expectations, lambda: slots.waiting > 0 or priority.is_held)
+
+        def must_yield() -> bool:
+            return slots.waiting > 0 or priority.is_held
+
+        inbox = _inbox(reconciler, readiness, index, counts, expectations, must_yield)
         reads = await stack.enter_async_context(Reads(access))
         expiry = Expiry(client, reads, clock, settings.closed_ttl, settings.namespaces, elector.may_act)
         leadership.queues += (inbox.incidents, inbox.runbooks)
@@ -135,11 +138,11 @@ def _lease(settings: Settings, namespace: str, me: str) -> LeaseConfig:
 def _inbox(
     reconciler: Reconciler,
     readiness: Readiness,
+    index: RunbookIndex,
     counts: Counts,
     expectations: Expectations,
     must_yield: Callable[[], bool],
 ) -> Inbox:
-    index = RunbookIndex()
     incidents = WorkQueue(reconciler.reconcile, clock, paused=True, must_yield=must_yield, priority=reconciler.priority)
     checks = WorkQueue(_checking(readiness, index), clock, workers=2, what="Runbook", paused=True)
     return Inbox(incidents, checks, IncidentIndex(), index, counts, expectations, reconciler.executor.in_flight)

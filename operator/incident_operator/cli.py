@@ -59,7 +59,10 @@ def run(kubeconfig: str | None, context: str | None) -> None:
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def check(files: tuple[Path, ...]) -> None:
-    """Check Runbooks in YAML FILES as the operator would, without a cluster; exit 1 if one is not right."""
+    """Check Runbooks in YAML FILES as the operator would, without a cluster; exit 1 if one is not right.
+
+    What the next release will refuse is a warning, on stderr, and the exit code is 0.
+    """
     problems = [problem for file in files for problem in checking.check(file)]
     for problem in problems:
         click.echo(problem, err=True)
@@ -67,6 +70,8 @@ def check(files: tuple[Path, ...]) -> None:
         sys.exit(1)
     if not any(checking.holds_runbook(file) for file in files):
         _fail("no Runbook in what was given: looked for documents of kind Runbook")
+    for line in (line for file in files for line in checking.warned(file)):
+        click.echo(f"warning: {line}", err=True)
     click.echo(f"{len(files)} file{'s' if len(files) > 1 else ''} checked: no problem found")
     if named := [line for file in files for line in checking.unasked(file)]:
         click.echo(

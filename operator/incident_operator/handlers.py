@@ -1,6 +1,7 @@
 """The kopf functions: each hands an event to the inbox. No state is kept in kopf, and nothing is patched by it.
 
-Only Connections are watched by kopf: Incidents and Runbooks, which hold free JSON, come by `informers.py`, which says why.
+Only Connections are watched by kopf, and of those it sees who they are: Incidents and Runbooks, which hold free JSON, come by
+`informers.py`, which says why.
 """
 
 from typing import Any
@@ -9,7 +10,7 @@ import aiohttp
 import kopf
 
 from incident_operator.api.meta import GROUP, VERSION
-from incident_operator.clients import kube
+from incident_operator.clients import identities, kube
 from incident_operator.clients.access import Access
 from incident_operator.inbox import Inbox
 
@@ -34,7 +35,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.posting.enabled = False
     chosen.scanning.disabled = True
     chosen.peering.standalone = True
-    chosen.watching.chunk_size = 500
+    chosen.watching.chunk_size = identities.AT_A_TIME
     chosen.queueing.idle_timeout = 0.5
     chosen.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"kopf.{GROUP}")
     chosen.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=f"kopf.{GROUP}")
@@ -50,7 +51,7 @@ def _session(access: Access) -> kopf.AiohttpSession:
 
     session = aiohttp.ClientSession(
         connector=kube.connector(access),
-        middlewares=(authorize,),
+        middlewares=(authorize, identities.only),
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=access.proxy,
     )

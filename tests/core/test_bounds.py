@@ -43,3 +43,13 @@ def test_a_dropped_value_is_forgotten_and_may_be_dropped_again() -> None:
     cache.drop("a")
     cache.drop("a")
     assert cache.get("a") is None
+
+
+def test_heavy_values_make_room_for_one_another_and_one_is_kept_whatever_it_weighs() -> None:
+    cache = LRUCache[str, int](10, 100)
+    for key, weight in (("a", 60), ("b", 30), ("c", 20), ("d", 500)):
+        cache.put(key, weight, weight)
+    assert [cache.get(key) for key in "abcd"] == [None, None, None, 500]
+    for key, weight in (("e", 60), ("e", 30), ("f", 70)):
+        cache.put(key, weight, weight)
+    assert [cache.get(key) for key in "def"] == [None, 30, 70], "what is stored again is weighed once"

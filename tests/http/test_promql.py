@@ -170,10 +170,10 @@ async def test_many_series_are_cut_below_the_limit(client, service):
 
 
 async def test_an_endless_answer_is_refused(client, service):
-    service.answer = web.Response(body=b"[" + b" " * (9 * 1024 * 1024))
+    service.answer = web.Response(body=b"[" + b" " * (3 * 1024 * 1024))
     outcome = await action(client, service.url).run(call(query()))
     assert isinstance(outcome, Failed)
-    assert "longer than 8 MiB" in outcome.message
+    assert "longer than 2 MiB" in outcome.message
 
 
 HANGING = {

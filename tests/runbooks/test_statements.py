@@ -43,7 +43,7 @@ def test_placeholders_and_stray_percent_signs_are_found_wherever_the_driver_woul
     sql = "SELECT %(a)s, '%%', 'x%', %(b)s LIKE '%(c)s'"
     found = statements.placeholders(sql)
     assert [each.name for each in found] == ["a", None, "b", "c"]
-    assert [statements.is_quoted(sql, each.offset) for each in found] == [False, True, False, True]
+    assert [statements.in_quotes(sql)(each.offset) for each in found] == [False, True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_arbitrary_text_never_raises(sql):
     statements.called(sql)
     statements.attributes(sql)
     for each in statements.placeholders(sql):
-        statements.is_quoted(sql, each.offset)
+        statements.in_quotes(sql)(each.offset)
 
 
 @pytest.mark.parametrize(

@@ -210,3 +210,12 @@ async def test_run_with_a_wrong_setting_fails_with_one_line(
         values = {"TOKEN": str(token), "TAKEN": str(taken.getsockname()[1])}
         chosen = {name: values.get(value, value) for name, value in environment.items()}
         failed_with(await command("run", "--kubeconfig", kubeconfig, **chosen), told)
+
+
+async def test_check_warns_of_what_the_next_release_refuses_and_exits_0(tmp_path: Path) -> None:
+    file = tmp_path / "runbook.yaml"
+    file.write_text(RUNBOOK.replace('"SELECT 1"}}', '"SELECT 1"}, timeout: 2h}'))
+    result = await command("check", str(file))
+    assert (result.exit_code, result.stdout) == (0, "1 file checked: no problem found\n")
+    told = "spec.diagnose[0].timeout: one attempt of sqlQuery takes 1h at most, and this one 2h; the next release refuses that"
+    assert result.stderr == f"warning: {file}: Runbook pack: {told}\n"

@@ -171,19 +171,22 @@ async def _find(account: Account, call: Call[Exec]) -> Place:
     if target.startswith(_POD):
         pod = await account.get(paths.pods(call.namespace, target.removeprefix(_POD)))
     else:
-        pod = longest_serving(target, await _pods_of(account, call.namespace, target))
+        pod = await _longest_serving(account, call.namespace, target)
     if not _runs(pod):
         raise Unusable(f"{target} does not run")
     meta = pod["metadata"]
     return Place(str(meta["name"]), str(meta["uid"]), _container(pod, call.spec.container), tuple(call.spec.command))
 
 
-async def _pods_of(account: Account, namespace: str, target: str) -> Sequence[Json]:
+async def _longest_serving(account: Account, namespace: str, target: str) -> Json:
     selector = workloads.pod_selector(await account.get(workloads.path(namespace, target)))
     if not selector:
         raise Unusable(f"{target} selects every Pod of {namespace}; name a pod instead")
-    page = await account.get(paths.pods(namespace), params={"labelSelector": selector, "limit": "500"})
-    return page.get("items") or []
+    longest: list[Json] = []
+    async for pod in account.list(paths.pods(namespace), params={"labelSelector": selector}):
+        if _runs(pod):  # one is kept, however many there are
+            longest = [longest_serving(target, [*longest, pod])]
+    return longest_serving(target, longest)
 
 
 def longest_serving(target: str, pods: Sequence[Json]) -> Json:

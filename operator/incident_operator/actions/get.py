@@ -1,6 +1,6 @@
 """`get`: reads one Kubernetes object of the Incident's namespace by name, or several by labels (effect: read). Never Secrets."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Annotated, Any, TypedDict
 
 import orjson
@@ -19,7 +19,6 @@ from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Unusable
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.expressions.render_fields import Take
-from incident_operator.core.fitting import fitting
 from incident_operator.core.outcomes import Failed, Json, Outcome, Succeeded
 from incident_operator.core.runbooks import field_checks
 
@@ -82,13 +81,23 @@ async def _one(account: Account, call: Call[Get], name: str) -> Outcome:
 
 async def _several(account: Account, call: Call[Get], labels: Mapping[str, str]) -> Outcome:
     served = await _served(account, call.spec)
-    query = {"labelSelector": workloads.selector(labels), "limit": str(_MAX_ITEMS)}
-    page = await account.get(served.path(call.namespace), params=query)
-    found = [_readable(item) for item in page.get("items") or []]
-    kept, _ = fitting(found, _size, _MAX_BYTES)
-    truncated = len(kept) < len(found) or bool(page["metadata"].get("continue"))
+    listed = account.list(served.path(call.namespace), params={"labelSelector": workloads.selector(labels)})
+    kept, truncated = await _first(listed)
     more = ", cut" if truncated else ""
     return Succeeded({"items": kept, "truncated": truncated}, f"{len(kept)} of kind {call.spec.kind}{more}")
+
+
+async def _first(listed: AsyncIterator[Json]) -> tuple[list[Json], bool]:
+    """Return the first objects that fit into a result, and whether there are more; no more of them are read."""
+    kept: list[Json] = []
+    left = _MAX_BYTES
+    async for found in listed:
+        item = _readable(found)
+        left -= _size(item)
+        if left < 0 or len(kept) == _MAX_ITEMS:
+            return kept, True
+        kept.append(item)
+    return kept, False
 
 
 async def _served(account: Account, spec: Get) -> ServedKind:

@@ -277,20 +277,22 @@ async def _of_an_older_version(account: Account, call: Call[Job], now: datetime)
 
 
 async def _followed(account: Account, call: Call[Job], job: Json, now: datetime) -> Outcome:
-    pod = job_state.newest_pod(await _pods(account, job))
+    pod = await _newest_pod(account, job)
     if job_state.state(job) in {State.SUCCEEDED, State.FAILED}:
         return await _ended(account, call, job, pod)
     return _runs(job, pod, now)
 
 
-async def _pods(account: Account, job: Json) -> Sequence[Json]:
-    """Return the Job's Pods; none where they may not or cannot be read, since the Job itself tells how it stands."""
-    selector = workloads.selector({_JOB_NAME: job["metadata"]["name"]})
+async def _newest_pod(account: Account, job: Json) -> Json | None:
+    """Return the Job's newest Pod; None where they may not or cannot be read, since the Job itself tells how it stands."""
+    query = {"labelSelector": workloads.selector({_JOB_NAME: job["metadata"]["name"]})}
+    newest: Json | None = None
     try:
-        page = await account.get(paths.pods(job["metadata"]["namespace"]), params={"labelSelector": selector})
+        async for pod in account.list(paths.pods(job["metadata"]["namespace"]), params=query):
+            newest = job_state.newest_pod([pod] if newest is None else [newest, pod])
     except (api_errors.Forbidden, api_errors.Unreadable):
-        return []
-    return page.get("items") or []
+        return None
+    return newest
 
 
 def _runs(job: Json, pod: Json | None, now: datetime) -> Pending:
@@ -319,7 +321,8 @@ async def _log_tail(account: Account, call: Call[Job], pod: Json | None, contain
         return ["(no log: the Job has no Pod, or its account may not list Pods)"]
     query = {"container": container, "tailLines": str(_LOG_LINES)}
     try:
-        text = await account.log(paths.pods(call.namespace, pod["metadata"]["name"], "log"), params=query)
+        path = paths.pods(call.namespace, pod["metadata"]["name"], "log")
+        text = await account.log(path, params=query, keep=2 * _LOG_BYTES)
     except api_errors.ApiError as error:
         return [f"(log not readable: {error.message})"]
     return log_lines.newest(text.splitlines(), _LOG_BYTES)
@@ -365,6 +368,7 @@ ACTION = Action(
     checks=(_check,),
     takes=_IN_TEMPLATE,
     timeout=timedelta(minutes=10),
+    longest=timedelta(days=7),
     show=show,
     reserve=reserve,
     act=act,

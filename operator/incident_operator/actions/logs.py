@@ -6,6 +6,7 @@ A pattern turns lines into typed values.
 import asyncio
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
 from pydantic import ConfigDict, Field
@@ -58,8 +59,18 @@ def _check(spec: Logs, path: str) -> Iterator[Problem]:
     yield from field_checks.is_pattern(path, spec.pattern)
 
 
+@dataclass(frozen=True, slots=True)
+class _Pod:
+    name: str
+    container: str
+    """The one whose log is meant where the step names none."""
+
+
 _Text = str | api_errors.ApiError
 _MAX_PODS = 20
+_LISTED_PODS = 500
+_LOG_BYTES, _ALL_LOGS_BYTES = 1024 * 1024, 4 * 1024 * 1024
+"""Of the log of one container, and of all together: what is held in memory, the newest."""
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 
@@ -69,7 +80,7 @@ async def read(call: Call[Logs], clients: Clients) -> Outcome:
     pattern = log_lines.compiled(spec.pattern)
     pods = await _pods(account, call.namespace, await _selector(account, call))
     texts = await _texts(account, call.namespace, pods[:_MAX_PODS], spec)
-    names = [str(pod["metadata"]["name"]) for pod in pods]
+    names = [pod.name for pod in pods]
     lines = [line for text in texts if isinstance(text, str) for line in text.splitlines()]
     kept = log_lines.read(lines, pattern)
     cut = kept.truncated or len(pods) > _MAX_PODS
@@ -90,25 +101,31 @@ async def _selector(account: Account, call: Call[Logs]) -> str:
     return found
 
 
-async def _pods(account: Account, namespace: str, selector: str) -> Sequence[Json]:
-    page = await account.get(paths.pods(namespace), params={"labelSelector": selector, "limit": "500"})
-    return sorted(page.get("items") or [], key=lambda pod: str(pod["metadata"]["name"]))
+async def _pods(account: Account, namespace: str, selector: str) -> Sequence[_Pod]:
+    """Return the first Pods by name, of which no more is kept than it takes to read their logs."""
+    found: list[_Pod] = []
+    async for pod in account.list(paths.pods(namespace), params={"labelSelector": selector}):
+        if len(found) == _LISTED_PODS:
+            break
+        found.append(_Pod(str(pod["metadata"]["name"]), _default_container(pod)))
+    return sorted(found, key=lambda pod: pod.name)
 
 
-async def _texts(account: Account, namespace: str, pods: Sequence[Json], spec: Logs) -> Sequence[_Text]:
+async def _texts(account: Account, namespace: str, pods: Sequence[_Pod], spec: Logs) -> Sequence[_Text]:
     """Return each Pod's log, or why it cannot be read. Raises that where none can."""
-    texts = await asyncio.gather(*(_text(account, namespace, pod, spec) for pod in pods))
+    most = min(_LOG_BYTES, _ALL_LOGS_BYTES // max(1, len(pods)))
+    texts = await asyncio.gather(*(_text(account, namespace, pod, spec, most) for pod in pods))
     unread = [text for text in texts if isinstance(text, api_errors.ApiError)]
     if unread and len(unread) == len(texts):
         raise unread[0]
     return texts
 
 
-async def _text(account: Account, namespace: str, pod: Json, spec: Logs) -> _Text:
+async def _text(account: Account, namespace: str, pod: _Pod, spec: Logs, most: int) -> _Text:
     """Return the log of a Pod's container; one that has not started, or is gone by now, wrote nothing."""
-    container = spec.container or _default_container(pod)
+    query = _query(spec, spec.container or pod.container)
     try:
-        return await account.log(paths.pods(namespace, pod["metadata"]["name"], "log"), params=_query(spec, container))
+        return await account.log(paths.pods(namespace, pod.name, "log"), params=query, keep=most)
     except api_errors.NotFound:
         return ""
     except api_errors.ApiError as error:

@@ -234,8 +234,7 @@ def _changed_nothing(call: Call[Scale]) -> bool:
 async def _refuse_autoscaled(account: Account, call: Call[Scale]) -> None:
     """Raise `Unusable` where an autoscaler would set the replicas right back."""
     kind, _, name = call.spec.target.partition("/")
-    page = await account.get(paths.of("/apis/autoscaling/v2", call.namespace, "horizontalpodautoscalers"))
-    for scaler in page.get("items") or []:
+    async for scaler in account.list(paths.of("/apis/autoscaling/v2", call.namespace, "horizontalpodautoscalers")):
         target = scaler["spec"]["scaleTargetRef"]
         if (target["kind"], target["name"]) == (workloads.KINDS[kind], name):
             said = f"HorizontalPodAutoscaler {scaler['metadata']['name']} sets the replicas of {kind}/{name}"

@@ -10,6 +10,9 @@ from incident_operator.api.approvals import ApprovalRecord, HandledAnswer, Pendi
 from incident_operator.api.meta import Conditions, Model, NameRef, ObjectMeta, Severity, Timestamp
 from incident_operator.api.runbook import Stage
 
+LabelValue = Annotated[str, Field(json_schema_extra={"maxLength": 1024})]
+"""As the receiver takes it. The definition alone bounds it: what was stored before has to be read."""
+
 
 class AlertStatus(StrEnum):
     """An alert's own state, in Alertmanager's words."""
@@ -26,9 +29,9 @@ class Alert(Model):
     starts_at: Timestamp
     ends_at: Timestamp | None = None
     status: AlertStatus = AlertStatus.FIRING
-    labels: Annotated[dict[str, str], Field(max_length=64)] = Field(default_factory=dict)
+    labels: Annotated[dict[str, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
     summary: Annotated[str, Field(max_length=512)] = ""
-    annotations: Annotated[dict[str, str], Field(max_length=64)] = Field(default_factory=dict)
+    annotations: Annotated[dict[str, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
     generator_url: Annotated[str, Field(alias="generatorURL", max_length=2048)] = ""
 
 
@@ -54,7 +57,7 @@ class IncidentSpec(Model):
         default_factory=dict
     )
     """The values of the Runbook's `groupBy` labels."""
-    common_labels: Annotated[dict[str, str], Field(max_length=64)] = Field(default_factory=dict)
+    common_labels: Annotated[dict[str, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
     alerts: Annotated[list[Alert], Field(max_length=2500)] = Field(default_factory=list)
     alerts_omitted: Annotated[int, Field(ge=0)] = 0
     """Alerts that did not fit into this object; they are counted, never refused."""
@@ -219,3 +222,5 @@ class Incident(Model):
     metadata: ObjectMeta = Field(default_factory=ObjectMeta)
     spec: IncidentSpec = Field(default_factory=IncidentSpec)
     status: IncidentStatus = Field(default_factory=IncidentStatus)
+    unread_bytes: Annotated[int, Field(exclude=True)] = 0
+    """How long its spec is where that is more than is read: its alerts are left out then. Not stored; 0 for all others."""

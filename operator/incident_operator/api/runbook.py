@@ -58,6 +58,7 @@ class Until(Model):
 
     every: Duration
     for_: Annotated[Duration, Field(alias="for")]
+    """At most 168h."""
 
 
 class Retry(Model):
@@ -130,7 +131,7 @@ class Step(WithAction):
     until: Until | None = None
     retry: Retry | None = None
     timeout: Duration | None = None
-    """How long one attempt may take; the default is the action's own."""
+    """How long one attempt may take; the default is the action's own. At most 1h, a Job 168h."""
     on_failure: OnFailure | None = None
     approval: ApprovalPolicy | None = None
     undo: Undo | None = None
@@ -233,7 +234,7 @@ class RunbookStatus(Model):
     alerts: Annotated[str, Field(max_length=512)] = ""
     """The matchers in one line, for `kubectl get`."""
     message: Annotated[str, Field(max_length=4096)] = ""
-    """Why it is not ready; where it is, who has to look at it in daylight, if anybody."""
+    """Why it is not ready; where it is, who has to look at it in daylight, and what the next release will refuse."""
     open_incidents: int = 0
     last_incident: LastIncident | None = None
     last: Annotated[str, Field(max_length=128)] = ""

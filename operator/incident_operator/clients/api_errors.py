@@ -69,6 +69,12 @@ class Unreadable(ApiError):
     """What was asked for is there, and nested too deep to be read."""
 
 
+class TooLarge(Unreadable):
+    """What was asked for is there, and longer than is read; reading stopped at the limit."""
+
+    means = reasons.RESPONSE_TOO_LARGE
+
+
 class Unavailable(ApiError):
     """No answer, or one that says "later"; `maybe_applied` tells whether the request may have been carried out all the same."""
 
@@ -166,6 +172,11 @@ def unreachable(error: Exception, *, writes: bool = True) -> Unavailable:
     why = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
     told = f"the apiserver cannot be reached: {why}"
     return Unavailable(0, "Unreachable", told, maybe_applied=writes and not never_connected)
+
+
+def too_large(path: str, most: int) -> TooLarge:
+    """Return what a read means that was stopped at `most` bytes."""
+    return TooLarge(200, "TooLarge", f"{path} has more than {most} bytes, which is not read")
 
 
 def unreadable(what: str, *, writes: bool = True) -> Unavailable:

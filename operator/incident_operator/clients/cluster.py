@@ -6,7 +6,7 @@ library's typed models refuse objects that the apiserver serves.
 
 import asyncio
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
@@ -17,11 +17,12 @@ from kubernetes.aio.dynamic import DynamicClient
 from kubernetes.aio.dynamic.exceptions import DynamicApiError
 
 from incident_operator.clients import access as accesses
-from incident_operator.clients import api_errors, kube
+from incident_operator.clients import api_errors, kube, paging, reads
 from incident_operator.clients.discovery import Discovery, ServedKind
+from incident_operator.clients.tail import Tail
 from incident_operator.core.outcomes import Json
 
-_LOG_BYTES = 1024 * 1024
+LOG_BYTES = 1024 * 1024
 """Most of a container's log that is held in memory: its end."""
 
 
@@ -51,8 +52,23 @@ class Account:
             raise api_errors.unreachable(error) from error
 
     async def get(self, path: str, *, params: Mapping[str, str] | None = None) -> Json:
-        """Return the object (or the page of a list) at a path."""
+        """Return the object at a path; `api_errors.TooLarge` where it has more than 8 MiB, which are not read."""
         return _decoded("GET", path, await self._send("GET", path, params=params), writes=False)
+
+    async def list(
+        self, path: str, *, params: Mapping[str, str] | None = None, chunk: int = paging.MOST_OBJECTS
+    ) -> AsyncIterator[Json]:
+        """Yield the objects of a collection one by one, read in pages of so many bytes. Leave it where you have enough.
+
+        One that cannot be read is `api_errors.Unreadable`.
+        """
+
+        async def read(query: Mapping[str, str], most: int) -> bytes:
+            return await self._send("GET", path, params=query, most=most)
+
+        async for page in paging.pages(read, params or {}, chunk):
+            for item in page.items:
+                yield _decoded("GET", path, bytes(item), writes=False)
 
     async def find(self, path: str) -> Json | None:
         """Return the object at a path, or None where there certainly is none.
@@ -78,9 +94,9 @@ class Account:
         """Apply RFC 6902 operations, the first of which is a `test`; a failed one is `api_errors.Conflict`."""
         await self._send("PATCH", path, list(operations), params=_dry(dry_run))
 
-    async def log(self, path: str, *, params: Mapping[str, str]) -> str:
-        """Return the log of a container, the last MiB where it is longer; `params` are those of `pods/log`."""
-        return (await self._send("GET", path, params=params, keep=_LOG_BYTES)).decode(errors="replace")
+    async def log(self, path: str, *, params: Mapping[str, str], keep: int = LOG_BYTES) -> str:
+        """Return the log of a container, its last `keep` bytes where it is longer; `params` are those of `pods/log`."""
+        return (await self._send("GET", path, params=params, keep=keep)).decode(errors="replace")
 
     async def _send(
         self,
@@ -90,11 +106,17 @@ class Account:
         *,
         params: Mapping[str, str] | None = None,
         keep: int | None = None,
+        most: int = paging.OBJECT_BYTES,
     ) -> bytes:
         writes = method != "GET" and "dryRun" not in (params or {})
         try:
             async with asyncio.timeout(self.timeout):
-                return await _end(await self._request(method, path, body, params), keep)
+                response = await self._request(method, path, body, params)
+                return await (reads.whole(response, path, most) if keep is None else _end(response, keep))
+        except api_errors.TooLarge as error:
+            if writes:
+                raise api_errors.unreadable(error.message) from None
+            raise
         except DynamicApiError as error:
             if error.status == 401:
                 self.credentials.forget()
@@ -169,22 +191,20 @@ class Cluster:
             configuration.api_key["BearerToken"] = token
 
 
-async def _end(response: aiohttp.ClientResponse, keep: int | None) -> bytes:
-    """Return the body of an answer, or its last `keep` bytes."""
-    if keep is None:
-        return await response.read()
-    end = b""
+async def _end(response: aiohttp.ClientResponse, keep: int) -> bytes:
+    """Return the last `keep` bytes of an answer's body."""
+    end = Tail(keep)
     async with response:
         async for chunk in response.content.iter_any():
-            end = (end + chunk)[-keep:]
-    return end
+            end.add(chunk)
+    return end.kept
 
 
 def _decoded(method: str, path: str, answer: bytes, *, writes: bool) -> Json:
-    """Return an object, or the page of a list. Raises `Unavailable` for anything else, e.g. a proxy's page."""
+    """Return an object. Raises `Unavailable` for anything else, e.g. a proxy's page."""
     found = api_errors.decoded(method, path, answer, writes=writes)
     if not isinstance(found, dict) or not isinstance(found.get("metadata"), dict):
-        raise api_errors.unreadable("neither an object nor a list", writes=writes)
+        raise api_errors.unreadable("it is not an object", writes=writes)
     return found
 
 

@@ -15,6 +15,7 @@ from yarl import URL
 
 from incident_operator.clients import access as accesses
 from incident_operator.clients import api_errors, kube
+from incident_operator.clients.tail import Tail
 from incident_operator.core import json_depth
 
 STREAM_BYTES = 64 * 1024
@@ -118,18 +119,6 @@ class Commands:
         raise api_errors.of_answer(response.status, answer)
 
 
-class _Tail:
-    """The end of a stream."""
-
-    def __init__(self) -> None:
-        self.kept = b""
-        self.cut = False
-
-    def add(self, data: bytes) -> None:
-        self.cut = self.cut or len(self.kept) + len(data) > STREAM_BYTES
-        self.kept = (self.kept + data)[-STREAM_BYTES:]
-
-
 def _query(command: Command) -> str:
     asked = [("container", command.container), ("stdout", "true"), ("stderr", "true")]
     return urlencode([*asked, *(("command", argument) for argument in command.argv)])
@@ -138,7 +127,7 @@ def _query(command: Command) -> str:
 async def _to_the_end(stream: aiohttp.ClientWebSocketResponse) -> Ended:
     if stream.protocol is None:
         raise _unclear("the apiserver speaks none of the protocols " + ", ".join(_PROTOCOLS))
-    tails = {_STDOUT: _Tail(), _STDERR: _Tail(), _STATUS: _Tail()}
+    tails = {channel: Tail(STREAM_BYTES) for channel in (_STDOUT, _STDERR, _STATUS)}
     async for message in stream:
         if message.type is aiohttp.WSMsgType.BINARY and message.data[:1] and message.data[0] in tails:
             tails[message.data[0]].add(message.data[1:])

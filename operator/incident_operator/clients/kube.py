@@ -15,7 +15,7 @@ import orjson
 import structlog
 
 from incident_operator.clients import access as accesses
-from incident_operator.clients import api_errors, raw_json, transport
+from incident_operator.clients import api_errors, paging, transport
 from incident_operator.clients.api_errors import (
     AlreadyExists,
     ApiError,
@@ -85,28 +85,30 @@ class Kube:
         return other
 
     async def get(self, path: str, *, params: Mapping[str, str] | None = None, depth: int = json_depth.MOST) -> Json:
-        """Return one object (or one page of a list); one that is nested deeper is `Unreadable`."""
-        return api_errors.decoded("GET", path, await self._answer("GET", path, params=params), depth=depth)
+        """Return one object; one that is nested deeper is `Unreadable`, one of more than 8 MiB `TooLarge`."""
+        return api_errors.decoded("GET", path, await self.text(path, params=params), depth=depth)
+
+    async def text(self, path: str, *, params: Mapping[str, str] | None = None) -> bytes:
+        """Return one object as the apiserver wrote it; one of more than 8 MiB is `TooLarge`."""
+        return await self._answer("GET", path, params=params, most=paging.OBJECT_BYTES)
 
     async def list(
-        self, path: str, *, params: Mapping[str, str] | None = None, chunk: int = 500
+        self, path: str, *, params: Mapping[str, str] | None = None, chunk: int = paging.MOST_OBJECTS
     ) -> AsyncIterator[Json]:
-        """Yield the items of a collection, fetched `chunk` at a time. The apiserver leaves out their kind.
+        """Yield the items of a collection, fetched `chunk` at a time, fewer where they are large. Their kind is left out.
 
         Each is decoded by itself: one that cannot be read is left out and logged, and the others are served.
         """
-        query = {**(params or {}), "limit": str(chunk)}
-        while True:
-            page = _page(path, await self._answer("GET", path, params=query))
+
+        async def read(query: Mapping[str, str], most: int) -> bytes:
+            return await self._answer("GET", path, params=query, most=most)
+
+        async for page in paging.pages(read, params or {}, chunk):
             for item in page.items:
                 try:
                     yield json_depth.loads(bytes(item))
                 except ValueError as error:
                     _log.error("Unreadable object skipped", path=path, error=str(error))
-            token = str(page.metadata.get("continue") or "")
-            if not token:
-                return
-            query["continue"] = token
 
     async def metadata(self, path: str) -> Json:
         """Return an object's metadata alone: `{metadata: {…}}`, which costs the apiserver and us little."""
@@ -154,23 +156,29 @@ class Kube:
         params: Mapping[str, str] | None = None,
         content: str = "application/json",
         accept: str = _WHOLE,
+        most: int = transport.ANSWER_BYTES,
     ) -> bytes:
         headers = f"{self._headers}Accept: {accept}\r\n{await self._authorization()}"
         if body is not None:
             headers = f"{headers}Content-Type: {content}\r\n"
-        status, answer = await self._exchange(method, f"{path}?{urlencode(params)}" if params else path, headers, body)
+        target = f"{path}?{urlencode(params)}" if params else path
+        status, answer = await self._exchange(method, target, headers, body, most)
         if status < 300:
             return answer
         if status == 401:
             self._access.credentials.forget()
         raise api_errors.of_answer(status, answer, tested=content == _JSON_PATCH and _tests(body))
 
-    async def _exchange(self, method: str, target: str, headers: str, body: Any) -> tuple[int, bytes]:
+    async def _exchange(self, method: str, target: str, headers: str, body: Any, most: int) -> tuple[int, bytes]:
         if self._transport is None:
             raise RuntimeError("Kube is used outside `async with`")
         content = b"" if body is None else orjson.dumps(body)
         try:
-            return await self._transport.request(method, target, headers, content, self._timeout)
+            return await self._transport.request(method, target, headers, content, self._timeout, most)
+        except transport.TooLongError as error:
+            if method == "GET":
+                raise api_errors.too_large(target.partition("?")[0], most) from None
+            raise api_errors.unreadable(str(error)) from error
         except OSError as error:
             raise api_errors.unreachable(error) from error
 
@@ -180,13 +188,6 @@ class Kube:
         except accesses.AccessError as error:
             raise Unavailable(0, "Unauthenticated", str(error), maybe_applied=False) from error
         return f"Authorization: {token}\r\n" if token else ""
-
-
-def _page(path: str, text: bytes) -> raw_json.Page:
-    try:
-        return raw_json.page(text)
-    except ValueError:
-        raise api_errors.unreadable(f"the answer on {path} is not a list", writes=False) from None
 
 
 def service_account_user(namespace: str, name: str) -> str:

@@ -13,7 +13,7 @@ from incident_operator.clients import addresses
 from incident_operator.core import json_depth
 
 REASON_CHARACTERS = 500
-REPLY_BYTES = 8 * 1024 * 1024
+REPLY_BYTES = 2 * 1024 * 1024
 """Of one reply, unpacked."""
 
 

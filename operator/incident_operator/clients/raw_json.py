@@ -17,7 +17,13 @@ class Page(msgspec.Struct):
     items: list[msgspec.Raw] = []
 
 
-_PAGE, _METADATA = msgspec.json.Decoder(Page), msgspec.json.Decoder(dict[str, str | int])
+class _Written(msgspec.Struct):
+    metadata: dict[str, str | int]
+    items: list[msgspec.Raw] | None = None
+    """Null where there is none: the apiserver words an empty list of metadata so."""
+
+
+_PAGE, _METADATA = msgspec.json.Decoder(_Written), msgspec.json.Decoder(dict[str, str | int])
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},:]', re.DOTALL)
 _OPENS, _CLOSES = frozenset(b"[{"), frozenset(b"]}")
 
@@ -25,7 +31,8 @@ _OPENS, _CLOSES = frozenset(b"[{"), frozenset(b"]}")
 def page(text: bytes) -> Page:
     """Return a page of a list, whatever is in its items. Raises `ValueError` for what is not a page."""
     try:
-        return _PAGE.decode(text)
+        written = _PAGE.decode(text)
+        return Page(written.metadata, written.items or [])
     except (msgspec.MsgspecError, RecursionError):
         parts = members(text)
     try:

@@ -8,7 +8,7 @@ import aiohttp
 from yarl import URL
 
 from incident_operator.clients import access as accesses
-from incident_operator.clients import api_errors, kube
+from incident_operator.clients import api_errors, kube, paging
 
 LONGEST_LINE = 8 * 1024 * 1024
 """Bytes of one event; etcd keeps no object of this size."""
@@ -44,12 +44,18 @@ class Reads:
         if self._session is not None:
             await self._session.close()
 
-    async def page(self, path: str, params: Mapping[str, str], accept: str = "application/json") -> bytes:
-        """Return the body of an answer. Raises `ApiError`."""
+    async def page(
+        self,
+        path: str,
+        params: Mapping[str, str],
+        accept: str = "application/json",
+        most: int = paging.OBJECT_BYTES,
+    ) -> bytes:
+        """Return the body of an answer. Raises `ApiError`; `TooLarge` where it has more than `most` bytes, which are not read."""
         timeout = aiohttp.ClientTimeout(total=_PAGE_SECONDS, sock_connect=5.0)
         try:
             async with await self._ask(path, params, timeout, accept) as response:
-                return await response.read()
+                return await whole(response, path, most)
         except (aiohttp.ClientError, OSError) as error:
             raise api_errors.unreachable(error) from error
 
@@ -97,6 +103,17 @@ class Reads:
         except accesses.AccessError as error:
             raise api_errors.Unavailable(0, "Unauthenticated", str(error), maybe_applied=False) from error
         return {"Authorization": token} if token else {}
+
+
+async def whole(response: aiohttp.ClientResponse, path: str, most: int) -> bytes:
+    """Return the body of an answer as it arrives, of at most so many bytes. Raises `TooLarge` without reading on."""
+    read = bytearray()
+    async for chunk in response.content.iter_any():
+        read += chunk
+        if len(read) > most:
+            response.close()
+            raise api_errors.too_large(path, most)
+    return bytes(read)
 
 
 async def split(chunks: AsyncIterator[bytes], longest: int = LONGEST_LINE) -> AsyncIterator[bytes]:

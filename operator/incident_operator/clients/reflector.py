@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import api_errors, raw_json
+from incident_operator.clients import api_errors, paging, raw_json
 from incident_operator.clients.partial_objects import Metadata
 from incident_operator.clients.reads import Later, Reads
 from incident_operator.core import sanitize
@@ -164,15 +164,14 @@ class Reflector(Generic[_Seen]):
             await self._list_once()
 
     async def _list_once(self) -> None:
-        self._version, listed = "", set[ObjectKey]()
-        query = {"limit": str(self._pace.chunk), **self._selection()}
-        while True:
-            page = _page(await self._reads.page(self._path, query))
+        self._version, listed, version = "", set[ObjectKey](), ""
+
+        async def read(query: Mapping[str, str], most: int) -> bytes:
+            return await self._reads.page(self._path, query, most=most)
+
+        async for page in paging.pages(read, self._selection(), self._pace.chunk):
             listed.update(map(self._listed, page.items))
-            query["continue"] = str(page.metadata.get("continue") or "")
-            if not query["continue"]:
-                break
-        version = str(page.metadata["resourceVersion"])
+            version = str(page.metadata["resourceVersion"])
         for key in [each for each in self._known if each not in listed]:
             self._drop(key, version)
         self._newest = int(version)
@@ -239,13 +238,6 @@ def _metadata(raw: msgspec.Raw) -> Metadata:
         kept = b",".join(b'"%s":%s' % (name.encode(), fields[name]) for name in _IDENTITY if name in fields)
         return _METADATA.decode(b"{%s}" % kept)
     except (ValueError, KeyError, msgspec.MsgspecError) as error:
-        raise _garbage(error) from error
-
-
-def _page(text: bytes) -> raw_json.Page:
-    try:
-        return raw_json.page(text)
-    except ValueError as error:
         raise _garbage(error) from error
 
 

@@ -4,6 +4,7 @@ How a session is opened and bounded is in `sql_sessions.py`.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from psycopg import pq
 
 from incident_operator.clients import sql_values
 from incident_operator.clients.sql_errors import Fault, SqlError, explained
+from incident_operator.clients.sql_line import Line
 
 Row = dict[str, Any]
+ANSWER_BYTES = 12 * 1024 * 1024
+"""Of what a server answers to one statement of a session that may change something: more than a before-image may have."""
 _ROLLED_BACK = frozenset({Fault.CONFLICT, Fault.STATEMENT, Fault.FORBIDDEN, Fault.MISSING, Fault.LOCKED})
 """What a server says of a commit only after it took all back; any other trouble leaves open what became of it."""
 
@@ -53,6 +57,8 @@ class Session:
     """`host:port/database`, for messages."""
     ends_at: float
     """Time of the event loop at which the line is cut."""
+    line: Line | None = None
+    """What bounds the answers, where a session may change something."""
 
     @property
     def lost(self) -> bool:
@@ -63,28 +69,36 @@ class Session:
         """Run one query and return its first `most` rows; no more than that is ever held in memory."""
         bound = sql_values.bind(params)
         rows: list[Row] = []
-        with self._explained():
+        names: list[str] = []
+        with self._explained(ANSWER_BYTES):
             async with self.connection.cursor() as cursor, aclosing(_stream(cursor, statement, bound)) as stream:
                 async for values in stream:
                     if len(rows) == most:
                         return Rows(rows, truncated=True)
-                    rows.append(_row(cursor, values))
+                    names = names or _names(cursor)
+                    rows.append(_row(names, values))
         return Rows(rows)
 
-    async def run(self, statement: str, params: Mapping[str, Any], most: int = 1) -> Rows:
-        """Run one statement and return what it changed, and the first `most` rows that it returned."""
+    async def run(
+        self, statement: str, params: Mapping[str, Any], most: int = 1, *, arriving: int = ANSWER_BYTES
+    ) -> Rows:
+        """Run one statement and return what it changed, and the first `most` rows that it returned.
+
+        Where the server answers with more than `arriving` bytes, all of them together, the transaction is rolled back.
+        """
         bound = sql_values.bind(params)
-        with self._explained():
+        with self._explained(arriving):
             async with _OneStatement(self.connection) as cursor:
                 await cursor.execute(statement, bound)
                 found = await cursor.fetchmany(most + 1) if cursor.description else []
-                rows = [_row(cursor, values) for values in found[:most]]
+                names = _names(cursor) if found else []
+                rows = [_row(names, values) for values in found[:most]]
                 return Rows(rows, _affected(cursor), truncated=len(found) > most)
 
     async def commit(self) -> None:
         """Make it last. Raises `SqlError`, `maybe_applied` where nobody here knows what the server did."""
         try:
-            with self._explained():
+            with self._explained(None):
                 await self.connection.commit()
         except SqlError as error:
             if error.fault in _ROLLED_BACK and not self.lost:
@@ -93,11 +107,19 @@ class Session:
             raise SqlError(error.fault, told, maybe_applied=True) from None
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, arriving: int | None) -> Iterator[None]:
+        """Say what goes wrong inside, where so many bytes may come; None where nothing may be cut any more."""
+        if self.line is not None:
+            self.line.allow(arriving)
         try:
             with explained(self.secret):
                 yield
         except SqlError:
+            if self.line is not None and self.line.exceeded:
+                told = f"the server's answer is longer than {(arriving or 0) // 1024 // 1024} MiB, too much to store; rolled back"
+                raise SqlError(
+                    Fault.STATEMENT, f"{told}. Return less, left(…, 1000) of a long text for example"
+                ) from None
             if self.lost and asyncio.get_running_loop().time() >= self.ends_at:
                 raise SqlError(Fault.UNREACHABLE, f"{self.name}: no answer in time; the connection was cut") from None
             raise
@@ -116,9 +138,14 @@ def _affected(cursor: psycopg.AsyncCursor[Any]) -> int:
     return 0 if is_query else max(0, cursor.rowcount)
 
 
-def _row(cursor: psycopg.AsyncCursor[Any], values: tuple[Any, ...]) -> Row:
+def _names(cursor: psycopg.AsyncCursor[Any]) -> list[str]:
+    """Return the names of the columns of a result. Raises `SqlError` where two are the same."""
     names = [column.name for column in cursor.description or ()]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise SqlError(Fault.STATEMENT, f'two columns of the result are named "{twice}"; give one of them an alias')
+    return names
+
+
+def _row(names: list[str], values: tuple[Any, ...]) -> Row:
     return dict(zip(names, map(sql_values.plain, values), strict=True))

@@ -21,6 +21,7 @@ from incident_operator.clients import sql_values
 from incident_operator.clients.connections import Endpoint
 from incident_operator.clients.sql import Session
 from incident_operator.clients.sql_errors import Fault, SqlError, explained
+from incident_operator.clients.sql_line import Line
 from incident_operator.connections import postgres as declared
 from incident_operator.connections.postgres import Postgres
 
@@ -80,8 +81,10 @@ async def _take(slots: asyncio.Semaphore, where: Postgres, seconds: float) -> No
 @asynccontextmanager
 async def _connected(endpoint: Endpoint, seconds: float, read_only: bool) -> AsyncIterator[Session]:
     connection = await _connect(endpoint, seconds)
+    # an act's answers are bounded; what a query reads is bounded by who reads it
+    line = None if read_only else Line.of(connection.fileno())
     guard = asyncio.get_running_loop().call_later(seconds + GRACE_SECONDS, _cut, connection)
-    session = Session(connection, endpoint.secret, _name(postgres(endpoint)), guard.when())
+    session = Session(connection, endpoint.secret, _name(postgres(endpoint)), guard.when(), line)
     try:
         await _begin(session, seconds, read_only)
         yield session
@@ -89,6 +92,8 @@ async def _connected(endpoint: Endpoint, seconds: float, read_only: bool) -> Asy
         guard.cancel()
         with suppress(psycopg.Error, OSError):  # what was committed stays so, however the line ends
             await connection.close()
+        if line is not None:
+            await line.close()
 
 
 async def _connect(endpoint: Endpoint, seconds: float) -> psycopg.AsyncConnection[Any]:

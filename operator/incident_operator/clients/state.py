@@ -5,10 +5,30 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import orjson
 
 from incident_operator.api.incident import Incident, IncidentStatus
-from incident_operator.clients import kube, paths
+from incident_operator.clients import api_errors, kube, paths
+
+SPEC_BYTES = 384 * 1024
+"""Of an Incident's spec as JSON: one that the operator made has 200 KiB at most, however many alerts a group holds."""
+
+
+class _Parts(msgspec.Struct):
+    metadata: msgspec.Raw = msgspec.Raw(b"{}")
+    spec: msgspec.Raw = msgspec.Raw(b"{}")
+    status: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _Spec(msgspec.Struct, rename="camel", omit_defaults=True):
+    """What is read of a spec that is too long."""
+
+    runbook_ref: dict[str, str] | None = None
+    severity: str = "P2"
+
+
+_PARTS, _SPEC = msgspec.json.Decoder(_Parts), msgspec.json.Decoder(_Spec)
 
 
 class Gone(Exception):
@@ -34,8 +54,9 @@ class State:
 
     async def read(self, namespace: str, name: str) -> Incident:
         """Return the Incident as it is stored now. Raises `Gone`, or `kube.Unavailable`."""
+        path = paths.incidents(namespace, name)
         try:
-            return Incident.model_validate(await self._kube.get(paths.incidents(namespace, name)))
+            return _incident(path, await self._kube.text(path))
         except kube.NotFound as error:
             raise Gone(name) from error
 
@@ -78,6 +99,21 @@ class State:
             if found.metadata.uid == incident.metadata.uid and found.status.written_by == marked.written_by:
                 return found
         raise Superseded(incident.metadata.name) from conflict
+
+
+def _incident(path: str, text: bytes) -> Incident:
+    """Return the Incident in an answer; of a spec that is longer than is read, only what says whose it is is decoded."""
+    try:
+        parts = _PARTS.decode(text) if len(text) > SPEC_BYTES else _Parts()
+    except (msgspec.MsgspecError, RecursionError):
+        parts = _Parts()  # nested without end, and refused below
+    size = len(bytes(parts.spec))
+    if size <= SPEC_BYTES:
+        return Incident.model_validate(api_errors.decoded("GET", path, text))
+    spec = msgspec.json.encode(_SPEC.decode(parts.spec))
+    beside = {"metadata": parts.metadata, "spec": spec, "status": parts.status}
+    rest = {name: api_errors.decoded("GET", path, bytes(part)) for name, part in beside.items()}
+    return Incident.model_validate({**rest, "unreadBytes": size})
 
 
 def _path(incident: Incident) -> str:

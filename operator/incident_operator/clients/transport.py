@@ -16,11 +16,17 @@ import httptools
 _CONNECT_SECONDS = 5.0
 _IDLE_SECONDS = 30.0
 """A connection unused for longer is not used again: the server, or something on the way, may have dropped it."""
+ANSWER_BYTES = 16 * 1024 * 1024
+"""Of an answer for which nobody says less: more than any object or page of a list has."""
 _PORTS = {"http": 80, "https": 443}
 
 
 class NotConnectedError(OSError):
     """There was no connection, so the request was certainly not applied."""
+
+
+class TooLongError(OSError):
+    """The answer is longer than it may be; reading stopped there. The request was carried out."""
 
 
 class BrokenError(OSError):
@@ -51,18 +57,20 @@ class Transport:
         through_proxy = server.proxy is not None and server.tls is None
         self._prefix = server.url if through_proxy else self._to.path
 
-    async def request(self, method: str, target: str, headers: str, body: bytes, seconds: float) -> tuple[int, bytes]:
+    async def request(
+        self, method: str, target: str, headers: str, body: bytes, seconds: float, most: int = ANSWER_BYTES
+    ) -> tuple[int, bytes]:
         """Send one request and return status and body of its answer.
 
         `target` is path and query, percent-encoded; `headers` are lines that end in CRLF, beyond `Host` and
-        `Content-Length`. Raises `TimeoutError` (the request may have been applied), `NotConnectedError`, `BrokenError`,
-        and `ValueError` for what is no header or no target.
+        `Content-Length`; `most` is how many bytes of the answer are read. Raises `TimeoutError` (the request may have been
+        applied), `NotConnectedError`, `BrokenError`, `TooLongError`, and `ValueError` for what is no header or no target.
         """
         head = _head(method, f"{self._prefix}{target}", self._to.netloc.rpartition("@")[2], headers, len(body))
         async with self._slots, asyncio.timeout(seconds):
             connection = self._reusable() or await self._connect()
             try:
-                answer = await connection.exchange(head + body)
+                answer = await connection.exchange(head + body, most)
             finally:
                 if connection.is_reusable:
                     self._idle.append(connection)
@@ -129,15 +137,18 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.BaseTransport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._parts: list[bytes] = []
+        self._left = 0
+        """Bytes of the answer's body that are still taken."""
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
         self._tunnel = False
         self.is_reusable = False
         self.used_at = 0.0
 
-    async def exchange(self, request: bytes, *, tunnel: bool = False) -> tuple[int, bytes]:
+    async def exchange(self, request: bytes, most: int = ANSWER_BYTES, *, tunnel: bool = False) -> tuple[int, bytes]:
         """Send a request and return its answer; whoever gives up waiting has to abort the connection."""
         loop = asyncio.get_running_loop()
         self._answer, self._tunnel, self.is_reusable = loop.create_future(), tunnel, False
+        self._left = most
         self._transport.write(request)  # type: ignore[union-attr] # made with the connection
         try:
             return await self._answer
@@ -174,7 +185,13 @@ class _Connection(asyncio.Protocol):
             self._complete()  # what follows is TLS, which has not begun: the client speaks first
 
     def on_body(self, part: bytes) -> None:
-        self._parts.append(part)
+        self._left -= len(part)
+        if self._left >= 0:
+            self._parts.append(part)
+        elif self._parts or self._answer is not None:
+            self._parts.clear()
+            self._fail(TooLongError("the answer is longer than is read"))
+            self.abort()
 
     def on_message_complete(self) -> None:
         if self._parser.get_status_code() >= 200 and not self._tunnel:
@@ -189,7 +206,7 @@ class _Connection(asyncio.Protocol):
         self.is_reusable = self._parser.should_keep_alive()
         self._answer.set_result((self._parser.get_status_code(), body))
 
-    def _fail(self, error: BrokenError) -> None:
+    def _fail(self, error: OSError) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
 

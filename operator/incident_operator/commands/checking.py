@@ -13,7 +13,7 @@ from incident_operator.api.meta import is_dns_label, is_object_name
 from incident_operator.api.runbook import Runbook
 from incident_operator.core import texts
 from incident_operator.core.expressions import problems
-from incident_operator.core.runbooks import compiler, parsing, reading
+from incident_operator.core.runbooks import compiler, parsing, reading, warnings
 from incident_operator.core.runbooks import unasked as leaves
 from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.core.runbooks.reading import Malformed
@@ -54,15 +54,29 @@ def holds_runbook(file: Path) -> bool:
 def unasked(file: Path) -> list[str]:
     """Return a line for each step of a file that was checked which asks unless the operator's settings name it."""
     lines = []
+    for document, compiled in _compiled(file):
+        namespace = (document.get("metadata") or {}).get("namespace", "default")
+        where = f"namespace: {namespace}, runbook: {_name(document)}"
+        named = [step for step in compiled.steps.values() if leaves.can_be_named(step)]
+        lines += [f"{{{where}, step: {s.step.name}, digest: {leaves.digest_of(compiled, s)}}}" for s in named]
+    return lines
+
+
+def warned(file: Path) -> list[str]:
+    """Return what the next release refuses of the Runbooks of a file that was checked, each line with its place."""
+    return [
+        f"{file}: Runbook {_name(document)}: {warning}"
+        for document, compiled in _compiled(file)
+        for warning in warnings.of(compiled)
+    ]
+
+
+def _compiled(file: Path) -> Iterator[tuple[dict[str, Any], Compiled]]:
     for document in _of_kind([each for each in _documents(file) if each], "Runbook"):
         runbook = reading.runbook_of(document)
         compiled = compiler.compile_runbook(runbook, None, ACTIONS) if isinstance(runbook, Runbook) else None
         if isinstance(compiled, Compiled):
-            namespace = (document.get("metadata") or {}).get("namespace", "default")
-            where = f"namespace: {namespace}, runbook: {_name(document)}"
-            named = [step for step in compiled.steps.values() if leaves.can_be_named(step)]
-            lines += [f"{{{where}, step: {s.step.name}, digest: {leaves.digest_of(compiled, s)}}}" for s in named]
-    return lines
+            yield document, compiled
 
 
 def _documents(file: Path) -> Iterator[Any]:

@@ -151,6 +151,8 @@ class Action(Generic[S]):
     """Where `${…}` may stand inside free JSON, which no field can be marked for; these come before the marks."""
     timeout: timedelta = timedelta(seconds=30)
     """How long one attempt may take, unless the step says so."""
+    longest: timedelta = timedelta(hours=1)
+    """How long one attempt may take at most, whatever the step says: a request or a transaction holds what others wait for."""
     naturally_undoable: bool = False
     """Whether it captures what it replaces, and can put it back without a declared `undo`."""
     instead: str = ""

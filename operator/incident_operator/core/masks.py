@@ -6,10 +6,12 @@ grows with the text alone: neither with the number of credentials, nor with the 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
+from threading import Lock
 from typing import Any
 
 from incident_operator.core import writings
+from incident_operator.core.lru_cache import LRUCache
 from incident_operator.core.writings import Program
 
 MASK = "***"
@@ -21,8 +23,8 @@ _LEAST_DIFFERENT = 3
 """Characters that differ, at least: `00000000` is part of many a number."""
 _PEM_BOUNDARY = "-----"
 """How the lines around a PEM block begin, which any other block has as well."""
-_KEPT = 64
-"""Programs kept, of which Incidents of one Runbook use the same; another one is only made again."""
+_KEPT, _HEAVIEST = 64, 900_000
+"""Masks kept, of which Incidents of one Runbook use the same, and what they weigh together: 130 MB; others are made again."""
 _EDGES_FROM = 500
 """Bytes in all from which a text may have been cut without a mark; what cuts shorter texts marks them."""
 _CUT = "…"
@@ -122,10 +124,26 @@ class Masks:
         return frozenset(value for values in self._of.values() for value in values)
 
 
-@lru_cache(_KEPT)
+class _Everything(Masks):
+    """Masks of more credentials than are kept: nothing is shown."""
+
+    def __init__(self) -> None:
+        super().__init__([Credential("more-than-is-kept", "?")])
+        self._whole = self._edges = None
+
+
+_made: LRUCache[frozenset[Credential], Masks] = LRUCache(_KEPT, _HEAVIEST)
+_making = Lock()
+
+
 def of(credentials: frozenset[Credential]) -> Masks:
-    """Return what masks these credentials."""
-    return Masks(credentials)
+    """Return what masks these credentials. Ask anew each time: what is not kept any more leaves its memory so."""
+    with _making:
+        found = _made.get(credentials)
+        if found is None:
+            found = Masks(credentials)
+            _made.put(credentials, found, writings.weight(each.value for each in credentials))
+    return found
 
 
 def of_values(connection: str, values: Iterable[str]) -> Masks:
@@ -134,6 +152,7 @@ def of_values(connection: str, values: Iterable[str]) -> Masks:
 
 
 NOTHING = Masks(())
+EVERYTHING = _Everything()
 
 
 def _spans(program: Program, data: bytes) -> Iterator[Span]:

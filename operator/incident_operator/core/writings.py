@@ -21,13 +21,19 @@ _TORN_AT_THE_END = "(?:\ufffd+|%[%0-9A-Fa-f]*|" + r"\\[\\0-9A-Fa-fux]*|&[#;0-9A-
 _TORN_AT_THE_BEGINNING = "(?:\ufffd+|#?u?[%0-9A-Fa-f]*|[a-z]*;)"
 """What is left of one more character where a cut goes through it, in UTF-8 or as it is escaped."""
 _LONGEST_PATTERN = 1_500_000
-"""Characters of all patterns of a program: more than 1,000 passwords, or 20 tokens of 2 KiB, need."""
+"""Characters of all patterns of a program: more than 1,000 passwords, or 20 tokens of 2 KiB, need. It takes 100 bytes each."""
+_LETTER_WEIGHT, _OTHER_WEIGHT = 8, 90
 _BYTES_FOR_A_CHARACTER = 512
 _LEAST_BYTES = 16 * 1024 * 1024
 """What RE2 may take for a program. It refuses to be fast where it might get short of it, and takes far less."""
 
 Program = Any
 """A compiled RE2; the patterns are over UTF-8."""
+
+
+def weight(values: Iterable[str]) -> int:
+    """Return about how many characters of patterns it takes to look for the values: what their programs take in memory grows so."""
+    return sum(_LETTER_WEIGHT if character.isalnum() else _OTHER_WEIGHT for value in values for character in value)
 
 
 def whole(values: Iterable[str]) -> Program | None:

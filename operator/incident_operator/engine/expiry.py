@@ -5,7 +5,7 @@ that there are others.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,7 +14,7 @@ import structlog
 
 from incident_operator.api.annotations import GROUP_LABEL
 from incident_operator.api.incident import CLOSED_PHASES, Incident
-from incident_operator.clients import kube, paths
+from incident_operator.clients import kube, paging, paths, raw_json
 from incident_operator.clients.partial_objects import Metadata
 from incident_operator.clients.reads import METADATA_ONLY, Reads
 from incident_operator.core.alerts import grouping
@@ -32,13 +32,7 @@ class _Item(msgspec.Struct):
     metadata: Metadata
 
 
-class _Page(msgspec.Struct):
-    metadata: dict[str, str | int]
-    items: list[_Item] | None = None
-    """Null where there is none: the apiserver words an empty list of metadata so."""
-
-
-_PAGE = msgspec.json.Decoder(_Page)
+_ITEM = msgspec.json.Decoder(_Item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +75,25 @@ class Expiry:
         return deleted
 
     async def _closed(self, namespace: str | None, phase: str) -> AsyncIterator[Metadata]:
-        query = {"fieldSelector": f"status.phase={phase}", "limit": str(_CHUNK)}
-        while True:
+        selectors: list[dict[str, str]] = [{"fieldSelector": f"status.phase={phase}"}, {}]
+        while selectors:
             try:
-                text = await self.reads.page(paths.incidents(namespace), query, METADATA_ONLY)
+                async for page in self._pages(namespace, selectors.pop(0)):
+                    selectors.clear()
+                    for item in page.items:
+                        yield _ITEM.decode(item).metadata
             except kube.Invalid:
-                if "fieldSelector" not in query:
+                if not selectors:
                     raise
-                del query["fieldSelector"]  # before Kubernetes 1.32: all are looked at
-                continue
-            page = _PAGE.decode(text)
-            for item in page.items or ():
-                yield item.metadata
-            query["continue"] = str(page.metadata.get("continue") or "")
-            if not query["continue"]:
-                return
+                continue  # before Kubernetes 1.32: all are looked at
+
+    def _pages(self, namespace: str | None, query: Mapping[str, str]) -> AsyncIterator[raw_json.Page]:
+        path = paths.incidents(namespace)
+
+        async def read(asked: Mapping[str, str], most: int) -> bytes:
+            return await self.reads.page(path, asked, METADATA_ONLY, most)
+
+        return paging.pages(read, query, _CHUNK)
 
     def _is_old(self, found: Metadata) -> bool:
         """Tell whether it may have expired: it ended later than it began."""
@@ -129,8 +127,8 @@ class Expiry:
         if group is None or split is None or split[1] != 1:
             return False
         query = {"labelSelector": f"{GROUP_LABEL}={group}", "limit": "2"}
-        page = _PAGE.decode(await self.reads.page(paths.incidents(meta.namespace), query, METADATA_ONLY))
-        return len(page.items or ()) > 1
+        page = raw_json.page(await self.reads.page(paths.incidents(meta.namespace), query, METADATA_ONLY))
+        return len(page.items) > 1
 
 
 def _as_read(incident: Incident) -> dict[str, object]:

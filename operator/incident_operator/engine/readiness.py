@@ -1,6 +1,7 @@
 """Whether a Runbook can be used: compiled, pinned, its Connections probed as its own account; told in `Ready`."""
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -9,12 +10,12 @@ import structlog
 from incident_operator.actions import ACTIONS
 from incident_operator.api.connection import Connection
 from incident_operator.api.meta import Condition, ObjectKey
-from incident_operator.api.runbook import Runbook, RunbookSpec, RunbookStatus
+from incident_operator.api.runbook import Runbook, RunbookStatus
 from incident_operator.clients import kube, paths, probes, redaction
 from incident_operator.clients.connections import EndpointError, Finds, Teaching
 from incident_operator.clients.redaction import Redactor
 from incident_operator.core import sanitize, texts
-from incident_operator.core.runbooks import editors, reading, uses
+from incident_operator.core.runbooks import editors, reading, uses, warnings
 from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.core.runbooks.reading import Malformed
 from incident_operator.core.status import conditions
@@ -39,6 +40,8 @@ class Readiness:
     probes: probes.Probes
     counts: Counts
     clock: Callable[[], datetime]
+    over_budget: Callable[[ObjectKey], str] = lambda _: ""
+    """Says why a Runbook whose text is right is not matched, by what others of its namespace take; empty where it is."""
     probe_results: ProbeResults = field(default_factory=ProbeResults)
 
     async def check(self, key: ObjectKey) -> bool:
@@ -56,20 +59,22 @@ class Readiness:
     async def _judge(self, runbook: Runbook) -> None:
         alerts = ", ".join(runbook.spec.match)[:512]
         compiled = await self.runbooks.compile(runbook)
-        if isinstance(compiled, Compiled):
-            await self._judge_usable(runbook, alerts)
+        over = self.over_budget(ObjectKey(runbook.metadata.namespace, runbook.metadata.name))
+        if isinstance(compiled, Compiled) and not over:
+            await self._judge_usable(runbook, compiled, alerts)
             return
-        ready = _condition([str(problem) for problem in compiled], "Invalid", self._now())
-        await self._tell(runbook, "", alerts, ready)
+        told = [over] if isinstance(compiled, Compiled) else [str(problem) for problem in compiled]
+        await self._tell(runbook, "", alerts, _condition(told, "Invalid", self._now()))
 
-    async def _judge_usable(self, runbook: Runbook, alerts: str) -> None:
+    async def _judge_usable(self, runbook: Runbook, compiled: Compiled, alerts: str) -> None:
         try:
             revision = await self.revisions.keep(runbook)
         except Altered as error:
             await self._tell(runbook, "", alerts, _condition([str(error)], "RevisionAltered", self._now()))
             return
         failures = await self._probe_all(runbook)
-        warning = editors.warning(runbook)
+        told = [editors.warning(runbook), *(f"Warning: {each}" for each in warnings.of(compiled))]
+        warning = texts.cut("\n".join(filter(None, told)), _MESSAGE_LIMIT)
         ready = _condition(failures, "ConnectionNotReady", self._now(), warning)
         await self._tell(runbook, revision, alerts, ready)
 
@@ -78,11 +83,13 @@ class Readiness:
 
     async def _probe_all(self, runbook: Runbook) -> list[str]:
         failures = []
-        for name in sorted(uses.connections_of(runbook.spec, ACTIONS)):
+        names = sorted(uses.connections_of(runbook.spec, ACTIONS))
+        users = await self._users(runbook.metadata.namespace) if names else {}
+        for name in names:
             why = sanitize.text(await self._probe(runbook, name), _MESSAGE_LIMIT)
             connection = ObjectKey(runbook.metadata.namespace, name)
             self.probe_results.note(connection, runbook.spec.service_account_name, why)
-            await self._tell_connection(connection)
+            await self._tell_connection(connection, users.get(name, []))
             if why:
                 failures.append(f"Connection {name}: {why}")
         return failures
@@ -117,14 +124,13 @@ class Readiness:
         )
         await self.client.write_status(paths.runbooks(key.namespace, key.name, "status"), wanted.to_json())
 
-    async def _tell_connection(self, key: ObjectKey) -> None:
-        users = await self._users(key)
+    async def _tell_connection(self, key: ObjectKey, users: list[str]) -> None:
         try:
             found = Connection.model_validate(await self.client.get(paths.connections(*key)))
         except kube.NotFound:
             self.probe_results.forget(key)
             return
-        failures = self.probe_results.failures(key, {user.service_account_name for user in users})
+        failures = self.probe_results.failures(key, set(users))
         ready = _condition(failures, "ProbeFailed", self._now())
         wanted = found.status.model_copy(
             update={"used_by": len(users), "conditions": conditions.mark(found.status.conditions, ready)}
@@ -132,12 +138,15 @@ class Readiness:
         if wanted.to_json() != found.status.to_json():
             await self.client.write_status(paths.connections(*key, "status"), wanted.to_json())
 
-    async def _users(self, connection: ObjectKey) -> list[RunbookSpec]:
-        """Return the Runbooks that name a Connection; one that cannot be read names none."""
-        listed = self.client.list(paths.runbooks(connection.namespace))
-        found = [reading.runbook_of(item) async for item in listed]
-        specs = [each.spec for each in found if isinstance(each, Runbook)]
-        return [spec for spec in specs if connection.name in uses.connections_of(spec, ACTIONS)]
+    async def _users(self, namespace: str) -> Mapping[str, list[str]]:
+        """Return, of each Connection, the service accounts of the Runbooks that name it; one that cannot be read names none."""
+        users: defaultdict[str, list[str]] = defaultdict(list)
+        async for item in self.client.list(paths.runbooks(namespace)):
+            found = reading.runbook_of(item)
+            if isinstance(found, Runbook):
+                for name in uses.connections_of(found.spec, ACTIONS):
+                    users[name].append(found.spec.service_account_name)
+        return users
 
 
 def _condition(failures: list[str], reason: str, now: datetime, warning: str = "") -> Condition:

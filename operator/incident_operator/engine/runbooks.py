@@ -4,12 +4,15 @@ import asyncio
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
+import msgspec
+
 from incident_operator.actions import ACTIONS
 from incident_operator.api.connection import Connection
 from incident_operator.api.incident import Incident
 from incident_operator.api.meta import ObjectKey, ObjectMeta
 from incident_operator.api.runbook import Runbook, RunbookStatus
 from incident_operator.clients import api_errors, kube, paths
+from incident_operator.clients.state import SPEC_BYTES
 from incident_operator.core import reasons
 from incident_operator.core.lru_cache import LRUCache
 from incident_operator.core.machine.view import Blocked, Pinned
@@ -19,8 +22,21 @@ from incident_operator.core.runbooks.reading import Malformed
 from incident_operator.engine.revisions import Altered, Revisions
 
 _KEPT = 256
+_KEPT_BYTES = 8 * 1024 * 1024
+"""Of the specs of all compiled Runbooks that are kept, as JSON; compiled, they take several times as much."""
+_MOST_UNDECODED = 4 * reading.SPEC_BYTES
+"""Bytes of a spec as the apiserver writes it that are still decoded, so that its size can be told as for `check`."""
 _DEEPEST = 1000
 """Levels of JSON that are still decoded of a Runbook, so that it can be told where it is too deep."""
+
+
+class _Parts(msgspec.Struct):
+    spec: msgspec.Raw = msgspec.Raw(b"{}")
+    metadata: msgspec.Raw = msgspec.Raw(b"{}")
+    status: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_PARTS = msgspec.json.Decoder(_Parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +58,18 @@ class Runbooks:
     def __init__(self, client: kube.Kube, revisions: Revisions) -> None:
         self._kube = client
         self._revisions = revisions
-        self._pins: LRUCache[ObjectKey, Pinned] = LRUCache(_KEPT)
-        self._present: LRUCache[ObjectKey, _Known] = LRUCache(_KEPT)
+        self._pins: LRUCache[ObjectKey, Pinned] = LRUCache(_KEPT, _KEPT_BYTES)
+        self._present: LRUCache[ObjectKey, _Known] = LRUCache(_KEPT, _KEPT_BYTES)
         self._reading: WeakValueDictionary[ObjectKey, asyncio.Lock] = WeakValueDictionary()
         """Held while a Runbook is read whole, so that a storm of new Incidents reads it once."""
 
     async def in_force(self, incident: Incident) -> Pinned | Blocked:
         """Return the Runbook that the Incident follows, or why there is none. Raises `kube.Unavailable`."""
+        if incident.unread_bytes:
+            told = (
+                f"Its spec takes {incident.unread_bytes} bytes, an Incident has {SPEC_BYTES} at most; nothing was done."
+            )
+            return Blocked(reasons.INCIDENT_TOO_LARGE, told)
         if incident.status.runbook_revision:
             return await self._pinned(incident)
         if incident.spec.runbook_ref is None:
@@ -63,7 +84,7 @@ class Runbooks:
     async def read(self, namespace: str, name: str) -> Runbook | Malformed | None:
         """Return a Runbook as it is stored now, or what keeps it from being read; None where there is none."""
         try:
-            return reading.runbook_of(await self._kube.get(paths.runbooks(namespace, name), depth=_DEEPEST))
+            return _runbook(paths.runbooks(namespace, name), await self._kube.text(paths.runbooks(namespace, name)))
         except api_errors.Unreadable as error:
             problem = compiler.Problem("spec", str(error))
             return Malformed(ObjectMeta(name=name, namespace=namespace), RunbookStatus(), problem)
@@ -74,8 +95,9 @@ class Runbooks:
         """Return the Runbook ready to run, or all that is wrong with it, its Connections included."""
         namespace = runbook.metadata.namespace
         self._present.drop(ObjectKey(namespace, runbook.metadata.name))
-        known = [Connection.model_validate(item) async for item in self._kube.list(paths.connections(namespace))]
-        types = {each.metadata.name: each.spec.type for each in known}
+        listed = self._kube.list(paths.connections(namespace))
+        # one at a time: what people may write there beside it, annotations for example, is not kept
+        types = {item["metadata"]["name"]: Connection.model_validate(item).spec.type async for item in listed}
         return compiler.compile_runbook(runbook, types, ACTIONS)
 
     async def _known_present(self, namespace: str, name: str) -> Pinned | None:
@@ -111,9 +133,10 @@ class Runbooks:
         except Altered as error:
             return Blocked(reasons.RUNBOOK_NOT_READY, f"Runbook {name} is not ready: {error}; nothing was done.")
         namespace, pinned = runbook.metadata.namespace, Pinned(compiled, revision, editors.of(runbook))
-        self._pins.put(ObjectKey(namespace, revision), pinned)
+        weight = len(runbook.spec.to_bytes())
+        self._pins.put(ObjectKey(namespace, revision), pinned, weight)
         known = _Known(runbook.metadata.uid, runbook.metadata.resource_version, pinned)
-        self._present.put(ObjectKey(namespace, name), known)
+        self._present.put(ObjectKey(namespace, name), known, weight)
         return pinned
 
     async def _pinned(self, incident: Incident) -> Pinned | Blocked:
@@ -131,8 +154,22 @@ class Runbooks:
         if not isinstance(compiled, Compiled):
             return Blocked(reasons.RUNBOOK_NOT_READY, f"Revision {revision}: {compiled[0].path}: {compiled[0].message}")
         pinned = Pinned(compiled, revision, editors.of_kept(runbook.metadata.annotations))
-        self._pins.put(ObjectKey(namespace, revision), pinned)
+        self._pins.put(ObjectKey(namespace, revision), pinned, len(runbook.spec.to_bytes()))
         return pinned
+
+
+def _runbook(path: str, text: bytes) -> Runbook | Malformed:
+    """Return the Runbook in an answer; a spec that is far over budget is not even decoded. Raises `api_errors.Unreadable`."""
+    try:
+        parts = _PARTS.decode(text) if len(text) > _MOST_UNDECODED else _Parts()
+    except (msgspec.MsgspecError, RecursionError):
+        parts = _Parts()  # nested without end, and told below
+    size = len(bytes(parts.spec))
+    if size <= _MOST_UNDECODED:
+        return reading.runbook_of(api_errors.decoded("GET", path, text, depth=_DEEPEST))
+    beside = {"metadata": parts.metadata, "status": parts.status}
+    rest = {name: api_errors.decoded("GET", path, bytes(part), depth=_DEEPEST) for name, part in beside.items()}
+    return reading.malformed(rest, reading.over_budget(size))
 
 
 def _not_ready(name: str, problem: compiler.Problem) -> Blocked:

@@ -31,8 +31,9 @@ class IncidentIndex:
         """How many closed ones are remembered of a stem; the one that changed last is last."""
         self._closed_total = 0
         self._complete: dict[_Key, set[str]] = {}
-        self._episodes: dict[_Key, tuple[Episode, ...]] = {}
-        self._holders: dict[str, tuple[IncidentSequence, ...]] = {}
+        self._episodes: dict[_Key, dict[int, Episode]] = {}
+        self._holders: dict[str, IncidentSequence | dict[IncidentSequence, int]] = {}
+        """The sequence of the one Incident in which alerts of these labels fire; of several, how many each sequence has."""
         self._ready = False
 
     @property
@@ -71,11 +72,12 @@ class IncidentIndex:
 
     def episodes(self, sequence: IncidentSequence) -> tuple[Episode, ...]:
         """Return all remembered Incidents named like those of the sequence, whichever group they are of."""
-        return self._episodes.get((sequence.namespace, sequence.stem), ())
+        return tuple(self._episodes.get((sequence.namespace, sequence.stem), {}).values())
 
     def holders(self, fingerprint: str) -> tuple[IncidentSequence, ...]:
         """Return the sequences with an Incident in which an alert of these labels fires, whatever the Runbooks say now."""
-        return self._holders.get(fingerprint, ())
+        held = self._holders.get(fingerprint, {})
+        return tuple(held) if isinstance(held, dict) else (held,)
 
     def mark_complete(self, sequence: IncidentSequence) -> None:
         """Say that every stored Incident of the sequence is known: it was listed, or its first one was just created."""
@@ -86,30 +88,39 @@ class IncidentIndex:
         return sequence.digest in self._complete.get((sequence.namespace, sequence.stem), ())
 
     def _find(self, key: _Key, number: int) -> Episode | None:
-        return next((each for each in self._episodes.get(key, ()) if each.number == number), None)
+        return self._episodes.get(key, {}).get(number)
 
     def _put(self, key: _Key, episode: Episode) -> None:
-        before = self._episodes.get(key, ())
-        self._replace(key, before, (*(each for each in before if each.number != episode.number), episode))
+        before = self._episodes.setdefault(key, {}).pop(episode.number, None)
+        self._episodes[key][episode.number] = episode
+        self._replace(key, before, episode)
 
     def _drop(self, key: _Key, number: int) -> None:
-        before = self._episodes.get(key, ())
-        self._replace(key, before, tuple(each for each in before if each.number != number))
+        before = self._take_out(key, number)
+        if before is not None:
+            self._replace(key, before, None)
 
-    def _replace(self, key: _Key, before: tuple[Episode, ...], after: tuple[Episode, ...]) -> None:
-        if after:
-            self._episodes[key] = after
-        else:
-            self._episodes.pop(key, None)
-        self._count_closed(key, sum(not each.open for each in after))
-        held, holding = _held(key, before), _held(key, after)
-        for fingerprint, sequence in held - holding:
-            self._hold(fingerprint, tuple(each for each in self.holders(fingerprint) if each != sequence))
-        for fingerprint, sequence in holding - held:
-            self._hold(fingerprint, (*self.holders(fingerprint), sequence))
+    def _take_out(self, key: _Key, number: int) -> Episode | None:
+        known = self._episodes.get(key, {})
+        found = known.pop(number, None)
+        if found is not None and not known:
+            del self._episodes[key]
+        return found
 
-    def _count_closed(self, key: _Key, count: int) -> None:
-        self._closed_total += count - self._closed.pop(key, 0)
+    def _replace(self, key: _Key, before: Episode | None, after: Episode | None) -> None:
+        """Keep account of one Incident that changed: what the others of its name hold is not looked at."""
+        self._hold(key, before, after)
+        self._count_closed(key, _is_closed(after) - _is_closed(before))
+
+    def _hold(self, key: _Key, before: Episode | None, after: Episode | None) -> None:
+        for fingerprint, sequence in _held(key, after):
+            self._count_holder(fingerprint, sequence, 1)
+        for fingerprint, sequence in _held(key, before):
+            self._count_holder(fingerprint, sequence, -1)
+
+    def _count_closed(self, key: _Key, more: int) -> None:
+        count = self._closed.pop(key, 0) + more
+        self._closed_total += more
         if count:
             self._closed[key] = count
         if self._closed_total > self._closed_kept and len(self._closed) > 1:
@@ -118,22 +129,31 @@ class IncidentIndex:
     def _forget_closed(self, key: _Key) -> None:
         """Forget the closed ones of a stem, all at once: what is known of a sequence is all of it, or counts as unknown."""
         self._complete.pop(key, None)
-        before = self._episodes.get(key, ())
-        self._replace(key, before, tuple(each for each in before if each.open))
+        self._closed_total -= self._closed.pop(key, 0)
+        for number in [each.number for each in self._episodes.get(key, {}).values() if not each.open]:
+            self._hold(key, self._take_out(key, number), None)
 
-    def _hold(self, fingerprint: str, sequences: tuple[IncidentSequence, ...]) -> None:
-        if sequences:
-            self._holders[fingerprint] = sequences
+    def _count_holder(self, fingerprint: str, sequence: IncidentSequence, more: int) -> None:
+        known = self._holders.get(fingerprint, {})
+        held = known if isinstance(known, dict) else {known: 1}
+        held[sequence] = held.get(sequence, 0) + more
+        if not held[sequence]:
+            del held[sequence]
+        if held:
+            self._holders[fingerprint] = sequence if held == {sequence: 1} else held
         else:
-            self._holders.pop(fingerprint, None)
+            self._holders.pop(fingerprint)
 
 
-def _held(key: _Key, episodes: tuple[Episode, ...]) -> set[tuple[str, IncidentSequence]]:
-    held: set[tuple[str, IncidentSequence]] = set()
-    for episode in episodes:
-        sequence = IncidentSequence(*key, episode.group)
-        held.update((received_alerts.fingerprint_of(each), sequence) for each in episode.firing)
-    return held
+def _held(key: _Key, episode: Episode | None) -> set[tuple[str, IncidentSequence]]:
+    if episode is None:
+        return set()
+    sequence = IncidentSequence(*key, episode.group)
+    return {(received_alerts.fingerprint_of(each), sequence) for each in episode.firing}
+
+
+def _is_closed(episode: Episode | None) -> bool:
+    return episode is not None and not episode.open
 
 
 def _place(incident: Mapping[str, Any]) -> tuple[_Key, int] | None:

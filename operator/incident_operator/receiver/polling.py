@@ -26,6 +26,7 @@ from incident_operator.connections import alertmanager as declared
 from incident_operator.connections.alertmanager import Alertmanager
 from incident_operator.core import sanitize
 from incident_operator.core.expressions import problems
+from incident_operator.core.outcomes import Json
 from incident_operator.core.status import conditions
 from incident_operator.receiver import alertmanager
 from incident_operator.receiver.checking import LabelLimits
@@ -77,7 +78,7 @@ class AlertmanagerPoll:
                 if stored["spec"].get("type") != declared.CONNECTION.key:
                     continue
                 try:
-                    yield connections.connection_of(stored)
+                    yield connections.connection_of({**stored, "metadata": _identity(stored["metadata"])})
                 except pydantic.ValidationError as error:
                     key = ObjectKey(stored["metadata"]["namespace"], stored["metadata"]["name"])
                     self._warn(key, f"is malformed at {problems.of_validation(error)}")
@@ -136,3 +137,8 @@ class AlertmanagerPoll:
         if problem and problem != self._told.get(key):
             _log.warning("Cannot read open alerts again", namespace=key[0], connection=key[1], error=problem)
         self._told[key] = problem
+
+
+def _identity(metadata: Json) -> Json:
+    """Return whose Connection it is, without what people may write there: it is kept until all are read."""
+    return {name: value for name, value in metadata.items() if name not in {"annotations", "labels", "managedFields"}}

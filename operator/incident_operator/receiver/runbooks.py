@@ -1,5 +1,6 @@
-"""Which Runbooks answer an alert: their matchers, parsed once, fed by watch events."""
+"""Which Runbooks answer an alert: their matchers, parsed once, fed by watch events, within each namespace's share of memory."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,9 +8,12 @@ from typing import Any
 import structlog
 
 from incident_operator.api.meta import ObjectKey, Severity
+from incident_operator.core import patterns
 from incident_operator.core.alerts import matching
 from incident_operator.core.alerts.matching import Matcher, MatcherError
 
+_WAITING = 64
+"""Runbooks of a namespace that are matched as soon as others leave room; more of them when they are written anew."""
 _log = structlog.get_logger()
 
 
@@ -23,11 +27,36 @@ class Candidate:
     group_by: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A Runbook's matchers, and the bytes that their patterns take."""
+
+    matchers: tuple[Matcher, ...]
+    candidate: Candidate
+    taken: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A Runbook over its namespace's budget."""
+
+    taken: int
+    spec: Mapping[str, Any] | None
+    """What is needed to note it; None where there are too many of them."""
+
+
 class RunbookIndex:
-    """The matchers of all Runbooks. One whose matchers cannot be read matches nothing; its Ready condition says so."""
+    """The matchers of all Runbooks. One whose matchers cannot be read matches nothing; its Ready condition says so.
+
+    Nor does one whose patterns, with those of its namespace that came before it, take more than `patterns.NAMESPACE_BYTES`.
+    """
 
     def __init__(self) -> None:
-        self._runbooks: dict[ObjectKey, tuple[tuple[Matcher, ...], Candidate]] = {}
+        self._runbooks: dict[ObjectKey, _Held] = {}
+        self._taken: Counter[str] = Counter()
+        """Bytes by namespace."""
+        self._over: dict[str, dict[ObjectKey, _Waiting]] = {}
+        """By namespace, the Runbooks that are over its budget."""
         self._ready = False
 
     @property
@@ -42,19 +71,20 @@ class RunbookIndex:
     def note(self, runbook: Mapping[str, Any]) -> None:
         """Remember a Runbook as the apiserver returned it."""
         key = _key(runbook)
-        spec = runbook["spec"]
-        matchers = [matching.parse(text) for text in spec["match"]]
-        errors = [matcher.message for matcher in matchers if isinstance(matcher, MatcherError)]
-        if errors:
-            _log.warning("A Runbook's matchers cannot be read", namespace=key[0], runbook=key[1], errors=errors)
-            self._runbooks.pop(key, None)
-            return
-        candidate = Candidate(*key, Severity(spec.get("severity", Severity.P2)), tuple(spec.get("groupBy") or ()))
-        self._runbooks[key] = (tuple(each for each in matchers if isinstance(each, Matcher)), candidate)
+        self._drop(key)
+        found = _read(key, runbook["spec"])
+        if found is not None and self._taken[key.namespace] + found.taken > patterns.NAMESPACE_BYTES:
+            self._put_off(key, runbook["spec"], found.taken)
+        elif found is not None:
+            self._runbooks[key] = found
+            self._taken[key.namespace] += found.taken
+        self._note_waiting(key.namespace)
 
     def forget(self, runbook: Mapping[str, Any]) -> None:
         """Drop a deleted Runbook."""
-        self._runbooks.pop(_key(runbook), None)
+        key = _key(runbook)
+        self._drop(key)
+        self._note_waiting(key.namespace)
 
     def names(self) -> tuple[ObjectKey, ...]:
         """Return namespace and name of every Runbook that can match."""
@@ -62,7 +92,57 @@ class RunbookIndex:
 
     def matching(self, labels: Mapping[str, str]) -> list[Candidate]:
         """Return every Runbook that answers an alert with these labels, in any namespace."""
-        return [candidate for matchers, candidate in self._runbooks.values() if matching.matches(matchers, labels)]
+        return [held.candidate for held in self._runbooks.values() if matching.matches(held.matchers, labels)]
+
+    def over_budget(self, key: ObjectKey) -> str:
+        """Say why a Runbook is not matched although its matchers can be read; empty where it is."""
+        if key not in self._over.get(key.namespace, ()):
+            return ""
+        most = patterns.NAMESPACE_BYTES // 1024
+        return (
+            f"spec.match: with it the patterns of the Runbooks in namespace {key.namespace} would take more than {most} KiB, "
+            "so it matches no alert; match by = where that is enough, or in fewer Runbooks"
+        )
+
+    def _drop(self, key: ObjectKey) -> None:
+        held = self._runbooks.pop(key, None)
+        if held is not None and held.taken:
+            self._taken[key.namespace] -= held.taken
+            self._taken += Counter()  # without the namespaces that have none any more
+        over = self._over.get(key.namespace, {})
+        over.pop(key, None)
+        if not over:
+            self._over.pop(key.namespace, None)
+
+    def _put_off(self, key: ObjectKey, spec: Mapping[str, Any], taken: int) -> None:
+        over = self._over.setdefault(key.namespace, {})
+        kept = {name: spec[name] for name in ("match", "severity", "groupBy") if name in spec}
+        over[key] = _Waiting(taken, kept if len(over) < _WAITING else None)
+        _log.warning("A Runbook is over its namespace's budget of patterns", namespace=key.namespace, runbook=key.name)
+
+    def _note_waiting(self, namespace: str) -> None:
+        """Note the first that waits where there is room for it by now, and so on."""
+        while over := self._over.get(namespace):
+            key, waiting = next(iter(over.items()))
+            if waiting.spec is None or self._taken[namespace] + waiting.taken > patterns.NAMESPACE_BYTES:
+                return
+            self._drop(key)
+            found = _read(key, waiting.spec)
+            if found is None:  # cannot be: it was read before
+                continue
+            self._runbooks[key] = found
+            self._taken[namespace] += found.taken
+
+
+def _read(key: ObjectKey, spec: Mapping[str, Any]) -> _Held | None:
+    read = [matching.parse(text) for text in spec["match"]]
+    errors = [matcher.message for matcher in read if isinstance(matcher, MatcherError)]
+    if errors:
+        _log.warning("A Runbook's matchers cannot be read", namespace=key.namespace, runbook=key.name, errors=errors)
+        return None
+    matchers = tuple(each for each in read if isinstance(each, Matcher))
+    candidate = Candidate(*key, Severity(spec.get("severity", Severity.P2)), tuple(spec.get("groupBy") or ()))
+    return _Held(matchers, candidate, patterns.taken(each.pattern for each in matchers))
 
 
 def _key(runbook: Mapping[str, Any]) -> ObjectKey:

@@ -20,8 +20,19 @@ from incident_operator.core.action import Call
 TABLE = "incident_operator.incident_operator_effects"
 _CLAIM = f"""INSERT INTO {TABLE} (step_key, incident, step) VALUES (%(key)s, %(incident)s, %(step)s)
 ON CONFLICT (step_key) DO NOTHING"""  # noqa: S608 - a constant
-_FIND = f"""SELECT rows_changed, before::pg_catalog.text AS before,
-  "returning"::pg_catalog.text AS "returning", applied_at FROM {TABLE} WHERE step_key = %(key)s"""  # noqa: S608
+_IMAGE_BYTES = 14 * 1024 * 1024
+"""Of an image as the server writes it: jsonb comes with blanks, and with every digit of a number such as 1e300."""
+_TOO_LARGE = "-"
+"""Comes in place of an image that is longer: not JSON, so it is told as what cannot be read, and the effect as done."""
+
+
+def _image_of(column: str) -> str:
+    return f"""CASE WHEN pg_catalog.octet_length({column}::pg_catalog.text) > {_IMAGE_BYTES} THEN '{_TOO_LARGE}'
+    ELSE {column}::pg_catalog.text END AS {column}"""
+
+
+_FIND = f"""SELECT rows_changed, {_image_of("before")}, {_image_of('"returning"')}, applied_at
+FROM {TABLE} WHERE step_key = %(key)s"""  # noqa: S608
 _STORE = f"""UPDATE {TABLE} SET rows_changed = %(rows)s,
   before = %(before)s::pg_catalog.jsonb, "returning" = %(returning)s::pg_catalog.jsonb
 WHERE step_key = %(key)s"""  # noqa: S608
@@ -61,7 +72,7 @@ async def claim(session: Session, call: Call[Any]) -> bool:
 
 async def find(session: Session, key: str) -> Applied | Withdrawn:
     """Return what the marker of an earlier try says. Raises `SqlError`, also where it is gone."""
-    rows = (await session.run(_FIND, {"key": key})).rows
+    rows = (await session.run(_FIND, {"key": key}, arriving=3 * _IMAGE_BYTES)).rows
     if not rows:
         told = "the marker of this step vanished while it was read"
         raise SqlError(Fault.CONFLICT, told, maybe_applied=True)

@@ -4,6 +4,7 @@ Labels that all alerts share stand once in `commonLabels`, and an alert's own `l
 are exactly its labels. Alerts beyond `DETAILED_BYTES` keep only id, start and status; beyond `LISTED_ALERTS` they are counted.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -80,25 +81,45 @@ def _fresh(spec: IncidentSpec, changes: Iterable[ReceivedAlert]) -> list[Receive
 
 
 def _resolved(alerts: Iterable[Alert], changes: Iterable[ReceivedAlert]) -> list[Alert]:
-    enders: defaultdict[str, list[ReceivedAlert]] = defaultdict(list)
+    enders: defaultdict[str, _Enders] = defaultdict(_Enders)
     for alert in changes:
         if not alert.firing:
-            enders[received_alerts.fingerprint_of(alert.id)].append(alert)
-    return [_ended(alert, enders.get(received_alerts.fingerprint_of(alert.id), ())) for alert in alerts]
+            enders[received_alerts.fingerprint_of(alert.id)].add(alert)
+    return [_ended(alert, enders.get(received_alerts.fingerprint_of(alert.id), _NO_ENDERS)) for alert in alerts]
 
 
-def _ended(alert: Alert, enders: Iterable[ReceivedAlert]) -> Alert:
-    ender = next((each for each in enders if _ends(each, alert)), None)
+class _Enders:
+    """Resolved alerts of the same labels, such that the first one that ends an alert is found without asking each."""
+
+    def __init__(self) -> None:
+        self._alerts: list[ReceivedAlert] = []
+        self._places: dict[str, int] = {}
+        self._latest: list[datetime] = []
+        """The latest end of an alert and all before it."""
+
+    def add(self, alert: ReceivedAlert) -> None:
+        """Add one behind the others."""
+        self._places.setdefault(alert.id, len(self._alerts))
+        self._alerts.append(alert)
+        self._latest.append(max([alert.ends_at or _NEVER, *self._latest[-1:]]))
+
+    def first(self, alert: Alert) -> ReceivedAlert | None:
+        """Return the first that is of the same occurrence, or that ended after it began."""
+        start = received_alerts.started_at(alert.id) or alert.starts_at
+        place = min(self._places.get(alert.id, len(self._alerts)), bisect_left(self._latest, start))
+        return self._alerts[place] if place < len(self._alerts) else None
+
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+_NO_ENDERS = _Enders()
+
+
+def _ended(alert: Alert, enders: _Enders) -> Alert:
+    ender = enders.first(alert)
     if ender is None or alert.status is AlertStatus.RESOLVED:
         return alert
     end = _whole_second(ender.ends_at) if ender.ends_at else None
     return alert.model_copy(update={"status": AlertStatus.RESOLVED, "ends_at": end})
-
-
-def _ends(resolved: ReceivedAlert, alert: Alert) -> bool:
-    if resolved.id == alert.id or resolved.ends_at is None:
-        return True
-    return resolved.ends_at >= (received_alerts.started_at(alert.id) or alert.starts_at)
 
 
 def _common(spec: IncidentSpec, fresh: Sequence[ReceivedAlert]) -> dict[str, str]:

@@ -82,12 +82,10 @@ def closing_brace(source: str, start: int) -> int | None:
 
 def _is_member(listed: Sequence[Token], at: int) -> bool:
     """Tell a field or method called `steps` from the variable; `.steps` with nothing before the dot is the variable."""
-    before = listed[:at]
-    if before and before[-1].text == "?":
-        before = before[:-1]
-    if not before or before[-1].text != ".":
+    dot = at - 2 if at > 0 and listed[at - 1].text == "?" else at - 1
+    if dot < 1 or listed[dot].text != ".":
         return False
-    return len(before) > 1 and (before[-2].kind != "mark" or before[-2].text in _OPERAND_ENDS)
+    return listed[dot - 1].kind != "mark" or listed[dot - 1].text in _OPERAND_ENDS
 
 
 def _reference(listed: Sequence[Token], at: int) -> Reference:
@@ -105,8 +103,8 @@ def _accessor(listed: Sequence[Token], at: int) -> tuple[str, int] | None:
     if at >= len(listed) or listed[at].text not in {".", "["}:
         return None
     optional = at + 1 < len(listed) and listed[at + 1].text == "?"
-    rest = listed[at + 2 if optional else at + 1 :]
     after = at + (2 if optional else 1)
+    rest = listed[after : after + 2]
     if listed[at].text == ".":
         return _member(rest, after)
     return _index(rest, after)

@@ -15,7 +15,13 @@ from incident_operator.core.runbooks import parameters
 from incident_operator.core.runbooks.compiled import Compiled
 
 _BLOCKS = frozenset(
-    {reasons.NO_RUNBOOK, reasons.RUNBOOK_NOT_FOUND, reasons.RUNBOOK_NOT_READY, reasons.RUNBOOK_SUSPENDED}
+    {
+        reasons.NO_RUNBOOK,
+        reasons.RUNBOOK_NOT_FOUND,
+        reasons.RUNBOOK_NOT_READY,
+        reasons.RUNBOOK_SUSPENDED,
+        reasons.INCIDENT_TOO_LARGE,
+    }
 )
 _RESOLVED = "the alert resolved before this began"
 

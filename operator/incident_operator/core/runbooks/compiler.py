@@ -5,8 +5,10 @@ Only the text is judged; whether an endpoint answers or a Secret may be read is 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 
 from incident_operator.api.runbook import Runbook, Stage, Step
+from incident_operator.core import patterns
 from incident_operator.core.action import Actions
 from incident_operator.core.alerts import matching
 from incident_operator.core.alerts.matching import Matcher
@@ -43,10 +45,11 @@ def compile_runbook(runbook: Runbook, connections: Mapping[str, str] | None, act
     matchers = [_matcher(text, f"spec.match[{at}]") for at, text in enumerate(spec.match)]
     steps = [_step(each) for each in written]
     good_steps = tuple(step for step in steps if isinstance(step, CompiledStep))
-    found = [*_problems(matchers), *_problems(parameters), *_problems(steps)]
-    found += compiler_checks.run(Draft(spec, written, good_steps, connections))
+    checks = compiler_checks.run(Draft(spec, written, good_steps, connections))
+    heavy = _heavy_patterns(matchers, parameters)
+    found = tuple(islice(chain(_problems(chain(matchers, parameters, steps, heavy)), checks), MAX_PROBLEMS))
     if found:
-        return tuple(found[:MAX_PROBLEMS])
+        return found
     return Compiled(
         spec=spec,
         parameters=tuple(each for each in parameters if isinstance(each, CompiledParameter)),
@@ -68,6 +71,16 @@ def _matcher(text: str, path: str) -> Matcher | Problem:
     if isinstance(found, matching.MatcherError):
         return problems.of_expression(path, CompileError(found.message, text, column=found.column))
     return found
+
+
+def _heavy_patterns(matchers: Iterable[object], parameters: Iterable[object]) -> Iterator[Problem]:
+    """Require that the patterns which are kept as long as the Runbook is take little memory together."""
+    taken = patterns.taken(
+        each.pattern for each in (*matchers, *parameters) if isinstance(each, Matcher | CompiledParameter)
+    )
+    if taken > patterns.RUNBOOK_BYTES:
+        told = f"the patterns of match and parameters take {taken // 1024} KiB together, a Runbook's {patterns.RUNBOOK_BYTES // 1024}"
+        yield Problem("spec", f"{told}; repeat less in them, or name fewer characters")
 
 
 def _step(placed: PlacedStep) -> CompiledStep | Problems:

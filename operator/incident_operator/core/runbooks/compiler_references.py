@@ -1,7 +1,7 @@
 """Checks of names in expressions: steps, outputs, parameters, fields of `incident` and `result`."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,29 +23,32 @@ class _Seen:
 
     params: frozenset[str]
     steps: Mapping[str, PlacedStep]
-    """The steps whose answers there are by then."""
-    all_steps: Mapping[str, PlacedStep]
+    """All steps."""
+    places: Mapping[str, int]
+    """Which of the steps each is, in the order in which they run."""
+    answered: int
+    """How many of them have answers by then."""
     action: Action[Any]
     """The action whose `result` it sees."""
+
+    def has_answer(self, name: str) -> bool:
+        """Tell whether the answers of a step are there."""
+        return self.places.get(name, self.answered) < self.answered
 
 
 def names_exist(draft: Draft) -> Iterator[Problem]:
     """Require that every name in an expression is there when it is evaluated; a wrong one would only show at night."""
     params = frozenset(parameter.name for parameter in draft.spec.parameters)
-    every = {placed.step.name: placed for placed in draft.steps}
+    every = {placed.step.name: placed for placed in reversed(draft.steps)}
+    places = {placed.step.name: at for at, placed in reversed(list(enumerate(draft.steps)))}
+    running = {placed.path: at for at, placed in enumerate(draft.steps)}
     for step in draft.compiled:
-        before = _earlier(draft, step)
+        # reads that run together wait for those that they name
+        before = running[step.path]
         for placed in compiled.step_expressions(step):
-            yield from _wrong_names(placed, _Seen(params, before, every, _result_of(step, placed)))
-        with_own = {**before, step.step.name: every[step.step.name]}
+            yield from _wrong_names(placed, _Seen(params, every, places, before, _result_of(step, placed)))
         for placed in compiled.undo_expressions(step):
-            yield from _wrong_names(placed, _Seen(params, with_own, every, step.act.action))
-
-
-def _earlier(draft: Draft, step: CompiledStep) -> dict[str, PlacedStep]:
-    """Return the steps that come before this one; reads that run together wait for those that they name."""
-    paths = [placed.path for placed in draft.steps]
-    return {placed.step.name: placed for placed in draft.steps[: paths.index(step.path)]}
+            yield from _wrong_names(placed, _Seen(params, every, places, before + 1, step.act.action))
 
 
 def _result_of(step: CompiledStep, placed: Placed) -> Action[Any]:
@@ -88,11 +91,12 @@ def _wrong_member(reference: Reference, known: frozenset[str], what: str, exampl
     return _unknown(reference.path[0], known, reference.root)
 
 
-def _unknown(name: str, known: Iterable[str], where: str) -> str:
+def _unknown(name: str, known: Collection[str], where: str) -> str:
     if name in known:
         return ""
-    near = difflib.get_close_matches(name, known, n=1)
-    told = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(known)) or 'none'}"
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    told = f"did you mean {near[0]}?" if near else f"it has {', '.join(names) or 'none'}"
     return f"{where} has no {name}; {told}"
 
 
@@ -100,19 +104,19 @@ def _wrong_step(source: str, reference: Reference, seen: _Seen) -> str:
     if not reference.path:
         return 'steps needs a name that can be read off, such as steps.packs or steps["pause-alerts"]'
     name = reference.path[0]
-    if name in seen.steps:
+    if seen.has_answer(name):
         return _wrong_field(reference, seen.steps[name])
-    if name in seen.all_steps:
+    if name in seen.steps:
         return f"{name} does not come before this step, so it has no answers yet"
     hyphenated = _hyphenated(source, reference, seen)
     if hyphenated:
         return f'a name with a hyphen is written steps["{hyphenated}"]'
-    return _unknown(name, seen.steps, "steps")
+    return _unknown(name, list(filter(seen.has_answer, seen.steps)), "steps")
 
 
 def _hyphenated(source: str, reference: Reference, seen: _Seen) -> str | None:
     written = source[reference.offset :].partition(".")[2]
-    return next((name for name in seen.all_steps if "-" in name and written.startswith(name)), None)
+    return next((name for name in seen.steps if "-" in name and written.startswith(name)), None)
 
 
 def _wrong_field(reference: Reference, placed: PlacedStep) -> str:

@@ -29,8 +29,9 @@ class Sql:
 def sql(text: Sql) -> Iterator[Problem]:
     """Require one statement of an allowed kind, a value for every placeholder, and that the marker's name is free."""
     yield from _is_single(text)
+    in_quotes = statements.in_quotes(text.text)
     for placeholder in statements.placeholders(text.text):
-        message = _complaint(text, placeholder)
+        message = _complaint(text, placeholder, quoted=in_quotes(placeholder.offset))
         if message:
             yield _at(text, placeholder.offset, message)
     if text.marked and _MARKER in text.params:
@@ -54,13 +55,13 @@ def _is_single(text: Sql) -> Iterator[Problem]:
         yield _at(text, second, "a second statement begins here; list several under statements of sqlExecute")
 
 
-def _complaint(text: Sql, placeholder: statements.Placeholder) -> str:
+def _complaint(text: Sql, placeholder: statements.Placeholder, *, quoted: bool) -> str:
     name = placeholder.name
     if name is None:
         return "a percent sign in SQL is written %%; a value is written %(name)s"
     if name not in text.params and not (text.marked and name == _MARKER):
         return f"params has no {name}"
-    if statements.is_quoted(text.text, placeholder.offset):
+    if quoted:
         return f"%({name})s stands inside quotes; a bound value takes none"
     return ""
 

@@ -1,7 +1,7 @@
 """Checks of what may flow into an act: nothing that a sender of alerts wrote, and nothing that changes by itself."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from incident_operator.api.parameters import Parameter, ParameterType
 from incident_operator.core.effects import Effect
@@ -38,10 +38,11 @@ def acts_render_the_same_again(draft: Draft) -> Iterator[Problem]:
 def texts_reach_a_command_by_a_pattern(draft: Draft) -> Iterator[Problem]:
     """Require that a parameter of type string says what it may be before it, or an output made of it, is an argument."""
     unbounded = frozenset(parameter.name for parameter in draft.spec.parameters if _is_any_text(parameter))
-    steps = {step.step.name: step for step in draft.compiled}
+    behind: dict[str, Mapping[str, frozenset[str]]] = {}
     for step in draft.compiled:
+        behind[step.step.name] = {name: _parameters([program], behind) for name, program in step.outputs.items()}
         for slot in _arguments_of(step):
-            for name in sorted(unbounded & _parameters(slot.programs, steps)):
+            for name in sorted(unbounded & _parameters(slot.programs, behind)):
                 told = f"parameter {name} is a string that may be anything, and here it is an argument of a command"
                 yield Problem(slot.field, f"{told}; give it a pattern or an enum")
 
@@ -57,28 +58,26 @@ def _arguments_of(step: CompiledStep) -> Iterator[Slot]:
         yield from (slot for slot in act.template.slots if slot.take in render_fields.ARGVS)
 
 
-def _parameters(programs: Iterable[Program], steps: Mapping[str, CompiledStep]) -> frozenset[str]:
-    """Return the parameters that expressions name, themselves or by outputs of steps."""
-    waiting = list(programs)
-    names: set[str] = set()
-    seen: set[tuple[str, ...]] = set()
-    while waiting:
-        for reference in waiting.pop().references:
-            if reference.root == "params":
-                names.update(reference.path[:1])
-            if reference.root == "steps" and reference.path not in seen:
-                seen.add(reference.path)
-                waiting += _outputs(reference.path, steps)
+def _parameters(programs: Iterable[Program], behind: Mapping[str, Mapping[str, frozenset[str]]]) -> frozenset[str]:
+    """Return the parameters that expressions name, themselves or by outputs of steps.
+
+    `behind` tells the same of each output of the steps before: each expression is looked through once.
+    """
+    named = {(reference.root, reference.path) for program in programs for reference in program.references}
+    names = {path[0] for root, path in named if root == "params" and path}
+    for root, path in named:
+        if root == "steps":
+            names.update(*_outputs(path, behind))
     return frozenset(names)
 
 
-def _outputs(path: tuple[str, ...], steps: Mapping[str, CompiledStep]) -> Sequence[Program]:
-    """Return the expressions of the outputs that `steps.NAME.outputs.X` or `steps.NAME.outputs` means."""
+def _outputs(path: tuple[str, ...], behind: Mapping[str, Mapping[str, frozenset[str]]]) -> Collection[frozenset[str]]:
+    """Return what is behind each of the outputs that `steps.NAME.outputs.X` or `steps.NAME.outputs` means."""
     match path:
-        case (name, "outputs", output, *_) if name in steps:
-            return [program for each, program in steps[name].outputs.items() if each == output]
-        case (name,) | (name, "outputs") if name in steps:
-            return list(steps[name].outputs.values())
+        case (name, "outputs", output, *_) if output in behind.get(name, {}):
+            return [behind[name][output]]
+        case (name,) | (name, "outputs") if name in behind:
+            return behind[name].values()
         case _:
             return []
 

@@ -6,7 +6,8 @@ single statement are what holds. Lexical rules: <https://www.postgresql.org/docs
 
 import itertools
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 READING = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "SHOW"})
@@ -42,18 +43,18 @@ _RUNNING_TEXTS = frozenset(
 """Functions that come with PostgreSQL and run a query that is given to them as a text, which may call any of the others."""
 
 _LETTER = r"A-Za-z_\u0080-\U0010ffff"
+_DOLLAR = rf"\$(?:[{_LETTER}][{_LETTER}0-9]*)?\$"
+_DOLLARS = re.compile(rf"(?=({_DOLLAR}))")
 _PART = re.compile(
     r"(?P<space>[ \t\n\r\f\v]+|--[^\n\r]*)"
     r"|(?P<comment>/\*)"
-    r"|(?P<quoted>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|(?:[uU]&)?\"(?:[^\"]|\"\")*\""
-    rf"|\$(?P<tag>(?:[{_LETTER}][{_LETTER}0-9]*)?)\$.*?\$(?P=tag)\$)"
+    r"|(?P<quoted>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|(?:[uU]&)?\"(?:[^\"]|\"\")*\")"
+    rf"|(?P<dollar>{_DOLLAR})"
     rf"|(?P<word>[{_LETTER}][{_LETTER}0-9$]*)"
     r"|(?P<mark>.)",
     re.DOTALL,
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
-_PLACEHOLDER = re.compile(r"%(?:\((?P<name>[^)]*)\)s|(?P<percent>%)|(?P<stray>.?))", re.DOTALL)
-_REPLACED = re.compile(r"%(?:(?P<value>\([^)]*\)[sbt])|%)")
 _VERBS = frozenset({"SELECT", "VALUES", "TABLE", "INSERT", "UPDATE", "DELETE", "MERGE"})
 _DOWNCASE = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 UNREADABLE = "U&"
@@ -69,6 +70,16 @@ class Placeholder:
     name: str | None
     """The name of `%(name)s`; None for a stray percent sign."""
     offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Percent:
+    """A percent sign and what belongs to it."""
+
+    kind: str
+    """`s`, `b` or `t` for a value, `%` for a doubled one, empty for a stray one."""
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +158,12 @@ def may_use_defaults(statement: str) -> bool:
 
 def as_sent(statement: str) -> str:
     """Return a statement as the server gets it: the name of a placeholder may hold anything, a quote too."""
-    return _REPLACED.sub(lambda found: "$1" if found["value"] else "%", statement)
+    pieces, at = [], 0
+    for each in _percents(statement, "sbt"):
+        if each.kind:
+            pieces += [statement[at : each.start], "%" if each.kind == "%" else "$1"]
+            at = each.end
+    return "".join([*pieces, statement[at:]])
 
 
 def second_statement(statement: str) -> int | None:
@@ -162,14 +178,37 @@ def second_statement(statement: str) -> int | None:
 
 def placeholders(statement: str) -> tuple[Placeholder, ...]:
     """Return every `%(name)s` and every stray `%`; the driver looks for them everywhere, in quotes too."""
-    found = _PLACEHOLDER.finditer(statement)
-    return tuple(Placeholder(match["name"], match.start()) for match in found if match["percent"] is None)
+    found = (each for each in _percents(statement, "s") if each.kind != "%")
+    return tuple(Placeholder(statement[e.start + 2 : e.end - 2] if e.kind else None, e.start) for e in found)
 
 
-def is_quoted(statement: str, offset: int) -> bool:
-    """Tell whether the character at an offset stands inside quotes."""
-    quoted = (part for part in _parts(statement) if part.kind == "quoted")
-    return any(part.start < offset < part.start + len(part.text) for part in quoted)
+def in_quotes(statement: str) -> Callable[[int], bool]:
+    """Return what tells whether the character at an offset stands inside quotes; the statement is read once."""
+    quoted = [(part.start, part.start + len(part.text)) for part in _parts(statement) if part.kind == "quoted"]
+    starts = [start for start, _ in quoted]
+
+    def tell(offset: int) -> bool:
+        at = bisect_right(starts, offset) - 1
+        return at >= 0 and quoted[at][0] < offset < quoted[at][1]
+
+    return tell
+
+
+def _percents(statement: str, kinds: str) -> Iterator[_Percent]:
+    """Yield every percent sign; a value's kind is one of `kinds`. The next parenthesis is looked for once, not by each."""
+    at, closed = statement.find("%"), -1
+    while at >= 0:
+        end, kind = at + 1, ""
+        if statement.startswith("%", at + 1):
+            end, kind = at + 2, "%"
+        elif statement.startswith("(", at + 1):
+            if closed < end + 1:
+                found = statement.find(")", end + 1)
+                closed = found if found >= 0 else len(statement)
+            letter = statement[closed + 1 : closed + 2]
+            end, kind = (closed + 2, letter) if letter and letter in kinds else (end, "")
+        yield _Percent(kind, at, end)
+        at = statement.find("%", end)
 
 
 def _is_name(part: _Part) -> bool:
@@ -203,15 +242,26 @@ def _unreadable(parts: list[_Part]) -> set[str]:
 
 
 def _parts(statement: str) -> Iterator[_Part]:
-    at = 0
+    at, last = 0, {found[1]: found.start() for found in _DOLLARS.finditer(statement)}
     while at < len(statement):
         match = _PART.match(statement, at)
         if match is None:  # cannot be: the last alternative takes any character
             return
-        at = _after_comment(statement, at) if match["comment"] else match.end()
+        start, at = at, _end(statement, match, last)
         if not match["space"] and not match["comment"]:
-            kind = "quoted" if match["quoted"] else "word" if match["word"] else "mark"
-            yield _Part(kind, match.group(), match.start())
+            is_quoted = match["quoted"] or (match["dollar"] and at > start + 1)
+            kind = "quoted" if is_quoted else "word" if match["word"] else "mark"
+            yield _Part(kind, statement[start:at], start)
+
+
+def _end(statement: str, match: re.Match[str], last: Mapping[str, int]) -> int:
+    """Return where a part ends; `last` says where each `$tag$` stands last: one that never closes is a mark."""
+    if match["comment"]:
+        return _after_comment(statement, match.start())
+    tag = match["dollar"]
+    if not tag:
+        return match.end()
+    return statement.index(tag, match.end()) + len(tag) if last[tag] >= match.end() else match.start() + 1
 
 
 def _after_comment(statement: str, at: int) -> int:

@@ -19,6 +19,7 @@ _HUMAN_WAITS = {
     reasons.RUNBOOK_NOT_FOUND: "a person: the runbook is missing",
     reasons.RUNBOOK_NOT_READY: "a person: the runbook is not ready",
     reasons.RUNBOOK_SUSPENDED: "a person: the runbook is suspended",
+    reasons.INCIDENT_TOO_LARGE: "a person: the incident is too large",
     reasons.PARAMETER_INVALID: "a person: a label is not valid",
     reasons.APPROVAL_POLICY_MISSING: "a person: approvals cannot be trusted",
     reasons.STEP_UNKNOWN: "a person: did it happen?",

@@ -1,0 +1,54 @@
+"""How long a step may take: what is above is a warning in this release, told in `Ready` and by `check`."""
+
+import pytest
+
+from core import builders
+from incident_operator.core.runbooks import warnings
+
+
+def told(step: dict, stage: str = "diagnose") -> list[str]:
+    return [str(each) for each in warnings.of(builders.runbook(**{stage: [step]}))]
+
+
+@pytest.mark.parametrize(
+    ("stage", "step", "warning"),
+    [
+        ("diagnose", builders.read("a", timeout="1h"), ""),
+        (
+            "diagnose",
+            builders.read("a", timeout="61m"),
+            "spec.diagnose[0].timeout: one attempt of sqlQuery takes 1h at most, and this one 61m; the next release refuses that",
+        ),
+        (
+            "remediate",
+            builders.sql("a", timeout="2h"),
+            "spec.remediate[0].timeout: one attempt of sqlExecute takes 1h at most",
+        ),
+        (
+            "remediate",
+            builders.post("a", timeout="2h"),
+            "spec.remediate[0].timeout: one attempt of http takes 1h at most",
+        ),
+        ("remediate", builders.job("a", timeout="168h"), ""),
+        (
+            "remediate",
+            builders.job("a", timeout="169h"),
+            "spec.remediate[0].timeout: one attempt of job takes 168h (7 days) at most, and this one 169h",
+        ),
+        (
+            "remediate",
+            builders.job("a", timeout="100h", retry={"attempts": 2}),
+            "spec.remediate[0].retry: with all attempts the step may take more than 168h (7 days)",
+        ),
+        ("verify", builders.read("a", expect="true", until={"every": "1m", "for": "168h"}), ""),
+        (
+            "verify",
+            builders.read("a", expect="true", until={"every": "1m", "for": "200h"}),
+            "spec.verify[0].until.for: a step waits 168h (7 days) at most, and this one 200h; the next release refuses that",
+        ),
+    ],
+)
+def test_what_takes_too_long_is_a_warning(stage: str, step: dict, warning: str) -> None:
+    found = told(step, stage)
+    assert len(found) == bool(warning)
+    assert not warning or found[0].startswith(warning)
