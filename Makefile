@@ -59,7 +59,7 @@ test-cluster: test-policies
 unit: .venv/.synced ## Run the tests that need no cluster
 	@$(BIN)/pytest -n 2 -m 'not cluster'
 
-.PHONY: faults rounds storm bench explore mutants
+.PHONY: faults rounds storm siege bench explore mutants
 faults: .venv/.synced cluster ## Kill, cut and garble at every write of every example: nothing lost, nothing doubled (resumes; ALL=1: each fault at each call)
 	@PYTHONPATH=tests $(BIN)/python -m faults $(if $(ONLY),--only $(ONLY))
 
@@ -68,6 +68,9 @@ rounds: .venv/.synced cluster ## Two operators: kill, halt and cut off the leade
 
 storm: .venv/.synced cluster ## 10,000 alerts while the operator is killed; the receiver under abuse
 	@PYTHONPATH=tests $(BIN)/python -m storm
+
+siege: .venv/.synced cluster ## One namespace does all that could stop the operator, in a Pod with the chart's limits: nobody else notices
+	@PYTHONPATH=tests $(BIN)/python -m siege
 
 bench: .venv/.synced cluster ## Measure beside a bare client and a textbook kopf operator
 	@PYTHONPATH=tests $(BIN)/python -m bench

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -14,11 +15,12 @@ from incident_operator import health, logs, process, receiving
 from incident_operator.actions import ACTIONS, clients
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import access as accesses
-from incident_operator.clients import kube, own_secrets, redaction, served
+from incident_operator.clients import kube, own_secrets, redaction, scopes, served
 from incident_operator.clients.priority import MAX_WRITES, Priority
 from incident_operator.clients.probes import Probes
 from incident_operator.clients.reads import Reads
 from incident_operator.clients.redaction import Redactor
+from incident_operator.clients.scopes import Scopes
 from incident_operator.clients.state import State
 from incident_operator.core import marker
 from incident_operator.core.marker import Markers
@@ -51,6 +53,7 @@ _RECHECK_EVERY = timedelta(minutes=5)
 """How often a Runbook's Connections are probed when nothing else asks for it."""
 _DEAD_AFTER = timedelta(minutes=3)
 """The deadlines are looked at every minute at least; when they are not, the process is stuck."""
+_LIST_THEM = "list the namespaces of your Runbooks: `namespaces` of the chart, or INCIDENT_OPERATOR_NAMESPACES"
 _log = structlog.get_logger()
 
 
@@ -76,6 +79,10 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(kube.Kube(access))
         identity = await served.patiently(lambda: _whoami(client), only=served.TOO_MANY)
+        namespaces = await served.patiently(lambda: scopes.served(client, settings.namespaces), only=served.TOO_MANY)
+        settings = (
+            settings if namespaces else replace(settings, unmatched_namespace=None)
+        )  # nobody would go on with them
         namespace = settings.lease_namespace or access.namespace
         markers = await _markers(client, namespace, settings.lease_name)
         tools = await stack.enter_async_context(clients.opened(access, client, clock))
@@ -109,7 +116,7 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
 
         inbox = _inbox(reconciler, readiness, index, counts, expectations, must_yield)
         reads = await stack.enter_async_context(Reads(access))
-        expiry = Expiry(client, reads, clock, settings.closed_ttl, settings.namespaces, elector.may_act)
+        expiry = Expiry(client, reads, clock, settings.closed_ttl, namespaces, elector.may_act)
         leadership.queues += (inbox.incidents, inbox.runbooks)
         leadership.callbacks += (expiry.run,)
         metrics.watch_depth(lambda: inbox.incidents.depth)
@@ -118,17 +125,25 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
         )
         if intake is not None:
             leadership.callbacks += (
-                receiving.alertmanager_poll(settings, client, tools.connections, intake, clock).run,
+                receiving.alertmanager_poll(settings, client, tools.connections, intake, clock, namespaces).run,
             )
         await stack.enter_async_context(_health(settings, inbox, registry))
         if settings.unasked_problem:
             _log.error("Everything asks", problem=settings.unasked_problem)
         if missing := await policies.problem():
             _log.error("Approvals cannot be trusted", problem=missing)
-        _log.info("Started", identity=identity, server=access.server, namespaces=settings.namespaces or "all")
-        runbook_informer = RunbookInformer(reads, inbox, settings.namespaces)
-        incident_informer = IncidentInformer(client, reads, inbox, settings.namespaces, clock)
-        yield Parts(inbox, runbook_informer, incident_informer, access, client, ending, elector, in_flight)
+        _tell_served(identity, access.server, namespaces)
+        runbook_informer = RunbookInformer(reads, inbox, namespaces)
+        incident_informer = IncidentInformer(client, reads, inbox, namespaces, clock)
+        yield Parts(inbox, runbook_informer, incident_informer, access, client, ending, elector, in_flight, namespaces)
+
+
+def _tell_served(identity: str, server: str, namespaces: Scopes) -> None:
+    told = "all" if namespaces == scopes.EVERYWHERE else namespaces
+    _log.info("Started", identity=identity, server=server, namespaces=told)
+    if not namespaces:
+        why = f"{identity} may not create Incidents in every namespace, and none is named"
+        _log.error("No namespace is served, and no alert becomes an Incident", problem=why, remedy=_LIST_THEM)
 
 
 def _lease(settings: Settings, namespace: str, me: str) -> LeaseConfig:

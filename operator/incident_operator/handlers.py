@@ -50,7 +50,7 @@ def _session(access: Access) -> kopf.AiohttpSession:
         return await handler(request)
 
     session = aiohttp.ClientSession(
-        connector=kube.connector(access),
+        connector=kube.connector(access, limit=0),
         middlewares=(authorize, identities.only),
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=access.proxy,

@@ -17,6 +17,7 @@ from incident_operator.clients import kube, paths
 from incident_operator.clients.partial_objects import PartialIncident, PartialRunbook
 from incident_operator.clients.reads import Reads
 from incident_operator.clients.reflector import Pace, Reflector
+from incident_operator.clients.scopes import Scopes
 from incident_operator.engine.work_queue import WorkQueue
 from incident_operator.inbox import Inbox
 
@@ -40,7 +41,7 @@ class Informer(Protocol):
 
 
 class IncidentInformer:
-    """One watch of all namespaces, or one for each that is served.
+    """One watch of all namespaces, or one for each that is served; none where nothing is.
 
     Closed Incidents are not watched, so they cost nothing. One that leaves the watch was closed or deleted; which of the two
     is known where this process closed it itself, and asked of the apiserver otherwise.
@@ -51,7 +52,7 @@ class IncidentInformer:
         client: kube.Kube,
         reads: Reads,
         inbox: Inbox,
-        namespaces: tuple[str, ...],
+        namespaces: Scopes,
         clock: Callable[[], datetime],
         pace: Pace | None = None,
     ) -> None:
@@ -60,8 +61,7 @@ class IncidentInformer:
         self._departed: dict[ObjectKey, PartialIncident] = {}
         self._departures = WorkQueue(self._look, clock, workers=4, what="Departed Incident")
         self._reflectors = [
-            Reflector(reads, paths.incidents(each), self, _INCIDENT, selector=OPEN, pace=pace)
-            for each in namespaces or (None,)
+            Reflector(reads, paths.incidents(each), self, _INCIDENT, selector=OPEN, pace=pace) for each in namespaces
         ]
 
     async def start(self) -> None:
@@ -99,13 +99,11 @@ class IncidentInformer:
 
 
 class RunbookInformer:
-    """One watch of all namespaces, or one for each that is served."""
+    """One watch of all namespaces, or one for each that is served; none where nothing is."""
 
-    def __init__(self, reads: Reads, inbox: Inbox, namespaces: tuple[str, ...], pace: Pace | None = None) -> None:
+    def __init__(self, reads: Reads, inbox: Inbox, namespaces: Scopes, pace: Pace | None = None) -> None:
         self._inbox = inbox
-        self._reflectors = [
-            Reflector(reads, paths.runbooks(each), self, _RUNBOOK, pace=pace) for each in namespaces or (None,)
-        ]
+        self._reflectors = [Reflector(reads, paths.runbooks(each), self, _RUNBOOK, pace=pace) for each in namespaces]
 
     async def start(self) -> None:
         """Read all that there are, once. Raises `ApiError`."""
@@ -126,6 +124,8 @@ class RunbookInformer:
 
 
 async def _together(*runs: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    if not runs:
+        await asyncio.Event().wait()  # nothing is followed, and that it ended would be told as a failure
     async with asyncio.TaskGroup() as tasks:
         for run in runs:
             tasks.create_task(run())

@@ -22,6 +22,7 @@ from incident_operator import handlers
 from incident_operator.clients import served
 from incident_operator.clients.access import Access
 from incident_operator.clients.kube import Kube
+from incident_operator.clients.scopes import EVERYWHERE, Scopes
 from incident_operator.engine.in_flight import InFlight
 from incident_operator.engine.leader_elector import LeaderElector
 from incident_operator.inbox import Inbox
@@ -70,6 +71,8 @@ class Parts:
     """Set when the process is about to end: nothing is begun any more."""
     elector: LeaderElector
     in_flight: InFlight
+    namespaces: Scopes = EVERYWHERE
+    """Those that are served."""
 
 
 async def run(parts: Parts, settings: Settings, at_end: Callable[[], None] = lambda: None) -> None:
@@ -139,6 +142,8 @@ async def finish(parts: Parts, told: Told) -> None:
 
 async def _kopf(parts: Parts, settings: Settings, told: Told) -> None:
     """Have kopf watch Connections; its own way to wait for its tasks would, at the end, cancel every other task there is."""
+    if not parts.namespaces:
+        await asyncio.Event().wait()  # there is nothing to watch
     await served.wait(parts.client)
     registry, stop = kopf.OperatorRegistry(), asyncio.Event()
     handlers.register(registry, parts.inbox, parts.kubernetes)
@@ -148,8 +153,8 @@ async def _kopf(parts: Parts, settings: Settings, told: Told) -> None:
         standalone=True,
         # kopf's own default asks for a login name, which a container's user may lack; its type is not exported
         identity=settings.instance,  # type: ignore[arg-type]
-        clusterwide=not settings.namespaces,
-        namespaces=settings.namespaces,
+        clusterwide=parts.namespaces == EVERYWHERE,
+        namespaces=[each for each in parts.namespaces if each is not None],
         stop_flag=stop,
     )
     _hear(told)

@@ -13,6 +13,7 @@ from incident_operator.clients import served
 from incident_operator.clients.connections import Finds
 from incident_operator.clients.kube import Kube
 from incident_operator.clients.redaction import Redactor
+from incident_operator.clients.scopes import Scopes
 from incident_operator.inbox import Inbox
 from incident_operator.receiver import server
 from incident_operator.receiver.auth import TokenFiles, Tokens
@@ -88,12 +89,17 @@ async def _open(
 
 
 def alertmanager_poll(
-    settings: Settings, client: Kube, connections: Finds, intake: Intake, clock: Callable[[], datetime]
+    settings: Settings,
+    client: Kube,
+    connections: Finds,
+    intake: Intake,
+    clock: Callable[[], datetime],
+    namespaces: Scopes,
 ) -> AlertmanagerPoll:
-    """Return the poll of the open alerts of every Alertmanager that a Connection names."""
+    """Return the poll of the open alerts of every Alertmanager that a Connection of these namespaces names."""
     chosen = _chosen(settings)
     limits = LabelLimits(chosen.max_labels, chosen.max_label_bytes)
-    return AlertmanagerPoll(client, connections, intake, limits, clock, settings.namespaces)
+    return AlertmanagerPoll(client, connections, intake, limits, clock, namespaces)
 
 
 def _chosen(settings: Settings) -> ReceiverSettings:

@@ -58,7 +58,7 @@ def prepared(folder: Path) -> Ground:
 def namespace(on: Ground, name: str) -> Iterator[str]:
     """A namespace with a Runbook of five steps; everything in it goes away afterwards."""
     on.cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
-    on.cluster.apply([*_runbook(name), ground.impersonation(name), *ground.lease_rights(name)])
+    on.cluster.apply([*_runbook(name), *ground.served(name), *ground.lease_rights(name)])
     try:
         yield name
     finally:

@@ -88,20 +88,56 @@ def test_the_operator_reads_no_secret_and_impersonates_nobody_cluster_wide() -> 
     assert not any(
         {"impersonate", "deletecollection", "update", "escalate", "bind"} & set(rule["verbs"]) for rule in granted
     )
-    assert [rule["resources"] for rule in granted if "delete" in rule["verbs"]] == [["incidents"]], "closed ones expire"
     bound = of_kind("ClusterRoleBinding", *EVERYTHING_ON)
     assert [binding["roleRef"]["name"] for binding in bound.values()] == ["incident-operator"]
 
 
-def test_it_acts_only_in_the_namespaces_that_are_listed() -> None:
+def test_what_holds_everywhere_is_to_read_its_own_kinds_and_the_policies() -> None:
+    granted = [rule for name, rule in _rules(*EVERYTHING_ON) if name == "incident-operator"]
+    assert {verb for rule in granted for verb in rule["verbs"]} == {"get", "list", "watch"}
+    assert {group for rule in granted for group in rule["apiGroups"]} == {
+        "incidents.dev",
+        "admissionregistration.k8s.io",
+    }
+
+
+def test_it_writes_and_acts_only_in_the_namespaces_that_are_listed() -> None:
     bindings = [found for found in rendered(*EVERYTHING_ON) if found["kind"] == "RoleBinding"]
-    assert [(found["metadata"]["namespace"], found["roleRef"]["name"]) for found in bindings] == [
-        ("prod", "incident-operator-impersonator"),
-        ("shop", "incident-operator-impersonator"),
+    assert sorted((found["metadata"]["namespace"], found["roleRef"]["name"]) for found in bindings) == [
         ("ops", "incident-operator-lease"),
         ("ops", "incident-operator-secrets"),
+        ("prod", "incident-operator-impersonator"),
+        ("prod", "incident-operator-writer"),
+        ("shop", "incident-operator-impersonator"),
+        ("shop", "incident-operator-writer"),
     ]
     assert list(of_kind("RoleBinding")) == ["incident-operator-lease", "incident-operator-secrets"]
+
+
+def test_what_it_writes_where_it_serves_is_written_down() -> None:
+    rules = [rule for name, rule in _rules() if name == "incident-operator-writer"]
+    written = {resource: set(rule["verbs"]) for rule in rules for resource in rule["resources"]}
+    assert written == {
+        "incidents": {"create", "patch", "delete"},
+        "incidents/status": {"patch"},
+        "runbooks/status": {"patch"},
+        "connections/status": {"patch"},
+        "controllerrevisions": {"get", "create"},
+        "events": {"create"},
+        "configmaps": {"create", "patch"},
+    }
+
+
+def test_who_writes_where_nobody_is_served_is_warned_and_not_refused() -> None:
+    name = "unserved-namespaces.incidents.dev"
+    spec = of_kind("ValidatingAdmissionPolicy", *EVERYTHING_ON)[name]["spec"]
+    assert spec["matchConstraints"]["namespaceSelector"]["matchExpressions"] == [
+        {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["prod", "shop"]}
+    ]
+    assert spec["failurePolicy"] == "Ignore"
+    assert of_kind("ValidatingAdmissionPolicyBinding")[name]["spec"]["validationActions"] == ["Warn"]
+    nobody = of_kind("ValidatingAdmissionPolicy")[name]["spec"]["matchConstraints"]
+    assert nobody["namespaceSelector"] == {}, "with an empty list nobody is served anywhere"
 
 
 def test_it_may_use_one_lease_and_only_where_it_lives() -> None:
@@ -239,6 +275,8 @@ def test_two_renders_are_the_same_bytes(arguments: tuple[str, ...]) -> None:
         ("unasked[0].namespace=prod,unasked[0].step=block", "digest"),
         ("acting.prod=no", "acting"),
         ("webhook.token.keys={a,b,c}", "keys"),
+        ("unmatchedNamespace=shop,namespaces={prod}", "unmatchedNamespace: shop is not one of namespaces"),
+        ("unmatchedNamespace=shop", "unmatchedNamespace: shop is not one of namespaces"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(value: str, says: str) -> None:
@@ -257,6 +295,19 @@ def test_the_notes_tell_where_to_send_alerts_and_what_to_type() -> None:
         "kubectl rollout status",
     ):
         assert typed in notes
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "says"),
+    [
+        ("install", EVERYTHING_ON, "metadata.namespace!=prod,metadata.namespace!=shop"),
+        ("install", (), "NO NAMESPACE IS SERVED"),
+    ],
+    ids=["two are", "none is"],
+)
+def test_the_notes_tell_which_namespaces_are_served(command: str, arguments: tuple[str, ...], says: str) -> None:
+    done = helm(command, "incident-operator", str(CHART), "--namespace=ops", "--dry-run=client", *arguments)
+    assert says in done.stdout.split("NOTES:")[1]
 
 
 def test_a_restricted_namespace_takes_the_release() -> None:

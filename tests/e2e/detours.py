@@ -233,7 +233,7 @@ def _rights(where: str) -> list[dict[str, Any]]:
         {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
         _binding(where, ACCOUNT, "Role", ACCOUNT, [account]),
         _binding(where, "approvers", "ClusterRole", "incident-approver", approvers),
-        ground.impersonation(where),
+        *ground.served(where),
     ]
 
 

@@ -66,7 +66,7 @@ def apply_runbook_for_outside(cluster: Cluster) -> None:
     names = ("rbac", "connections", "runbook")
     documents = manifests.documents(*(f"incidents/{name}.yaml" for name in names), "incidents/people.yaml")
     cluster.apply([_reachable(cluster, each) for each in documents])
-    cluster.apply([impersonation(manifests.NAMESPACE)])
+    cluster.apply(served(manifests.NAMESPACE))
 
 
 def server(cluster: Cluster) -> str:
@@ -129,16 +129,17 @@ def lease_rights(namespace: str) -> list[dict[str, Any]]:
     ]
 
 
-def impersonation(namespace: str) -> dict[str, Any]:
-    """The RoleBinding by which a namespace lets the operator act as its service accounts, as the chart makes it."""
+def served(namespace: str) -> list[dict[str, Any]]:
+    """The RoleBindings by which a namespace lets the operator write there, and act as its service accounts, as the chart makes them."""
+    return [_bound(namespace, f"{chart.RELEASE}-{role}") for role in ("writer", "impersonator")]
+
+
+def _bound(namespace: str, role: str) -> dict[str, Any]:
+    rbac = "rbac.authorization.k8s.io"
     return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "apiVersion": f"{rbac}/v1",
         "kind": "RoleBinding",
-        "metadata": {"name": "incident-operator-impersonator", "namespace": namespace},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "ClusterRole",
-            "name": "incident-operator-impersonator",
-        },
+        "metadata": {"name": role, "namespace": namespace},
+        "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": role},
         "subjects": [{"kind": "ServiceAccount", "name": chart.RELEASE, "namespace": chart.NAMESPACE}],
     }

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from demonstration import chart
+from demonstration import chart, manifests
 from demonstration.cluster import Cluster
 
 from e2e.idle import Idle
@@ -18,11 +18,12 @@ Right = tuple[str, str, str]
 
 
 def granted(cluster: Cluster) -> set[Right]:
-    """(API group, resource, verb) of the ClusterRole, and of the Roles for Lease and Secrets, as the chart ships them."""
+    """(API group, resource, verb) of the ClusterRoles that read and write, and of the Roles for Lease and Secrets, as shipped."""
     everywhere = cluster.get("clusterrole", "incident-operator") or {}
+    where_served = cluster.get("clusterrole", "incident-operator-writer") or {}
     at_home = cluster.get("role", f"{chart.RELEASE}-lease", "-n", chart.NAMESPACE) or {}
     secrets = cluster.get("role", f"{chart.RELEASE}-secrets", "-n", chart.NAMESPACE) or {}
-    rules = [*everywhere["rules"], *at_home["rules"], *secrets["rules"]]
+    rules = [*everywhere["rules"], *where_served["rules"], *at_home["rules"], *secrets["rules"]]
     pairs = [(group, resource, rule) for rule in rules for group in rule["apiGroups"] for resource in rule["resources"]]
     return {(group, resource, verb) for group, resource, rule in pairs for verb in rule["verbs"]} - {_REPAIR}
 
@@ -41,6 +42,26 @@ def used(audit: AuditLog) -> set[Right]:
 
 def test_no_right_is_a_wildcard(cluster: Cluster, installed: str) -> None:
     assert not [right for right in granted(cluster) if "*" in "".join(right)]
+
+
+@pytest.mark.parametrize(
+    ("verb", "what", "served", "elsewhere"),
+    [
+        ("patch", "configmaps", "yes", "no"),
+        ("create", "controllerrevisions.apps", "yes", "no"),
+        ("impersonate", "serviceaccounts", "yes", "no"),
+        ("list", "incidents.incidents.dev", "yes", "yes"),
+    ],
+)
+def test_where_it_does_not_serve_it_may_write_nothing(
+    cluster: Cluster, installed: str, verb: str, what: str, served: str, elsewhere: str
+) -> None:
+    account = f"--as=system:serviceaccount:{chart.NAMESPACE}:{chart.RELEASE}"
+    may = {
+        where: cluster.try_kubectl("auth", "can-i", verb, what, "-n", where, account).output.strip()
+        for where in (manifests.NAMESPACE, "kube-system")
+    }
+    assert may == {manifests.NAMESPACE: served, "kube-system": elsewhere}
 
 
 def test_every_right_that_the_chart_grants_is_used_and_no_other_is_asked_for(

@@ -29,7 +29,7 @@ def web(cluster: clusters.Cluster, installed: str) -> clusters.Cluster:
     clusters.build_image("quickstart-web:dev", "examples/quickstart/Dockerfile")
     files = ("web.yaml", "rbac.yaml", "runbook.yaml")
     cluster.apply([each for file in files for each in yaml.safe_load_all((EXAMPLE / file).read_text()) if each])
-    cluster.apply([ground.impersonation(NAMESPACE)])
+    cluster.apply(ground.served(NAMESPACE))
     cluster.kubectl("scale", "deployment/web", "--replicas=2", "-n", NAMESPACE)
     cluster.roll_out(NAMESPACE, "web")
     return cluster

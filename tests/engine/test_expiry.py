@@ -11,6 +11,7 @@ import pytest
 
 from incident_operator.clients import kube, paths
 from incident_operator.clients.reads import Reads
+from incident_operator.clients.scopes import EVERYWHERE
 from incident_operator.engine.expiry import Expiry
 from kube import fake_routes
 from kube.fake_apiserver import FakeApiserver
@@ -27,7 +28,7 @@ HOUR = timedelta(hours=1)
 async def expiring(after: timedelta, *namespaces: str) -> AsyncIterator[tuple[FakeApiserver, Expiry]]:
     """An expiry at that time after the creation of everything."""
     async with FakeApiserver() as api, kube.Kube(api.access()) as client, Reads(api.access()) as reads:
-        yield api, Expiry(client, reads, lambda: CREATED + after, TTL, namespaces, seconds_each=0.0)
+        yield api, Expiry(client, reads, lambda: CREATED + after, TTL, namespaces or EVERYWHERE, seconds_each=0.0)
 
 
 def incident(name: str, phase: str = "Resolved", *, ended: datetime | None = CREATED, **meta: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def namespace(cluster: Cluster, name: str) -> None:
     approver = {"apiGroup": RBAC, "kind": "User", "name": APPROVER}
     cluster.apply(
         [
-            ground.impersonation(name),
+            *ground.served(name),
             role(name, "operator", ground.OWN_RULES),
             binding(name, "operator", "Role", "operator", operator),
             binding(name, "approvers", "ClusterRole", "incident-approver", approver),

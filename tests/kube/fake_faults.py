@@ -17,6 +17,7 @@ class Fault(Enum):
     CUT_SHORT = "a stream begins, and the connection breaks"
     NO_END = "a stream ends without its last word"
     UNAUTHORIZED = 401
+    FORBIDDEN = 403
     CONFLICT = 409
     GONE = 410
     TOO_MANY_REQUESTS = 429

@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestServer
 from incident_operator.api.meta import rfc3339
 from incident_operator.clients import alertmanagers, paths
 from incident_operator.clients.connections import Connections
+from incident_operator.clients.scopes import EVERYWHERE
 from incident_operator.receiver import alertmanager, polling
 from incident_operator.receiver.polling import AlertmanagerPoll
 from kube.fake_faults import Fault
@@ -78,7 +79,7 @@ def connection(source: Alertmanager, namespace: str = "prod", *, secret: str = "
 def reader(world: World, *namespaces: str) -> AlertmanagerPoll:
     one = world.one
     return AlertmanagerPoll(
-        one.kube, Connections(one.kube), one.intake, messages.LIMITS, lambda: NOW, tuple(namespaces)
+        one.kube, Connections(one.kube), one.intake, messages.LIMITS, lambda: NOW, namespaces or EVERYWHERE
     )
 
 

@@ -13,6 +13,7 @@ from incident_operator.clients.priority import MAX_WRITES, Priority
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.intake import Intake, Receipt
 from incident_operator.receiver.metrics import ReceiverMetrics
+from incident_operator.receiver.refusals import GIVE_UP_SECONDS, Refusals
 from incident_operator.receiver.runbooks import RunbookIndex
 from incident_operator.receiver.slots import PrioritySlots
 from incident_operator.receiver.store import IncidentStore
@@ -43,7 +44,12 @@ class Replica:
             self.incidents.note(stored)
 
 
-def replica(kube: Kube, *runbooks: messages.Json, unmatched_namespace: str | None = None) -> Replica:
+def replica(
+    kube: Kube,
+    *runbooks: messages.Json,
+    unmatched_namespace: str | None = None,
+    give_up_seconds: float = GIVE_UP_SECONDS,
+) -> Replica:
     incidents, known, registry = IncidentIndex(), RunbookIndex(), CollectorRegistry()
     for each in runbooks or (messages.runbook(),):
         known.note(each)
@@ -51,7 +57,8 @@ def replica(kube: Kube, *runbooks: messages.Json, unmatched_namespace: str | Non
     known.mark_ready()
     metrics = ReceiverMetrics(registry)
     store = IncidentStore(kube, incidents, PrioritySlots(MAX_WRITES, Priority()))
-    intake = Intake(store, incidents, known, metrics, unmatched_namespace=unmatched_namespace)
+    refusals = Refusals(give_up_seconds)
+    intake = Intake(store, incidents, known, metrics, unmatched_namespace=unmatched_namespace, refusals=refusals)
     return Replica(kube, incidents, known, metrics, registry, intake)
 
 

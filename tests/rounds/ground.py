@@ -95,7 +95,7 @@ def _install(cluster: Cluster, sql_port: int, http_port: int) -> None:
         "metadata": {"name": "database", "namespace": NAMESPACE},
         "stringData": {"username": ROLE, "password": PASSWORD},
     }
-    rights = [*e2e_ground.lease_rights(NAMESPACE), e2e_ground.impersonation(NAMESPACE)]
+    rights = [*e2e_ground.lease_rights(NAMESPACE), *e2e_ground.served(NAMESPACE)]
     cluster.apply([*rights, secret, *yaml.safe_load_all(text)])
 
 

@@ -14,6 +14,7 @@ import yaml
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube
 from incident_operator.clients.reads import Reads
+from incident_operator.clients.scopes import EVERYWHERE
 from incident_operator.engine.counts import Counts
 from incident_operator.engine.expectations import Expectations
 from incident_operator.engine.in_flight import InFlight
@@ -30,11 +31,16 @@ from kube.fake_routes import Request
 
 
 class Apiserver(FakeApiserver):
-    """One that tells who asks, too."""
+    """One that tells who asks, too, and what they may do."""
+
+    writable_everywhere = True
+    """Whether whoever asks may create Incidents in all namespaces."""
 
     def _serve(self, request: Request) -> Any:
         if request.path.endswith("/selfsubjectreviews"):
             return {"status": {"userInfo": {"username": "operator"}}}
+        if request.path.endswith("/selfsubjectaccessreviews"):
+            return {"status": {"allowed": self.writable_everywhere}}
         return super()._serve(request)
 
 
@@ -57,7 +63,10 @@ async def parts(api: FakeApiserver) -> AsyncIterator[Parts]:
     inbox = Inbox(*leadership.queues, IncidentIndex(), RunbookIndex(), Counts(), Expectations())
     async with kube.Kube(api.access()) as client, Reads(api.access()) as reads:
         elector = LeaderElector(client, LeaseConfig("prod", "incident-operator", 15, "one"), _now, leadership)
-        informers = RunbookInformer(reads, inbox, ()), IncidentInformer(client, reads, inbox, (), _now)
+        informers = (
+            RunbookInformer(reads, inbox, EVERYWHERE),
+            IncidentInformer(client, reads, inbox, EVERYWHERE, _now),
+        )
         yield Parts(inbox, *informers, api.access(), client, asyncio.Event(), elector, InFlight())
 
 

@@ -13,6 +13,7 @@ from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube, paths
 from incident_operator.clients.reads import Reads
 from incident_operator.clients.reflector import Pace
+from incident_operator.clients.scopes import EVERYWHERE
 from incident_operator.core.alerts import grouping
 from incident_operator.engine.counts import Counts
 from incident_operator.engine.expectations import Expectations
@@ -80,7 +81,7 @@ class Process:
 async def running(api: FakeApiserver, pace: Pace | None = None) -> AsyncIterator[Process]:
     async with kube.Kube(api.access()) as client, Reads(api.access()) as reads:
         process = Process(api, client)
-        feed = IncidentInformer(client, reads, process.inbox, (), clock, pace)
+        feed = IncidentInformer(client, reads, process.inbox, EVERYWHERE, clock, pace)
         await feed.start()
         tasks = [asyncio.create_task(each.run()) for each in (feed, process.inbox.incidents)]
         await until(lambda: api.watches.open)
@@ -180,3 +181,16 @@ async def test_each_served_namespace_is_watched_by_itself(api: FakeApiserver) ->
         feed = IncidentInformer(client, reads, Process(api, client).inbox, ("prod", "stage"), clock)
         await feed.start()
     assert [one.path for one in api.requests] == [paths.incidents("prod"), paths.incidents("stage")]
+
+
+async def test_the_last_of_many_served_namespaces_is_watched_as_the_first(api: FakeApiserver) -> None:
+    others = tuple(f"busy-{number}" for number in range(120))
+    async with kube.Kube(api.access()) as client, Reads(api.access()) as reads:
+        process = Process(api, client)
+        feed = IncidentInformer(client, reads, process.inbox, (*others, "prod"), clock)
+        await feed.start()
+        running = [asyncio.create_task(each.run()) for each in (feed, process.inbox.incidents)]
+        await until(lambda: len(api.watches.open) == len(others) + 1)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

@@ -9,7 +9,7 @@ from demonstration import chart
 from demonstration.cluster import REPOSITORY, Cluster
 from demonstration.shell import Failure
 
-from e2e.ground import OWN_RULES, impersonation, wait_for_definitions
+from e2e.ground import OWN_RULES, served, wait_for_definitions
 
 NAMESPACE = "storm"
 STORM, URGENT, PILE = "StormAlert", "StormUrgent", "StormPile"
@@ -108,7 +108,7 @@ def _place() -> list[Json]:
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": _named("idle"), "spec": idle},
         *_bound("rb-storm", reads, runner),
         *_bound("storm-operator", OWN_RULES, operator),
-        impersonation(NAMESPACE),
+        *served(NAMESPACE),
     ]
 
 

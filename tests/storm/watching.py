@@ -11,21 +11,22 @@ from demonstration.cluster import Cluster
 
 from storm.ground import NAMESPACE
 
-_PATH = f"/apis/incidents.dev/v1alpha1/namespaces/{NAMESPACE}/incidents?watch=1"
+_PATH = "/apis/incidents.dev/v1alpha1/namespaces/{}/incidents?watch=1"
 _SELECTOR = "labelSelector=incidents.dev/severity%3DP0"
 
 
 class Intents:
     """When the step of a name was first seen running, for each instance with a P0 Incident."""
 
-    def __init__(self, cluster: Cluster, step: str) -> None:
+    def __init__(self, cluster: Cluster, step: str, namespace: str = NAMESPACE) -> None:
         self._cluster = cluster
         self._step = step
+        self._path = f"{_PATH.format(namespace)}&{_SELECTOR}"
         self.seen: dict[str, float] = {}
         """Instance → seconds since 1970."""
 
     def __enter__(self) -> Self:
-        words = [self._cluster.program("kubectl"), "get", "--raw", f"{_PATH}&{_SELECTOR}"]
+        words = [self._cluster.program("kubectl"), "get", "--raw", self._path]
         self._process = subprocess.Popen(words, stdout=subprocess.PIPE, env=self._cluster.environment)
         self._thread = threading.Thread(target=self._read)
         self._thread.start()

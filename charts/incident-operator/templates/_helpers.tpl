@@ -31,3 +31,14 @@ app.kubernetes.io/part-of: {{ .Chart.Name }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
+
+
+{{- /* Incidents are written in listed namespaces only, so one for unmatched alerts has to be among them. */ -}}
+{{- define "incident-operator.unmatchedNamespace" -}}
+{{- with .Values.unmatchedNamespace -}}
+{{- if not (has . $.Values.namespaces) -}}
+{{- fail (printf "unmatchedNamespace: %s is not one of namespaces, so the operator may open no Incident there" .) -}}
+{{- end -}}
+{{- . -}}
+{{- end -}}
+{{- end -}}

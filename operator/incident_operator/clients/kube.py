@@ -52,9 +52,12 @@ USER_AGENT = "incident-operator"
 """The apiserver records it as the field manager, and the audit log as the client."""
 
 
-def connector(access: accesses.Access) -> aiohttp.TCPConnector:
-    """Return a connection pool to the apiserver; whoever asked for it closes it."""
-    return aiohttp.TCPConnector(ssl=access.tls or True, limit=_CONNECTIONS)
+def connector(access: accesses.Access, limit: int = _CONNECTIONS) -> aiohttp.TCPConnector:
+    """Return a connection pool to the apiserver; whoever asked for it closes it.
+
+    Without a limit (0) for watches: there are as many as served namespaces, and one that had to wait for another would hear nothing.
+    """
+    return aiohttp.TCPConnector(ssl=access.tls or True, limit=limit)
 
 
 class Kube:

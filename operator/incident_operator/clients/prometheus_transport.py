@@ -8,6 +8,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError
 
 from incident_operator.clients import addresses
 from incident_operator.core import json_depth
@@ -33,8 +34,7 @@ class OpenConnections:
         self._cut = False
 
     def note(self, connection: socket.socket) -> None:
-        """Check where a new connection leads, and keep it in mind. Raises `AddressError`."""
-        addresses.check(connection.getpeername()[0])
+        """Keep a new connection in mind."""
         self._sockets.append(connection)
         if self._cut:
             self.cut()
@@ -65,11 +65,17 @@ class Adapter(HTTPAdapter):
 
 def _pool_classes(note: Callable[[Any], None]) -> dict[str, type[urllib3.HTTPConnectionPool]]:
     class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return _connected(self, super()._new_conn)
+
         def connect(self) -> None:
             super().connect()
             note(self.sock)
 
     class Encrypted(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return _connected(self, super()._new_conn)
+
         def connect(self) -> None:
             super().connect()
             note(self.sock)
@@ -81,6 +87,21 @@ def _pool_classes(note: Callable[[Any], None]) -> dict[str, type[urllib3.HTTPCon
         ConnectionCls = Encrypted
 
     return {"http": PlainPool, "https": EncryptedPool}
+
+
+def _connected(connection: HTTPConnection, connect: Callable[[], socket.socket]) -> socket.socket:
+    """Connect to the first checked address of a host that takes the connection; TLS and the Host header keep its name."""
+    name, failure = connection._dns_host, ConnectTimeoutError("no address answers")  # noqa: SLF001
+    try:
+        for address in addresses.resolved_in_thread(name.strip("[]"), connection.port):
+            connection._dns_host = address  # noqa: SLF001
+            try:
+                return connect()
+            except ConnectTimeoutError as error:
+                failure = error
+        raise failure
+    finally:
+        connection._dns_host = name  # noqa: SLF001
 
 
 class _Bounded:

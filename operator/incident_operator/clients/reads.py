@@ -34,7 +34,7 @@ class Reads:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=kube.connector(self._access), cookie_jar=aiohttp.DummyCookieJar()
+            connector=kube.connector(self._access, limit=0), cookie_jar=aiohttp.DummyCookieJar()
         )
         return self
 

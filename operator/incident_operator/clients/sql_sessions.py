@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 import psycopg
 from psycopg import IsolationLevel
 
-from incident_operator.clients import sql_values
+from incident_operator.clients import addresses, sql_values
 from incident_operator.clients.connections import Endpoint
 from incident_operator.clients.sql import Session
 from incident_operator.clients.sql_errors import Fault, SqlError, explained
@@ -107,15 +107,37 @@ async def _connect(endpoint: Endpoint, seconds: float) -> psycopg.AsyncConnectio
             options["sslrootcert"] = trust.name
         try:
             async with asyncio.timeout(limit):
+                options |= await _addresses(where)
                 return await psycopg.AsyncConnection.connect(**options)
         except TimeoutError:
             raise SqlError(Fault.UNREACHABLE, f"{_name(where)}: no answer within {limit:g}s") from None
 
 
+async def _addresses(where: Postgres) -> dict[str, str]:
+    """Return host and hostaddr of each checked address: libpq connects to these alone, and TLS verifies the name beside them.
+
+    Several hosts stand in one text with commas between them, as libpq takes them; a path is that of a Unix socket.
+    """
+    found: list[tuple[str, str]] = []
+    failure: OSError | None = None
+    for host in where.host.split(","):
+        if host.startswith("/"):
+            found.append((host, ""))
+            continue
+        try:
+            found += [(host, address) for address in await addresses.resolved(host, where.port)]
+        except addresses.AddressError as error:
+            raise SqlError(Fault.REJECTED, f"{_name(where)}: {error}") from None
+        except OSError as error:
+            failure = OSError(f"failed to resolve host {host!r}: {error.strerror}")
+    if not found and failure is not None:
+        raise failure
+    return {"host": ",".join(host for host, _ in found), "hostaddr": ",".join(address for _, address in found)}
+
+
 def _options(endpoint: Endpoint) -> dict[str, Any]:
     where = postgres(endpoint)
     options: dict[str, Any] = {
-        "host": where.host,
         "port": where.port,
         "dbname": where.database,
         "user": _user(endpoint),

@@ -17,6 +17,7 @@ from incident_operator.api.incident import CLOSED_PHASES, Incident
 from incident_operator.clients import kube, paging, paths, raw_json
 from incident_operator.clients.partial_objects import Metadata
 from incident_operator.clients.reads import METADATA_ONLY, Reads
+from incident_operator.clients.scopes import EVERYWHERE, Scopes
 from incident_operator.core.alerts import grouping
 from incident_operator.engine.expectations import ended_at
 
@@ -44,8 +45,7 @@ class Expiry:
     clock: Callable[[], datetime]
     ttl: timedelta
     """Zero keeps Incidents for ever."""
-    namespaces: tuple[str, ...] = ()
-    """All of them when empty."""
+    namespaces: Scopes = EVERYWHERE
     leads: Callable[[], bool] = lambda: True
     """Whether this process is the one that deletes."""
     seconds_each: float = _SECONDS_EACH
@@ -64,7 +64,7 @@ class Expiry:
     async def round(self) -> int:
         """Look at all closed Incidents once, and return how many were deleted. Raises `ApiError`."""
         deleted = 0
-        for namespace in self.namespaces or (None,):
+        for namespace in self.namespaces:
             for phase in sorted(CLOSED_PHASES):
                 async for found in self._closed(namespace, phase):
                     if not self.leads():

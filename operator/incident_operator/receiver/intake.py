@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from incident_operator.clients.api_errors import ApiError
+from incident_operator.clients.api_errors import ApiError, Forbidden
 from incident_operator.core.alerts import episodes
 from incident_operator.core.alerts.episodes import Merge, Open, Plan, Step
 from incident_operator.core.alerts.grouping import IncidentSequence
@@ -16,6 +16,7 @@ from incident_operator.receiver import routing
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.metrics import ReceiverMetrics
 from incident_operator.receiver.payload import Message
+from incident_operator.receiver.refusals import Refusals
 from incident_operator.receiver.routing import Delivery, Routed, Runbooks
 from incident_operator.receiver.store import IncidentStore
 
@@ -23,6 +24,7 @@ _log = structlog.get_logger()
 _ROUNDS = 10
 """How often one group is planned anew because others stored at the same time; more is a defect or an attack."""
 _NAMED_ALERTS = 5
+_GRANT = "bind the operator's writer role there (the chart does, for each of `namespaces`), or take the namespace from the list"
 _AT_ONCE = 200
 """Alerts or groups that are looked at before others have their turn."""
 _GROUPS_AT_ONCE = 32
@@ -42,13 +44,15 @@ class Receipt:
     changed: int
     unmatched: int
     never_stored: int
+    refused: int = 0
 
     def __str__(self) -> str:
         """Return it for the reply."""
         text = f"{self.alerts} alerts: {self.opened} Incidents opened, {self.changed} changed"
         unmatched = f", {self.unmatched} without a Runbook" if self.unmatched else ""
         unknown = f", {self.never_stored} resolved without ever having been stored" if self.never_stored else ""
-        return text + unmatched + unknown
+        refused = f", {self.refused} refused by their namespaces" if self.refused else ""
+        return text + unmatched + unknown + refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class _Settled:
     changed: int
     held: frozenset[str]
     """Ids of the alerts that are stored in the sequence now."""
+    refused: tuple[ReceivedAlert, ...] = ()
+    """What the namespace has refused for so long that it is given up."""
 
 
 class Intake:
@@ -70,12 +76,14 @@ class Intake:
         metrics: ReceiverMetrics,
         *,
         unmatched_namespace: str | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         self._store = store
         self._index = incidents
         self._runbooks = runbooks
         self._metrics = metrics
         self._unmatched_namespace = unmatched_namespace
+        self._refusals = refusals or Refusals()
         self._locks: WeakValueDictionary[IncidentSequence, asyncio.Lock] = WeakValueDictionary()
 
     async def route(self, message: Message) -> Routed:
@@ -89,13 +97,17 @@ class Intake:
         return routed
 
     async def take(self, message: Message, routed: Routed | None = None) -> Receipt:
-        """Store every alert of the message, routed or not. Raises `NotStoredError` unless all are stored; the others stay."""
+        """Store every alert of the message, routed or not. Raises `NotStoredError` unless all are stored; the others stay.
+
+        What a namespace has refused for minutes is given up: it is counted and logged, and not asked for again.
+        """
         self._count(message)
         if routed is None:
             routed = await self.route(message)
         settled = await self._settle_all(routed)
         held = frozenset[str]().union(*(one.held for one in settled))
-        never_stored = [alert for alert in message.alerts if not alert.firing and alert.id not in held]
+        refused = {alert.id for one in settled for alert in one.refused}
+        never_stored = [alert for alert in message.alerts if not alert.firing and alert.id not in held | refused]
         self._report(routed.unmatched, never_stored)
         return Receipt(
             alerts=len(message.alerts),
@@ -103,6 +115,7 @@ class Intake:
             changed=sum(one.changed for one in settled),
             unmatched=len(routed.unmatched),
             never_stored=len(never_stored),
+            refused=len(refused),
         )
 
     async def reread(self, message: Message, namespace: str) -> int:
@@ -112,6 +125,8 @@ class Intake:
         """
         routed = (await self.route(message)).within(namespace)
         settled = await self._settle_all(routed)
+        if refused := sum(len(one.refused) for one in settled):
+            raise NotStoredError(f"the namespace refuses Incidents, and with them {refused} alerts")
         return sum(one.opened + one.changed for one in settled)
 
     async def _settle_all(self, routed: Routed) -> list[_Settled]:
@@ -134,8 +149,20 @@ class Intake:
     async def _outcome(self, delivery: Delivery) -> _Settled | Exception:
         try:
             return await self._settle(delivery)
+        except Forbidden as error:
+            return self._refused(delivery, error)
         except Exception as error:  # noqa: BLE001 # a defect met by one group must not end the others; it is raised later
             return error
+
+    def _refused(self, delivery: Delivery, error: Forbidden) -> _Settled | Exception:
+        """Return what a refusal means: come again, or, where it stays, that the alerts are lost."""
+        namespace = delivery.sequence.namespace
+        if not self._refusals.refused(namespace):
+            return error
+        self._metrics.refused.inc(len(delivery.changes))
+        told = {"namespace": namespace, "alerts": len(delivery.changes), "alertnames": _names(delivery.changes)}
+        _log.error("A namespace refuses Incidents, and its alerts are lost", **told, error=str(error), remedy=_GRANT)
+        return _Settled(0, 0, frozenset(), tuple(delivery.changes))
 
     async def _settle(self, delivery: Delivery) -> _Settled:
         lock = self._locks.setdefault(delivery.sequence, asyncio.Lock())
@@ -183,6 +210,7 @@ class Intake:
                 raise AssertionError("a delivery without a group holds resolved alerts only")
         if result:
             self._metrics.writes.labels("opened" if isinstance(step, Open) else "changed").inc()
+            self._refusals.taken(delivery.sequence.namespace)
         return result
 
     def _count(self, message: Message) -> None:

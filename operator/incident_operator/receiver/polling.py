@@ -22,6 +22,7 @@ from incident_operator.clients.api_errors import ApiError
 from incident_operator.clients.connections import EndpointError, Finds, Teaching
 from incident_operator.clients.kube import Kube
 from incident_operator.clients.redaction import Redactor
+from incident_operator.clients.scopes import EVERYWHERE, Scopes
 from incident_operator.connections import alertmanager as declared
 from incident_operator.connections.alertmanager import Alertmanager
 from incident_operator.core import sanitize
@@ -44,14 +45,14 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class AlertmanagerPoll:
-    """Reads all Connections of type alertmanager in the served namespaces (all, where there are none named)."""
+    """Reads all Connections of type alertmanager in the served namespaces."""
 
     client: Kube
     connections: Finds
     intake: Intake
     limits: LabelLimits
     clock: Callable[[], datetime]
-    namespaces: tuple[str, ...] = ()
+    namespaces: Scopes = EVERYWHERE
     _told: dict[ObjectKey, str] = field(default_factory=dict)
     """What was last said in the log about each Connection."""
 
@@ -73,7 +74,7 @@ class AlertmanagerPoll:
         await asyncio.gather(*(self._poll(connection, places) for connection in found))
 
     async def _found(self) -> AsyncIterator[Connection]:
-        for namespace in self.namespaces or (None,):
+        for namespace in self.namespaces:
             async for stored in self.client.list(paths.connections(namespace)):
                 if stored["spec"].get("type") != declared.CONNECTION.key:
                     continue

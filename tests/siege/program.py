@@ -1,0 +1,99 @@
+"""`make siege`: one namespace does all that once stopped the operator for everybody; exit code 1 where anybody else notices."""
+
+import argparse
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import aiohttp
+from demonstration import chart
+from demonstration import cluster as clusters
+from demonstration.shell import Failure
+
+import provenance
+from incident_operator.clients import access
+from incident_operator.clients.kube import Kube
+from siege import ground, hostile, judge, report
+from siege.ground import Ground
+from siege.hostile import Attack
+from siege.judge import Limits, Row
+from siege.places import PAGE
+from siege.play import Play
+from siege.posting import Sender, Urgent, without_the_first
+from siege.report import Report
+from siege.witnesses import Witnesses
+from storm.program import machine
+from storm.telling import complain, say
+
+_KUBE_SECONDS = 60.0
+"""The apiserver has objects of more than a MB to store."""
+_ALONE, _ALONE_EVERY = 10, 1.0
+"""P0 alerts before the first attack; the first of them is not counted."""
+_ALERTS = 7
+_PATIENCE = 180.0
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run what is asked for."""
+    chosen = _arguments(words)
+    cluster = clusters.up(say)
+    try:
+        made = ground.prepared(cluster, chosen.replicas)
+        found = asyncio.run(_run(made, chosen))
+    finally:
+        if not chosen.keep:
+            chart.uninstall(cluster)
+            ground.removed(cluster)
+    say(f"\n{report.table(found)}\n\nA P0 alert alone: {report.alone(found.limits)}")
+    if not chosen.attacks:
+        PAGE.write_text(report.page(found, datetime.now(UTC).date().isoformat(), provenance.commit(), machine()))
+    for problem in found.problems:
+        complain(f"FAILED {problem}")
+    say("Nobody but evil noticed." if not found.problems else f"{len(found.problems)} findings")
+    return 1 if found.problems else 0
+
+
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    names = [attack.name for attack in hostile.attacks()]
+    parser = argparse.ArgumentParser(prog="python -m siege", description=__doc__)
+    parser.add_argument("--attacks", nargs="+", choices=names, default=[], help="only these; no page is written (all)")
+    parser.add_argument(
+        "--replicas", type=int, default=2, help="Pods of the operator, as the chart has it (%(default)s)"
+    )
+    parser.add_argument(
+        "--alerts", type=int, default=_ALERTS, help="P0 alerts during each attack, at least (%(default)s)"
+    )
+    parser.add_argument(
+        "--patience", type=float, default=_PATIENCE, help="seconds to wait for what is told (%(default)g)"
+    )
+    parser.add_argument("--keep", action="store_true", help="leave everything there at the end")
+    return parser.parse_args(words)
+
+
+async def _run(made: Ground, chosen: argparse.Namespace) -> Report:
+    admin = await access.load(str(made.cluster.kubeconfig))
+    async with Kube(admin, timeout=_KUBE_SECONDS) as kube, aiohttp.ClientSession() as session:
+        sender = Sender(session, made.url, made.token)
+        urgent = Urgent(made.cluster, sender)
+        alone = without_the_first(await urgent.waits("alone", _ALONE, _ALONE_EVERY))
+        if not all(map(math.isfinite, alone)):
+            raise Failure("a P0 alert alone never came to its first act; the operator does not work at all")
+        found = Report(Limits(made.memory, alone), chosen.replicas)
+        say(f"a P0 alert alone: {report.alone(found.limits)}")
+        play = Play(kube, sender, urgent, Witnesses(made.cluster, kube), chosen.patience, chosen.alerts)
+        for attack in _chosen(chosen.attacks):
+            found = _with(found, await play.attack(attack))
+        return _with(found, await play.restart())
+
+
+def _chosen(names: Sequence[str]) -> list[Attack]:
+    return [attack for attack in hostile.attacks() if not names or attack.name in names]
+
+
+def _with(found: Report, row: Row) -> Report:
+    say(" | ".join(report.cells(row, found.limits)))
+    for problem in judge.findings(row, found.limits):
+        say(f"    {problem}")
+    return replace(found, rows=(*found.rows, row))
