@@ -16,7 +16,8 @@ from incident_operator.actions import ACTIONS, clients
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import access as accesses
 from incident_operator.clients import kube, own_secrets, redaction, scopes, served
-from incident_operator.clients.priority import MAX_WRITES, Priority
+from incident_operator.clients.fair_threads import FairThreads
+from incident_operator.clients.priority import LOOKUPS, Priority
 from incident_operator.clients.probes import Probes
 from incident_operator.clients.reads import Reads
 from incident_operator.clients.redaction import Redactor
@@ -41,12 +42,12 @@ from incident_operator.engine.redactors import Redactors
 from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks
 from incident_operator.engine.work_queue import WorkQueue
+from incident_operator.engine.workers import Workers
 from incident_operator.inbox import Inbox
 from incident_operator.informers import IncidentInformer, RunbookInformer
 from incident_operator.process import Parts
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.runbooks import RunbookIndex
-from incident_operator.receiver.slots import PrioritySlots
 from incident_operator.settings import Settings
 
 _RECHECK_EVERY = timedelta(minutes=5)
@@ -76,6 +77,7 @@ async def run(settings: Settings, at_end: Callable[[], None] = lambda: None) -> 
 async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
     access = await accesses.load(settings.kubeconfig, settings.context)
     access.credentials.teach(partial(own.learn_own, "apiserver"))
+    asyncio.get_running_loop().set_default_executor(FairThreads(LOOKUPS, "shared"))
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(kube.Kube(access))
         identity = await served.patiently(lambda: _whoami(client), only=served.TOO_MANY)
@@ -85,8 +87,8 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
         )  # nobody would go on with them
         namespace = settings.lease_namespace or access.namespace
         markers = await _markers(client, namespace, settings.lease_name)
+        registry, ending, priority = CollectorRegistry(), asyncio.Event(), Priority(settings.max_severity)
         tools = await stack.enter_async_context(clients.opened(access, client, clock))
-        registry, ending, priority = CollectorRegistry(), asyncio.Event(), Priority()
         background = Background(priority)
         stack.push_async_callback(background.drain)
         metrics, expectations, revisions, counts = EngineMetrics(registry), Expectations(), Revisions(client), Counts()
@@ -99,33 +101,29 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
         actions, nonce = {action.key: action for action in ACTIONS}, partial(secrets.token_hex, 16)
         redactors = Redactors(tools, ACTIONS, clock)
         doing = (markers, policies, recorder, metrics, redactors, in_flight, clock)
-        executor = Executor(actions, *doing, nonce=nonce, may_act=elector.may_act)
+        workers = Workers(priority, must_yield=lambda: priority.must_yield)
+        executor = Executor(actions, *doing, nonce=nonce, may_act=elector.may_act, workers=workers)
 
         def stopping() -> bool:
             return ending.is_set() or not elector.may_act()
 
-        reconciler = Reconciler(
-            state, runbooks, executor, recorder, clock, settings.leave, stopping, elector.led_for, priority
-        )
+        reconciler = Reconciler(state, runbooks, executor, recorder, clock, settings.leave, stopping, elector.led_for)
         index, asked = RunbookIndex(), Probes(tools.sessions, tools.prometheus)
         readiness = Readiness(client, runbooks, revisions, tools.connections, asked, counts, clock, index.over_budget)
-        slots = PrioritySlots(MAX_WRITES, priority)
-
-        def must_yield() -> bool:
-            return slots.waiting > 0 or priority.is_held
-
-        inbox = _inbox(reconciler, readiness, index, counts, expectations, must_yield)
+        inbox = _inbox(reconciler, readiness, index, counts, expectations)
         reads = await stack.enter_async_context(Reads(access))
         expiry = Expiry(client, reads, clock, settings.closed_ttl, namespaces, elector.may_act)
         leadership.queues += (inbox.incidents, inbox.runbooks)
         leadership.callbacks += (expiry.run,)
         metrics.watch_depth(lambda: inbox.incidents.depth)
         intake = await stack.enter_async_context(
-            receiving.receiver(settings, client, namespace, inbox, registry, slots, own)
+            receiving.receiver(settings, client, namespace, inbox, registry, priority, own)
         )
         if intake is not None:
             leadership.callbacks += (
-                receiving.alertmanager_poll(settings, client, tools.connections, intake, clock, namespaces).run,
+                receiving.alertmanager_poll(
+                    settings, client, tools.connections, intake, priority, clock, namespaces
+                ).run,
             )
         await stack.enter_async_context(_health(settings, inbox, registry))
         if settings.unasked_problem:
@@ -156,10 +154,9 @@ def _inbox(
     index: RunbookIndex,
     counts: Counts,
     expectations: Expectations,
-    must_yield: Callable[[], bool],
 ) -> Inbox:
-    incidents = WorkQueue(reconciler.reconcile, clock, paused=True, must_yield=must_yield, priority=reconciler.priority)
-    checks = WorkQueue(_checking(readiness, index), clock, workers=2, what="Runbook", paused=True)
+    incidents = WorkQueue(reconciler.reconcile, clock, reconciler.executor.workers, paused=True)
+    checks = WorkQueue(_checking(readiness, index), clock, Workers(size=2), what="Runbook", paused=True)
     return Inbox(incidents, checks, IncidentIndex(), index, counts, expectations, reconciler.executor.in_flight)
 
 

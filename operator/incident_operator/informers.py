@@ -19,6 +19,7 @@ from incident_operator.clients.reads import Reads
 from incident_operator.clients.reflector import Pace, Reflector
 from incident_operator.clients.scopes import Scopes
 from incident_operator.engine.work_queue import WorkQueue
+from incident_operator.engine.workers import Workers
 from incident_operator.inbox import Inbox
 
 OPEN = ",".join(f"status.phase!={phase.value}" for phase in sorted(CLOSED_PHASES))
@@ -59,7 +60,7 @@ class IncidentInformer:
         self._kube = client
         self._inbox = inbox
         self._departed: dict[ObjectKey, PartialIncident] = {}
-        self._departures = WorkQueue(self._look, clock, workers=4, what="Departed Incident")
+        self._departures = WorkQueue(self._look, clock, Workers(size=4), what="Departed Incident")
         self._reflectors = [
             Reflector(reads, paths.incidents(each), self, _INCIDENT, selector=OPEN, pace=pace) for each in namespaces
         ]

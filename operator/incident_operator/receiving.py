@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from incident_operator.clients import served
 from incident_operator.clients.connections import Finds
 from incident_operator.clients.kube import Kube
+from incident_operator.clients.priority import Priority
 from incident_operator.clients.redaction import Redactor
 from incident_operator.clients.scopes import Scopes
 from incident_operator.inbox import Inbox
@@ -23,7 +24,6 @@ from incident_operator.receiver.metrics import ReceiverMetrics
 from incident_operator.receiver.polling import AlertmanagerPoll
 from incident_operator.receiver.secret_tokens import SecretTokens
 from incident_operator.receiver.settings import ReceiverSettings
-from incident_operator.receiver.slots import PrioritySlots
 from incident_operator.receiver.store import IncidentStore
 from incident_operator.settings import Settings
 
@@ -37,7 +37,7 @@ async def receiver(
     namespace: str,
     inbox: Inbox,
     registry: CollectorRegistry,
-    slots: PrioritySlots,
+    priority: Priority,
     own: Redactor,
 ) -> AsyncIterator[Intake | None]:
     """Receive alerts for the block's time; None where no token lets anybody in. `namespace` is the operator's own.
@@ -51,7 +51,7 @@ async def receiver(
             _log.warning("No token is set, so no alerts are received; Incidents can be opened by hand")
             yield None
             return
-        async with _open(settings, client, inbox, registry, slots, tokens) as intake:
+        async with _open(settings, client, inbox, registry, priority, tokens) as intake:
             yield intake
 
 
@@ -75,10 +75,10 @@ async def _tokens(
 
 @asynccontextmanager
 async def _open(
-    settings: Settings, client: Kube, inbox: Inbox, registry: CollectorRegistry, slots: PrioritySlots, tokens: Tokens
+    settings: Settings, client: Kube, inbox: Inbox, registry: CollectorRegistry, priority: Priority, tokens: Tokens
 ) -> AsyncIterator[Intake]:
     chosen, metrics = _chosen(settings), ReceiverMetrics(registry)
-    store = IncidentStore(client, inbox.incident_index, slots, inbox.incident)
+    store = IncidentStore(client, inbox.incident_index, priority, inbox.incident)
     intake = Intake(
         store, inbox.incident_index, inbox.runbook_index, metrics, unmatched_namespace=chosen.unmatched_namespace
     )
@@ -93,13 +93,14 @@ def alertmanager_poll(
     client: Kube,
     connections: Finds,
     intake: Intake,
+    priority: Priority,
     clock: Callable[[], datetime],
     namespaces: Scopes,
 ) -> AlertmanagerPoll:
     """Return the poll of the open alerts of every Alertmanager that a Connection of these namespaces names."""
     chosen = _chosen(settings)
     limits = LabelLimits(chosen.max_labels, chosen.max_label_bytes)
-    return AlertmanagerPoll(client, connections, intake, limits, clock, namespaces)
+    return AlertmanagerPoll(client, connections, intake, limits, clock, namespaces, priority)
 
 
 def _chosen(settings: Settings) -> ReceiverSettings:

@@ -4,11 +4,11 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from incident_operator.api.meta import DURATION_PATTERN, delta, is_dns_label, is_object_name
+from incident_operator.api.meta import DURATION_PATTERN, Severity, delta, is_dns_label, is_object_name
 from incident_operator.core.runbooks import unasked
 from incident_operator.core.runbooks.unasked import Leave, UnaskedStep
 
@@ -47,6 +47,8 @@ class Settings:
     """Why UNASKED cannot be used, where it is of an older form; then everything asks."""
     not_acting: tuple[str, ...] = ()
     """NOT_ACTING: namespaces in which nothing runs without asking, comma-separated."""
+    max_severity: Mapping[str, Severity] = field(default_factory=dict)
+    """MAX_SEVERITY: how severe Incidents of a namespace count at the most when it is said who goes first, e.g. `dev=P2,test=P3`."""
     closed_ttl: timedelta = timedelta(hours=720)
     """CLOSED_TTL: how long closed Incidents are kept, e.g. `720h`; `0` for ever."""
     log_format: str = "auto"
@@ -100,6 +102,7 @@ def _read(environment: Mapping[str, str]) -> Settings:
         unasked=named,
         unasked_problem=problem,
         not_acting=_words(known.get("NOT_ACTING", "")),
+        max_severity=_severities(known, "MAX_SEVERITY"),
         closed_ttl=_duration(known, "CLOSED_TTL", _DEFAULT.closed_ttl),
         log_format=_one_of(known, "LOG_FORMAT", ("auto", "json", "console")),
         kubeconfig=environment.get("KUBECONFIG") or None,
@@ -117,6 +120,7 @@ def _check_namespaces(chosen: Settings) -> None:
         ("UNMATCHED_NAMESPACE", (unmatched,) if unmatched else ()),
         ("LEASE_NAMESPACE", (lease,) if lease else ()),
         ("NOT_ACTING", chosen.not_acting),
+        ("MAX_SEVERITY", tuple(chosen.max_severity)),
     )
     for variable, names in named:
         wrong = [name for name in names if not is_dns_label(name)]
@@ -169,6 +173,18 @@ def _duration(known: Mapping[str, str], name: str, default: timedelta) -> timede
     if text != "0" and not re.fullmatch(DURATION_PATTERN, text):
         raise SettingError(f"{PREFIX}{name}={text!r}: a duration such as 720h or 90m, or 0")
     return delta(text)
+
+
+def _severities(known: Mapping[str, str], name: str) -> dict[str, Severity]:
+    named: dict[str, Severity] = {}
+    for word in _words(known.get(name, "")):
+        namespace, _, severity = word.partition("=")
+        if severity not in set(Severity):
+            raise SettingError(
+                f"{PREFIX}{name}: {word!r} is not of the form NAMESPACE=P0 to NAMESPACE=P{len(Severity) - 1}"
+            )
+        named[namespace] = Severity(severity)
+    return named
 
 
 def _seconds(known: Mapping[str, str], name: str, default: int) -> int:

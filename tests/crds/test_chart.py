@@ -60,6 +60,7 @@ DIGEST = f"sha256:{'a' * 64}"
 EVERYTHING_ON = (
     "--set=namespaces={prod,shop},networkPolicy.enabled=true,podDisruptionBudget.enabled=true",
     "--set=webhook.tls.secretName=tls,unmatchedNamespace=prod,acting.shop=false,acting.prod=true",
+    "--set=maxSeverity.shop=P2,maxSeverity.dev=P3",
     f"--set=unasked[0].namespace=prod,unasked[0].runbook=rb,unasked[0].step=block,unasked[0].digest={DIGEST}",
 )
 
@@ -231,6 +232,7 @@ def test_every_variable_is_a_setting_that_the_operator_reads() -> None:
     assert (read.webhook_port, read.health_port) == (9095, 8080)
     assert (read.lease_namespace, read.lease_name, read.lease_seconds) == ("ops", "incident-operator", 15)
     assert (read.unmatched_namespace, read.log_format) == ("prod", "json")
+    assert read.max_severity == {"shop": "P2", "dev": "P3"}
     named = frozenset({UnaskedStep("prod", "rb", "block", DIGEST)})
     assert (read.leave, read.unasked_problem) == (Leave(named, frozenset({"shop"})), "")
 
@@ -274,6 +276,8 @@ def test_two_renders_are_the_same_bytes(arguments: tuple[str, ...]) -> None:
         ("unasked={sqlExecute}", "unasked"),
         ("unasked[0].namespace=prod,unasked[0].step=block", "digest"),
         ("acting.prod=no", "acting"),
+        ("maxSeverity.dev=P9", "maxSeverity"),
+        ("maxSeverity.Dev=P2", "Dev"),
         ("webhook.token.keys={a,b,c}", "keys"),
         ("unmatchedNamespace=shop,namespaces={prod}", "unmatchedNamespace: shop is not one of namespaces"),
         ("unmatchedNamespace=shop", "unmatchedNamespace: shop is not one of namespaces"),

@@ -59,7 +59,7 @@ async def test_nothing_is_begun_while_something_severe_has_the_priority() -> Non
     async def work() -> None:
         begun.set()
 
-    with priority.held(severe=True):
+    with priority.held(urgent=True):
         background.start(work())
         await asyncio.sleep(0.01)
         assert not begun.is_set()
@@ -73,6 +73,6 @@ async def test_what_never_began_is_dropped_at_the_end_without_a_complaint() -> N
     async def work() -> None:
         raise AssertionError("it began")
 
-    with priority.held(severe=True):
+    with priority.held(urgent=True):
         background.start(work())
         await background.drain(seconds=0.01)

@@ -16,7 +16,8 @@ from incident_operator.clients.state import State
 from incident_operator.core.action import Call
 from incident_operator.core.outcomes import Failed, NotDone, Outcome, Succeeded
 from incident_operator.engine import events
-from incident_operator.engine.reconciler import LOOK_AGAIN
+from incident_operator.engine.reconciler import LOOK_AGAIN, Reconciler
+from incident_operator.engine.workers import Workers
 
 
 async def test_the_whole_way_does_each_effect_once_and_in_order(pack: World) -> None:
@@ -218,6 +219,11 @@ async def test_a_persons_annotation_during_the_reconciliation_is_kept(pack: Worl
     assert pack.targets.done() == ["serve"]
 
 
+def with_priority(pack: World, priority: Priority) -> Reconciler:
+    engine = pack.engine()
+    return replace(engine, executor=replace(engine.executor, workers=Workers(priority)))
+
+
 def make_mild(pack: World) -> None:
     body = pack.api.object(paths.incidents(*INCIDENT))
     pack.api.put({**body, "spec": {**body["spec"], "severity": "P3"}})
@@ -230,8 +236,8 @@ async def test_a_mild_reconciliation_begins_nothing_while_something_severe_has_t
     if mild:
         make_mild(pack)
     priority = Priority(longest=60)
-    with priority.held(severe=True):
-        reconcile = asyncio.create_task(replace(pack.engine(), priority=priority).reconcile(INCIDENT))
+    with priority.held(urgent=True):
+        reconcile = asyncio.create_task(with_priority(pack, priority).reconcile(INCIDENT))
         done, _ = await asyncio.wait([reconcile], timeout=2 if not mild else 0.5)
         assert bool(done) is not mild
         assert bool(pack.targets.calls) is not mild
@@ -245,11 +251,11 @@ async def test_a_reconciliation_that_has_acted_records_it_before_it_yields(pack:
     with ExitStack() as severe:
 
         def comes_up(call: Call) -> Outcome:
-            severe.enter_context(priority.held(severe=True))
+            severe.enter_context(priority.held(urgent=True))
             return Succeeded({}, "1 row", {})
 
         pack.targets.answers["serve"] = comes_up
-        await asyncio.wait_for(replace(pack.engine(), priority=priority).reconcile(INCIDENT), 10)
+        await asyncio.wait_for(with_priority(pack, priority).reconcile(INCIDENT), 10)
         assert priority.is_held
         assert pack.state("serve") == "Succeeded"
 

@@ -11,6 +11,7 @@ from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube
 from incident_operator.clients.priority import Priority
 from incident_operator.engine.work_queue import WorkQueue
+from incident_operator.engine.workers import Workers
 
 NOW = datetime(2025, 10, 21, tzinfo=UTC)
 A, B, C = ObjectKey("prod", "a"), ObjectKey("prod", "b"), ObjectKey("prod", "c")
@@ -19,7 +20,7 @@ Reconcile = Callable[[ObjectKey], Awaitable[datetime | None]]
 
 @asynccontextmanager
 async def working(reconcile: Reconcile, workers: int = 1) -> AsyncIterator[WorkQueue]:
-    queue = WorkQueue(reconcile, lambda: NOW, workers=workers)
+    queue = WorkQueue(reconcile, lambda: NOW, Workers(size=workers))
     task = asyncio.create_task(queue.run())
     try:
         yield queue
@@ -190,17 +191,17 @@ async def test_nothing_is_remembered_of_a_key_that_is_gone() -> None:
         queue.add(A, "P1")
         await settle()
         queue.forget(A)
-        assert (queue._ranks, queue._failures, pause(queue, A)) == ({}, {}, None)
+        assert (queue._flows, queue._failures, pause(queue, A)) == ({}, {}, None)
 
 
 @pytest.mark.parametrize(("severity", "holds"), [("P0", True), ("P1", True), ("P2", False), ("", False)])
-async def test_the_reconciliation_of_what_is_severe_holds_the_priority(severity: str, holds: bool) -> None:
+async def test_the_reconciliation_of_what_is_urgent_holds_the_priority(severity: str, holds: bool) -> None:
     priority, go = Priority(), asyncio.Event()
 
     async def reconcile(_: ObjectKey) -> None:
         await go.wait()
 
-    queue = WorkQueue(reconcile, lambda: NOW, workers=1, priority=priority)
+    queue = WorkQueue(reconcile, lambda: NOW, Workers(priority, 1))
     task = asyncio.create_task(queue.run())
     queue.add(A, severity)
     await settle()

@@ -1,18 +1,23 @@
 """The promql action against servers that answer as Prometheus' query API does, or not at all."""
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 from http_calls import FakeConnections, answering, call, endpoint, listening
 
 from incident_operator.actions import promql
 from incident_operator.actions.promql import Promql as Spec
 from incident_operator.clients import prometheus
 from incident_operator.clients.connections import EndpointError
-from incident_operator.clients.prometheus import Prometheus
+from incident_operator.clients.priority import THREADS
+from incident_operator.clients.prometheus import Prometheus, Sample
+from incident_operator.clients.seats import FLOW
+from incident_operator.core.fair_queue import Flow
 from incident_operator.core.outcomes import Failed, Succeeded
 from played import Played, clients
 
@@ -24,6 +29,19 @@ def client() -> Iterator[Prometheus]:
     made = Prometheus()
     yield made
     made.close()
+
+
+@pytest.fixture
+async def serve_metrics() -> AsyncIterator[int]:
+    """The port of a Prometheus that answers each query with 1."""
+    app = web.Application()
+
+    async def one(_: web.Request) -> web.Response:
+        return data("vector", [{"metric": {}, "value": [1.5, "1"]}])
+
+    app.router.add_get("/api/v1/query", one)
+    async with TestServer(app) as server:
+        yield server.port
 
 
 def query(text: str = "up", **params: Any) -> Spec:
@@ -187,7 +205,7 @@ HANGING = {
 async def test_a_server_that_hangs_is_left_in_bounded_time_and_so_is_its_thread(client, serve):
     async with listening(serve) as port:
         made = action(client, f"http://127.0.0.1:{port}")
-        outcomes = [await made.run(call(query(), timeout=0.3)) for _ in range(2 * prometheus.THREADS)]
+        outcomes = [await made.run(call(query(), timeout=0.3)) for _ in range(2 * THREADS)]
     assert all(isinstance(outcome, Failed) and outcome.reason == "ConnectionFailed" for outcome in outcomes)
     assert "no answer within 0.3s" in outcomes[0].message
 
@@ -232,3 +250,25 @@ async def test_labels_that_are_no_text_are_an_answer_all_the_same(client, servic
     outcome = await action(client, service.url).run(call(query()))
     assert isinstance(outcome, Succeeded)
     assert outcome.result["series"] == [{"labels": {"a": "\ufffd", "b": [["Infinity"]]}, "value": 1.0}]
+
+
+def asked(client: Prometheus, namespace: str, port: int, seconds: float) -> "asyncio.Task[list[Sample]]":
+    """Ask as a visit of that namespace does."""
+
+    async def ask() -> list[Sample]:
+        FLOW.set(Flow(namespace, 2))
+        return await client.query(endpoint(f"http://127.0.0.1:{port}", SECRET, kind="prometheus"), "up", seconds)
+
+    return asyncio.create_task(ask())
+
+
+async def test_four_hanging_queries_of_one_namespace_leave_a_thread_to_others(client, serve_metrics):
+    async with listening(answering(b"", then_hang=True)) as port:
+        hanging = [asked(client, "eve", port, 30.0) for _ in range(2 * THREADS)]
+        await asyncio.sleep(0)
+        for _ in range(THREADS):
+            (sample,) = await asked(client, "prod", serve_metrics, 5.0)
+            assert sample.value == 1.0
+        for each in hanging:
+            each.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)

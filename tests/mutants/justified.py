@@ -34,8 +34,8 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     (
         "incident_operator.clients.priority",
         "Priority.yield_to_urgent",
-        "severe or not self.is_held",
-        "severe",
+        "urgent or not self.is_held",
+        "urgent",
     ): "where nobody holds it, the loop ends before its first turn; asking first is only cheaper",
     (
         "incident_operator.engine.expiry",

@@ -491,3 +491,15 @@ async def test_an_alert_that_another_replica_took_in_meanwhile_costs_no_write(wo
     before = len(world.writes)
     receipt = await two.take(messages.alert(pod="2"))
     assert (receipt.opened, receipt.changed, len(world.writes)) == (0, 0, before)
+
+
+async def test_groups_of_one_namespace_are_stored_in_turn_with_those_of_another_however_many_there_are() -> None:
+    """One message that holds a storm of one namespace, and an alert of another at its end."""
+    mine = ('alertname="PackFailed"', 'pack_date="last"')
+    runbooks = messages.runbook("eve", namespace="eve"), messages.runbook("prod", namespace="prod", match=mine)
+    async with worlds.started(*runbooks) as world:
+        storm = [messages.alert(pack_date=str(number)) for number in range(40)]
+        await world.one.take(*storm, messages.alert(pack_date="last"))
+        created = [request.path.split("/")[-2] for request in world.api.writes]
+    assert created.index("prod") <= 2
+    assert len(created) == 42

@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,7 @@ from aiohttp.test_utils import TestServer
 from incident_operator.api.meta import rfc3339
 from incident_operator.clients import alertmanagers, paths
 from incident_operator.clients.connections import Connections
+from incident_operator.clients.priority import READERS
 from incident_operator.clients.scopes import EVERYWHERE
 from incident_operator.receiver import alertmanager, polling
 from incident_operator.receiver.polling import AlertmanagerPoll
@@ -126,6 +128,60 @@ async def test_a_connection_feeds_the_incidents_of_its_own_namespace_alone(world
     assert labels(world, "tenant") == ["lost"]
     assert world.incidents("prod") == []
     assert world.one.counted("alerts_unmatched_total") == 0
+
+
+@asynccontextmanager
+async def silent_ones(world: World, namespace: str) -> AsyncIterator[None]:
+    """Connections of a namespace to Alertmanagers that do not answer while the block lasts."""
+    answers_now = asyncio.Event()
+
+    async def hang(_: web.BaseRequest) -> web.Response:
+        await answers_now.wait()
+        return web.json_response([])
+
+    app = web.Application()
+    app.router.add_get("/api/v2/alerts/groups", hang)
+    async with TestServer(app) as server:
+        for number in range(2 * READERS):
+            body = connection(Alertmanager(str(server.make_url("")).rstrip("/")), namespace)
+            world.api.put({**body, "metadata": {**body["metadata"], "name": f"alerts-{number}"}})
+        try:
+            yield
+        finally:
+            answers_now.set()
+
+
+async def eventually(met: Callable[[], bool]) -> None:
+    for _ in range(800):
+        if met():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("never came true")
+
+
+async def test_alertmanagers_of_one_namespace_that_hang_do_not_keep_that_of_another_from_being_read(
+    world: World, source: Alertmanager
+):
+    world.api.put(connection(source))
+    source.groups = [group(open_alert(pack_date="lost"))]
+    async with silent_ones(world, "eve"):
+        reading = asyncio.create_task(reader(world).once())
+        await eventually(lambda: labels(world) == ["lost"])
+        assert not reading.done()
+    await reading
+
+
+async def test_no_round_waits_for_those_that_hang_since_the_one_before(
+    world: World, source: Alertmanager, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(polling, "_EVERY", 0.05)
+    world.api.put(connection(source))
+    async with silent_ones(world, "eve"):
+        running = asyncio.create_task(reader(world).run())
+        await eventually(lambda: len(source.seen) >= 3)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
 
 
 async def test_namespaces_that_are_not_served_are_not_read(world: World, source: Alertmanager):

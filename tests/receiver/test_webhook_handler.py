@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from incident_operator.clients.priority import MAX_WRITES
+from incident_operator.clients.priority import Priority
 from incident_operator.receiver import json_text, server
 from incident_operator.receiver.auth import TokenFiles, Tokens
 from incident_operator.receiver.reading import Reading
@@ -214,7 +214,7 @@ MILD = messages.runbook(severity="P3")
 
 
 async def test_a_severe_alert_has_room_and_a_write_when_milder_ones_have_taken_all(tokens):
-    mild = MAX_WRITES - 1
+    mild = Priority().writes.limit - 1
     async with (
         worlds.started(MILD, SEVERE) as world,
         opened(world, tokens, max_posts=mild, store_timeout=2.0) as handler,

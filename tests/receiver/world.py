@@ -9,13 +9,12 @@ from prometheus_client import CollectorRegistry
 
 from incident_operator.clients import paths
 from incident_operator.clients.kube import Kube
-from incident_operator.clients.priority import MAX_WRITES, Priority
+from incident_operator.clients.priority import Priority
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.intake import Intake, Receipt
 from incident_operator.receiver.metrics import ReceiverMetrics
 from incident_operator.receiver.refusals import GIVE_UP_SECONDS, Refusals
 from incident_operator.receiver.runbooks import RunbookIndex
-from incident_operator.receiver.slots import PrioritySlots
 from incident_operator.receiver.store import IncidentStore
 from kube.fake_apiserver import FakeApiserver
 from receiver import messages
@@ -56,7 +55,7 @@ def replica(
     incidents.mark_ready()
     known.mark_ready()
     metrics = ReceiverMetrics(registry)
-    store = IncidentStore(kube, incidents, PrioritySlots(MAX_WRITES, Priority()))
+    store = IncidentStore(kube, incidents, Priority())
     refusals = Refusals(give_up_seconds)
     intake = Intake(store, incidents, known, metrics, unmatched_namespace=unmatched_namespace, refusals=refusals)
     return Replica(kube, incidents, known, metrics, registry, intake)

@@ -13,10 +13,9 @@ from e2e.operator_process import free_port
 from incident_operator import app, receiving
 from incident_operator.clients import own_secrets, paths, served
 from incident_operator.clients.kube import Forbidden
-from incident_operator.clients.priority import MAX_WRITES, Priority
+from incident_operator.clients.priority import Priority
 from incident_operator.clients.redaction import Redactor
 from incident_operator.process import Parts
-from incident_operator.receiver.slots import PrioritySlots
 from incident_operator.settings import Settings
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
@@ -36,10 +35,9 @@ async def running(parts: Parts, chosen: Settings = OWN) -> AsyncIterator[str]:
     """A process's receiver, from its start to its end; yields where it is posted to."""
     parts.inbox.incident_index.mark_ready()
     parts.inbox.runbook_index.mark_ready()
-    slots = PrioritySlots(MAX_WRITES, Priority())
     open_at = replace(chosen, webhook_port=free_port())
     async with receiving.receiver(
-        open_at, parts.client, "ops", parts.inbox, CollectorRegistry(), slots, Redactor()
+        open_at, parts.client, "ops", parts.inbox, CollectorRegistry(), Priority(), Redactor()
     ) as intake:
         assert intake is not None
         yield f"http://127.0.0.1:{open_at.webhook_port}/api/v1/alerts"

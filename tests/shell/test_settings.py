@@ -40,6 +40,12 @@ def test_lists_are_separated_by_commas_and_blanks_do_not_count() -> None:
         ({"LEASE_NAME": "A Lease"}, "INCIDENT_OPERATOR_LEASE_NAME: 'A Lease'"),
         ({"LEASE_NAME": "a..lease"}, "INCIDENT_OPERATOR_LEASE_NAME: 'a..lease'"),
         ({"NOT_ACTING": "Shop"}, "INCIDENT_OPERATOR_NOT_ACTING: 'Shop'"),
+        (
+            {"MAX_SEVERITY": "dev"},
+            "INCIDENT_OPERATOR_MAX_SEVERITY: 'dev' is not of the form NAMESPACE=P0 to NAMESPACE=P4",
+        ),
+        ({"MAX_SEVERITY": "dev=P5"}, "INCIDENT_OPERATOR_MAX_SEVERITY: 'dev=P5'"),
+        ({"MAX_SEVERITY": "Dev=P2"}, "INCIDENT_OPERATOR_MAX_SEVERITY: 'Dev'"),
         ({"LEASE_NAMESPACE": "Ops"}, "INCIDENT_OPERATOR_LEASE_NAMESPACE: 'Ops'"),
         ({"TLS_CERT": "/tls.crt"}, "INCIDENT_OPERATOR_TLS_CERT and INCIDENT_OPERATOR_TLS_KEY: set both or none"),
         (
@@ -67,6 +73,11 @@ def test_what_runs_unasked_is_named_step_by_step() -> None:
     assert chosen.leave.steps == {UnaskedStep("prod", "rb", "block", digest)}
     assert (chosen.leave.acts_in("prod"), chosen.leave.acts_in("shop")) == (True, False)
     assert chosen.unasked_problem == ""
+
+
+def test_a_namespace_counts_as_severe_as_it_is_told_at_the_most() -> None:
+    assert read(MAX_SEVERITY="dev=P2, test=P4").max_severity == {"dev": "P2", "test": "P4"}
+    assert read().max_severity == {}
 
 
 def test_a_list_of_actions_as_older_versions_took_it_lets_nothing_run_and_is_told() -> None:

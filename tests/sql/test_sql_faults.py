@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from incident_operator.clients.sql_sessions import SESSIONS, Sessions
+from incident_operator.clients.priority import SESSIONS
+from incident_operator.clients.sql_sessions import Sessions
 from incident_operator.connections import postgres
 from incident_operator.connections.postgres import Postgres
 from incident_operator.core.outcomes import Failed, NotDone, Pending, Succeeded, Undetermined

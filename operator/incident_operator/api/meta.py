@@ -125,11 +125,6 @@ class Severity(StrEnum):
     P3 = "P3"
     P4 = "P4"
 
-    @property
-    def is_severe(self) -> bool:
-        """Whether it goes before the others, and may use what is kept back from them."""
-        return self <= Severity.P1
-
 
 class Condition(Model):
     """A `metav1.Condition`: an observation for machines, with a reason from `core/reasons.py`."""

@@ -6,7 +6,6 @@ import math
 import re
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,14 +15,14 @@ from prometheus_api_client import PrometheusConnect
 
 from incident_operator.clients import http_requests, prometheus_transport, redaction
 from incident_operator.clients.connections import Endpoint
+from incident_operator.clients.fair_threads import FairThreads
+from incident_operator.clients.priority import THREADS
 from incident_operator.clients.prometheus_transport import OpenConnections, RefusedError
 from incident_operator.connections import prometheus as declared
 from incident_operator.core import reasons
 from incident_operator.core.errors import Failure, Unusable
 
 CONNECT_SECONDS = 5.0
-THREADS = 4
-"""Queries under way at one time."""
 _NONSENSE = "the answer is not that of a Prometheus query API"
 _PLACEHOLDER = re.compile(r"%\(([A-Za-z_][A-Za-z0-9_]*)\)s")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -70,7 +69,7 @@ class Prometheus:
     """Runs queries. One for the process; its threads end with `close`."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="promql")
+        self._threads = FairThreads(THREADS, "promql")
 
     def close(self) -> None:
         """Let go of the threads; none of them waits longer than its own query."""

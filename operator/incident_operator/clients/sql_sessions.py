@@ -2,7 +2,7 @@
 
 Every call gets a session of its own: nothing that a statement sets, locks or prepares outlives it, a failed-over or
 rotated database is met afresh, and no idle connection is kept on a database in trouble. What a pool would bound,
-the number of sessions on one database, is bounded here too.
+the number of sessions on one database, is bounded here too, and shared fairly (`clients/priority.py`).
 """
 
 import asyncio
@@ -19,6 +19,8 @@ from psycopg import IsolationLevel
 
 from incident_operator.clients import addresses, sql_values
 from incident_operator.clients.connections import Endpoint
+from incident_operator.clients.priority import SESSIONS
+from incident_operator.clients.seats import FLOW, Seat, Seats
 from incident_operator.clients.sql import Session
 from incident_operator.clients.sql_errors import Fault, SqlError, explained
 from incident_operator.clients.sql_line import Line
@@ -30,8 +32,6 @@ LOCK_SECONDS = 5.0
 """Longest wait for another session's lock: who waits in PostgreSQL makes others queue behind."""
 GRACE_SECONDS = 2.0
 """What the server gets beyond its own statement timeout before the line is cut."""
-SESSIONS = 4
-"""At one time on one database."""
 
 _LIMITS = """SELECT pg_catalog.set_config(wanted.name, wanted.value, true) FROM (VALUES
   ('statement_timeout', %(timeout)s),
@@ -51,7 +51,7 @@ class Sessions:
     """Gives out sessions. One for the process; holds no connection of its own."""
 
     def __init__(self) -> None:
-        self._slots: WeakValueDictionary[tuple[str, int, str], asyncio.Semaphore] = WeakValueDictionary()
+        self._seats: WeakValueDictionary[tuple[str, int, str], Seats] = WeakValueDictionary()
 
     @asynccontextmanager
     async def open(self, endpoint: Endpoint, seconds: float, *, read_only: bool) -> AsyncIterator[Session]:
@@ -60,19 +60,19 @@ class Sessions:
         A statement may take `seconds`, and so may all of them together: then the line is cut.
         """
         where = postgres(endpoint)
-        slots = self._slots.setdefault((where.host, where.port, where.database), asyncio.Semaphore(SESSIONS))
-        await _take(slots, where, seconds)
+        seats = self._seats.setdefault((where.host, where.port, where.database), Seats(SESSIONS, lends=True))
+        seat = await _seat(seats, where, seconds)
         try:
             async with _connected(endpoint, seconds, read_only) as session:
                 yield session
         finally:
-            slots.release()
+            seats.leave(seat)
 
 
-async def _take(slots: asyncio.Semaphore, where: Postgres, seconds: float) -> None:
+async def _seat(seats: Seats, where: Postgres, seconds: float) -> Seat:
     try:
         async with asyncio.timeout(seconds):
-            await slots.acquire()
+            return await seats.wait(FLOW.get())
     except TimeoutError:
         message = f"{_name(where)}: all {SESSIONS} sessions stayed busy for {seconds:g}s"
         raise SqlError(Fault.UNREACHABLE, message) from None

@@ -12,7 +12,7 @@ _log = structlog.get_logger()
 
 
 class Background:
-    """Holds tasks until they are done. None begins while something severe has priority."""
+    """Holds tasks until they are done. None begins while something urgent has priority."""
 
     def __init__(self, priority: Priority) -> None:
         self._priority = priority
@@ -35,7 +35,7 @@ class Background:
 
     async def _in_time(self, work: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._priority.yield_to_urgent(severe=False)
+            await self._priority.yield_to_urgent(urgent=False)
         except asyncio.CancelledError:
             work.close()
             raise

@@ -7,8 +7,8 @@ which expressions compute with, is not, and comes with what masks all that is ma
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import closing
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager, closing
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar, assert_never
 
@@ -35,6 +35,7 @@ from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.progress import Progress
 from incident_operator.engine.recorder import Recorder
 from incident_operator.engine.redactors import Masked, Redactors
+from incident_operator.engine.workers import Workers
 
 _SLACK = 15.0
 """Seconds that an action may take beyond its own bound before the engine gives up waiting for it."""
@@ -71,6 +72,8 @@ class Executor:
     nonce: Callable[[], str]
     may_act: Callable[[], bool] = lambda: True
     """Whether this process leads at this moment: asked before each intent and each act, since it may have been halted."""
+    workers: Workers = field(default_factory=Workers)
+    """Whose workers reconcile: one that waits for the world outside is given back meanwhile."""
 
     async def carry_out(self, progress: Progress, view: View, decision: Turn) -> Progress:
         """Carry a decision out. Raises `Superseded` where the Incident changed before an act began, or was aborted."""
@@ -138,9 +141,10 @@ class Executor:
         _log.info("Step begins", **where, step=call.step, attempt=call.attempt, key=call.key[:12])
         work = asyncio.create_task(self._ran(act))
         try:
-            while not work.done():
-                if await self.in_flight.aborted_before(key, work):
-                    progress = await self._note_abort(progress, view)
+            async with self._away(key):
+                while not work.done():
+                    if await self.in_flight.aborted_before(key, work):
+                        progress = await self._note_abort(progress, view)
             return progress, replace(work.result(), incident=progress.working)
         finally:
             work.cancel()
@@ -170,11 +174,16 @@ class Executor:
         """Wait for what changes nothing, and drop it where the Incident is aborted. Raises `Superseded` then."""
         task = asyncio.ensure_future(work)
         try:
-            if await self.in_flight.aborted_before(_key(view), task):
-                raise Superseded(view.incident.metadata.name)
+            async with self._away(_key(view)):
+                if await self.in_flight.aborted_before(_key(view), task):
+                    raise Superseded(view.incident.metadata.name)
             return task.result()
         finally:
             task.cancel()
+
+    def _away(self, key: ObjectKey) -> AbstractAsyncContextManager[None]:
+        """Hold no worker while the world is waited for. What came of an act is known to nobody else: it goes on at once then."""
+        return self.workers.away(key, urges=self.in_flight.has(key))
 
     async def _shown(self, request: Show) -> Preview | Failure:
         """Return what the call would do, or why that cannot be told. What people approve is never masked, but refused."""

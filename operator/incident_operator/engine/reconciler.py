@@ -44,9 +44,13 @@ class Reconciler:
     """Whether the process is about to end, or leads no more: an act under way is recorded, and nothing more is begun or told."""
     led_for: Callable[[], timedelta] = lambda: AGES
     """How long this process has led."""
-    priority: Priority = field(default_factory=Priority)
     unstored: dict[ObjectKey, Progress] = field(default_factory=dict)
     """What is known of Incidents whose status could not be stored: nothing in the world may be able to tell it again."""
+
+    @property
+    def priority(self) -> Priority:
+        """What tells whether something urgent is under way."""
+        return self.executor.workers.priority
 
     async def reconcile(self, key: ObjectKey) -> datetime | None:
         """Do what can be done now; return when to come back, None for never: it is closed, or gone."""
@@ -97,9 +101,10 @@ class Reconciler:
         raise GoesInCircles(progress.working.metadata.name)
 
     async def _yield_to_urgent(self, incident: Incident) -> None:
-        """Yield to what is severe, unless an act has begun: its outcome is not kept in memory longer than it must."""
+        """Yield to what is urgent, unless an act has begun: its outcome is not kept in memory longer than it must."""
         if not self.executor.in_flight.has(_key(incident)):
-            await self.priority.yield_to_urgent(incident.spec.severity.is_severe)
+            flow = self.priority.flow(incident.metadata.namespace, incident.spec.severity)
+            await self.priority.yield_to_urgent(flow.is_urgent)
 
     async def _view(self, incident: Incident) -> View:
         runbook = await self.runbooks.in_force(incident)

@@ -1,4 +1,4 @@
-"""Keeps reconciling what needs it: woken by events, delayed adds and failures, severest first; while this process leads."""
+"""Keeps reconciling what needs it: woken by events, delayed adds and failures, each in its turn; while this process leads."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,16 +6,15 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from incident_operator.api.meta import ObjectKey, Severity
+from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube
-from incident_operator.clients.priority import Priority
+from incident_operator.core.fair_queue import Flow
 from incident_operator.engine.delayed_adds import DelayedAdds
-from incident_operator.engine.workers import URGENT, Wanted, Workers
+from incident_operator.engine.workers import Wanted, Workers
 
 Reconcile = Callable[[ObjectKey], Awaitable[datetime | None]]
 _FIRST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 60.0
-_RANKS = {severity.value: rank for rank, severity in enumerate(Severity)}
 _log = structlog.get_logger()
 
 
@@ -29,32 +28,26 @@ class WorkQueue:
         self,
         reconcile: Reconcile,
         clock: Callable[[], datetime],
+        workers: Workers | None = None,
         *,
-        workers: int = 16,
         what: str = "Incident",
-        must_yield: Callable[[], bool] = lambda: False,
-        priority: Priority | None = None,
         paused: bool = False,
     ) -> None:
-        """`must_yield` tells whether reconciliations of less severe keys are to wait a little, for something else goes first.
-
-        The reconciliations of severe keys hold the `priority`, so that others do not begin anything beside them.
-        """
+        """Reconcile with these workers, which are this queue's own."""
         self._reconcile = reconcile
         self._clock = clock
         self._what = what
-        self._priority = priority or Priority()
-        self._workers = Workers(self._work, workers, must_yield)
+        self._workers = workers or Workers()
         self._delayed = DelayedAdds(clock, self._wake)
         self._paused = paused
-        self._ranks: dict[ObjectKey, int] = {}
-        """Every key that was asked for and is not gone."""
+        self._flows: dict[ObjectKey, Flow] = {}
+        """Every key that was asked for and is not gone, and whose turn it is."""
         self._failures: dict[ObjectKey, int] = {}
 
     def resume(self) -> None:
         """Look at everything that is known, severest first, and go on from there."""
         self._paused = False
-        for key in self._ranks:
+        for key in sorted(self._flows, key=lambda key: self._flows[key].level):
             self._wake(key)
 
     def pause(self) -> None:
@@ -65,23 +58,23 @@ class WorkQueue:
         self._failures.clear()
 
     def add(self, key: ObjectKey, severity: str = "", wanted: Wanted | None = None) -> None:
-        """Have a key reconciled as soon as a worker is free; P0 before P1 and so on, as last told.
+        """Have a key reconciled as soon as it is its turn; P0 before P1 and so on, as last told.
 
         One that is being reconciled is reconciled again, unless `wanted` is given and says at the end that it is needless.
         """
-        if severity or key not in self._ranks:
-            self._ranks[key] = _RANKS.get(severity, len(_RANKS))
+        if severity or key not in self._flows:
+            self._flows[key] = self._flow(key, severity)
         self._wake(key, wanted)
 
     def add_later(self, key: ObjectKey, seconds: float) -> None:
         """Have a key reconciled after a pause, unless something wakes it earlier."""
-        self._ranks.setdefault(key, len(_RANKS))
+        self._flows.setdefault(key, self._flow(key))
         self._look_at(key, self._clock() + timedelta(seconds=seconds))
 
     def forget(self, key: ObjectKey) -> None:
         """Drop what is remembered of a key that is gone."""
         self._delayed.set(key, None)
-        self._ranks.pop(key, None)
+        self._flows.pop(key, None)
         self._failures.pop(key, None)
 
     async def idle(self) -> None:
@@ -101,12 +94,15 @@ class WorkQueue:
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._workers.run())
+            tasks.create_task(self._workers.run(self._work))
             tasks.create_task(self._delayed.run())
 
     def _wake(self, key: ObjectKey, wanted: Wanted | None = None) -> None:
         if not self._paused:
-            self._workers.add(key, self._ranks.get(key, len(_RANKS)), wanted)
+            self._workers.add(key, self._flows.get(key) or self._flow(key), wanted)
+
+    def _flow(self, key: ObjectKey, severity: str = "") -> Flow:
+        return self._workers.priority.flow(key.namespace, severity)
 
     def _look_at(self, key: ObjectKey, at: datetime) -> None:
         if not self._paused:
@@ -116,8 +112,7 @@ class WorkQueue:
         # it is looked at now; a moment that is set from here on was set by something that this reconciliation may not see
         self._delayed.set(key, None)
         try:
-            with self._priority.held(self._ranks.get(key, len(_RANKS)) <= URGENT):
-                again = await self._reconcile(key)
+            again = await self._reconcile(key)
         except asyncio.CancelledError:
             if _ends():
                 raise

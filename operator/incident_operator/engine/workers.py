@@ -1,64 +1,85 @@
-"""A bounded number of workers: severest first, one worker per Incident at a time, nothing forgotten."""
+"""A bounded number of workers: the severest first, then round the namespaces, one visit per key at a time, nothing forgotten.
+
+A visit that waits for the world outside gives its worker back, and takes one again for what follows. So what hangs holds nobody up:
+who shares what with whom is said in `clients/priority.py`.
+"""
 
 import asyncio
-import heapq
-import itertools
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 
 from incident_operator.api.meta import ObjectKey
+from incident_operator.clients import priority as figures
+from incident_operator.clients.priority import Priority, Yielding
+from incident_operator.clients.seats import FLOW, Seat, Seats
+from incident_operator.core.fair_queue import Flow
 
 Work = Callable[[ObjectKey], Awaitable[None]]
 Wanted = Callable[[], bool]
 """Tells, when the work under way is done, whether that has made working once more needless."""
-URGENT = 1
-"""The mildest rank that never yields: P1."""
-_LONGEST_YIELD = 2.0
-"""Seconds that a worker yields to alerts that come in; then it goes on, so that a storm starves nobody."""
-_LOOK_EVERY = 0.05
-_KEPT_OF = 8
-"""On top comes one worker in so many that only works on what is urgent: the others may all be in the middle of long work."""
+
+
+@dataclass(slots=True, eq=False)
+class _Visit:
+    """One key that is worked on."""
+
+    flow: Flow
+    worker: Seat | None
+    """None while it waits for the world outside."""
 
 
 class Workers:
-    """Runs `work` for every key that was added, as often as needed and never twice at once for the same key."""
+    """Works on every key that was added, as often as needed and never twice at once on the same key."""
 
-    def __init__(self, work: Work, size: int = 16, must_yield: Callable[[], bool] = lambda: False) -> None:
-        self._work = work
-        self._must_yield = must_yield
-        self._urgent_came = asyncio.Event()
-        self._size = size
-        self._order = itertools.count()
-        self._heap: list[tuple[int, int, ObjectKey]] = []
+    def __init__(
+        self,
+        priority: Priority | None = None,
+        size: int = figures.WORKERS,
+        must_yield: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`must_yield` tells whether what is mild is to wait a little, for something else goes first.
+
+        Whoever works on what is urgent holds the `priority`, so that others do not begin anything beside it.
+        """
+        self.priority = priority or Priority()
+        self._seats = Seats(size, kept=figures.kept_of(size), lends=True, may_begin=self._may_begin)
+        self._yielding = Yielding(must_yield, size)
+        self._looks: asyncio.Handle | None = None
+        """Is going to look whose turn it is."""
+        self._start: Callable[[ObjectKey, _Visit], None] | None = None
+        """Starts to work on a key; None while nothing is worked on."""
         self._waiting: set[ObjectKey] = set()
-        self._active: set[ObjectKey] = set()
-        self._again: dict[ObjectKey, tuple[int, Wanted | None]] = {}
-        self._ready = asyncio.Semaphore(0)
-        self._urgent_ready = asyncio.Semaphore(0)
+        self._visits: dict[ObjectKey, _Visit] = {}
+        self._under_way = Counter[str]()
+        """Visits of each namespace, those that hold no worker among them."""
+        self._again: dict[ObjectKey, tuple[Flow, Wanted | None]] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def add(self, key: ObjectKey, rank: int, wanted: Wanted | None = None) -> None:
-        """Have the key worked on; lower ranks first. A key that is being worked on is worked on once more after.
+    def add(self, key: ObjectKey, flow: Flow, wanted: Wanted | None = None) -> None:
+        """Have the key worked on. A key that is being worked on is worked on once more after.
 
         If `wanted` is given, that is done only if it is true then; the newest `wanted` of a key speaks for the older ones.
         """
-        if key in self._active:
-            earlier, other = self._again.get(key, (rank, wanted))
-            self._again[key] = (min(rank, earlier), wanted if other is not None else None)
+        if key in self._visits:
+            earlier, other = self._again.get(key, (flow, wanted))
+            self._again[key] = (min(flow, earlier), wanted if other is not None else None)
             return
         if key in self._waiting:
             return
         self._waiting.add(key)
-        heapq.heappush(self._heap, (rank, next(self._order), key))
-        self._ready.release()
-        if rank <= URGENT:
-            self._urgent_ready.release()
-            self._urgent_came.set()
+        self._seats.ask(flow, partial(self._begin, key))
+        if flow.is_urgent:
+            self._seats.look()
+        elif self._looks is None:  # the severest of all that comes in this moment is the first
+            self._looks = asyncio.get_running_loop().call_soon(self._look)
 
     def clear(self) -> None:
-        """Drop what waits; what is being worked on goes on to its end."""
-        self._heap.clear()
+        """Drop what waits to begin; what is being worked on goes on to its end."""
+        self._seats.clear()
         self._waiting.clear()
         self._again.clear()
 
@@ -68,54 +89,108 @@ class Workers:
         return len(self._waiting)
 
     async def idle(self) -> None:
-        """Wait until no worker is in the middle of something."""
+        """Wait until nothing is in the middle of something, with or without a worker."""
         await self._idle.wait()
 
-    async def run(self) -> None:
+    async def run(self, work: Work) -> None:
         """Work until cancelled; an act that is interrupted is taken up again by the next process."""
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(self._size):
-                workers.create_task(self._worker())
-            for _ in range(max(1, self._size // _KEPT_OF)):
-                workers.create_task(self._urgent_worker())
+        async with asyncio.TaskGroup() as visits:
 
-    async def _worker(self) -> None:
-        while True:
-            await self._ready.acquire()
-            await self._yield_to_urgent()
-            if self._heap:
-                await self._work_on_first()
+            def start(key: ObjectKey, visit: _Visit) -> None:
+                task = visits.create_task(self._visited(work, key, visit.flow))
+                # not in the task itself, which may be cancelled before it has begun
+                task.add_done_callback(lambda _: self._end(key, visit))
 
-    async def _urgent_worker(self) -> None:
-        while True:
-            await self._urgent_ready.acquire()
-            if self._heap and self._heap[0][0] <= URGENT:
-                await self._work_on_first()
+            self._start = start
+            self._seats.look()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._start = None
 
-    async def _work_on_first(self) -> None:
-        _, _, key = heapq.heappop(self._heap)
-        self._waiting.discard(key)
-        self._active.add(key)
-        self._idle.clear()
+    @asynccontextmanager
+    async def away(self, key: ObjectKey, *, urges: bool = False) -> AsyncIterator[None]:
+        """Hold no worker while the block waits for the world outside, once that takes long; afterwards one is held again.
+
+        What `urges`, or fails, goes on at once though no worker is free. Whoever is cancelled goes on no more.
+        """
+        visit = self._visits.get(key)
+        if visit is None:
+            yield
+            return
+        leaving = asyncio.get_running_loop().call_later(figures.AWAY_AFTER, self._leave, visit)
         try:
-            await self._work(key)
+            yield
+        except Exception:
+            self._return_at_once(visit)
+            raise
         finally:
-            self._active.discard(key)
-            if not self._active:
-                self._idle.set()
-            self._repeat(key)
+            leaving.cancel()
+        if urges:
+            self._return_at_once(visit)
+        elif visit.worker is None:
+            self._sit(visit, await self._seats.wait(visit.flow, returns=True))
 
-    def _repeat(self, key: ObjectKey) -> None:
-        rank, wanted = self._again.pop(key, (None, None))
-        if rank is not None and (wanted is None or wanted()):
-            self.add(key, rank)
+    def _may_begin(self, flow: Flow) -> bool:
+        most = figures.VISITS + (figures.kept_of(figures.VISITS) if flow.is_urgent else 0)
+        if self._start is None or self._under_way[flow.namespace] >= most:
+            return False
+        if flow.is_urgent or self._yielding.may_begin():
+            return True
+        if self._looks is None:
+            self._looks = asyncio.get_running_loop().call_later(figures.LOOK_EVERY, self._look)
+        return False
 
-    async def _yield_to_urgent(self) -> None:
-        """Wait while something else goes first, but not for long, and not with what is severe."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + _LONGEST_YIELD
-        while self._heap and self._heap[0][0] > URGENT and self._must_yield() and loop.time() < until:
-            self._urgent_came.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_EVERY):
-                    await self._urgent_came.wait()
+    def _look(self) -> None:
+        self._looks = None
+        self._seats.look()
+
+    def _begin(self, key: ObjectKey, worker: Seat) -> bool:
+        if self._start is None:
+            raise AssertionError("nothing may begin while nothing runs")
+        self._waiting.discard(key)
+        visit = self._visits[key] = _Visit(worker.flow, None)
+        self._sit(visit, worker)
+        self._under_way[visit.flow.namespace] += 1
+        self._idle.clear()
+        if not visit.flow.is_urgent:
+            self._yielding.began()
+        self._start(key, visit)
+        return True
+
+    async def _visited(self, work: Work, key: ObjectKey, flow: Flow) -> None:
+        FLOW.set(flow)
+        try:
+            await work(key)
+        except BaseException:
+            self._start = None  # all of it ends
+            raise
+
+    def _end(self, key: ObjectKey, visit: _Visit) -> None:
+        del self._visits[key]
+        namespace = visit.flow.namespace
+        self._under_way[namespace] -= 1
+        if not self._under_way[namespace]:
+            del self._under_way[namespace]
+        if not self._visits:
+            self._idle.set()
+        flow, wanted = self._again.pop(key, (None, None))
+        if flow is not None and (wanted is None or wanted()):
+            self.add(key, flow)
+        if visit.worker is None:
+            self._seats.look()  # the namespace has a visit less
+        self._leave(visit)
+
+    def _leave(self, visit: _Visit) -> None:
+        if visit.worker is not None:
+            worker, visit.worker = visit.worker, None
+            self.priority.release(visit.flow.is_urgent)
+            self._seats.leave(worker)
+
+    def _sit(self, visit: _Visit, worker: Seat) -> None:
+        visit.worker = worker
+        self.priority.hold(visit.flow.is_urgent)
+
+    def _return_at_once(self, visit: _Visit) -> None:
+        if visit.worker is None:
+            self._sit(visit, self._seats.at_once(visit.flow))

@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from incident_operator.clients.api_errors import ApiError, Forbidden
+from incident_operator.core import fair_queue
 from incident_operator.core.alerts import episodes
 from incident_operator.core.alerts.episodes import Merge, Open, Plan, Step
 from incident_operator.core.alerts.grouping import IncidentSequence
@@ -96,6 +97,10 @@ class Intake:
                 await asyncio.sleep(0)
         return routed
 
+    def is_urgent(self, routed: Routed) -> bool:
+        """Tell whether any of the alerts goes before others."""
+        return any(self._store.flow(delivery).is_urgent for delivery in routed.deliveries.values())
+
     async def take(self, message: Message, routed: Routed | None = None) -> Receipt:
         """Store every alert of the message, routed or not. Raises `NotStoredError` unless all are stored; the others stay.
 
@@ -131,10 +136,10 @@ class Intake:
 
     async def _settle_all(self, routed: Routed) -> list[_Settled]:
         outcomes: list[_Settled | Exception] = []
-        urgent_first = iter(sorted(routed.deliveries.values(), key=lambda delivery: delivery.severity))
+        in_turn = iter(fair_queue.in_turn(routed.deliveries.values(), self._store.flow))
 
         async def one_after_another() -> None:
-            for done, delivery in enumerate(urgent_first, 1):
+            for done, delivery in enumerate(in_turn, 1):
                 outcomes.append(await self._outcome(delivery))
                 if done % _AT_ONCE == 0:
                     await asyncio.sleep(0)
@@ -168,7 +173,7 @@ class Intake:
         lock = self._locks.setdefault(delivery.sequence, asyncio.Lock())
         async with lock:
             if self._plan(delivery).unsure:
-                await self._store.catch_up(delivery.sequence, delivery.severity)
+                await self._store.catch_up(delivery)
             return await self._store_all(delivery)
 
     async def _store_all(self, delivery: Delivery) -> _Settled:
@@ -177,7 +182,7 @@ class Intake:
         for _ in range(_ROUNDS):
             plan = self._plan(delivery)
             if self._guesses(sequence, plan):
-                await self._store.catch_up(delivery.sequence, delivery.severity)
+                await self._store.catch_up(delivery)
                 plan = self._plan(delivery)
             results = [await self._do(step, delivery) for step in plan.steps]
             stored = [step for step, result in zip(plan.steps, results, strict=True) if result]

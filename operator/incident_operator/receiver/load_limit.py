@@ -1,7 +1,7 @@
 """How much is in work at a time. What is beyond is told to come again: Alertmanager repeats a 503, and drops a 429.
 
-Bytes count when they have arrived, not when they are announced: a sender that only announces takes nobody's room. A part
-is kept back, of bytes for small messages, whose severity can thus always be read, and of places for the severest.
+Bytes count when they have arrived, not when they are announced: a sender that only announces takes nobody's room. A part comes on
+top and is kept back, of bytes for small messages, whose severity can thus always be read, and of places for what is urgent.
 """
 
 from collections.abc import Iterator
@@ -9,14 +9,12 @@ from contextlib import contextmanager
 
 from prometheus_client import Gauge
 
-from incident_operator.api.meta import Severity
+from incident_operator.clients import priority
 
 ARRIVING = 1024
 """Messages that may be on their way in at a time, however slowly; each has its own time limit."""
 SMALL = 64 * 1024
 """A message of so many bytes may use what is kept back; Alertmanager's for one group is rarely longer."""
-_KEPT_OF = 8
-"""On top comes one in so many, which is kept back."""
 
 
 class OverloadedError(Exception):
@@ -48,9 +46,9 @@ class LoadLimit:
             self._bytes -= arrival.size
 
     @contextmanager
-    def storing(self, severity: Severity) -> Iterator[None]:
-        """Let a message of that severity be stored in the block. Raises `OverloadedError`."""
-        kept = max(1, self._max_posts // _KEPT_OF) if severity.is_severe else 0
+    def storing(self, *, urgent: bool) -> Iterator[None]:
+        """Let a message be stored in the block. Raises `OverloadedError`."""
+        kept = priority.kept_of(self._max_posts) if urgent else 0
         if self._posts >= self._max_posts + kept:
             raise OverloadedError
         self._count(1)
@@ -61,7 +59,7 @@ class LoadLimit:
 
     def take(self, size: int, before: int) -> None:
         """Count bytes that came in of a message that has `before` already. Raises `OverloadedError`."""
-        kept = self._max_bytes // _KEPT_OF if before + size <= SMALL else 0
+        kept = priority.kept_of(self._max_bytes) if before + size <= SMALL else 0
         if self._bytes + size > self._max_bytes + kept:
             raise OverloadedError
         self._bytes += size

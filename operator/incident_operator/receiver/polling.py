@@ -21,8 +21,10 @@ from incident_operator.clients.alertmanagers import AlertmanagerError
 from incident_operator.clients.api_errors import ApiError
 from incident_operator.clients.connections import EndpointError, Finds, Teaching
 from incident_operator.clients.kube import Kube
+from incident_operator.clients.priority import READERS, Priority
 from incident_operator.clients.redaction import Redactor
 from incident_operator.clients.scopes import EVERYWHERE, Scopes
+from incident_operator.clients.seats import FLOW, Seats
 from incident_operator.connections import alertmanager as declared
 from incident_operator.connections.alertmanager import Alertmanager
 from incident_operator.core import sanitize
@@ -38,7 +40,6 @@ from incident_operator.receiver.rejections import MalformedError
 _EVERY = 120.0
 """Seconds between two rounds."""
 _ANSWER_SECONDS = 10.0
-_AT_A_TIME = 4
 _MESSAGE = 1000
 _log = structlog.get_logger()
 
@@ -53,14 +54,18 @@ class AlertmanagerPoll:
     limits: LabelLimits
     clock: Callable[[], datetime]
     namespaces: Scopes = EVERYWHERE
+    priority: Priority = field(default_factory=Priority)
     _told: dict[ObjectKey, str] = field(default_factory=dict)
     """What was last said in the log about each Connection."""
+    _places: Seats = field(default_factory=lambda: Seats(READERS, lends=True))
+    _read_now: set[ObjectKey] = field(default_factory=set)
 
     async def run(self) -> None:
-        """Poll until cancelled: for the process that leads, once it knows what is stored."""
-        while True:
-            await self.once()
-            await asyncio.sleep(_EVERY)
+        """Poll until cancelled: for the process that leads, once it knows what is stored. No round waits for a slow one."""
+        async with asyncio.TaskGroup() as rounds:
+            while True:
+                rounds.create_task(self.once())
+                await asyncio.sleep(_EVERY)
 
     async def once(self) -> None:
         """Read every Connection once; what goes wrong is told, and tried again in the next round."""
@@ -70,8 +75,7 @@ class AlertmanagerPoll:
             self._warn(ObjectKey("", ""), f"cannot list Connections: {error}")
             return
         self._warn(ObjectKey("", ""), "")
-        places = asyncio.Semaphore(_AT_A_TIME)
-        await asyncio.gather(*(self._poll(connection, places) for connection in found))
+        await asyncio.gather(*(self._poll_once(connection) for connection in found))
 
     async def _found(self) -> AsyncIterator[Connection]:
         for namespace in self.namespaces:
@@ -84,9 +88,21 @@ class AlertmanagerPoll:
                     key = ObjectKey(stored["metadata"]["namespace"], stored["metadata"]["name"])
                     self._warn(key, f"is malformed at {problems.of_validation(error)}")
 
-    async def _poll(self, connection: Connection, places: asyncio.Semaphore) -> None:
-        key, redactor = ObjectKey(connection.metadata.namespace, connection.metadata.name), Redactor()
-        async with places:
+    async def _poll_once(self, connection: Connection) -> None:
+        """Read one, unless the round before is still at it."""
+        key = ObjectKey(connection.metadata.namespace, connection.metadata.name)
+        if key in self._read_now:
+            return
+        self._read_now.add(key)
+        try:
+            await self._poll(key, connection)
+        finally:
+            self._read_now.discard(key)
+
+    async def _poll(self, key: ObjectKey, connection: Connection) -> None:
+        redactor = Redactor()
+        FLOW.set(self.priority.flow(key.namespace))
+        async with self._places.taken(FLOW.get()):
             try:
                 with redaction.in_logs(redactor):
                     told = await self._read(connection, redactor)

@@ -50,11 +50,6 @@ class Routed:
     unmatched: list[ReceivedAlert] = field(default_factory=list)
     """Firing, and no Runbook matches."""
 
-    @property
-    def severest(self) -> Severity:
-        """The worst that any of the alerts is taken for."""
-        return min((delivery.severity for delivery in self.deliveries.values()), default=Severity.P4)
-
     def within(self, namespace: str) -> "Routed":
         """Return what of it stays in one namespace; alerts without a Runbook are somebody else's to tell of."""
         inside = {sequence: each for sequence, each in self.deliveries.items() if sequence.namespace == namespace}

@@ -119,7 +119,7 @@ class WebhookHandler:
         try:
             async with asyncio.timeout(self._settings.store_timeout):
                 routed = await self._intake.route(message)
-                with self._load_limit.storing(routed.severest):
+                with self._load_limit.storing(urgent=self._intake.is_urgent(routed)):
                     receipt = await self._intake.take(message, routed)
         except (NotStoredError, TimeoutError) as error:
             reason = str(error) or f"not everything was stored within {self._settings.store_timeout:g}s"

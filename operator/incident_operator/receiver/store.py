@@ -12,22 +12,23 @@ from incident_operator.api.meta import API_VERSION, Severity
 from incident_operator.clients import paths
 from incident_operator.clients.api_errors import AlreadyExists, Conflict, NotFound
 from incident_operator.clients.kube import Kube
+from incident_operator.clients.priority import Priority
 from incident_operator.core.alerts import incident_spec
 from incident_operator.core.alerts.episodes import Merge, Open
 from incident_operator.core.alerts.grouping import Group, IncidentSequence
 from incident_operator.core.alerts.received_alerts import ReceivedAlert
+from incident_operator.core.fair_queue import Flow
 from incident_operator.core.outcomes import Json
 from incident_operator.receiver import index
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.routing import Delivery
-from incident_operator.receiver.slots import PrioritySlots
 
 _log = structlog.get_logger()
 _MERGED_FIELDS = ("commonLabels", "alerts", "alertsOmitted", "truncatedAlerts")
 
 
 class IncidentStore:
-    """Opens Incidents and takes alerts into them, the severest first; tells the index what it saw.
+    """Opens Incidents and takes alerts into them, each in its turn; tells the index what it saw.
 
     Raises the client's `ApiError`s.
     """
@@ -36,24 +37,28 @@ class IncidentStore:
         self,
         kube: Kube,
         incidents: IncidentIndex,
-        slots: PrioritySlots,
+        priority: Priority,
         stored: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
         """Tell `stored` what was created or changed, where somebody else waits for it than the index."""
         self._kube = kube
         self._index = incidents
         self._stored = stored or incidents.note
-        self._slots = slots
+        self._priority = priority
+
+    def flow(self, delivery: Delivery) -> Flow:
+        """Return whose turn a delivery is."""
+        return self._priority.flow(delivery.sequence.namespace, delivery.severity)
 
     async def open(self, group: Group, delivery: Delivery, step: Open) -> bool:
         """Create the group's Incident of that number. False: the name is taken; the index now knows by what."""
         spec = incident_spec.opened(group, delivery.severity, step.changes, delivery.truncated)
         body = _incident(group, delivery.severity, step.number, spec)
         try:
-            async with self._slots.taken(delivery.severity):
+            async with self._priority.writes.taken(self.flow(delivery), writes=True):
                 stored = await self._kube.create(paths.incidents(group.namespace), body)
         except AlreadyExists:
-            await self._look(group.sequence, step.number, delivery.severity)
+            await self._look(group.sequence, step.number, self.flow(delivery))
             return False
         if step.number == 1:
             self._index.mark_complete(group.sequence)
@@ -63,8 +68,8 @@ class IncidentStore:
 
     async def merge(self, delivery: Delivery, step: Merge) -> bool | None:
         """Merge changes into a stored Incident. None: it holds them already; False: it changed, plan again."""
-        sequence, severity = delivery.sequence, delivery.severity
-        stored = await self._get(sequence, step.number, severity)
+        sequence, flow = delivery.sequence, self.flow(delivery)
+        stored = await self._get(sequence, step.number, flow)
         if stored is None or not _takes(stored, step.changes):
             return False
         operations = _operations(stored.get("spec"), step.changes, delivery.truncated)
@@ -72,7 +77,7 @@ class IncidentStore:
             return None
         path = paths.incidents(sequence.namespace, sequence.name(step.number))
         try:
-            async with self._slots.taken(severity):
+            async with self._priority.writes.taken(flow, writes=True):
                 patched = await self._kube.json_patch(path, [*_unchanged(stored), *operations])
         except (Conflict, NotFound):
             return False
@@ -80,25 +85,26 @@ class IncidentStore:
         _log_stored("Alerts merged", patched, step.changes)
         return True
 
-    async def catch_up(self, sequence: IncidentSequence, severity: Severity) -> None:
+    async def catch_up(self, delivery: Delivery) -> None:
         """Read what is stored of the group: another replica's Incidents may not have been seen yet, nor closed ones.
 
         Where nothing is remembered, the first number tells whether there is anything: it is the last to be deleted.
         """
+        sequence, flow = delivery.sequence, self.flow(delivery)
         remembered = any(episode.group == sequence.digest for episode in self._index.episodes(sequence))
-        if remembered or await self._get(sequence, 1, severity) is not None:
-            await self._learn(sequence, severity)
+        if remembered or await self._get(sequence, 1, flow) is not None:
+            await self._learn(sequence, flow)
 
-    async def _look(self, sequence: IncidentSequence, number: int, severity: Severity) -> None:
-        stored = await self._get(sequence, number, severity)
+    async def _look(self, sequence: IncidentSequence, number: int, flow: Flow) -> None:
+        stored = await self._get(sequence, number, flow)
         labels = stored["metadata"].get("labels") or {} if stored else {}
         if stored and labels.get(GROUP_LABEL) == sequence.digest and not index.is_open(stored):
-            await self._learn(sequence, severity)
+            await self._learn(sequence, flow)
 
-    async def _learn(self, sequence: IncidentSequence, severity: Severity) -> None:
+    async def _learn(self, sequence: IncidentSequence, flow: Flow) -> None:
         """Read all Incidents of the group, whatever their numbers: however many there were, and though some are deleted."""
         before, found = self._index.episodes(sequence), set()
-        async with self._slots.taken(severity):
+        async with self._priority.writes.taken(flow):
             selector = {"labelSelector": f"{GROUP_LABEL}={sequence.digest}"}
             async for stored in self._kube.list(paths.incidents(sequence.namespace), params=selector):
                 self._index.note(stored)
@@ -109,9 +115,9 @@ class IncidentStore:
                 self._index.forget_name(sequence, episode.number)
         self._index.mark_complete(sequence)
 
-    async def _get(self, sequence: IncidentSequence, number: int, severity: Severity) -> Json:
+    async def _get(self, sequence: IncidentSequence, number: int, flow: Flow) -> Json:
         try:
-            async with self._slots.taken(severity):
+            async with self._priority.writes.taken(flow):
                 stored = await self._kube.get(paths.incidents(sequence.namespace, sequence.name(number)))
         except NotFound:
             self._index.forget_name(sequence, number)

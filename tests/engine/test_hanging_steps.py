@@ -1,0 +1,169 @@
+"""Steps that hang hold nobody else up: what waits for the world outside has no worker, and stays what it was for all else."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from engine.world import EDITOR, INCIDENT, Targets, World, edited_by
+from incident_operator.api.meta import ObjectKey
+from incident_operator.clients import paths
+from incident_operator.clients import priority as figures
+from incident_operator.clients.priority import Priority
+from incident_operator.core.action import Call, Preview
+from incident_operator.core.outcomes import Outcome
+from incident_operator.engine.work_queue import WorkQueue
+from incident_operator.engine.workers import Workers
+
+EVE = [ObjectKey("eve", f"pack-{number}-1") for number in range(18)]
+
+
+@dataclass
+class Hanging(Targets):
+    """A world whose services do not answer one namespace, until they are told to."""
+
+    silent: set[str] = field(default_factory=set)
+    hang: dict[str, list[str]] = field(default_factory=dict)
+    """Namespace → steps that wait for an answer."""
+    answers_now: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def read(self, call: Call[Any], tools: object) -> Outcome:
+        await self._answered(call)
+        return await super().read(call, tools)
+
+    async def act(self, call: Call[Any], preview: Preview, tools: object) -> Outcome:
+        await self._answered(call)
+        return await super().act(call, preview, tools)
+
+    async def _answered(self, call: Call[Any]) -> None:
+        if f"{call.namespace}/{call.step}" in self.silent:
+            self.hang.setdefault(call.namespace, []).append(call.step)
+            await self.answers_now.wait()
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "AWAY_AFTER", 0.0)
+
+
+def hanging(pack: World, *silent: str) -> Hanging:
+    pack.targets = made = Hanging(silent=set(silent))
+    return made
+
+
+def into_namespace(pack: World, key: ObjectKey, severity: str = "P0") -> None:
+    """Have what the world has in prod in another namespace as well."""
+    for path in (
+        paths.connections("prod", "read"),
+        paths.connections("prod", "write"),
+        paths.connections("prod", "api"),
+    ):
+        put(pack, path, key.namespace)
+    put(pack, paths.runbooks("prod", "pack"), key.namespace)
+    body = pack.api.object(paths.incidents(*INCIDENT))
+    meta = {"name": key.name, "namespace": key.namespace}
+    pack.api.put({**body, "metadata": meta, "spec": {**body["spec"], "severity": severity}, "status": {}})
+
+
+def put(pack: World, path: str, namespace: str) -> None:
+    body = pack.api.object(path)
+    pack.api.put(edited_by({**body, "metadata": {"name": body["metadata"]["name"], "namespace": namespace}}, EDITOR))
+
+
+@asynccontextmanager
+async def working(pack: World, size: int = figures.WORKERS) -> AsyncIterator[tuple[WorkQueue, Workers]]:
+    workers, engine = Workers(Priority(), size), pack.engine()
+    engine = replace(engine, executor=replace(engine.executor, workers=workers))
+    queue = WorkQueue(engine.reconcile, lambda: pack.now, workers)
+    task = asyncio.create_task(queue.run())
+    try:
+        yield queue, workers
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def eventually(met: Callable[[], bool]) -> None:
+    for _ in range(1500):
+        if met():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("never came true")
+
+
+async def test_eighteen_incidents_of_one_namespace_that_hang_leave_the_p0_of_another_its_turn(pack: World) -> None:
+    targets = hanging(pack, "eve/packs")
+    for key in EVE:
+        into_namespace(pack, key)
+    async with working(pack) as (queue, _):
+        for key in EVE:
+            queue.add(key, "P0")
+        await eventually(lambda: len(targets.hang.get("eve", [])) == len(EVE))
+        queue.add(INCIDENT, "P0")
+        await eventually(lambda: pack.incident().status.phase == "AwaitingApproval")
+        assert targets.done() == ["serve"]
+
+
+async def test_an_act_that_goes_on_holds_no_worker_and_its_outcome_is_recorded_though_none_is_free(pack: World) -> None:
+    targets = hanging(pack, "prod/serve")
+    async with working(pack, 1) as (queue, workers):
+        queue.add(INCIDENT, "P3")
+        await eventually(lambda: "prod" in targets.hang and workers._seats.used == 0)
+        assert pack.in_flight.has(INCIDENT)
+        workers._seats.at_once(workers.priority.flow("eve"))
+        targets.answers_now.set()
+        await asyncio.wait_for(pack.in_flight.idle(), 15)
+        assert pack.state("serve") == "Succeeded"
+
+
+async def test_an_abort_is_recorded_at_once_while_an_act_goes_on_without_a_worker(pack: World) -> None:
+    targets = hanging(pack, "prod/serve")
+    async with working(pack, 1) as (queue, workers):
+        queue.add(INCIDENT, "P3")
+        await eventually(lambda: "prod" in targets.hang and workers._seats.used == 0)
+        workers._seats.at_once(workers.priority.flow("eve"))
+        await pack.annotate("abort", "now carol@example.com")
+        pack.in_flight.abort_came(INCIDENT)
+        await eventually(lambda: pack.incident().status.reason == "Aborting")
+        assert pack.state("serve") == "Running"
+
+
+async def test_an_abort_ends_a_read_that_hangs_though_no_worker_is_free(pack: World) -> None:
+    targets = hanging(pack, "prod/packs")
+    async with working(pack, 1) as (queue, workers):
+        queue.add(INCIDENT, "P3")
+        await eventually(lambda: "prod" in targets.hang and workers._seats.used == 0)
+        workers._seats.at_once(workers.priority.flow("eve"))
+        await pack.annotate("abort", "now carol@example.com")
+        pack.in_flight.abort_came(INCIDENT)
+        await eventually(lambda: pack.incident().status.phase == "Failed")
+
+
+async def test_a_process_that_leads_no_more_lets_an_act_without_a_worker_end_and_begins_nothing(pack: World) -> None:
+    targets, leads = hanging(pack, "prod/serve"), True
+    pack.leads = lambda: leads
+    async with working(pack, 1) as (queue, workers):
+        queue.add(INCIDENT, "P3")
+        await eventually(lambda: "prod" in targets.hang and workers._seats.used == 0)
+        leads = False
+        queue.pause()
+        targets.answers_now.set()
+        await asyncio.wait_for(queue.idle(), 15)
+        assert (pack.state("serve"), targets.done()) == ("Succeeded", ["serve"])
+
+
+async def test_a_process_that_ends_waits_for_an_act_without_a_worker(pack: World) -> None:
+    targets = hanging(pack, "prod/serve")
+    async with working(pack, 1) as (queue, workers):
+        queue.add(INCIDENT, "P3")
+        await eventually(lambda: "prod" in targets.hang and workers._seats.used == 0)
+        idle = asyncio.create_task(pack.in_flight.idle())
+        await asyncio.sleep(0.05)
+        assert not idle.done()
+        targets.answers_now.set()
+        await asyncio.wait_for(idle, 15)
+    assert pack.state("serve") == "Succeeded"
