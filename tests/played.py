@@ -55,5 +55,5 @@ class Played:
 
 def clients(**given: Any) -> Clients:
     """Return clients of which a test gives those that its action needs."""
-    none = dict.fromkeys(("cluster", "connections", "sessions", "prometheus", "commands"))
+    none = dict.fromkeys(("cluster", "connections", "sessions", "queries", "prometheus", "commands"))
     return Clients(**{**none, "now": lambda: datetime(2025, 10, 21, tzinfo=UTC), **given})

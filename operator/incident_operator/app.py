@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,6 +16,7 @@ from incident_operator.actions import ACTIONS, clients
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import access as accesses
 from incident_operator.clients import kube, own_secrets, redaction, scopes, served
+from incident_operator.clients.evaluations import Evaluations
 from incident_operator.clients.fair_threads import FairThreads
 from incident_operator.clients.priority import LOOKUPS, Priority
 from incident_operator.clients.probes import Probes
@@ -33,6 +34,7 @@ from incident_operator.engine.expiry import Expiry
 from incident_operator.engine.in_flight import InFlight
 from incident_operator.engine.leader_elector import LeaderElector, LeaseConfig
 from incident_operator.engine.leadership_callbacks import LeaderCallbacks
+from incident_operator.engine.machine_turns import MachineTurns
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.policies import Policies
 from incident_operator.engine.readiness import Readiness
@@ -102,14 +104,16 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
         redactors = Redactors(tools, ACTIONS, clock)
         doing = (markers, policies, recorder, metrics, redactors, in_flight, clock)
         workers = Workers(priority, must_yield=lambda: priority.must_yield)
-        executor = Executor(actions, *doing, nonce=nonce, may_act=elector.may_act, workers=workers)
+        turns = MachineTurns(stack.enter_context(closing(Evaluations())))
+        executor = Executor(actions, *doing, nonce=nonce, may_act=elector.may_act, workers=workers, turns=turns)
 
         def stopping() -> bool:
             return ending.is_set() or not elector.may_act()
 
         reconciler = Reconciler(state, runbooks, executor, recorder, clock, settings.leave, stopping, elector.led_for)
-        index, asked = RunbookIndex(), Probes(tools.sessions, tools.prometheus)
-        readiness = Readiness(client, runbooks, revisions, tools.connections, asked, counts, clock, index.over_budget)
+        index, asked = RunbookIndex(), Probes(tools.queries, tools.prometheus)
+        usable = (tools.connections, asked, counts, clock, index.over_budget)
+        readiness = Readiness(client, runbooks, revisions, *usable, turns=turns)
         inbox = _inbox(reconciler, readiness, index, counts, expectations)
         reads = await stack.enter_async_context(Reads(access))
         expiry = Expiry(client, reads, clock, settings.closed_ttl, namespaces, elector.may_act)

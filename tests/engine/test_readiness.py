@@ -11,7 +11,8 @@ from incident_operator.api.annotations import EDITORS, REVIEWED
 from incident_operator.api.connection import Connection
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube, paths, probes
-from incident_operator.clients.connections import Connections, Endpoint, EndpointError
+from incident_operator.clients.connections import Connections, EndpointError
+from incident_operator.clients.endpoint import Endpoint
 from incident_operator.engine.counts import Counts
 from incident_operator.engine.readiness import Readiness
 from incident_operator.engine.revisions import Revisions

@@ -27,6 +27,7 @@ from incident_operator.engine.background import Background
 from incident_operator.engine.executor import Executor
 from incident_operator.engine.expectations import Expectations
 from incident_operator.engine.in_flight import InFlight
+from incident_operator.engine.machine_turns import Evaluates, MachineTurns
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.reconciler import Reconciler
 from incident_operator.engine.recorder import Recorder
@@ -176,6 +177,8 @@ class World:
     in_flight: InFlight = field(default_factory=InFlight)
     leads: Callable[[], bool] = lambda: True
     """Whether a process leads; asked whenever the process asks itself."""
+    evaluations: Evaluates | None = None
+    """What evaluates heavy expressions; without it the process does."""
 
     def engine(
         self, client: kube.Kube | None = None, key: bytes = b"m" * 32, led_for: float | None = None
@@ -198,6 +201,7 @@ class World:
             lambda: self.now,
             lambda: "nonce",
             self.leads,
+            MachineTurns(self.evaluations),
         )
         runbooks = Runbooks(chosen, Revisions(chosen))
         return Reconciler(

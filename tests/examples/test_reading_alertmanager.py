@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from incident_operator.api.connection import Connection, ConnectionSpec
-from incident_operator.clients.connections import Connections, Endpoint
+from incident_operator.clients.connections import Connections
+from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.probes import ProbeError, Probes
 from incident_operator.clients.prometheus import Prometheus
 from incident_operator.clients.sql_sessions import Sessions
@@ -26,6 +27,7 @@ from incident_operator.receiver.settings import ReceiverSettings
 from receiver import messages
 from receiver import world as worlds
 from receiver.world import World
+from sql.endpoints import Here
 
 TOKEN = "the-token"
 
@@ -157,7 +159,7 @@ async def test_alerts_that_were_lost_are_found_and_those_that_arrived_are_recogn
 
 async def test_a_probe_says_whether_an_alertmanager_is_there(program, tmp_path):
     prometheus = Prometheus()
-    probes = Probes(Sessions(), prometheus)
+    probes = Probes(Here(Sessions()), prometheus)
     async with running(program, tmp_path, "http://127.0.0.1:1/") as found:
         assert await probes.probe(endpoint(found.url)) is None
         nothing = f"{found.url}/elsewhere"

@@ -25,6 +25,7 @@ from incident_operator.core.expressions import expr_references
         ("result.?steps", [("result", "steps")]),
         (".steps.packs", [("steps", "packs")]),
         ("(.steps.packs)", [("steps", "packs")]),
+        ("'a' in .steps.packs", [("steps", "packs")]),
         ("params.a ? steps.b : params.c", [("params", "a"), ("steps", "b"), ("params", "c")]),
         ("'steps.packs' + \"params.x\" + r'params.y' + '''params.z'''", []),
         ("// steps.packs", []),

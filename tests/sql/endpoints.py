@@ -15,7 +15,10 @@ from incident_operator.actions.sql.query import SqlQuery
 from incident_operator.api.connection import Connection, ConnectionSpec
 from incident_operator.api.meta import Model, ObjectMeta
 from incident_operator.api.runbook import Stage
-from incident_operator.clients.connections import Endpoint
+from incident_operator.clients import queries
+from incident_operator.clients.endpoint import Endpoint
+from incident_operator.clients.queries import Query, Reads
+from incident_operator.clients.sql import Rows
 from incident_operator.clients.sql_sessions import Sessions
 from incident_operator.connections.postgres import Postgres
 from incident_operator.core.action import Call, UndoOf
@@ -104,5 +107,17 @@ def writing(connections: FakeConnections, sessions: Sessions | None = None) -> P
     return Played(execute_action.ACTION, clients(connections=connections, sessions=sessions or Sessions()))
 
 
-def reading(connections: FakeConnections, sessions: Sessions | None = None) -> Played:
-    return Played(query_action.ACTION, clients(connections=connections, sessions=sessions or Sessions()))
+@dataclass(frozen=True)
+class Here:
+    """Runs queries as the helper does, in the test's own process."""
+
+    sessions: Sessions
+
+    async def read(self, query: Query) -> Rows:
+        return await queries.read_here(self.sessions, query)
+
+
+def reading(connections: FakeConnections, sessions: Sessions | None = None, queries: Reads | None = None) -> Played:
+    return Played(
+        query_action.ACTION, clients(connections=connections, queries=queries or Here(sessions or Sessions()))
+    )

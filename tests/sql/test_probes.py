@@ -7,17 +7,17 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from incident_operator.api.connection import Connection, ConnectionSpec
-from incident_operator.clients.connections import Endpoint
+from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.probes import ProbeError, Probes
 from incident_operator.clients.prometheus import Prometheus
 from incident_operator.clients.sql_sessions import Sessions
-from sql.endpoints import PASSWORD, Database
+from sql.endpoints import PASSWORD, Database, Here
 
 
 @pytest.fixture
 def probes():
     client = Prometheus()
-    yield Probes(Sessions(), client)
+    yield Probes(Here(Sessions()), client)
     client.close()
 
 

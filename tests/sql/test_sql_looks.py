@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from incident_operator.actions import results
 from incident_operator.clients.connections import EndpointError
+from incident_operator.core import results
 from incident_operator.core.outcomes import NotDone, Outcome, Pending, Succeeded
 from played import Played
 from sql import standby

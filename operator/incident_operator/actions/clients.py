@@ -1,7 +1,7 @@
 """Everything that the actions reach the world through, in one place: it is opened once, and handed to each of them."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ from incident_operator.clients.connections import Connections, Finds, Teaching
 from incident_operator.clients.exec import Commands
 from incident_operator.clients.kube import Kube
 from incident_operator.clients.prometheus import Prometheus
+from incident_operator.clients.queries import Queries, Reads
 from incident_operator.clients.redaction import Redactor
 from incident_operator.clients.sql_sessions import Sessions
 from incident_operator.core.action import Call
@@ -24,6 +25,7 @@ class Clients:
     cluster: Cluster
     connections: Finds
     sessions: Sessions
+    queries: Reads
     prometheus: Prometheus
     commands: Commands
     now: Callable[[], datetime]
@@ -42,4 +44,6 @@ async def opened(access: Access, client: Kube, now: Callable[[], datetime]) -> A
     """Open them all for the block's time."""
     with closing(Prometheus()) as prometheus:
         async with Cluster(access) as cluster:
-            yield Clients(cluster, Connections(client), Sessions(), prometheus, Commands(access), now)
+            sessions = Sessions()
+            async with aclosing(Queries(sessions)) as queries:
+                yield Clients(cluster, Connections(client), sessions, queries, prometheus, Commands(access), now)

@@ -5,13 +5,13 @@ from typing import Annotated, Any, TypedDict
 
 from pydantic import Field
 
-from incident_operator.actions import results
 from incident_operator.actions.clients import Clients
 from incident_operator.actions.fields import Params, Statement
 from incident_operator.api.meta import Model, ObjectName
 from incident_operator.clients import prometheus
 from incident_operator.clients.connections import named
 from incident_operator.clients.prometheus import Sample
+from incident_operator.core import results
 from incident_operator.core.action import Action, Call, Connects
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions.problems import Problem

@@ -9,7 +9,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 from incident_operator.clients import http, http_requests
-from incident_operator.clients.connections import Endpoint
+from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.http import HttpError, Reply
 from incident_operator.clients.http_requests import Request
 from incident_operator.connections import alertmanager

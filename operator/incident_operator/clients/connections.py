@@ -7,9 +7,9 @@ a rotated Secret counts from the next call on.
 import asyncio
 import base64
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -18,6 +18,7 @@ import pydantic
 from incident_operator import connections
 from incident_operator.api.connection import Connection
 from incident_operator.clients import kube, paths
+from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.redaction import Redactor
 from incident_operator.core import reasons
 from incident_operator.core.errors import Failure
@@ -26,25 +27,6 @@ from incident_operator.core.outcomes import Json
 
 _JUST = 2.0
 """Seconds in which what was read to learn its credentials may serve the step that it was read for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A Connection and what opens it."""
-
-    connection: Connection
-    secret: Mapping[str, str] = field(repr=False)
-    """Decoded values; empty where the Connection names no Secret."""
-    version: str
-    """Changes with the Connection and with the Secret, for pools to notice a rotation."""
-
-    fetched: Callable[[str], None] = field(default=lambda _: None, repr=False, compare=False)
-    """For a client that gets another credential with these, such as a token: it tells it here before it uses it."""
-
-    def credentials(self) -> list[str]:
-        """Return the values that must not be shown, as the Connection's type tells; of a type not known here, all."""
-        kind = connections.named(self.connection.spec.type)
-        return list(self.secret.values() if kind is None else kind.credentials_in(self.secret))
 
 
 class EndpointError(Failure):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from incident_operator import connections
 from incident_operator.clients import http, http_requests
-from incident_operator.clients.connections import Endpoint
+from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.http_requests import Request
 from incident_operator.clients.prometheus import Prometheus
-from incident_operator.clients.sql_sessions import Sessions
+from incident_operator.clients.queries import Query, Reads
 from incident_operator.core.errors import Failure, Unusable
 
 PROBE_SECONDS = 5.0
@@ -26,8 +26,8 @@ class ProbeError:
 class Probes:
     """Probes endpoints of every type."""
 
-    def __init__(self, sessions: Sessions, prometheus: Prometheus) -> None:
-        self._sessions = sessions
+    def __init__(self, queries: Reads, prometheus: Prometheus) -> None:
+        self._queries = queries
         self._prometheus = prometheus
 
     async def probe(self, endpoint: Endpoint) -> ProbeError | None:
@@ -40,7 +40,7 @@ class Probes:
                 f'Connection "{endpoint.connection.metadata.name}" is of type {spec.type}, and does not say where'
             )
         try:
-            await declared.probe(where, _Asking(endpoint, self._sessions, self._prometheus))
+            await declared.probe(where, _Asking(endpoint, self._queries, self._prometheus))
         except Failure as failure:
             return ProbeError(failure.message)
         return None
@@ -51,12 +51,11 @@ class _Asking:
     """What a probe may do: `connections.declaration.Asking`."""
 
     endpoint: Endpoint
-    sessions: Sessions
+    queries: Reads
     prometheus: Prometheus
 
     async def sql(self, statement: str) -> None:
-        async with self.sessions.open(self.endpoint, PROBE_SECONDS, read_only=True) as session:
-            await session.run(statement, {})
+        await self.queries.read(Query(self.endpoint, statement, {}, 1, PROBE_SECONDS))
 
     async def promql(self, query: str) -> None:
         await self.prometheus.query(self.endpoint, query, PROBE_SECONDS)

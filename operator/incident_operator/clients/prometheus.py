@@ -14,7 +14,7 @@ import requests
 from prometheus_api_client import PrometheusConnect
 
 from incident_operator.clients import http_requests, prometheus_transport, redaction
-from incident_operator.clients.connections import Endpoint
+from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.fair_threads import FairThreads
 from incident_operator.clients.priority import THREADS
 from incident_operator.clients.prometheus_transport import OpenConnections, RefusedError

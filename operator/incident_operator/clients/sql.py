@@ -16,6 +16,7 @@ from psycopg import pq
 from incident_operator.clients import sql_values
 from incident_operator.clients.sql_errors import Fault, SqlError, explained
 from incident_operator.clients.sql_line import Line
+from incident_operator.core import results
 
 Row = dict[str, Any]
 ANSWER_BYTES = 12 * 1024 * 1024
@@ -65,8 +66,11 @@ class Session:
         """Whether the connection is gone, so that the server's last word is not known."""
         return self.connection.closed or self.connection.pgconn.status == pq.ConnStatus.BAD
 
-    async def read(self, statement: str, params: Mapping[str, Any], most: int) -> Rows:
-        """Run one query and return its first `most` rows; no more than that is ever held in memory."""
+    async def read(self, statement: str, params: Mapping[str, Any], most: int, budget: int | None = None) -> Rows:
+        """Run one query and return its first `most` rows; no more of them, and one after another, is ever held in memory.
+
+        With a budget its long texts are cut, and no more rows are read than fit so many bytes of JSON.
+        """
         bound = sql_values.bind(params)
         rows: list[Row] = []
         names: list[str] = []
@@ -76,7 +80,13 @@ class Session:
                     if len(rows) == most:
                         return Rows(rows, truncated=True)
                     names = names or _names(cursor)
-                    rows.append(_row(names, values))
+                    row = _row(names, values)
+                    if budget is not None:
+                        row = results.shortened(row)
+                        budget -= results.size(row)
+                        if budget < 0:
+                            return Rows(rows, truncated=True)
+                    rows.append(row)
         return Rows(rows)
 
     async def run(

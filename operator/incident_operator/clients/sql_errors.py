@@ -33,6 +33,8 @@ class Fault(StrEnum):
     """A deadlock or a serialization failure: the same again may work."""
     STATEMENT = "statement"
     """The statement is wrong, or the data forbid it."""
+    TOO_LARGE = "too large"
+    """A row, or all that is read at one time, takes more memory than a query may."""
     UNBOUND = "unbound"
     """The parameters do not fit the statement; it was not sent."""
 
@@ -48,6 +50,7 @@ _MEANING = {
     Fault.LOCKED: (reasons.CONFLICT, True),
     Fault.CONFLICT: (reasons.CONFLICT, True),
     Fault.STATEMENT: (reasons.STATEMENT_FAILED, False),
+    Fault.TOO_LARGE: (reasons.RESPONSE_TOO_LARGE, False),
     Fault.UNBOUND: (reasons.BAD_REQUEST, False),
 }
 """Reason, and whether the same again may work."""
@@ -94,6 +97,10 @@ _LOGIN_REFUSED = (
 """libpq reports a refused login as text only, without its SQLSTATE."""
 
 
+_NO_MEMORY = ("out of memory", "cannot allocate memory")
+"""What libpq says where it cannot hold a row. A server that has no memory itself tells so with a SQLSTATE."""
+
+
 @contextmanager
 def explained(secret: Mapping[str, str]) -> Iterator[None]:
     """Turn what psycopg raises inside into a `SqlError` without a secret in it."""
@@ -113,6 +120,8 @@ def _fault(error: Exception) -> Fault:
         # a fatal error ends the session, so it says nothing of the statement
         other = Fault.UNREACHABLE if error.diag.severity_nonlocalized in {"FATAL", "PANIC"} else Fault.STATEMENT
         return _BY_STATE.get(state) or _BY_CLASS.get(state[:2], other)
+    if any(sign in str(error).lower() for sign in _NO_MEMORY):
+        return Fault.TOO_LARGE
     if isinstance(error, psycopg.OperationalError):
         return Fault.REJECTED if any(sign in str(error) for sign in _LOGIN_REFUSED) else Fault.UNREACHABLE
     return Fault.UNBOUND

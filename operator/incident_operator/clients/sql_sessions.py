@@ -18,7 +18,7 @@ import psycopg
 from psycopg import IsolationLevel
 
 from incident_operator.clients import addresses, sql_values
-from incident_operator.clients.connections import Endpoint
+from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.priority import SESSIONS
 from incident_operator.clients.seats import FLOW, Seat, Seats
 from incident_operator.clients.sql import Session
@@ -59,12 +59,17 @@ class Sessions:
 
         A statement may take `seconds`, and so may all of them together: then the line is cut.
         """
+        async with self.slot(endpoint, seconds), _connected(endpoint, seconds, read_only) as session:
+            yield session
+
+    @asynccontextmanager
+    async def slot(self, endpoint: Endpoint, seconds: float) -> AsyncIterator[None]:
+        """Hold one of the sessions that one database may have, for whoever opens it. Raises `SqlError` after `seconds`."""
         where = postgres(endpoint)
         seats = self._seats.setdefault((where.host, where.port, where.database), Seats(SESSIONS, lends=True))
         seat = await _seat(seats, where, seconds)
         try:
-            async with _connected(endpoint, seconds, read_only) as session:
-                yield session
+            yield
         finally:
             seats.leave(seat)
 

@@ -6,6 +6,7 @@
     ├── HttpError           clients/http.py         an HTTP service did not answer
     ├── PromqlError         clients/prometheus.py   a Prometheus
     ├── EndpointError       clients/connections.py  a Connection, or its Secret, cannot be used
+    ├── HelperError         clients/helper_process.py  a helper process does not answer; nothing was done
     └── Unusable            here                    the step asks for something that makes no sense
 
 Clients raise subclasses of `Failure` and nothing else; actions let them pass. What follows for a step stands in `outcome_of`,

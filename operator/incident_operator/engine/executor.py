@@ -7,7 +7,7 @@ which expressions compute with, is not, and comes with what masks all that is ma
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, closing
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar, assert_never
@@ -30,7 +30,9 @@ from incident_operator.core.machine.view import View
 from incident_operator.core.marker import Markers, shown
 from incident_operator.core.masks import Masks
 from incident_operator.core.outcomes import Failed, Json, NotDone, Outcome, Pending, Succeeded, Undetermined
+from incident_operator.engine import machine_turns
 from incident_operator.engine.in_flight import InFlight
+from incident_operator.engine.machine_turns import Ended, MachineTurns
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.progress import Progress
 from incident_operator.engine.recorder import Recorder
@@ -74,18 +76,20 @@ class Executor:
     """Whether this process leads at this moment: asked before each intent and each act, since it may have been halted."""
     workers: Workers = field(default_factory=Workers)
     """Whose workers reconcile: one that waits for the world outside is given back meanwhile."""
+    turns: MachineTurns = field(default_factory=MachineTurns)
+    """What the machine thinks with."""
 
     async def carry_out(self, progress: Progress, view: View, decision: Turn) -> Progress:
         """Carry a decision out. Raises `Superseded` where the Incident changed before an act began, or was aborted."""
         answer: Any = None
         ran: list[Call[Any]] = []
-        asked = carry_out.carry_out(view, decision, nonce=self.nonce(), mark=self.markers.of)
-        with closing(asked) as steps:
+        steps = carry_out.carry_out(view, decision, nonce=self.nonce(), mark=self.markers.of)
+        acted = False
+        try:
             while True:
-                try:
-                    request = steps.send(answer)
-                except StopIteration as ended:
-                    return self._finished(progress.knowing(ended.value), ran)
+                request = await self.turns.go_on(view, steps, answer, must_answer=acted)
+                if isinstance(request, Ended):
+                    return self._finished(progress.knowing(request.status), ran)
                 try:
                     if _may_read(request) and self.redactors.is_due(view):
                         await self._unless_aborted(view, self.redactors.feed(view))
@@ -93,6 +97,9 @@ class Executor:
                 except NotLeading:
                     return progress
                 ran += [each.call for each in _runs(request)]
+                acted = acted or _is_act(request)
+        finally:
+            machine_turns.close(steps)
 
     async def _answered(self, progress: Progress, view: View, request: Request) -> tuple[Progress, Any]:
         match request:
@@ -274,6 +281,10 @@ def _runs(request: Request) -> tuple[Do, ...]:
             return (request,)
         case _:
             return ()
+
+
+def _is_act(request: Request) -> bool:
+    return isinstance(request, Do) and request.how is How.ACT
 
 
 def _with_evidence(progress: Progress, request: Do, ran: Ran) -> Progress:

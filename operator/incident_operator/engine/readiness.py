@@ -1,7 +1,7 @@
 """Whether a Runbook can be used: compiled, pinned, its Connections probed as its own account; told in `Ready`."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -20,6 +20,7 @@ from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.core.runbooks.reading import Malformed
 from incident_operator.core.status import conditions
 from incident_operator.engine.counts import Counts
+from incident_operator.engine.machine_turns import MachineTurns
 from incident_operator.engine.probe_results import ProbeResults
 from incident_operator.engine.revisions import Altered, Revisions
 from incident_operator.engine.runbooks import Runbooks
@@ -43,6 +44,7 @@ class Readiness:
     over_budget: Callable[[ObjectKey], str] = lambda _: ""
     """Says why a Runbook whose text is right is not matched, by what others of its namespace take; empty where it is."""
     probe_results: ProbeResults = field(default_factory=ProbeResults)
+    turns: MachineTurns = field(default_factory=MachineTurns)
 
     async def check(self, key: ObjectKey) -> bool:
         """Check one Runbook, its Connections included; False where there is none. Raises `kube.ApiError`."""
@@ -59,12 +61,18 @@ class Readiness:
     async def _judge(self, runbook: Runbook) -> None:
         alerts = ", ".join(runbook.spec.match)[:512]
         compiled = await self.runbooks.compile(runbook)
-        over = self.over_budget(ObjectKey(runbook.metadata.namespace, runbook.metadata.name))
-        if isinstance(compiled, Compiled) and not over:
-            await self._judge_usable(runbook, compiled, alerts)
+        if not isinstance(compiled, Compiled):
+            await self._tell_invalid(runbook, alerts, map(str, compiled))
             return
-        told = [over] if isinstance(compiled, Compiled) else [str(problem) for problem in compiled]
-        await self._tell(runbook, "", alerts, _condition(told, "Invalid", self._now()))
+        key = ObjectKey(runbook.metadata.namespace, runbook.metadata.name)
+        over = [self.over_budget(key), *map(str, await self.turns.over_budget(key.namespace, compiled))]
+        if any(over):
+            await self._tell_invalid(runbook, alerts, filter(None, over))
+            return
+        await self._judge_usable(runbook, compiled, alerts)
+
+    async def _tell_invalid(self, runbook: Runbook, alerts: str, problems: Iterable[str]) -> None:
+        await self._tell(runbook, "", alerts, _condition(list(problems), "Invalid", self._now()))
 
     async def _judge_usable(self, runbook: Runbook, compiled: Compiled, alerts: str) -> None:
         try:

@@ -1,16 +1,18 @@
 """One reconciliation of an Incident: gather, decide, act, record, and decide again until it must wait."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from incident_operator.api.incident import CLOSED_PHASES, Incident
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import redaction
+from incident_operator.clients.helper_process import HelperError
 from incident_operator.clients.kube import ApiError
 from incident_operator.clients.priority import Priority
 from incident_operator.clients.state import Gone, State, Superseded
-from incident_operator.core.machine import decisions, in_flight, machine
+from incident_operator.core.machine import decisions, in_flight
 from incident_operator.core.machine.view import AGES, View
 from incident_operator.core.runbooks.unasked import ALL_ASK, Leave
 from incident_operator.core.status import objectives
@@ -79,8 +81,8 @@ class Reconciler:
             stopping = self.stopping()
             if stopping and not self.executor.in_flight.has(_key(view.incident)):
                 return None  # nothing was done here that would have to be told; whoever leads next looks at it anew
-            decision = decisions.Wait(None) if stopping else machine.decide(view)
             try:
+                decision = decisions.Wait(None) if stopping else await self.executor.turns.decide(view)
                 match decision:
                     case decisions.Wait(until):
                         progress = await self.recorder.rest(progress, view)
@@ -98,7 +100,17 @@ class Reconciler:
             except ApiError:
                 self.unstored[_key(progress.stored)] = progress
                 raise
+            except HelperError:
+                await self._store(progress, view)
+                raise
         raise GoesInCircles(progress.working.metadata.name)
+
+    async def _store(self, progress: Progress, view: View) -> None:
+        """Store what is known although nobody can tell just now what comes next; what cannot be stored either is kept here."""
+        key = _key(progress.stored)
+        self.unstored[key] = progress
+        with suppress(ApiError, Superseded):
+            self.unstored[key] = await self.recorder.publish(progress, view)
 
     async def _yield_to_urgent(self, incident: Incident) -> None:
         """Yield to what is urgent, unless an act has begun: its outcome is not kept in memory longer than it must."""

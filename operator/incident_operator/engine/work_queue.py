@@ -8,6 +8,7 @@ import structlog
 
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube
+from incident_operator.clients.helper_process import HelperError
 from incident_operator.core.fair_queue import Flow
 from incident_operator.engine.delayed_adds import DelayedAdds
 from incident_operator.engine.workers import Wanted, Workers
@@ -120,7 +121,7 @@ class WorkQueue:
                 f"{self._what} reconciliation was cancelled from within", namespace=key.namespace, name=key.name
             )
             self._back_off(key)
-        except kube.ApiError as error:
+        except (kube.ApiError, HelperError) as error:
             _log.warning(
                 f"{self._what} reconciliation failed", namespace=key.namespace, name=key.name, error=str(error)
             )

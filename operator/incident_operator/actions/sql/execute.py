@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, TypedDict, TypeVar
 
 from pydantic import ConfigDict, Field
 
-from incident_operator.actions import results
 from incident_operator.actions.clients import Clients
 from incident_operator.actions.fields import Params, Statement
 from incident_operator.actions.sql import marker, meter, trial
@@ -22,10 +21,11 @@ from incident_operator.actions.sql.work import MARKER, SqlStatement, Work, carry
 from incident_operator.api import rules
 from incident_operator.api.meta import Model, ObjectName
 from incident_operator.clients import sql_sessions
-from incident_operator.clients.connections import Endpoint, named
+from incident_operator.clients.connections import named
+from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.sql import Session
 from incident_operator.clients.sql_errors import Fault, SqlError
-from incident_operator.core import reasons
+from incident_operator.core import reasons, results
 from incident_operator.core.action import Action, Call, Connects, Preview
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Failure, Unusable

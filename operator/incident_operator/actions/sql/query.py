@@ -8,12 +8,12 @@ from typing import Annotated, Any, TypedDict
 
 from pydantic import Field
 
-from incident_operator.actions import results
 from incident_operator.actions.clients import Clients
 from incident_operator.actions.fields import Params, Statement
 from incident_operator.api.meta import Model, ObjectName
 from incident_operator.clients.connections import named
-from incident_operator.clients.sql import Rows
+from incident_operator.clients.queries import Query
+from incident_operator.core import results
 from incident_operator.core.action import Action, Call, Connects
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Unusable
@@ -54,16 +54,10 @@ async def read(call: Call[SqlQuery], clients: Clients) -> Outcome:
         raise Unusable(wrong)
     endpoint = await clients.connections.endpoint(call.namespace, spec.connection, call.service_account)
     with named(spec.connection):
-        async with clients.sessions.open(endpoint, call.timeout, read_only=True) as session:
-            found = await session.read(spec.statement, spec.params, spec.max_rows)
-    return _succeeded(found)
-
-
-def _succeeded(found: Rows) -> Succeeded:
-    rows, _ = results.fit(found.rows, results.RESULT_BYTES)
-    truncated = found.truncated or len(rows) < len(found.rows)
-    summary = f"{results.counted(len(rows))}{', more were cut' if truncated else ''}"
-    return Succeeded({"rows": rows, "truncated": truncated}, summary)
+        query = Query(endpoint, spec.statement, spec.params, spec.max_rows, call.timeout)
+        found = await clients.queries.read(query)
+    summary = f"{results.counted(len(found.rows))}{', more were cut' if found.truncated else ''}"
+    return Succeeded({"rows": found.rows, "truncated": found.truncated}, summary)
 
 
 ACTION = Action("sqlQuery", SqlQuery, Result, effect=Effect.READ, rights="get the Secret", checks=(_check,), read=read)

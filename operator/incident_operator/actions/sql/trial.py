@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from incident_operator.actions import results
 from incident_operator.actions.sql import meter
 from incident_operator.actions.sql.meter import Change
 from incident_operator.actions.sql.work import Done, SqlStatement, Work, carry_out
 from incident_operator.clients.sql import Session
+from incident_operator.core import results
 from incident_operator.core.runbooks import statements
 
 _CATALOG_LOCK_MS = 1000

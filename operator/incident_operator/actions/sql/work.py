@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from incident_operator.actions import results
 from incident_operator.actions.fields import Params, Statement
 from incident_operator.actions.sql import meter
 from incident_operator.actions.sql.marker import Applied
@@ -14,6 +13,7 @@ from incident_operator.actions.sql.meter import Change
 from incident_operator.api.meta import Model
 from incident_operator.clients.sql import Row, Rows, Session
 from incident_operator.clients.sql_errors import Fault, SqlError
+from incident_operator.core import results
 from incident_operator.core.expressions.render_fields import Take
 
 MARKER = "marker"

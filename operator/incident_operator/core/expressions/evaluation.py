@@ -5,7 +5,7 @@ What is compiled and how is in `expr`; where an answer leads is the state machin
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from incident_operator.core import json_depth, texts
@@ -88,7 +88,7 @@ def _explained(program: Program, steps: Mapping[str, StepFact], unknown: NoAnswe
         reference for reference in _step_references(program) if _is_owed(reference, steps[reference.path[0]], unknown)
     ]
     if not owing:
-        return NoAnswer(f"{unknown.why}, in: {texts.cut(program.source, _SHOWN)}", unknown.missing)
+        return replace(unknown, why=f"{unknown.why}, in: {texts.cut(program.source, _SHOWN)}")
     told = dict.fromkeys(_why_absent(reference, steps[reference.path[0]]) for reference in owing)
     return NoAnswer(" and ".join(told), unknown.missing)
 

@@ -1,11 +1,13 @@
 """Expressions: compiled once, evaluated to a value or to `NoAnswer`, never to an exception.
 
 The only module that knows the CEL library (cel-expr-python). It returns most errors as values that look like text, so
-every evaluation is checked here; what it would crash on is kept from it in `expr_values`. No decision lives here.
+every evaluation is checked here; what it would crash on is kept from it in `expr_values`, and what may take more than its share
+of time and memory (`expr_weight`) is evaluated by whoever was asked to (`evaluated_by`). No decision lives here.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,12 +18,15 @@ from typing import Any
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_optional, ext_strings
 
-from incident_operator.core.expressions import expr_messages, expr_references, expr_values
+from incident_operator.core.expressions import expr_messages, expr_references, expr_values, expr_weight
 from incident_operator.core.expressions.expr_references import Reference
+from incident_operator.core.expressions.expr_weight import Weight
 from incident_operator.core.outcomes import Json
 
 MAX_SOURCE = 1024
 """Characters of one expression, as in the CRD."""
+LONG_LIST = 200
+"""Elements of one list beyond which what copies lists is heavy; up to it, it takes a few milliseconds."""
 _EXCERPT = 100
 _NOT_DECLARED = "there is no '"
 _HYPHENATED = re.compile(r"\bsteps\.([a-z0-9]+(?:-[a-z0-9]+)+)")
@@ -75,6 +80,8 @@ class Program:
     scope: Scope
     references: tuple[Reference, ...]
     compiled: Any = field(repr=False, compare=False)
+    weight: Weight = Weight.LIGHT
+    """What its evaluation may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,12 @@ class NoAnswer:
     """For people; names the step whose answer is missing, e.g. `packs failed (connection refused)`."""
     missing: str | None = None
     """The key that a map did not have, where that is why."""
+    over_budget: bool = False
+    """Whether it took more time or memory than an expression may."""
+
+
+Evaluator = Callable[[Program, Mapping[str, Json], datetime], Json | NoAnswer]
+"""Evaluates as `evaluate_here` does, elsewhere: within a budget of time and memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +121,7 @@ class Facts:
 
 
 _now: ContextVar[datetime] = ContextVar("now")
+_elsewhere: ContextVar[Evaluator | None] = ContextVar("elsewhere", default=None)
 
 
 def compile_value(source: str, scope: Scope) -> Program | CompileError:
@@ -118,11 +132,16 @@ def compile_value(source: str, scope: Scope) -> Program | CompileError:
         return CompileError("the expression is empty", source)
     if expr_values.clean(source) != source:
         return CompileError("holds a NUL or half a surrogate pair", expr_values.clean(source))
+    if expr_weight.doublings(source) > expr_weight.MAX_DOUBLINGS:
+        told = (
+            f"optMap and optFlatMap stand in it more than {expr_weight.MAX_DOUBLINGS} times, and each doubles its size"
+        )
+        return CompileError(told, source)
     try:
         compiled = _environment(scope).compile(source)
     except _FAILURES as error:
         return _compile_error(source, scope, str(error))
-    return Program(source, scope, expr_references.references(source), compiled)
+    return Program(source, scope, expr_references.references(source), compiled, expr_weight.weight(source))
 
 
 def compile_condition(source: str, scope: Scope) -> Program | CompileError:
@@ -136,19 +155,45 @@ def compile_condition(source: str, scope: Scope) -> Program | CompileError:
     return CompileError(f"gives {gives.name().lower()}, but a condition gives true or false", source)
 
 
-def evaluate(program: Program, variables: Mapping[str, Json], now: datetime) -> Json | NoAnswer:
-    """Return the value as JSON: times as RFC 3339 text, durations as `90s`, bytes as base64. Never raises.
+@contextmanager
+def evaluated_by(evaluator: Evaluator) -> Iterator[None]:
+    """Have heavy expressions evaluated by another one than this process for the block's time."""
+    token = _elsewhere.set(evaluator)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(token)
 
-    `now` is a moment with a time zone; it is what `now()` gives.
+
+def evaluate(program: Program, variables: Mapping[str, Json], now: datetime) -> Json | NoAnswer:
+    """Return the value as JSON: times as RFC 3339 text, durations as `90s`, bytes as base64.
+
+    `now` is a moment with a time zone; it is what `now()` gives. Raises only what the evaluator of heavy expressions does.
     """
+    elsewhere = _elsewhere.get()
+    if elsewhere is not None and _is_heavy(program, variables):
+        return elsewhere(program, variables, now)
+    return evaluate_here(program, variables, now)
+
+
+def evaluate_here(program: Program, variables: Mapping[str, Json], now: datetime) -> Json | NoAnswer:
+    """Return the same, evaluated by this process whatever it takes. Never raises."""
     token = _now.set(now)
     try:
         data = {name: expr_values.to_cel(value) for name, value in variables.items()}
         return expr_values.to_json(program.compiled.eval(data=data))
     except _FAILURES as error:
-        return NoAnswer(expr_messages.evaluation_error(str(error)), expr_messages.missing_key(str(error)))
+        told = str(error)
+        why, missing = expr_messages.evaluation_error(told), expr_messages.missing_key(told)
+        return NoAnswer(why, missing, over_budget=isinstance(error, MemoryError) or why == expr_messages.NO_MEMORY)
     finally:
         _now.reset(token)
+
+
+def _is_heavy(program: Program, variables: Mapping[str, Json]) -> bool:
+    if program.weight is Weight.BY_LENGTH:
+        return expr_values.longest(variables) > LONG_LIST
+    return program.weight is Weight.HEAVY
 
 
 @cache

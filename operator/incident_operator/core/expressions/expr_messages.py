@@ -6,6 +6,7 @@ from collections.abc import Callable
 _WHERE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
 _STATUS = re.compile(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$")
 _UNFINISHED = "the expression ends too early"
+NO_MEMORY = "it needs more memory than there is"
 
 
 def _overload(found: re.Match[str]) -> str:
@@ -33,7 +34,7 @@ _RUN_WORDING: _Wording = (
     (re.compile(r"No matching overloads found : <jump_condition>"), "the condition before ? is neither true nor false"),
     (re.compile(r"No matching overloads found : (.*?)\((.*)\)"), _overload),
     (re.compile(r"Iteration budget exceeded"), "it iterates more than 10000 times"),
-    (re.compile(r"std::bad_alloc"), "it needs more memory than there is"),
+    (re.compile(r"std::bad_alloc"), NO_MEMORY),
     (
         re.compile(r"Applying SELECT to non-message type"),
         "a field is asked of something that has none (null, text, a number)",

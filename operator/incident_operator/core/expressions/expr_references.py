@@ -63,7 +63,7 @@ def tokens(source: str, start: int = 0) -> Iterator[Token]:
 def references(source: str) -> tuple[Reference, ...]:
     """Return every use of a known variable, in order."""
     listed = tuple(tokens(source))
-    roots = [at for at, token in enumerate(listed) if token.text in ROOTS and not _is_member(listed, at)]
+    roots = [at for at, token in enumerate(listed) if token.text in ROOTS and not is_member(listed, at)]
     return tuple(_reference(listed, at) for at in roots)
 
 
@@ -80,12 +80,13 @@ def closing_brace(source: str, start: int) -> int | None:
     return None
 
 
-def _is_member(listed: Sequence[Token], at: int) -> bool:
+def is_member(listed: Sequence[Token], at: int) -> bool:
     """Tell a field or method called `steps` from the variable; `.steps` with nothing before the dot is the variable."""
     dot = at - 2 if at > 0 and listed[at - 1].text == "?" else at - 1
     if dot < 1 or listed[dot].text != ".":
         return False
-    return listed[dot - 1].kind != "mark" or listed[dot - 1].text in _OPERAND_ENDS
+    before = listed[dot - 1]
+    return before.text != "in" and (before.kind != "mark" or before.text in _OPERAND_ENDS)
 
 
 def _reference(listed: Sequence[Token], at: int) -> Reference:

@@ -49,6 +49,20 @@ def to_cel(value: Any, depth: int = 0) -> Any:
             raise UnusableError(f"the data holds a {type(value).__name__}, which is no JSON")
 
 
+def longest(value: Any) -> int:
+    """Return the number of elements of the longest list or map in decoded JSON."""
+    found, left = 0, [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, Mapping):
+            each = each.values()
+        elif isinstance(each, str) or not isinstance(each, Sequence):
+            continue
+        found = max(found, len(each))
+        left.extend(each)
+    return found
+
+
 def to_json(value: Any) -> Any:
     """Return the library's value as JSON; raises `UnusableError` for an error and for what JSON cannot say."""
     kind = value.type().name()

@@ -131,6 +131,8 @@ def _unexpected(
         return StepResult(StepState.RUNNING, summary, again_at=again)
     effected = step.act.effect is not Effect.READ
     reason = reasons.TIMED_OUT if step.step.until is not None else reasons.EXPECTATION_FAILED
+    if isinstance(held, expr.NoAnswer) and held.over_budget:
+        reason = reasons.EXPRESSION_OVER_BUDGET
     return StepResult(StepState.FAILED, summary, reason, captured=outcome.captured, effected=effected)
 
 

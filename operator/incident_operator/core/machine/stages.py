@@ -131,7 +131,7 @@ def _answer_unknown(view: View, record: StepRecord, why: expr.NoAnswer) -> Incid
         view.status,
         record.name,
         state=StepState.FAILED,
-        reason=reasons.CONDITION_UNKNOWN,
+        reason=_why_unknown(why),
         summary=sanitize.text(summary, status.SUMMARY_LIMIT),
         outputs=None,
     )
@@ -140,8 +140,12 @@ def _answer_unknown(view: View, record: StepRecord, why: expr.NoAnswer) -> Incid
 def _condition_unknown(view: View, record: StepRecord, why: expr.NoAnswer) -> IncidentStatus:
     question = retry_question(view, view.status, record.name)
     message = f"Cannot tell whether {record.name} is needed: {why.why}; it was not run."
-    reason = reasons.RESTORE_FAILED if record.stage is Stage.RESTORE else reasons.CONDITION_UNKNOWN
+    reason = reasons.RESTORE_FAILED if record.stage is Stage.RESTORE else _why_unknown(why)
     return status.halt(view.status, reason, message, question, remedy=f"Retry: {question.answer_with[0]}")
+
+
+def _why_unknown(why: expr.NoAnswer) -> str:
+    return reasons.EXPRESSION_OVER_BUDGET if why.over_budget else reasons.CONDITION_UNKNOWN
 
 
 def _goes_on(view: View, record: StepRecord) -> bool:

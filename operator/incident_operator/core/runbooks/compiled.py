@@ -72,6 +72,8 @@ class Compiled:
     matchers: tuple[Matcher, ...]
     steps: Mapping[str, CompiledStep]
     """By name, in the order in which stages and steps run."""
+    heavy: bool = False
+    """Whether one of its expressions may be heavy, so that its evaluation has to be waited for."""
 
     def stage(self, stage: Stage) -> tuple[CompiledStep, ...]:
         """Return the steps of one stage, in order."""
@@ -84,6 +86,16 @@ class Placed:
 
     path: str
     program: Program
+
+
+def expressions(compiled: Compiled) -> Iterator[Placed]:
+    """Yield every expression of a Runbook."""
+    for at, parameter in enumerate(compiled.parameters):
+        if parameter.program is not None:
+            yield Placed(f"spec.parameters[{at}].from", parameter.program)
+    for step in compiled.steps.values():
+        yield from step_expressions(step)
+        yield from undo_expressions(step)
 
 
 def step_expressions(step: CompiledStep) -> Iterator[Placed]:

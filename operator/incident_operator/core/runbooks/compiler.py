@@ -5,6 +5,7 @@ Only the text is judged; whether an endpoint answers or a Secret may be read is 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain, islice
 
 from incident_operator.api.runbook import Runbook, Stage, Step
@@ -14,9 +15,17 @@ from incident_operator.core.alerts import matching
 from incident_operator.core.alerts.matching import Matcher
 from incident_operator.core.expressions import expr, problems, render
 from incident_operator.core.expressions.expr import CompileError, Program, Scope
+from incident_operator.core.expressions.expr_weight import Weight
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.runbooks import compiler_checks, compiler_draft
-from incident_operator.core.runbooks.compiled import Compiled, CompiledAction, CompiledProbe, CompiledStep, CompiledUndo
+from incident_operator.core.runbooks.compiled import (
+    Compiled,
+    CompiledAction,
+    CompiledProbe,
+    CompiledStep,
+    CompiledUndo,
+    expressions,
+)
 from incident_operator.core.runbooks.compiler_draft import Draft, PlacedStep
 from incident_operator.core.runbooks.compiler_parameters import compile_parameter
 from incident_operator.core.runbooks.parameters import CompiledParameter
@@ -50,12 +59,13 @@ def compile_runbook(runbook: Runbook, connections: Mapping[str, str] | None, act
     found = tuple(islice(chain(_problems(chain(matchers, parameters, steps, heavy)), checks), MAX_PROBLEMS))
     if found:
         return found
-    return Compiled(
+    compiled = Compiled(
         spec=spec,
         parameters=tuple(each for each in parameters if isinstance(each, CompiledParameter)),
         matchers=tuple(each for each in matchers if isinstance(each, Matcher)),
         steps={step.step.name: step for step in good_steps},
     )
+    return replace(compiled, heavy=any(each.program.weight is not Weight.LIGHT for each in expressions(compiled)))
 
 
 def _problems(parts: Iterable[object]) -> Iterator[Problem]:

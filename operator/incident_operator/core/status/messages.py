@@ -25,6 +25,7 @@ _HUMAN_WAITS = {
     reasons.STEP_UNKNOWN: "a person: did it happen?",
     reasons.STEP_FAILED: "a person: a step failed",
     reasons.CONDITION_UNKNOWN: "a person: an answer is unknown",
+    reasons.EXPRESSION_OVER_BUDGET: "a person: an expression takes too much",
     reasons.PLAN_FAILED: "a person: the plan cannot be made",
     reasons.REJECTED: "a person: the plan was rejected",
     reasons.APPROVAL_EXPIRED: "a person: nobody approved",

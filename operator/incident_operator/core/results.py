@@ -15,8 +15,13 @@ TEXT_CHARACTERS = 16_384
 
 def fit(rows: Sequence[dict[str, Any]], budget: int) -> tuple[list[dict[str, Any]], int]:
     """Return the first rows, long texts cut, that fit `budget` bytes of JSON; and what is left of the budget."""
-    short = (sanitize.result({name: _short(value) for name, value in row.items()}) for row in rows)
-    return fitting(short, size, budget)
+    return fitting(map(shortened, rows), size, budget)
+
+
+def shortened(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with its long texts cut, fit for expressions."""
+    short: dict[str, Any] = sanitize.result({name: _short(value) for name, value in row.items()})
+    return short
 
 
 def size(value: Any) -> int:

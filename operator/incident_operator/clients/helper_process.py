@@ -1,0 +1,98 @@
+"""A helper process: started with nothing of ours but a line to it, watched by its processor time, and ended with us.
+
+It runs `incident_operator.helper`. When this process ends, however it does, the line ends, and the helper with it.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from incident_operator.core import reasons
+from incident_operator.core.errors import Failure
+
+_PASSED_ON = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+)
+"""Of the environment; what else is in it may be a secret."""
+_ROOT = Path(__file__).parents[2]
+_ENDS_SECONDS = 5.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class HelperError(Failure):
+    """A helper cannot be used just now, which is nobody's fault that asked for it; the same again may work."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(reasons.INTERNAL_ERROR, message, retryable=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """A running helper and the line to it."""
+
+    process: subprocess.Popen[bytes]
+    line: socket.socket
+
+    @property
+    def ended(self) -> int | None:
+        """How it ended: its exit status, or the negative number of the signal; None while it runs."""
+        return self.process.poll()
+
+    def cpu_seconds(self) -> float | None:
+        """Return what it has used of the processor; None where the system does not tell."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def kill(self) -> int:
+        """End it if it runs, and return how it ended."""
+        with suppress(OSError):
+            self.process.kill()
+        try:
+            return self.process.wait(_ENDS_SECONDS)
+        except subprocess.TimeoutExpired:
+            return -signal.SIGKILL  # in the middle of a system call; it ends when that does
+
+    def close(self) -> None:
+        """End it, and free the line to it."""
+        self.kill()
+        self.line.close()
+
+
+def start(part: str) -> Helper:
+    """Start a helper of one of its parts. Raises `HelperError`."""
+    ours, its = socket.socketpair()
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    # one arena: threads that reserve address space of their own would count against the limit
+    environment |= {"PYTHONPATH": str(_ROOT), "MALLOC_ARENA_MAX": "1"}
+    try:
+        with its:
+            command = [sys.executable, "-P", "-m", "incident_operator.helper", part]
+            process = subprocess.Popen(  # noqa: S603 # our own program
+                command,
+                stdin=its.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,  # a terminal's Ctrl-C is for the operator, which finishes what is under way
+            )
+    except OSError as error:
+        ours.close()
+        raise HelperError(f"the helper process for {part} cannot be started: {error}") from error
+    return Helper(process, ours)

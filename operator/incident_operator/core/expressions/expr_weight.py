@@ -1,0 +1,168 @@
+"""What an expression may cost, read from its text: whether it is linear in what it is given, wherever it comes from.
+
+A Runbook's author chooses the expression, and whoever answers a step chooses the data. So in the operator's own process stays
+only what takes time and memory in proportion to the data; all that builds texts, multiplies lists or looks at everything for
+each element is heavy, and what is not known here is heavy too. Measured on cel-expr-python 0.1.3: `replace` eight times takes
+2 GiB and half a minute, `filter` and `map` copy what they have so far for each element (1.5 s for 9,000), and each `optMap`
+doubles what stands before it while it is compiled (18 of them: 880 MiB, 3 s). Nothing is evaluated here.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from enum import IntEnum
+
+from incident_operator.core.expressions import expr_references
+from incident_operator.core.expressions.expr_references import ROOTS, Token
+
+MAX_DOUBLINGS = 8
+"""`optMap` and `optFlatMap` in one expression: each of them may double its size."""
+MAX_COPIES = 4
+"""Uses of variables but `params` in a light expression that puts values together (`+`, a list, a map): each may bring all data."""
+
+
+class Weight(IntEnum):
+    """What an evaluation takes of time and memory."""
+
+    LIGHT = 0
+    """In proportion to the data."""
+    BY_LENGTH = 1
+    """To the square of its longest list (`filter`, `map`)."""
+    HEAVY = 2
+    """More than that, or nobody knows."""
+
+
+_DOUBLING = frozenset({"optMap", "optFlatMap"})
+_COPYING = frozenset({"filter", "map"})
+_MACROS = _COPYING | {"all", "exists", "exists_one"}
+_LOOKING = frozenset({"contains", "indexOf", "lastIndexOf"})
+"""These take as long as the text and what is looked for, multiplied."""
+_LIGHT_CALLS = (
+    frozenset({"has", "size", "type", "dyn", "now", "int", "uint", "double", "bool", "string", "bytes"})
+    | frozenset({"startsWith", "endsWith", "charAt", "substring", "trim", "lowerAscii", "upperAscii"})
+    | frozenset({"of", "none", "ofNonZeroValue", "or", "orValue", "hasValue", "value"})
+    | frozenset({"timestamp", "duration", "getFullYear", "getMonth", "getDate", "getDayOfMonth", "getDayOfWeek"})
+    | frozenset({"getDayOfYear", "getHours", "getMinutes", "getSeconds", "getMilliseconds"})
+)
+_WORDS = frozenset({"true", "false", "null", "in"})
+_LITERALS = frozenset({"string", "number"})
+_OPERAND_ENDS = frozenset({")", "]", "}"})
+_PLAIN_PATTERN = re.compile(r"""[rR]?(['"])(?!\1)(?:(?!\\[pPxXuU0-7])[^{]){1,64}\1""")
+"""No repetition by number, no class of Unicode, and no escape that may stand for either: its matching stays quick."""
+
+
+def doublings(source: str) -> int:
+    """Return how often an expression may double what it is made of while it is compiled."""
+    listed = tuple(expr_references.tokens(source))
+    return sum(1 for at, token in enumerate(listed) if token.text in _DOUBLING and _is(listed, at + 1, "("))
+
+
+def weight(source: str) -> Weight:
+    """Return what the evaluation of an expression may take. Never raises, and never says less than it may be."""
+    listed = tuple(expr_references.tokens(source))
+    calls = [at for at, token in enumerate(listed) if token.kind == "name" and _is(listed, at + 1, "(")]
+    if not all(_is_light_call(listed, at) for at in calls) or _makes_messages(listed) or _copies_much(listed):
+        return Weight.HEAVY
+    return Weight.BY_LENGTH if any(listed[at].text in _COPYING for at in calls) else Weight.LIGHT
+
+
+def _is_light_call(listed: Sequence[Token], at: int) -> bool:
+    name, inside = listed[at].text, _inside(listed, at + 1)
+    if name in _MACROS:
+        return _is_light_macro(inside)
+    if name in _LOOKING:
+        return _is_small(inside)
+    if name == "matches":
+        return len(inside) == 1 and _PLAIN_PATTERN.fullmatch(inside[0].text) is not None
+    return name in _LIGHT_CALLS
+
+
+def _is_light_macro(inside: Sequence[Token]) -> bool:
+    """Tell whether what is done for each element depends on that element and on what is small: parameters and literals."""
+    if len(inside) < 3 or inside[0].kind != "name" or inside[0].text in ROOTS or inside[1].text != ",":
+        return False
+    own, body = inside[0].text, inside[2:]
+    if any(token.text == "{" for token in body) or any(
+        _is(body, at + 1, "(") for at, token in enumerate(body) if token.text in _MACROS
+    ):
+        return False
+    known = {own, "params"} | _WORDS
+    named = (at for at, token in enumerate(body) if token.kind == "name" and not expr_references.is_member(body, at))
+    if not all(body[at].text in known or _is(body, at + 1, "(") for at in named):
+        return False
+    return all(_joins_small(body, at) for at in _marks(body, "+")) and all(
+        _is_literal_list(body, at) for at in _marks(body, "[") if not _is_index(body, at)
+    )
+
+
+def _joins_small(listed: Sequence[Token], at: int) -> bool:
+    """Tell whether a `+` adds numbers, or joins parameters and literals; the element of a list is neither for sure."""
+    if not 0 < at < len(listed) - 1:
+        return False
+    before, after = listed[at - 1], listed[at + 1]
+    if "number" in {before.kind, after.kind}:
+        return True
+    return _ends_small(listed, at) and (after.kind == "string" or after.text == "params")
+
+
+def _ends_small(listed: Sequence[Token], at: int) -> bool:
+    """Tell whether a literal or a parameter ends just before a place."""
+    if listed[at - 1].kind in _LITERALS:
+        return True
+    parameter = at > 2 and [token.text for token in listed[at - 3 : at - 1]] == ["params", "."]
+    return parameter and not expr_references.is_member(listed, at - 3)
+
+
+def _is_small(inside: Sequence[Token]) -> bool:
+    """Tell whether arguments are a literal or a parameter, maybe with an offset."""
+    width = 0
+    if inside and inside[0].kind == "string":
+        width = 1
+    if len(inside) > 2 and [token.text for token in inside[:2]] == ["params", "."] and inside[2].kind == "name":
+        width = 3
+    rest = inside[width:]
+    return width > 0 and (not rest or (len(rest) == 2 and rest[0].text == "," and rest[1].kind == "number"))
+
+
+def _is_literal_list(listed: Sequence[Token], at: int) -> bool:
+    return all(token.kind in _LITERALS or token.text in {",", "-"} for token in _inside(listed, at))
+
+
+def _makes_messages(listed: Sequence[Token]) -> bool:
+    return any(
+        token.kind == "name" and _is(listed, at + 1, "{") and token.text != "in" for at, token in enumerate(listed)
+    )
+
+
+def _copies_much(listed: Sequence[Token]) -> bool:
+    """Tell whether values are put together that may each bring all the data there is."""
+    lists = (at for at in _marks(listed, "[") if not _is_index(listed, at))
+    builds = any(True for marks in (_marks(listed, "+"), _marks(listed, "{"), lists) for _ in marks)
+    roots = (at for at, token in enumerate(listed) if token.text in ROOTS - {"params"})
+    return builds and sum(not expr_references.is_member(listed, at) for at in roots) > MAX_COPIES
+
+
+def _is_index(listed: Sequence[Token], at: int) -> bool:
+    """Tell the `[` that takes an element from the one that begins a list."""
+    if at == 0:
+        return False
+    before = listed[at - 1]
+    ends = before.kind in {"string", "quoted", "name"} and before.text != "in"
+    return ends or before.text in _OPERAND_ENDS
+
+
+def _inside(listed: Sequence[Token], at: int) -> Sequence[Token]:
+    """Return what stands between a bracket and the one that closes it."""
+    depth = 0
+    for place in range(at, len(listed)):
+        depth += (listed[place].text in {"(", "[", "{"}) - (listed[place].text in _OPERAND_ENDS)
+        if depth == 0:
+            return listed[at + 1 : place]
+    return listed[at + 1 :]
+
+
+def _marks(listed: Sequence[Token], text: str) -> Iterator[int]:
+    return (at for at, token in enumerate(listed) if token.text == text)
+
+
+def _is(listed: Sequence[Token], at: int, text: str) -> bool:
+    return at < len(listed) and listed[at].text == text

@@ -1,0 +1,261 @@
+"""Heavy expressions in their helper process: what they may take, who is to blame when it ends, and who is not."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from helpers.meddling import Peak, Starting, is_gone
+from incident_operator.clients.evaluations import Budget, Evaluations
+from incident_operator.clients.helper_process import Helper, HelperError
+from incident_operator.core.expressions import expr
+from incident_operator.core.expressions.expr import NoAnswer, Program, Scope
+from runbooks.runbook_texts import NOW
+
+MIB = 1024 * 1024
+BUDGET = Budget(memory=64 * MIB, seconds=0.3)
+MEMORY_BOMB = "'aaaaaaaaaa'" + ".replace('a', 'aaaaaaaaaa')" * 8 + ".size() > 0"
+CPU_BOMB = "result.rows.exists(r, result.rows == result.other)"
+QUICK = "'a-b'.replace('-', params.x)"
+LONG = {"rows": list(range(9000)), "other": [*range(8999), -1]}
+GONE_SECONDS = 30.0
+
+
+@pytest.fixture
+def starting() -> Starting:
+    return Starting()
+
+
+@pytest.fixture
+def evaluations(starting: Starting) -> Iterator[Evaluations]:
+    with closing(Evaluations(BUDGET, starting)) as made:
+        yield made
+
+
+def program(source: str) -> Program:
+    made = expr.compile_value(source, Scope.RESULT)
+    assert isinstance(made, Program), made
+    return made
+
+
+def evaluated(evaluations: Evaluations, source: str, namespace: str = "eve", **variables: Any) -> Any:
+    given = {"params": {"x": "+"}, "result": LONG} | variables
+    return evaluations.of(namespace)(program(source), given, NOW)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    ends = time.monotonic() + GONE_SECONDS
+    while not condition():
+        assert time.monotonic() < ends, "it did not come true"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    ("source", "result"),
+    [
+        ("[result.a, result.b].map(x, x)", {"a": 1.5, "b": [None, True, {"c": "é\ud800\0"}]}),
+        ("[now(), duration('90s'), b'ab', 2u]", {}),
+        ("result.a + 1", {"a": 2**63 - 2}),
+        ("result.a", {"a": 2**70}),
+        ("result.a", {"a": float("inf")}),
+        ("result.a == result.a", {"a": float("nan")}),
+        ("result.missing", {}),
+        ("result.a / 0", {"a": 1}),
+        ("result.a", {"a": [[[[[[[[[[[[[]]]]]]]]]]]]]}),
+        ("result.a", {"a": object()}),
+        ("result.a", {"a": (1, 2)}),
+    ],
+)
+def test_what_is_evaluated_there_is_what_would_be_here(evaluations, source, result):
+    here = expr.evaluate_here(program(source), {"result": result}, NOW)
+    there = evaluations.of("eve")(program(source), {"result": result}, NOW)
+    if isinstance(here, NoAnswer):
+        assert there == here
+    else:
+        assert (there, type(there)) == (here, type(here))
+
+
+def test_an_expression_that_takes_too_much_memory_takes_none_of_the_operators(evaluations):
+    evaluated(evaluations, QUICK)
+    peak = Peak()
+    found = evaluated(evaluations, MEMORY_BOMB)
+    assert isinstance(found, NoAnswer)
+    assert found.over_budget
+    assert found.why.startswith("it takes more than 64 MiB of memory, twice")
+    assert peak.grown < 32 * MIB
+
+
+def test_an_expression_that_takes_too_much_of_the_processor_is_ended(evaluations):
+    found = evaluated(evaluations, CPU_BOMB)
+    assert isinstance(found, NoAnswer)
+    assert found.over_budget
+    assert found.why.startswith("it takes more than 0.3s of processor time, twice")
+
+
+def test_a_helper_that_is_halted_for_longer_than_the_budget_is_waited_for(evaluations, starting):
+    evaluated(evaluations, QUICK)
+    (helper,) = starting.started
+    looks = 0
+
+    class Watched(Helper):
+        def cpu_seconds(self) -> float | None:
+            nonlocal looks
+            looks += 1
+            if looks == 8:  # it is looked at ten times a second, and the budget is shorter
+                os.kill(self.process.pid, signal.SIGCONT)
+            return super().cpu_seconds()
+
+    evaluations._helper = Watched(helper.process, helper.line)
+    os.kill(helper.process.pid, signal.SIGSTOP)
+    assert evaluated(evaluations, QUICK) == "a+b"
+    assert looks >= 8
+    assert len(starting.started) == 1
+
+
+def test_a_helper_that_hangs_without_using_the_processor_is_replaced_and_nobody_is_blamed(starting):
+    with closing(Evaluations(replace(BUDGET, stalled=0.3), starting)) as evaluations:
+        evaluated(evaluations, QUICK)
+        os.kill(starting.started[0].process.pid, signal.SIGSTOP)
+        assert evaluated(evaluations, QUICK) == "a+b"
+        assert len(starting.started) == 2
+
+
+def test_where_helpers_hang_again_the_evaluation_may_be_tried_later(starting):
+    with closing(Evaluations(replace(BUDGET, stalled=0.3), starting)) as evaluations:
+        evaluations._verdict = lambda *_: (
+            evaluations._running()
+            and os.kill(  # type: ignore[method-assign]
+                starting.started[-1].process.pid, signal.SIGSTOP
+            )
+        )
+        with pytest.raises(HelperError) as raised:
+            evaluated(evaluations, QUICK)
+        assert raised.value.retryable
+        found = evaluations.of("eve", must_answer=True)(program(QUICK), {"params": {"x": ""}}, NOW)
+        assert found == NoAnswer("the helper process for expressions does not answer")
+        del evaluations._verdict
+        assert evaluated(evaluations, QUICK) == "a+b"
+
+
+def test_two_ends_blame_the_expression_and_those_who_wait_get_their_answers_in_between(evaluations, starting):
+    order: list[str] = []
+
+    def ask(namespace: str, source: str) -> None:
+        order.append(f"{namespace}: {evaluated(evaluations, source, namespace)}")
+
+    evaluated(evaluations, QUICK)
+    hostile = threading.Thread(target=ask, args=("eve", CPU_BOMB))
+    others = [threading.Thread(target=ask, args=(name, QUICK)) for name in ("prod", "shop")]
+    with evaluations._turns.held("test"):
+        hostile.start()
+        until(lambda: evaluations._turns.waiting == 1)
+        for at, other in enumerate(others):
+            other.start()
+            until(lambda at=at: evaluations._turns.waiting == at + 2)
+    for thread in (hostile, *others):
+        thread.join()
+    assert order[:2] == ["prod: a+b", "shop: a+b"]
+    assert "processor time" in order[2]
+    assert len(starting.started) == 2
+
+
+def test_who_was_blamed_is_told_at_once_and_another_namespace_is_not(evaluations, starting):
+    first = evaluated(evaluations, MEMORY_BOMB)
+    ended = len(starting.started)
+    assert evaluated(evaluations, MEMORY_BOMB) == first
+    assert len(starting.started) == ended
+    assert isinstance(evaluated(evaluations, MEMORY_BOMB, "prod"), NoAnswer)
+    assert len(starting.started) > ended
+
+
+def test_after_a_while_it_is_tried_again(starting):
+    with closing(Evaluations(replace(BUDGET, blamed=0.0), starting)) as evaluations:
+        assert evaluated(evaluations, MEMORY_BOMB) == evaluated(evaluations, MEMORY_BOMB)
+        assert len(starting.started) == 4
+
+
+def test_a_helper_that_ended_while_nobody_used_it_is_nobodys_fault(evaluations, starting):
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert evaluated(evaluations, QUICK) == "a+b"
+            starting.started[-1].process.kill()
+            until(lambda: starting.started[-1].ended is not None)
+    assert len(starting.started) == 3
+    assert logs == []
+
+
+def test_a_helper_that_cannot_be_started_fails_what_asks_for_it_for_now(evaluations, starting):
+    starting.meddle = lambda helper: helper.process.kill()
+    with pytest.raises(HelperError, match="did not start"):
+        evaluated(evaluations, QUICK)
+    starting.meddle = lambda _: None
+    assert evaluated(evaluations, QUICK) == "a+b"
+
+
+def test_an_answer_that_is_too_long_is_none(evaluations):
+    found = evaluated(evaluations, "'aaaaaaaaaa'" + ".replace('a', 'aaaaaaaaaa')" * 6)
+    assert found == NoAnswer("it gives 10000016 bytes; an expression may give 4194304")
+
+
+def test_nothing_of_the_environment_but_the_usual_reaches_the_helper(monkeypatch, evaluations, starting):
+    monkeypatch.setenv("INCIDENT_OPERATOR_TOKEN", "s3cret")
+    evaluated(evaluations, QUICK)
+    assert b"s3cret" not in Path(f"/proc/{starting.started[0].process.pid}/environ").read_bytes()
+
+
+def test_data_that_speaks_of_memory_blames_nobody(evaluations, starting):
+    found = evaluated(evaluations, "result[params.x].replace('a', 'b')", params={"x": "std::bad_alloc"})
+    assert isinstance(found, NoAnswer)
+    assert not found.over_budget
+    assert len(starting.started) == 1
+
+
+def test_once_closed_the_helper_is_gone_and_nobody_waits(starting):
+    evaluations = Evaluations(replace(BUDGET, seconds=600.0), starting)
+    errors: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            evaluated(evaluations, CPU_BOMB)
+        except HelperError as error:
+            errors.append(error)
+
+    evaluated(evaluations, QUICK)
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    until(lambda: evaluations._turns.waiting == 1)
+    evaluations.close()
+    for thread in threads:
+        thread.join()
+    assert len(errors) == 2
+    assert all(helper.ended is not None for helper in starting.started)
+
+
+def test_the_helper_ends_with_the_operator_however_that_ends():
+    source = f"""
+import sys, time
+from incident_operator.clients.evaluations import Evaluations
+from helpers.test_evaluations import QUICK, evaluated
+evaluations = Evaluations()
+evaluated(evaluations, {QUICK!r})
+print(evaluations._helper.process.pid, flush=True)
+time.sleep(600)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, env=environment) as operator:
+        assert operator.stdout is not None
+        helper = int(operator.stdout.readline())
+        assert not is_gone(helper)
+        operator.kill()
+    until(lambda: is_gone(helper))
