@@ -84,17 +84,18 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
         client = await stack.enter_async_context(kube.Kube(access))
         identity = await served.patiently(lambda: _whoami(client), only=served.TOO_MANY)
         namespaces = await served.patiently(lambda: scopes.served(client, settings.namespaces), only=served.TOO_MANY)
-        settings = (
-            settings if namespaces else replace(settings, unmatched_namespace=None)
-        )  # nobody would go on with them
+        if not namespaces:
+            settings = replace(settings, unmatched_namespace=None)  # nobody would go on with its Incidents
         namespace = settings.lease_namespace or access.namespace
         markers = await _markers(client, namespace, settings.lease_name)
-        registry, ending, priority = CollectorRegistry(), asyncio.Event(), Priority(settings.max_severity)
+        scope, registry, ending = settings.alert_scope, CollectorRegistry(), asyncio.Event()
+        priority = Priority(scope.ceilings)
         tools = await stack.enter_async_context(clients.opened(access, client, clock))
         background = Background(priority)
         stack.push_async_callback(background.drain)
         metrics, expectations, revisions, counts = EngineMetrics(registry), Expectations(), Revisions(client), Counts()
-        runbooks, policies = Runbooks(client, revisions), Policies(client, identity)
+        runbook_index, policies = RunbookIndex(scope), Policies(client, identity)
+        runbooks = Runbooks(client, revisions, runbook_index.elsewhere)
         me, leadership, in_flight = f"{settings.instance[:40]}-{secrets.token_hex(4)}", LeaderCallbacks(), InFlight()
         elector = LeaderElector(client, _lease(settings, namespace, me), clock, leadership)
         metrics.watch_leader(elector.may_act)
@@ -110,11 +111,13 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
         def stopping() -> bool:
             return ending.is_set() or not elector.may_act()
 
-        reconciler = Reconciler(state, runbooks, executor, recorder, clock, settings.leave, stopping, elector.led_for)
-        index, asked = RunbookIndex(), Probes(tools.queries, tools.prometheus)
-        usable = (tools.connections, asked, counts, clock, index.over_budget)
+        reconciler = Reconciler(
+            state, runbooks, executor, recorder, clock, settings.leave, stopping, elector.led_for, scope
+        )
+        asked = Probes(tools.queries, tools.prometheus)
+        usable = (tools.connections, asked, counts, clock, runbook_index.over_budget, scope)
         readiness = Readiness(client, runbooks, revisions, *usable, turns=turns)
-        inbox = _inbox(reconciler, readiness, index, counts, expectations)
+        inbox = _inbox(reconciler, readiness, runbook_index, counts, expectations)
         reads = await stack.enter_async_context(Reads(access))
         expiry = Expiry(client, reads, clock, settings.closed_ttl, namespaces, elector.may_act)
         leadership.queues += (inbox.incidents, inbox.runbooks)
@@ -124,20 +127,21 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
             receiving.receiver(settings, client, namespace, inbox, registry, priority, own)
         )
         if intake is not None:
-            leadership.callbacks += (
-                receiving.alertmanager_poll(
-                    settings, client, tools.connections, intake, priority, clock, namespaces
-                ).run,
-            )
+            reading = (client, tools.connections, intake, priority, clock, namespaces)
+            leadership.callbacks += (receiving.alertmanager_poll(settings, *reading).run,)
         await stack.enter_async_context(_health(settings, inbox, registry))
-        if settings.unasked_problem:
-            _log.error("Everything asks", problem=settings.unasked_problem)
-        if missing := await policies.problem():
-            _log.error("Approvals cannot be trusted", problem=missing)
+        _tell_trust(settings.unasked_problem, await policies.problem())
         _tell_served(identity, access.server, namespaces)
         runbook_informer = RunbookInformer(reads, inbox, namespaces)
         incident_informer = IncidentInformer(client, reads, inbox, namespaces, clock)
         yield Parts(inbox, runbook_informer, incident_informer, access, client, ending, elector, in_flight, namespaces)
+
+
+def _tell_trust(unasked_problem: str, policies_problem: str) -> None:
+    if unasked_problem:
+        _log.error("Everything asks", problem=unasked_problem)
+    if policies_problem:
+        _log.error("Approvals cannot be trusted", problem=policies_problem)
 
 
 def _tell_served(identity: str, server: str, namespaces: Scopes) -> None:
@@ -161,7 +165,8 @@ def _inbox(
 ) -> Inbox:
     incidents = WorkQueue(reconciler.reconcile, clock, reconciler.executor.workers, paused=True)
     checks = WorkQueue(_checking(readiness, index), clock, Workers(size=2), what="Runbook", paused=True)
-    return Inbox(incidents, checks, IncidentIndex(), index, counts, expectations, reconciler.executor.in_flight)
+    in_flight, scope = reconciler.executor.in_flight, reconciler.scope
+    return Inbox(incidents, checks, IncidentIndex(), index, counts, expectations, in_flight, scope)
 
 
 def _checking(readiness: Readiness, index: RunbookIndex) -> Callable[[ObjectKey], Awaitable[datetime | None]]:

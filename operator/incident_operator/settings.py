@@ -4,11 +4,13 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from incident_operator.api.meta import DURATION_PATTERN, Severity, delta, is_dns_label, is_object_name
+from incident_operator.core.alerts import scope
+from incident_operator.core.alerts.scope import AlertScope
 from incident_operator.core.runbooks import unasked
 from incident_operator.core.runbooks.unasked import Leave, UnaskedStep
 
@@ -41,14 +43,18 @@ class Settings:
     health_port: int = 8080
     unmatched_namespace: str | None = None
     """UNMATCHED_NAMESPACE: where alerts that no Runbook matches become Incidents; unset only counts them."""
+    namespace_label: str = scope.LABEL
+    """NAMESPACE_LABEL: the label of an alert that names its namespace; a Runbook takes alerts of its own."""
+    global_namespaces: tuple[str, ...] = ()
+    """GLOBAL_NAMESPACES: namespaces whose Runbooks take alerts of every namespace, and of none, comma-separated."""
+    severity_ceiling: tuple[tuple[str, Severity], ...] = ()
+    """SEVERITY_CEILING: the worst that an Incident of a namespace may be, such as `dev=P2,test=P3`."""
     unasked: frozenset[UnaskedStep] = frozenset()
     """UNASKED: steps that may run without asking, a JSON list of `{namespace, runbook, step, digest}`."""
     unasked_problem: str = ""
     """Why UNASKED cannot be used, where it is of an older form; then everything asks."""
     not_acting: tuple[str, ...] = ()
     """NOT_ACTING: namespaces in which nothing runs without asking, comma-separated."""
-    max_severity: Mapping[str, Severity] = field(default_factory=dict)
-    """MAX_SEVERITY: how severe Incidents of a namespace count at the most when it is said who goes first, e.g. `dev=P2,test=P3`."""
     closed_ttl: timedelta = timedelta(hours=720)
     """CLOSED_TTL: how long closed Incidents are kept, e.g. `720h`; `0` for ever."""
     log_format: str = "auto"
@@ -68,6 +74,12 @@ class Settings:
         """What runs without asking, and where nothing does."""
         return Leave(self.unasked, frozenset(self.not_acting))
 
+    @property
+    def alert_scope(self) -> AlertScope:
+        """Whose alerts are whose."""
+        only = self.namespaces[0] if len(set(self.namespaces)) == 1 else ""
+        return AlertScope(self.namespace_label, frozenset(self.global_namespaces), only, dict(self.severity_ceiling))
+
 
 _DEFAULT = Settings()
 
@@ -76,6 +88,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings. Raises `SettingError`."""
     chosen = _read(environment)
     _check_namespaces(chosen)
+    _check_served(chosen)
     _check_tokens(chosen)
     if not is_object_name(chosen.lease_name):
         raise SettingError(f"{PREFIX}LEASE_NAME: {chosen.lease_name!r} is no name of an object")
@@ -99,10 +112,12 @@ def _read(environment: Mapping[str, str]) -> Settings:
         health_address=known.get("HEALTH_ADDRESS", _DEFAULT.health_address),
         health_port=_port(known, "HEALTH_PORT", _DEFAULT.health_port),
         unmatched_namespace=known.get("UNMATCHED_NAMESPACE"),
+        namespace_label=known.get("NAMESPACE_LABEL", _DEFAULT.namespace_label),
+        global_namespaces=_words(known.get("GLOBAL_NAMESPACES", "")),
+        severity_ceiling=_ceilings(known.get("SEVERITY_CEILING", "")),
         unasked=named,
         unasked_problem=problem,
         not_acting=_words(known.get("NOT_ACTING", "")),
-        max_severity=_severities(known, "MAX_SEVERITY"),
         closed_ttl=_duration(known, "CLOSED_TTL", _DEFAULT.closed_ttl),
         log_format=_one_of(known, "LOG_FORMAT", ("auto", "json", "console")),
         kubeconfig=environment.get("KUBECONFIG") or None,
@@ -120,7 +135,8 @@ def _check_namespaces(chosen: Settings) -> None:
         ("UNMATCHED_NAMESPACE", (unmatched,) if unmatched else ()),
         ("LEASE_NAMESPACE", (lease,) if lease else ()),
         ("NOT_ACTING", chosen.not_acting),
-        ("MAX_SEVERITY", tuple(chosen.max_severity)),
+        ("GLOBAL_NAMESPACES", chosen.global_namespaces),
+        ("SEVERITY_CEILING", tuple(namespace for namespace, _ in chosen.severity_ceiling)),
     )
     for variable, names in named:
         wrong = [name for name in names if not is_dns_label(name)]
@@ -129,6 +145,15 @@ def _check_namespaces(chosen: Settings) -> None:
     if unmatched and chosen.namespaces and unmatched not in chosen.namespaces:
         raise SettingError(
             f"{PREFIX}UNMATCHED_NAMESPACE={unmatched!r} is not one of {PREFIX}NAMESPACES: nobody would see its Incidents"
+        )
+
+
+def _check_served(chosen: Settings) -> None:
+    """Refuse a global namespace that is not served: nobody reads its Runbooks, and alerts would be lost in silence."""
+    wrong = [name for name in chosen.global_namespaces if chosen.namespaces and name not in chosen.namespaces]
+    if wrong:
+        raise SettingError(
+            f"{PREFIX}GLOBAL_NAMESPACES: {wrong[0]!r} is not one of {PREFIX}NAMESPACES: nobody reads its Runbooks"
         )
 
 
@@ -155,6 +180,14 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
+def _ceilings(text: str) -> tuple[tuple[str, Severity], ...]:
+    pairs = [word.partition("=") for word in _words(text)]
+    wrong = [f"{name}{sign}{severity}" for name, sign, severity in pairs if severity not in set(Severity)]
+    if wrong:
+        raise SettingError(f"{PREFIX}SEVERITY_CEILING: {wrong[0]!r} is not of the form dev=P2, with P0 to P4")
+    return tuple((name, Severity(severity)) for name, _, severity in pairs)
+
+
 def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
 
@@ -173,18 +206,6 @@ def _duration(known: Mapping[str, str], name: str, default: timedelta) -> timede
     if text != "0" and not re.fullmatch(DURATION_PATTERN, text):
         raise SettingError(f"{PREFIX}{name}={text!r}: a duration such as 720h or 90m, or 0")
     return delta(text)
-
-
-def _severities(known: Mapping[str, str], name: str) -> dict[str, Severity]:
-    named: dict[str, Severity] = {}
-    for word in _words(known.get(name, "")):
-        namespace, _, severity = word.partition("=")
-        if severity not in set(Severity):
-            raise SettingError(
-                f"{PREFIX}{name}: {word!r} is not of the form NAMESPACE=P0 to NAMESPACE=P{len(Severity) - 1}"
-            )
-        named[namespace] = Severity(severity)
-    return named
 
 
 def _seconds(known: Mapping[str, str], name: str, default: int) -> int:

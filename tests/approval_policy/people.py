@@ -4,6 +4,7 @@ from typing import Any
 
 OPERATOR = "system:serviceaccount:incident-operator-system:incident-operator"
 COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
+NAMESPACE_CONTROLLER = "system:serviceaccount:kube-system:namespace-controller"
 
 ALICE = "alice@dawsos.com"
 """May approve."""
@@ -25,7 +26,7 @@ BOT = "bot"
 """A service account of the namespace with the verb approve."""
 
 CERTIFIED = (ALICE, CAROL, BOB, DAVE, MALLORY, ERIN)
-IMPERSONATED = (FRANK, OPERATOR, COLLECTOR)
+IMPERSONATED = (FRANK, OPERATOR, COLLECTOR, NAMESPACE_CONTROLLER)
 """Names that a certificate of the test cluster cannot carry, or whose keys it does not give away."""
 
 APPROVERS = (ALICE, CAROL, BOB, ERIN, FRANK)

@@ -47,7 +47,10 @@ EXCLUDED = {
 RULE = "matchConstraints.resourceRules.0"
 WEAKENINGS = [
     ("a failing policy lets requests pass", APPROVAL, _set("failurePolicy", "Ignore"), "spec.failurePolicy was added"),
-    ("somebody is exempt", APPROVAL, _set("matchConditions", EXEMPTION), "spec.matchConditions was added"),
+    ("somebody is exempt", STATUS, _set("matchConditions", EXEMPTION), "spec.matchConditions was added"),
+    ("somebody is exempt too", APPROVAL, lambda spec: spec["matchConditions"].extend(EXEMPTION), "spec.matchConditions is not"),
+    ("more is let pass unseen", APPROVAL, _set("matchConditions.0.expression", "false"), "spec.matchConditions[0].expression is not"),
+    ("an edit is let pass unseen", EDITOR, _set("matchConditions.0.expression", "false"), "spec.matchConditions[0].expression is not"),
     ("a namespace is exempt", APPROVAL, _set("matchConstraints.namespaceSelector", {"matchLabels": {"a": "b"}}),
      "spec.matchConstraints.namespaceSelector was added"),
     ("an object is exempt", APPROVAL, _set("matchConstraints.objectSelector", {"matchLabels": {"a": "b"}}),
@@ -116,7 +119,6 @@ def test_what_no_apiserver_would_store_is_noticed_too(guard: policies.Guard, ben
         lambda spec: spec["matchConstraints"]["resourceRules"][0].pop("scope"),
         _set(f"{RULE}.resourceNames", []),
         _set("matchConstraints.objectSelector", {}),
-        _set("matchConditions", []),
         _set("paramKind", None),
     ],
 )
@@ -124,6 +126,12 @@ def test_what_the_apiserver_fills_in_or_leaves_out_is_no_difference(bend: Bend) 
     live = copy.deepcopy(APPROVAL.manifest)
     bend(live["spec"])
     assert policy_diff.weakened(live, APPROVAL.manifest) is None
+
+
+def test_no_conditions_and_an_empty_list_of_them_are_the_same() -> None:
+    live = copy.deepcopy(STATUS.manifest)
+    live["spec"]["matchConditions"] = []
+    assert policy_diff.weakened(live, STATUS.manifest) is None
 
 
 def test_a_missing_selector_and_an_empty_one_are_the_same() -> None:
@@ -148,8 +156,10 @@ async def test_the_policies_in_place_are_what_the_operator_ships(ground: Ground)
 @pytest.mark.cluster
 async def test_the_expressions_are_sound_in_the_eyes_of_the_apiserver(ground: Ground) -> None:
     admin = await ground.client(people.ADMIN)
-    for guard in GUARDS:
-        assert (await admin.get(guard.path)).get("status", {}).get("typeChecking", {}) == {}
+    collection = APPROVAL.path.rpartition("/")[0]
+    limiting = [f"{collection}/{file.removesuffix('.yaml')}.incidents.dev" for file in policies.LIMITING]
+    for path in [*(guard.path for guard in GUARDS), *limiting]:
+        assert (await admin.get(path)).get("status", {}).get("typeChecking", {}) == {}, path
 
 
 @pytest.mark.cluster

@@ -135,14 +135,15 @@ def a_spec(number: int, namespace: str) -> Json:
 
 
 def incident(namespace: str, spec: Json | None = None) -> Json:
-    """A new Incident as a bare client creates it, with labels as the receiver sets them."""
+    """A new Incident as a bare client creates it, with name and labels as the receiver sets them."""
     number = next(_numbers)
+    digest = f"{number:05x}".ljust(40, "0")
     labels = {
         "app.kubernetes.io/managed-by": "bench",
-        "incidents.dev/group": f"{number:016x}",
+        "incidents.dev/group": digest,
         "incidents.dev/severity": "P2",
     }
-    metadata = {"name": f"five-steps-{number:010x}-1", "labels": labels}
+    metadata = {"name": f"five-steps-{digest[:5]}-1", "labels": labels}
     chosen = a_spec(number, namespace) if spec is None else spec
     return {"apiVersion": "incidents.dev/v1alpha1", "kind": "Incident", "metadata": metadata, "spec": chosen}
 

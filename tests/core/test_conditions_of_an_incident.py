@@ -4,9 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from core.builders import START, usual, view
+from core.builders import START, incident, usual, view
 from core.simulator import World, failed
+from incident_operator.api.annotations import OPENED_BY
+from incident_operator.api.meta import Severity
 from incident_operator.core import reasons
+from incident_operator.core.alerts.scope import AlertScope
 from incident_operator.core.machine.view import Blocked
 from incident_operator.core.outcomes import Undetermined
 from incident_operator.core.status import conditions, present
@@ -28,6 +31,28 @@ def test_every_condition_is_there_from_the_first_reconciliation_on():
         "Succeeded": ("Unknown", "NoRunbook"),
         "Verified": ("Unknown", "Pending"),
     }
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "opened_by", "told"),
+    [
+        ("P0", "", None),
+        ("P1", "", None),
+        ("P2", "", "P1 is served as P2, the worst that the operator's settings allow in prod (severityCeiling)"),
+        ("P2", "dave@example.com", None),
+        (
+            "P3",
+            "dave@example.com",
+            "P2 is served as P3, the worst that the operator's settings allow in prod (severityCeiling)",
+        ),
+    ],
+)
+def test_a_severity_that_was_lowered_is_told(ceiling, opened_by, told):
+    subject = incident(annotations={OPENED_BY: opened_by} if opened_by else {})
+    seen = view(usual(), subject, scope=AlertScope(ceilings={"prod": Severity(ceiling)}))
+    found = conditions.find(conditions.updated(seen), "SeverityLowered")
+    assert (found and found.message) == told
+    assert found is None or (found.status, found.reason) == ("True", "SeverityCeiling")
 
 
 def test_conditions_tell_the_whole_story():

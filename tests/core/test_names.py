@@ -3,17 +3,48 @@
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from incident_operator.api import annotations, meta
+from incident_operator.api import annotations, meta, names
 from incident_operator.core import patterns
 
-LABEL_VALUE = re.compile(r"[a-z0-9A-Z]([-a-z0-9A-Z_.]{0,61}[a-z0-9A-Z])?")
+LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
+"""`validation.IsValidLabelValue` of apimachinery; at most 63 characters."""
+OBJECT_NAMES = st.from_regex(
+    r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?){0,3}", fullmatch=True
+)
+LONG = ["a" * 62 + "-b", "a" * 62 + ".b", "a" * 61 + "-b.c", "c" * 44 + ".b", "c" * 45 + ".b", "pack", "a" * 253]
+TEXTS = st.text(max_size=80) | st.text("-._aB0", min_size=50, max_size=80) | OBJECT_NAMES
 
 
-@pytest.mark.parametrize("name", ["a" * 62 + "-b", "a" * 62 + ".b", "a" * 61 + "-.b", "pack", "a" * 253])
+@given(TEXTS)
+def test_any_text_becomes_a_label_value_that_the_apiserver_takes(text: str) -> None:
+    value = names.label_value(text)
+    assert len(value) <= 63
+    assert LABEL_VALUE.fullmatch(value)
+    assert names.label_value(value) == value
+    assert (value == text) == names.is_label_value(text)
+
+
+@given(st.text("ab", min_size=64, max_size=66), st.text("ab", min_size=64, max_size=66))
+def test_two_texts_that_are_cut_at_the_same_place_are_told_apart(one: str, other: str) -> None:
+    assert (names.label_value(one) == names.label_value(other)) == (one == other)
+
+
+@given(OBJECT_NAMES, st.text("0123456789abcdef", min_size=5, max_size=64), st.integers(70, 253))
+def test_any_name_with_an_ending_is_a_name_that_the_apiserver_takes(name: str, ending: str, longest: int) -> None:
+    made = names.with_ending(name, ending, longest)
+    assert len(made) <= longest
+    assert meta.is_object_name(made)
+    assert made.endswith(f"-{ending}")
+    assert meta.is_object_name(names.cut(name, longest))
+
+
+@pytest.mark.parametrize("name", LONG)
 def test_any_object_name_becomes_a_valid_label_value(name: str) -> None:
     labels = annotations.labels({annotations.RUNBOOK_LABEL: name})
-    assert LABEL_VALUE.fullmatch(labels[annotations.RUNBOOK_LABEL])
+    assert names.is_label_value(labels[annotations.RUNBOOK_LABEL])
     assert labels["app.kubernetes.io/managed-by"] == "incident-operator"
 
 

@@ -11,6 +11,8 @@ import yaml
 
 from crds import live
 from incident_operator import policies, settings
+from incident_operator.api.meta import Severity
+from incident_operator.core.alerts.scope import AlertScope
 from incident_operator.core.runbooks.unasked import Leave, UnaskedStep
 
 pytestmark = pytest.mark.cluster
@@ -60,7 +62,7 @@ DIGEST = f"sha256:{'a' * 64}"
 EVERYTHING_ON = (
     "--set=namespaces={prod,shop},networkPolicy.enabled=true,podDisruptionBudget.enabled=true",
     "--set=webhook.tls.secretName=tls,unmatchedNamespace=prod,acting.shop=false,acting.prod=true",
-    "--set=maxSeverity.shop=P2,maxSeverity.dev=P3",
+    "--set=namespaceLabel=team,globalNamespaces={shop},severityCeiling.shop=P2,severityCeiling.dev=P3",
     f"--set=unasked[0].namespace=prod,unasked[0].runbook=rb,unasked[0].step=block,unasked[0].digest={DIGEST}",
 )
 
@@ -183,6 +185,8 @@ def test_the_policies_trust_the_release_and_are_what_it_expects_to_find() -> Non
 
 
 def test_the_account_of_the_release_writes_only_configmaps_of_incidents() -> None:
+    limiting = {"operator-configmaps", "incident-deletion", "label-counts"}
+    assert {f"{name}.incidents.dev" for name in limiting} <= set(of_kind("ValidatingAdmissionPolicy"))
     name = "operator-configmaps.incidents.dev"
     (condition,) = of_kind("ValidatingAdmissionPolicy")[name]["spec"]["matchConditions"]
     assert condition["expression"] == f"request.userInfo.username == '{USERNAME}'"
@@ -232,7 +236,8 @@ def test_every_variable_is_a_setting_that_the_operator_reads() -> None:
     assert (read.webhook_port, read.health_port) == (9095, 8080)
     assert (read.lease_namespace, read.lease_name, read.lease_seconds) == ("ops", "incident-operator", 15)
     assert (read.unmatched_namespace, read.log_format) == ("prod", "json")
-    assert read.max_severity == {"shop": "P2", "dev": "P3"}
+    assert read.alert_scope == AlertScope("team", frozenset({"shop"}), "", {"shop": Severity.P2, "dev": Severity.P3})
+    assert settings.from_environment(environment()).alert_scope == AlertScope()
     named = frozenset({UnaskedStep("prod", "rb", "block", DIGEST)})
     assert (read.leave, read.unasked_problem) == (Leave(named, frozenset({"shop"})), "")
 
@@ -276,11 +281,13 @@ def test_two_renders_are_the_same_bytes(arguments: tuple[str, ...]) -> None:
         ("unasked={sqlExecute}", "unasked"),
         ("unasked[0].namespace=prod,unasked[0].step=block", "digest"),
         ("acting.prod=no", "acting"),
-        ("maxSeverity.dev=P9", "maxSeverity"),
-        ("maxSeverity.Dev=P2", "Dev"),
         ("webhook.token.keys={a,b,c}", "keys"),
         ("unmatchedNamespace=shop,namespaces={prod}", "unmatchedNamespace: shop is not one of namespaces"),
         ("unmatchedNamespace=shop", "unmatchedNamespace: shop is not one of namespaces"),
+        ("namespaceLabel=a b", "namespaceLabel"),
+        ("globalNamespaces={Ops}", "globalNamespaces"),
+        ("severityCeiling.dev=P9", "severityCeiling"),
+        ("severityCeiling.Dev=P2", "Dev"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(value: str, says: str) -> None:
@@ -297,6 +304,8 @@ def test_the_notes_tell_where_to_send_alerts_and_what_to_type() -> None:
         "kubectl get secret -n ops incident-operator-webhook",
         "kubectl get incidents -A",
         "kubectl rollout status",
+        "alerts of its own namespace only, by their label team; those of shop take all (globalNamespaces).",
+        "kubectl get runbooks -A",
     ):
         assert typed in notes
 
@@ -312,6 +321,22 @@ def test_the_notes_tell_where_to_send_alerts_and_what_to_type() -> None:
 def test_the_notes_tell_which_namespaces_are_served(command: str, arguments: tuple[str, ...], says: str) -> None:
     done = helm(command, "incident-operator", str(CHART), "--namespace=ops", "--dry-run=client", *arguments)
     assert says in done.stdout.split("NOTES:")[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ("namespaces={prod}", "is taken for one of prod, the only namespace that is served."),
+        ("namespaces={prod,dev},globalNamespaces={dev}", "An alert without that label goes to these only."),
+        (
+            "namespaces={prod,dev}",
+            "An alert without that label goes to no Runbook, unless globalNamespaces names one's namespace.",
+        ),
+    ],
+)
+def test_the_notes_tell_whose_an_alert_without_the_label_is(values: str, told: str) -> None:
+    done = helm("install", "incident-operator", str(CHART), "--namespace=ops", "--dry-run=client", f"--set={values}")
+    assert told in done.stdout.split("NOTES:")[1]
 
 
 def test_a_restricted_namespace_takes_the_release() -> None:

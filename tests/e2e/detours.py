@@ -55,9 +55,13 @@ class Scene:
 
     async def fires(self, name: str, **labels: str) -> dict[str, Any]:
         """Let the Runbook's alert fire; returns it."""
-        fired = alert(datetime.now(UTC), alertname=name, **labels)
+        fired = self.alert(datetime.now(UTC), name, **labels)
         await self.fire(fired)
         return fired
+
+    def alert(self, starts_at: datetime, name: str, **labels: str) -> dict[str, Any]:
+        """An alert of the namespace."""
+        return alert(starts_at, alertname=name, namespace=self.namespace, **labels)
 
     async def fire(self, *alerts: dict[str, Any]) -> None:
         """Post alerts, all of which have to be taken in."""

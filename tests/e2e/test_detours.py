@@ -13,7 +13,6 @@ from demonstration import people
 
 from e2e import detours
 from e2e.detours import HOSTILE, Scene, approve_with, job, plan_hash, retry_with, scale, states
-from e2e.operator_process import alert
 from forking.starter import Stable
 from incident_operator.clients import paths
 
@@ -224,7 +223,7 @@ async def test_hostile_text_is_refused_by_every_type_that_it_does_not_fit_and_no
         parameter = {"name": "value", "type": kind, "from": "alert.labels.value"}
         await idle.has_runbook(name, groupBy=["case"], parameters=[parameter], mitigate=[scale()])
     texts, began, generation = {**HOSTILE, **UNSEEN}, datetime.now(UTC), await _generation(idle)
-    posted = [alert(began, alertname=names[kind], case=case, value=texts[case]) for kind, case in refused]
+    posted = [scene.alert(began, names[kind], case=case, value=texts[case]) for kind, case in refused]
     await idle.fire(*posted)
 
     async def all_stopped() -> list[dict[str, Any]] | None:
@@ -261,8 +260,8 @@ async def test_hostile_text_that_a_string_allows_reaches_a_program_unchanged(sce
 async def test_a_label_of_10_kb_is_refused_at_the_door_and_what_came_with_it_is_taken_in(scene: Scene) -> None:
     await scene.has_runbook("oversize", groupBy=["case"])
     began = datetime.now(UTC)
-    long = alert(began, alertname="oversize", case="long", value="x" * 10_000)
-    code, answer = await scene.operator.post(long, alert(began, alertname="oversize", case="short"))
+    long = scene.alert(began, "oversize", case="long", value="x" * 10_000)
+    code, answer = await scene.operator.post(long, scene.alert(began, "oversize", case="short"))
     assert code == 400
     assert 'alerts[0].labels["value"]: takes 10000 bytes' in json.loads(answer)["message"]
     assert [each["spec"]["group"] for each in await scene.incidents("oversize")] == [{"case": "short"}]

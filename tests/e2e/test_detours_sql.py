@@ -20,7 +20,6 @@ from demonstration import people
 
 from e2e import detours
 from e2e.detours import Scene, retry_with, states
-from e2e.operator_process import alert
 from forking.starter import Stable
 from incident_operator.clients import paths
 from sql.endpoints import PASSWORD, Database
@@ -210,7 +209,7 @@ async def test_hostile_text_that_a_string_allows_is_a_value_to_sql_and_nothing_e
     note = {"name": "note", **act, "undo": undo}
     await scene.has_runbook("hostile-sql", groupBy=["case"], parameters=[parameter], mitigate=[note])
     texts, began = {**detours.HOSTILE, "percent": "%(text)s %s %%"}, datetime.now(UTC)
-    await scene.fire(*(alert(began, alertname="hostile-sql", case=case, text=text) for case, text in texts.items()))
+    await scene.fire(*(scene.alert(began, "hostile-sql", case=case, text=text) for case, text in texts.items()))
 
     async def all_noted() -> bool | None:
         found = await scene.incidents("hostile-sql")

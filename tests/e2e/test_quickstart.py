@@ -10,6 +10,7 @@ import pytest
 import yaml
 from demonstration import cluster as clusters
 
+from collector import AS_COLLECTOR
 from e2e import ground, phases
 from e2e.apiserver_proxy import ApiserverProxy
 from e2e.conftest import REPOSITORY
@@ -40,7 +41,7 @@ async def operator(
     installed: str, proxy: ApiserverProxy, web: clusters.Cluster, stable: Stable, tmp_path: Path
 ) -> AsyncIterator[ForkedOperator]:
     """The operator for `quickstart`."""
-    web.kubectl("delete", "incidents", "--all", "-n", NAMESPACE)
+    web.kubectl("delete", "incidents", "--all", "-n", NAMESPACE, *AS_COLLECTOR)
     config = kubeconfig(tmp_path / "kubeconfig", proxy.url, installed)
     steady = {"INCIDENT_OPERATOR_LEASE_SECONDS": "15"}  # nobody is killed here, and a lost Lease costs writes
     process = ForkedOperator(config, tmp_path, NAMESPACE, more=steady, stable=stable)

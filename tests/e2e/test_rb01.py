@@ -15,7 +15,9 @@ RECORDED = ["serve-last-good", "mark-fresh", "undo-serve-last-good"]
 
 
 async def fire(operator: OperatorProcess, night: Night, status: str = "firing") -> None:
-    found = alert(None, status, alertname="PricingPackBuildFailure", severity="page", pack_date=str(night.today))
+    found = alert(
+        None, status, alertname="PricingPackBuildFailure", namespace="prod", severity="page", pack_date=str(night.today)
+    )
     found["startsAt"] = f"{night.today}T00:30:04Z"
     code, answer = await operator.post(found)
     assert code == 200, answer

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from demonstration import manifests, platform
 from demonstration.cluster import Cluster
 
+from collector import AS_COLLECTOR
 from e2e import phases
 from e2e.audit_lines import AuditLines
 
@@ -38,7 +39,7 @@ class Night:
     def end(self) -> None:
         """Remove the Incidents, and their Jobs with them."""
         namespace = ("-n", manifests.NAMESPACE)
-        self.cluster.kubectl("delete", "incidents", "--all", "--wait=true", *namespace)
+        self.cluster.kubectl("delete", "incidents", "--all", "--wait=true", *namespace, *AS_COLLECTOR)
         self.cluster.kubectl("delete", "jobs", "--all", "--wait=true", *namespace)
 
     def sql(self, statement: str) -> str:

@@ -10,7 +10,7 @@ RUNBOOK = """
 title: "Pack failed"
 severity: P1
 serviceAccountName: rb
-match: ['alertname="PackFailed"']
+match: ['alertname="PackFailed"', 'namespace="prod"']
 parameters: [{name: date, type: date, from: alert.labels.pack_date}]
 diagnose:
 - name: packs
@@ -39,7 +39,7 @@ UNKEYED = """
 title: "Cache is stale"
 severity: P1
 serviceAccountName: rb
-match: ['alertname="PackFailed"']
+match: ['alertname="PackFailed"', 'namespace="prod"']
 remediate:
 - name: flush
   exec: {target: statefulset/cache, command: [flush]}

@@ -58,15 +58,15 @@ def names(api: FakeApiserver, namespace: str | None = None) -> list[str]:
 @pytest.mark.parametrize(
     ("made", "kept"),
     [
-        (incident("a-1", "Resolved"), False),
-        (incident("a-1", "Failed", ended=None), False),
-        (incident("a-1", "Suppressed"), False),
-        (incident("a-1", "NeedsHuman"), True),
-        (incident("a-1", "Pending", ended=None), True),
-        (incident("a-1", ended=CREATED + 2 * HOUR), True),
-        (failed("a-1", judged=CREATED), False),
-        (failed("a-1", judged=CREATED + 2 * HOUR), True),
-        (incident("a-1", deletionTimestamp="2025-10-21T00:00:00Z", finalizers=["x/y"]), True),
+        (incident("a-00000-1", "Resolved"), False),
+        (incident("a-00000-1", "Failed", ended=None), False),
+        (incident("a-00000-1", "Suppressed"), False),
+        (incident("a-00000-1", "NeedsHuman"), True),
+        (incident("a-00000-1", "Pending", ended=None), True),
+        (incident("a-00000-1", ended=CREATED + 2 * HOUR), True),
+        (failed("a-00000-1", judged=CREATED), False),
+        (failed("a-00000-1", judged=CREATED + 2 * HOUR), True),
+        (incident("a-00000-1", deletionTimestamp="2025-10-21T00:00:00Z", finalizers=["x/y"]), True),
     ],
     ids=[
         "resolved",
@@ -84,82 +84,85 @@ async def test_what_is_closed_for_its_time_to_live_is_deleted_and_nothing_else(m
     async with expiring(TTL + HOUR) as (api, expiry):
         api.put(made)
         assert await expiry.round() == (0 if kept else 1)
-        assert names(api) == (["a-1"] if kept else [])
+        assert names(api) == (["a-00000-1"] if kept else [])
 
 
 async def test_nothing_younger_than_the_time_to_live_is_even_read() -> None:
     async with expiring(TTL - HOUR) as (api, expiry):
-        api.put(incident("a-1"))
+        api.put(incident("a-00000-1"))
         assert await expiry.round() == 0
         assert [one for one in api.requests if one.path.endswith("/a-1")] == []
 
 
 async def test_the_first_of_a_group_goes_last() -> None:
     async with expiring(TTL + HOUR) as (api, expiry):
-        for name in ("a-1", "a-2", "a-10", "b-1"):
+        for name in ("a-00000-1", "a-00000-2", "a-00000-10", "b-00000-1"):
             api.put(incident(name))
         await expiry.round()
-        assert names(api) == ["a-1"]
+        assert names(api) == ["a-00000-1"]
         await expiry.round()
         assert names(api) == []
 
 
 async def test_the_first_of_a_group_stays_while_another_is_open() -> None:
     async with expiring(TTL + HOUR) as (api, expiry):
-        api.put(incident("a-1"))
-        api.put(incident("a-7", "Mitigating"))
+        api.put(incident("a-00000-1"))
+        api.put(incident("a-00000-7", "Mitigating"))
         await expiry.round()
         await expiry.round()
-        assert names(api) == ["a-1", "a-7"]
+        assert names(api) == ["a-00000-1", "a-00000-7"]
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda api: api.put(incident("a-1", ended=CREATED + 2 * HOUR)),
-        lambda api: (api.remove(paths.incidents("prod", "a-1")), api.put(incident("a-1", "Pending", ended=None))),
+        lambda api: api.put(incident("a-00000-1", ended=CREATED + 2 * HOUR)),
+        lambda api: (
+            api.remove(paths.incidents("prod", "a-00000-1")),
+            api.put(incident("a-00000-1", "Pending", ended=None)),
+        ),
     ],
     ids=["changed", "replaced"],
 )
 async def test_one_that_changes_at_that_moment_is_left_alone(change: Callable[[FakeApiserver], object]) -> None:
     async with expiring(TTL + HOUR) as (api, expiry):
-        api.put(incident("a-1"))
+        api.put(incident("a-00000-1"))
         api.interleave(lambda: change(api), method="DELETE")
         assert await expiry.round() == 0
-        assert names(api) == ["a-1"]
+        assert names(api) == ["a-00000-1"]
 
 
 async def test_one_that_is_gone_or_cannot_be_read_does_not_end_the_round() -> None:
     async with expiring(TTL + HOUR) as (api, expiry):
-        odd = incident("a-1")
+        odd = incident("a-00000-1")
         api.put({**odd, "spec": {"severity": "P9"}})
-        api.put(incident("b-1"))
+        api.put(incident("b-00000-1"))
         api.put(incident("c-1"))
-        api.interleave(lambda: api.remove(paths.incidents("prod", "b-1")), method="GET", path="/b-1")
+        api.interleave(lambda: api.remove(paths.incidents("prod", "b-00000-1")), method="GET", path="/b-00000-1")
         assert await expiry.round() == 1
-        assert names(api) == ["a-1"]
+        assert names(api) == ["a-00000-1"]
 
 
 async def test_where_phases_cannot_be_selected_open_ones_are_still_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(fake_routes.SELECTABLE, "Incident", frozenset())
     async with expiring(TTL + HOUR) as (api, expiry):
-        api.put(incident("a-1", "Verifying"))
-        api.put(incident("b-1"))
+        api.put(incident("a-00000-1", "Verifying"))
+        api.put(incident("b-00000-1"))
         assert await expiry.round() == 1
-        assert names(api) == ["a-1"]
+        assert names(api) == ["a-00000-1"]
 
 
 async def test_only_served_namespaces_are_looked_at() -> None:
     async with expiring(TTL + HOUR, "prod") as (api, expiry):
-        api.put(incident("a-1"))
-        api.put(incident("a-1", namespace="stage"))
+        api.put(incident("a-00000-1"))
+        api.put(incident("a-00000-1", namespace="stage"))
         await expiry.round()
-        assert (names(api, "prod"), names(api, "stage")) == ([], ["a-1"])
+        assert (names(api, "prod"), names(api, "stage")) == ([], ["a-00000-1"])
 
 
 async def test_an_apiserver_that_is_away_ends_the_round_with_an_error_that_the_next_one_outlives() -> None:
     async with expiring(TTL + HOUR) as (api, expiry):
-        api.put(incident("a-1"))
+        api.put(incident("a-00000-1"))
         api.inject(Fault.INTERNAL_ERROR)
         with pytest.raises(kube.Unavailable):
             await expiry.round()
@@ -168,7 +171,7 @@ async def test_an_apiserver_that_is_away_ends_the_round_with_an_error_that_the_n
 
 async def test_a_process_that_leads_no_more_deletes_nothing_more() -> None:
     async with expiring(TTL + HOUR) as (api, expiry):
-        for name in ("a-1", "b-1", "c-1"):
+        for name in ("a-00000-1", "b-00000-1", "c-1"):
             api.put(incident(name))
         leading = dataclasses.replace(expiry, leads=lambda: len(names(api)) > 1)
         assert await leading.round() == 2
@@ -179,7 +182,7 @@ async def test_it_goes_on_round_after_round_and_a_failed_one_is_only_told() -> N
     async with expiring(TTL + HOUR) as (api, expiry):
         quick = dataclasses.replace(expiry, ttl=timedelta(seconds=1))
         api.inject(Fault.INTERNAL_ERROR)
-        api.put(incident("a-1"))
+        api.put(incident("a-00000-1"))
         running = asyncio.create_task(quick.run())
         await until(lambda: not names(api))
         running.cancel()
@@ -187,7 +190,7 @@ async def test_it_goes_on_round_after_round_and_a_failed_one_is_only_told() -> N
 
 async def test_without_a_time_to_live_nothing_is_asked_or_deleted() -> None:
     async with expiring(TTL + HOUR) as (api, expiry):
-        api.put(incident("a-1"))
+        api.put(incident("a-00000-1"))
         running = asyncio.create_task(dataclasses.replace(expiry, ttl=timedelta()).run())
         await asyncio.sleep(0.05)
         assert not running.done()
@@ -197,7 +200,7 @@ async def test_without_a_time_to_live_nothing_is_asked_or_deleted() -> None:
 
 @pytest.mark.parametrize(
     "made",
-    [incident("a-1", labels={}), incident("by-hand"), incident("a-2")],
+    [incident("a-00000-1", labels={}), incident("by-hand"), incident("a-00000-2")],
     ids=["no group", "no number", "a later one"],
 )
 async def test_one_that_is_first_of_no_group_is_deleted_without_a_look_at_others(made: dict) -> None:

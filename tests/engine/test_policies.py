@@ -62,8 +62,8 @@ async def test_a_forgery_that_no_policy_refuses_is_a_problem(pack: World, forger
 async def test_each_policy_that_is_missing_or_weaker_is_a_problem(guard: policies.Guard) -> None:
     api = Apiserver()
     name = f"{guard.manifest['kind']} {guard.manifest['metadata']['name']}"
-    api.stored[guard.path] = {**guard.manifest, "spec": {**guard.manifest["spec"], "matchConditions": ["x"]}}
-    assert (await Policies(api, OPERATOR).problem()).startswith(f"{name}: spec.matchConditions was added: ")
+    api.stored[guard.path] = {**guard.manifest, "spec": {**guard.manifest["spec"], "paramKind": {"kind": "x"}}}
+    assert (await Policies(api, OPERATOR).problem()).startswith(f"{name}: spec.paramKind was added: ")
     del api.stored[guard.path]
     assert (await Policies(api, OPERATOR).problem()).startswith(f"{name} is missing: ")
 

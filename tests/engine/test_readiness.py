@@ -113,6 +113,17 @@ async def test_a_ready_runbook_tells_in_daylight_who_may_not_approve(
     assert checks.world.api.object(path)["status"].get("message", "") == ready["message"]
 
 
+async def test_a_ready_runbook_tells_which_alerts_of_other_namespaces_it_does_not_get(checks: Checks) -> None:
+    path = paths.runbooks(*PACK)
+    body = checks.world.api.object(path)
+    checks.world.api.put({**body, "spec": {**body["spec"], "match": ['alertname="PackFailed"']}})
+    await checks.check(PACK)
+    ready = checks.ready(path)
+    assert (ready["status"], ready["reason"]) == ("True", "Ready")
+    assert ready["message"].startswith('It takes alerts with namespace="prod" only, for it is not in globalNamespaces;')
+    assert checks.world.api.object(path)["status"]["message"] == ready["message"]
+
+
 def nested(levels: int) -> Any:
     value: Any = "end"
     for _ in range(levels):

@@ -9,11 +9,12 @@ import pytest
 from engine.conftest import RUNBOOK
 from engine.world import INCIDENT, World, to_approval, to_the_end, world
 from incident_operator.api.incident import Incident, IncidentStatus, Phase
-from incident_operator.api.meta import ObjectKey, is_object_name
+from incident_operator.api.meta import ObjectKey, Severity, is_object_name
 from incident_operator.clients import paths
 from incident_operator.clients.priority import Priority
 from incident_operator.clients.state import State
 from incident_operator.core.action import Call
+from incident_operator.core.alerts.scope import AlertScope
 from incident_operator.core.outcomes import Failed, NotDone, Outcome, Succeeded
 from incident_operator.engine import events
 from incident_operator.engine.reconciler import LOOK_AGAIN, Reconciler
@@ -312,6 +313,35 @@ async def test_an_act_that_certainly_never_began_has_failed_when_its_time_is_ove
     pack.later(minutes=5)
     await pack.engine().reconcile(INCIDENT)
     assert (pack.incident().status.reason, pack.state("serve")) == ("StepFailed", "Failed")
+
+
+async def test_an_event_of_an_incident_with_the_longest_name_has_a_name_that_the_apiserver_takes(pack: World) -> None:
+    incident = pack.incident()
+    named = incident.metadata.model_copy(update={"name": f"{'a' * 249}.bcd", "resource_version": "123"})
+    await events.phase_changed(pack.client, incident.model_copy(update={"metadata": named}), "test", pack.now)
+    (event,) = pack.api.objects(paths.events("prod"))
+    assert event["metadata"]["name"] == f"{'a' * 249}.123"
+
+
+class Noted(Priority):
+    """Keeps who was let pass before others, and lets everybody pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.severe: set[bool] = set()
+
+    async def yield_to_urgent(self, is_severe: bool) -> None:
+        self.severe.add(is_severe)
+
+
+@pytest.mark.parametrize(("ceiling", "severe"), [("P1", True), ("P2", False)])
+async def test_an_incident_goes_no_further_ahead_than_its_namespace_may_and_says_so(
+    pack: World, ceiling: str, severe: bool
+) -> None:
+    noted, scope = Noted(), AlertScope(ceilings={"prod": Severity(ceiling)})
+    await replace(pack.engine(), priority=noted, scope=scope).reconcile(INCIDENT)
+    told = [each.message for each in pack.incident().status.conditions if each.type == "SeverityLowered"]
+    assert (noted.severe, bool(told)) == ({severe}, not severe)
 
 
 async def test_a_note_of_an_event_is_cut_by_bytes(pack: World) -> None:

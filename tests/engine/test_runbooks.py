@@ -13,6 +13,7 @@ from incident_operator.clients import paths
 from incident_operator.core.machine.view import Blocked, Pinned
 from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks
+from incident_operator.receiver.runbooks import RunbookIndex
 
 RUNBOOK = paths.runbooks("prod", "pack")
 
@@ -66,6 +67,18 @@ async def test_a_review_is_seen_by_the_incidents_that_begin_afterwards(pack: Wor
     assert isinstance(before, Pinned)
     assert isinstance(after, Pinned)
     assert (before.editors, after.editors) == ((EDITOR,), ())
+
+
+async def test_an_alert_that_only_runbooks_of_other_namespaces_match_is_told_of_them(pack: World) -> None:
+    index = RunbookIndex()
+    index.note({"metadata": {"namespace": "dev", "name": "web"}, "spec": {"match": ['alertname="PackFailed"']}})
+    changed(pack, paths.incidents(*INCIDENT), "spec", runbookRef=None)
+    found = await Runbooks(pack.client, Revisions(pack.client), index.elsewhere).in_force(pack.incident())
+    assert isinstance(found, Blocked)
+    assert found.message.startswith(
+        "No Runbook takes PackFailed; nothing was done. Runbook dev/web matches it, but a Runbook takes"
+    )
+    assert 'Set namespace="dev" on the alert' in found.message
 
 
 async def test_a_runbook_whose_revision_was_planted_is_not_begun(pack: World) -> None:

@@ -68,7 +68,7 @@ def series(fresh, due, duration=None):
 
 
 def alert(symptom, summary):
-    labels = {"pack_date": "2025-10-21", "severity": "page", "symptom": symptom}
+    labels = {"namespace": "prod", "pack_date": "2025-10-21", "severity": "page", "symptom": symptom}
     return {"exp_labels": labels, "exp_annotations": {"summary": summary}}
 
 
@@ -118,6 +118,7 @@ def test_the_runbook_matches_what_its_rules_fire(runbook, found):
     matchers = [matching.parse(text) for text in Runbook.model_validate(body).spec.match]
     for rule in found:
         assert matching.matches(matchers, {"alertname": rule["alert"], **rule["labels"]})
+        assert rule["labels"]["namespace"] == body["metadata"]["namespace"], "else it goes to no Runbook"
 
 
 def test_alertmanager_tells_of_resolution_and_never_follows_redirects_with_its_token():

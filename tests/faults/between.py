@@ -59,7 +59,6 @@ class Between(EveryEffect):
     bound = 60.0
     watched: Mapping[str, tuple[Fault, ...]] = MappingProxyType({})
     rules = Rules(order=_STEPS, asks=frozenset(_STEPS), temporary=frozenset())
-    labels: Mapping[str, str] = {"alertname": "Between", "act": "scale"}
 
     def documents(self, scene: Scene, sql_port: int) -> list[dict[str, Any]]:
         """The same account, worker and Connections, and other Runbooks."""
@@ -68,7 +67,7 @@ class Between(EveryEffect):
 
     async def begin(self, scene: Scene) -> None:
         """Everything as it was before the last run, and the alert that starts the Runbook of this one."""
-        self.labels = {"alertname": "Between", "act": _act(scene)}
+        self.labels = {"alertname": "Between", "namespace": scene.namespace, "act": _act(scene)}
         await scene.scale("worker", 1)
         await _set_worker(scene, [])
         await self._move_service(scene, "127.0.0.1")

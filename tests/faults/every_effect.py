@@ -30,7 +30,6 @@ class EveryEffect:
     watched: Mapping[str, tuple[Fault, ...]] = {
         "approved": tuple(fault for fault in ON_WATCHES if fault is not Fault.WATCH_HIDES_ADDED),
     }
-    labels: Mapping[str, str] = {"alertname": "EveryEffect"}
     beside = frozenset({"PATCH runbooks/status", "PATCH connections/status", "POST controllerrevisions"})
     rules = Rules(
         order=("note", "scale-up", *_REMEDIATE, "undo-scale-up", "undo-note"),
@@ -38,7 +37,8 @@ class EveryEffect:
         temporary=frozenset({"note", "scale-up"}),
     )
 
-    def __init__(self, _: str) -> None:
+    def __init__(self, namespace: str) -> None:
+        self.labels: Mapping[str, str] = {"alertname": "EveryEffect", "namespace": namespace}
         self._owner: psycopg.Connection
 
     @asynccontextmanager

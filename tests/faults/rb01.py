@@ -67,7 +67,8 @@ class Rb01:
         temporary=frozenset({"serve-last-good"}),
     )
 
-    def __init__(self, _: str) -> None:
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
         self._day = _FIRST_DAY
         self._last = 0
         self._owner: psycopg.Connection
@@ -75,7 +76,8 @@ class Rb01:
     @property
     def labels(self) -> Mapping[str, str]:
         """The alert of the run's own day."""
-        return {"alertname": "PricingPackBuildFailure", "severity": "page", "pack_date": str(self._day)}
+        labels = {"alertname": "PricingPackBuildFailure", "namespace": self._namespace, "severity": "page"}
+        return {**labels, "pack_date": str(self._day)}
 
     @asynccontextmanager
     async def set_up(self, scene: Scene) -> AsyncIterator[list[dict[str, Any]]]:
@@ -138,6 +140,7 @@ def _deployed(namespace: str) -> list[dict[str, Any]]:
 def _moved(objects: Sequence[Mapping[str, Any]], namespace: str) -> list[dict[str, Any]]:
     text = json.dumps(list(objects)).replace(".prod.svc", f".{namespace}.svc")
     text = text.replace('"namespace": "prod"', f'"namespace": "{namespace}"')
+    text = text.replace('namespace=\\"prod\\"', f'namespace=\\"{namespace}\\"')
     found: list[dict[str, Any]] = json.loads(text)
     return found
 

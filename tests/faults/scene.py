@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from demonstration.cluster import Cluster
 
+from collector import as_collector
 from faults.apiserver import Act, Plot, nothing
 from faults.eyes import Seen
 from faults.ground import APPROVER
@@ -138,7 +139,7 @@ class Scene:
         """Delete what the run leaves behind."""
         for incident in (await self.admin.get(paths.incidents(self.namespace)))["items"]:
             try:
-                await self.admin.delete(paths.incidents(self.namespace, incident["metadata"]["name"]))
+                await as_collector(self.admin).delete(paths.incidents(self.namespace, incident["metadata"]["name"]))
             except NotFound:
                 continue
 

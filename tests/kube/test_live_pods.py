@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from collector import as_collector
 from crds import live
 from incident_operator.actions import job as jobs
 from incident_operator.actions import logs as logging
@@ -148,7 +149,7 @@ async def test_a_job_runs_with_the_workloads_environment_and_goes_with_its_incid
     assert outcome.result["log"] == ["mode nightly", "stored"]
     assert (outcome.result["succeeded"], outcome.result["exitCode"]) == (True, 0)
     assert await ended(job, step) == outcome
-    await prod.client.delete(paths.incidents(prod.namespace, step.incident))
+    await as_collector(prod.client).delete(paths.incidents(prod.namespace, step.incident))
     assert await seen(lambda: is_gone(prod, outcome.captured["job"]), bool)
 
 

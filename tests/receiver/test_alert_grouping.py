@@ -1,18 +1,20 @@
 """Which alerts belong together, what their Incident is called, and what makes an alert the same one."""
 
-import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incident_operator.api import annotations
+from incident_operator.api import meta, names
 from incident_operator.core.alerts import grouping, received_alerts
+from incident_operator.core.alerts.grouping import IncidentSequence
 from receiver import messages
 
-LABEL_VALUE = re.compile(r"[a-z0-9A-Z]([-a-z0-9A-Z_.]{0,61}[a-z0-9A-Z])?")
-OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+OBJECT_NAMES = st.from_regex(
+    r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?){0,4}", fullmatch=True
+)
+"""Names of Runbooks, as the apiserver takes them."""
 
 
 def test_alerts_that_agree_in_the_labels_are_one_group():
@@ -57,13 +59,45 @@ def test_a_name_is_valid_and_fits_into_a_label_however_long_the_runbooks_is(runb
     group = grouping.of("prod", runbook, [], {})
     name = group.sequence.name(999_999)
     assert len(name) <= 63
-    assert OBJECT_NAME.fullmatch(name)
-    assert LABEL_VALUE.fullmatch(annotations.value_of(group.runbook))
-    assert LABEL_VALUE.fullmatch(group.sequence.digest)
+    assert meta.is_object_name(name)
+    assert names.is_label_value(name)
+    assert names.is_label_value(group.sequence.digest)
+
+
+@given(OBJECT_NAMES, st.text(max_size=9), st.integers(1, 999_999_999))
+def test_every_name_that_is_written_is_read_as_what_it_says(runbook, value, number):
+    sequence = grouping.of("prod", runbook, ["date"], {"date": value}).sequence
+    name = sequence.name(number)
+    assert meta.is_object_name(name)
+    assert grouping.split_name(name) == (sequence.stem, number)
+
+
+@given(OBJECT_NAMES | st.from_regex(r"[a-z0-9.-]{0,20}-[0-9a-f]{4,6}-[0-9]{1,10}", fullmatch=True))
+def test_every_name_that_is_read_is_one_that_would_be_written(name):
+    read = grouping.split_name(name)
+    assert read is None or IncidentSequence("prod", read[0], "").name(read[1]) == name
+
+
+@pytest.mark.parametrize("number", [0, -1, 1_000_000_000])
+def test_a_number_that_could_not_be_read_again_is_not_written(number):
+    with pytest.raises(ValueError, match="is not the number of an Incident"):
+        grouping.of("prod", "pack", [], {}).sequence.name(number)
 
 
 @pytest.mark.parametrize(
-    "name", ["pack", "pack-", "pack-x", "-1", "pack-01", "pack-0", "pack-1234567", "pack-\u0661", ""]
+    "name",
+    [
+        *("pack", "pack-12345", "pack-12345-", "pack-12345-x", "-12345-1", "12345-1", "pack-12345-01", "pack-12345-0"),
+        *(
+            "pack-12345-1234567890",
+            "pack-12345-\u0661",
+            "pack-1234-1",
+            "pack-123456-1",
+            "pack-1234g-1",
+            "db-down-1",
+            "",
+        ),
+    ],
 )
 def test_a_name_of_another_form_is_not_taken_apart(name):
     assert grouping.split_name(name) is None

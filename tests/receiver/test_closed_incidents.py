@@ -84,7 +84,7 @@ async def test_the_next_one_of_a_group_that_began_here_costs_nothing_but_its_wri
 
 
 def sequence(number: int) -> IncidentSequence:
-    return IncidentSequence("prod", f"pack-{number:05d}", "digest")
+    return IncidentSequence("prod", f"pack-{number:05d}", f"{number:05d}" * 8)
 
 
 def test_closed_incidents_are_forgotten_by_whole_series_the_oldest_first() -> None:

@@ -14,6 +14,11 @@ A_AGAIN_ENDED = messages.received(messages.resolved("A", starts="2025-10-22T00:0
 A_MOVED_ENDED = messages.received(messages.resolved("A", starts="2025-10-21T00:10:00Z"))
 
 
+def foreign(number: int) -> Episode:
+    """One that the operator did not make."""
+    return Episode(number, "", open=False, own=False)
+
+
 def episode(number: int, *, closed: bool = False, firing=(), resolved=(), group=GROUP, truncated=0) -> Episode:
     ids = [tuple(each.id for each in listed) for listed in (firing, resolved)]
     return Episode(number, group, not closed, *ids, truncated)
@@ -64,6 +69,13 @@ def episode(number: int, *, closed: bool = False, firing=(), resolved=(), group=
         pytest.param(
             [episode(1, group="other", firing=[A])], [A], Plan((Open(2, (A,)),)), id="another group has the name"
         ),
+        pytest.param([foreign(1)], [A], Plan((Open(2, (A,)),)), id="somebody else has the first name"),
+        pytest.param([foreign(1), foreign(999_999)], [A], Plan((Open(2, (A,)),)), id="somebody else's numbers do not count"),
+        pytest.param(
+            [episode(1, closed=True), episode(2, closed=True), foreign(3), foreign(4)], [A], Plan((Open(5, (A,)),)),
+            id="numbers that somebody else has are left out",
+        ),
+        pytest.param([episode(2, firing=[A]), foreign(1)], [B], Plan((Merge(2, (B,)),)), id="its own open one takes in"),
         pytest.param(
             [episode(1, firing=[A]), episode(2, firing=[B])], [A_AGAIN], Plan((Merge(2, (A_AGAIN,)),)), id="newest open"
         ),

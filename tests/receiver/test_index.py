@@ -11,8 +11,9 @@ from incident_operator.core.alerts.grouping import IncidentSequence
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.runbooks import Candidate, RunbookIndex
 from receiver import messages
+from receiver.world import EVERYWHERE
 
-SERIES = IncidentSequence("prod", "pack-12345", "digest")
+SERIES = IncidentSequence("prod", "pack-12345", "12345" * 8)
 A = messages.received_id(messages.alert("A"))
 HOLDS_A = messages.fingerprint(messages.alert("A"))
 
@@ -30,7 +31,8 @@ def incident(
         "generation": generation,
         "labels": {"incidents.dev/group": sequence.digest},
     }
-    return {"metadata": metadata, "spec": {"alerts": alerts}, "status": {"phase": phase} if phase else {}}
+    spec = {"runbookRef": {"name": sequence.stem[:-6]}, "alerts": alerts}
+    return {"metadata": metadata, "spec": spec, "status": {"phase": phase} if phase else {}}
 
 
 def index_of(*incidents) -> IncidentIndex:
@@ -43,7 +45,7 @@ def index_of(*incidents) -> IncidentIndex:
 def test_an_incident_is_remembered_and_forgotten():
     index = index_of(incident())
     (episode,) = index.episodes(SERIES)
-    assert (episode.number, episode.group, episode.open, episode.firing) == (1, "digest", True, (A,))
+    assert (episode.number, episode.group, episode.open, episode.firing) == (1, SERIES.digest, True, (A,))
     assert index.holders(HOLDS_A) == (SERIES,)
     index.forget(incident(version=11))
     assert index.episodes(SERIES) == ()
@@ -115,6 +117,45 @@ def test_incidents_that_people_name_are_no_concern():
     assert index.holders(HOLDS_A) == ()
 
 
+def by_hand(made):
+    made["metadata"]["annotations"] = {"incidents.dev/opened-by": "mallory@example.com"}
+
+
+def without_a_runbook(made):
+    del made["spec"]["runbookRef"]
+
+
+def of_another_runbook(made):
+    made["spec"]["runbookRef"] = {"name": "another"}
+
+
+def of_another_group(made):
+    made["metadata"]["labels"]["incidents.dev/group"] = "54321" * 8
+
+
+def of_no_group(made):
+    made["metadata"]["labels"] = None
+
+
+@pytest.mark.parametrize("bend", [by_hand, without_a_runbook, of_another_runbook, of_another_group, of_no_group])
+def test_of_an_incident_that_the_operator_did_not_make_only_the_name_is_known(bend):
+    made = incident()
+    bend(made)
+    index = index_of(made)
+    assert index.holders(HOLDS_A) == ()
+    (episode,) = index.episodes(SERIES)
+    assert (episode.number, episode.own, episode.open, episode.group, episode.firing) == (1, False, False, "", ())
+
+
+def test_one_that_is_believed_no_longer_gives_its_alerts_back():
+    relabelled = incident(version=11)
+    of_another_group(relabelled)
+    index = index_of(incident(version=10), relabelled)
+    assert index.holders(HOLDS_A) == ()
+    index.note(incident(version=12))
+    assert index.holders(HOLDS_A) == (SERIES,)
+
+
 def test_neither_index_is_ready_before_it_is_told_so():
     for index in (IncidentIndex(), RunbookIndex()):
         assert not index.ready
@@ -141,7 +182,7 @@ def stored_for(number: int):
 
 
 def test_every_runbook_whose_matchers_hold_answers():
-    index = RunbookIndex()
+    index = RunbookIndex(EVERYWHERE)
     for name, matcher in (("a", 'alertname="PackFailed"'), ("b", 'alertname=~"Pack.*"'), ("c", "alertname=Other")):
         index.note(messages.runbook(name, match=(matcher,)))
     found = index.matching({"alertname": "PackFailed"})
@@ -152,7 +193,7 @@ def test_every_runbook_whose_matchers_hold_answers():
 
 
 def test_a_runbook_whose_matchers_became_unreadable_matches_nothing():
-    index = RunbookIndex()
+    index = RunbookIndex(EVERYWHERE)
     index.note(messages.runbook())
     index.note(messages.runbook(match=('alertname="PackFailed"', 'severity=~"("')))
     assert index.matching({"alertname": "PackFailed"}) == []

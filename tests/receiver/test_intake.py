@@ -210,12 +210,49 @@ async def test_another_groups_incident_of_the_same_name_is_left_alone(world: Wor
     assert len(ids(own)) == 1
 
 
-async def test_an_incident_that_somebody_made_without_a_spec_takes_the_alert_in(world: World):
+def planted(sequence, number: int, *, runbook: str = "", opened_by: str = "") -> dict:
+    """An Incident under the operator's name for a group, as somebody else would make it."""
+    metadata = {
+        "namespace": "prod",
+        "name": sequence.name(number),
+        "labels": {"incidents.dev/group": sequence.digest},
+        "annotations": {"incidents.dev/opened-by": opened_by} if opened_by else {},
+    }
+    spec = {"runbookRef": {"name": runbook}} if runbook else {}
+    return {"apiVersion": "incidents.dev/v1alpha1", "kind": "Incident", "metadata": metadata, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [{}, {"runbook": "another"}, {"runbook": "pack", "opened_by": "mallory@example.com"}],
+    ids=["without a Runbook", "with another Runbook", "with its Runbook, by hand"],
+)
+async def test_an_incident_that_the_operator_did_not_make_takes_no_alert_in(world: World, claims: dict[str, str]):
     sequence = grouping.of("prod", "pack", ["pack_date"], {"pack_date": "1"}).sequence
-    metadata = {"namespace": "prod", "name": sequence.name(1), "labels": {"incidents.dev/group": sequence.digest}}
-    world.api.put({"apiVersion": "incidents.dev/v1alpha1", "kind": "Incident", "metadata": metadata})
+    world.api.put(planted(sequence, 1, **claims))
     await world.one.take(alert(pack_date="1"))
-    assert ids(world.incident()) == [messages.received_id(alert(pack_date="1"))]
+    other = world.another()
+    await other.take(alert(pack_date="1"), alert(pack_date="1", pod="b"))
+    await other.take(resolved(pack_date="1"))
+    foreign, own = world.incidents()
+    assert "alerts" not in foreign["spec"]
+    assert own["metadata"]["name"] == sequence.name(2)
+    assert statuses(own) == ["resolved", "firing"]
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["seen by the watch", "not seen"])
+async def test_a_number_that_somebody_else_used_breaks_no_group(world: World, seen: bool):
+    sequence = grouping.of("prod", "pack", ["pack_date"], {"pack_date": "1"}).sequence
+    for number in (1, 999_999):
+        world.api.put(planted(sequence, number, opened_by="mallory@example.com"))
+    if seen:
+        await world.one.watch()
+    for _ in range(2):
+        await world.one.take(alert(pack_date="1"))
+    assert (await world.one.take(resolved(pack_date="1"))).never_stored == 0
+    (own,) = [each for each in world.incidents() if each["metadata"]["name"] == sequence.name(2)]
+    assert statuses(own) == ["resolved"]
+    assert world.writes == (["POST", "PATCH"] if seen else ["POST", "POST", "PATCH"])
 
 
 async def test_two_replicas_meet_in_one_incident(world: World):

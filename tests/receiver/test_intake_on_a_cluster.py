@@ -11,6 +11,7 @@ import pytest
 from crds import live
 from incident_operator.clients import access, paths
 from incident_operator.clients.kube import Kube
+from incident_operator.core.alerts.scope import AlertScope
 from receiver import messages
 from receiver import world as worlds
 from receiver.messages import alert, resolved
@@ -51,7 +52,8 @@ class Ground:
     namespace: str
 
     def replica(self) -> worlds.Replica:
-        return worlds.replica(self.kube, messages.runbook(namespace=self.namespace))
+        scope = AlertScope(only=self.namespace)
+        return worlds.replica(self.kube, messages.runbook(namespace=self.namespace), scope=scope)
 
     async def incidents(self) -> list[Any]:
         return [stored async for stored in self.kube.list(paths.incidents(self.namespace))]

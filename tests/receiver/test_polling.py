@@ -123,7 +123,8 @@ async def test_what_is_silenced_inhibited_or_sent_to_another_receiver_is_left_ou
 async def test_a_connection_feeds_the_incidents_of_its_own_namespace_alone(world: World, source: Alertmanager):
     world.one.runbooks.note(messages.runbook("theirs", namespace="tenant"))
     world.api.put(connection(source, "tenant"))
-    source.groups = [group(open_alert(pack_date="lost"), open_alert("Unmatched"))]
+    theirs = open_alert(pack_date="lost", namespace="tenant")
+    source.groups = [group(theirs, open_alert("Unmatched"), open_alert(pack_date="nobody's"))]
     await reader(world).once()
     assert labels(world, "tenant") == ["lost"]
     assert world.incidents("prod") == []

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from incident_operator.clients import paths
 from incident_operator.clients.kube import Kube
 from incident_operator.clients.priority import Priority
+from incident_operator.core.alerts.scope import AlertScope
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.intake import Intake, Receipt
 from incident_operator.receiver.metrics import ReceiverMetrics
@@ -18,6 +19,9 @@ from incident_operator.receiver.runbooks import RunbookIndex
 from incident_operator.receiver.store import IncidentStore
 from kube.fake_apiserver import FakeApiserver
 from receiver import messages
+
+EVERYWHERE = AlertScope(global_namespaces=frozenset({"prod", "oncall"}))
+"""Runbooks of these namespaces take whatever they match; what is asked here is not whose an alert is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,9 @@ def replica(
     *runbooks: messages.Json,
     unmatched_namespace: str | None = None,
     give_up_seconds: float = GIVE_UP_SECONDS,
+    scope: AlertScope = EVERYWHERE,
 ) -> Replica:
-    incidents, known, registry = IncidentIndex(), RunbookIndex(), CollectorRegistry()
+    incidents, known, registry = IncidentIndex(), RunbookIndex(scope), CollectorRegistry()
     for each in runbooks or (messages.runbook(),):
         known.note(each)
     incidents.mark_ready()
@@ -88,6 +93,8 @@ class World:
 
 
 @asynccontextmanager
-async def started(*runbooks: messages.Json, unmatched_namespace: str | None = None) -> AsyncIterator[World]:
+async def started(
+    *runbooks: messages.Json, unmatched_namespace: str | None = None, scope: AlertScope = EVERYWHERE
+) -> AsyncIterator[World]:
     async with FakeApiserver() as api, Kube(api.access()) as kube:
-        yield World(api, replica(kube, *runbooks, unmatched_namespace=unmatched_namespace))
+        yield World(api, replica(kube, *runbooks, unmatched_namespace=unmatched_namespace, scope=scope))

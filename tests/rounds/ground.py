@@ -16,6 +16,7 @@ sys.path[:0] = [str(REPOSITORY / "hack" / "demo"), str(REPOSITORY / "hack" / "cl
 from demonstration import people  # noqa: E402
 from demonstration.cluster import Cluster  # noqa: E402
 
+from collector import as_collector  # noqa: E402
 from e2e import ground as e2e_ground  # noqa: E402
 from incident_operator.clients import access as accesses  # noqa: E402
 from incident_operator.clients import paths  # noqa: E402
@@ -57,7 +58,7 @@ class Ground:
     async def clear(self) -> None:
         """Remove what earlier rounds left."""
         for incident in (await self.admin.get(paths.incidents(NAMESPACE)))["items"]:
-            await self.admin.delete(paths.incidents(NAMESPACE, incident["metadata"]["name"]))
+            await as_collector(self.admin).delete(paths.incidents(NAMESPACE, incident["metadata"]["name"]))
         if (await self.worker())[1] != 1:
             await self.admin.merge_patch(WORKER, {"spec": {"replicas": 1}})
 

@@ -14,6 +14,7 @@ from e2e.operator_process import alert
 from incident_operator.clients import kube
 from rounds.ground import ALICE, Ground
 from rounds.judge import Result, judge
+from rounds.operators import NAMESPACE
 from rounds.plan import Round, Stage, Strike
 from rounds.strikes import Taken, strike
 
@@ -131,7 +132,7 @@ async def play(ground: Ground, of: Round) -> Result:
     run = f"r{of.number}-{secrets.token_hex(3)}"
     before = await ground.worker()
     began = time.monotonic()
-    playing = Play(ground, of, run, alert(datetime.now(UTC), alertname="Round", run=run))
+    playing = Play(ground, of, run, alert(datetime.now(UTC), alertname="Round", namespace=NAMESPACE, run=run))
     trouble = ""
     taken: Taken | None = None
     try:

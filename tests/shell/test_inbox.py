@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from incident_operator.api.annotations import Verb
+from incident_operator.api.annotations import OPENED_BY, Verb
 from incident_operator.api.incident import Incident
-from incident_operator.api.meta import ObjectKey
+from incident_operator.api.meta import ObjectKey, Severity
 from incident_operator.clients.partial_objects import Annotations
+from incident_operator.core.alerts.scope import AlertScope
 from incident_operator.engine.counts import Counts
 from incident_operator.engine.expectations import Expectations
 from incident_operator.engine.work_queue import WorkQueue
@@ -44,9 +45,10 @@ class Noted(WorkQueue):
 class Seen:
     """An inbox and what it set going."""
 
-    def __init__(self) -> None:
+    def __init__(self, scope: AlertScope | None = None) -> None:
         self.incidents, self.runbooks = Noted(), Noted()
-        self.box = Inbox(self.incidents, self.runbooks, IncidentIndex(), RunbookIndex(), Counts(), Expectations())
+        indexes = (IncidentIndex(), RunbookIndex())
+        self.box = Inbox(self.incidents, self.runbooks, *indexes, Counts(), Expectations(), scope=scope or AlertScope())
 
 
 @pytest.fixture
@@ -70,6 +72,12 @@ def connection(generation: int = 1) -> dict[str, Any]:
 
 def meta(name: str, version: str, generation: int = 1) -> dict[str, Any]:
     return {"namespace": "prod", "name": name, "resourceVersion": version, "uid": name, "generation": generation}
+
+
+def test_an_incident_goes_no_further_ahead_than_its_namespace_may() -> None:
+    capped = Seen(AlertScope(ceilings={"prod": Severity.P3}))
+    capped.box.incident(incident())
+    assert capped.incidents.taken() == [("P3", INCIDENT)]
 
 
 def test_an_incident_is_reconciled_by_its_severity_unless_it_shows_our_own_write(seen: Seen) -> None:
@@ -152,7 +160,7 @@ def test_a_runbook_that_is_told_twice_sets_nothing_going(seen: Seen, version: st
     older["spec"] = {**older["spec"], "match": ['alertname="B"']}
     seen.box.runbook(older)
     assert seen.runbooks.taken() == []
-    assert seen.box.runbook_index.matching({"alertname": "A"})
+    assert seen.box.runbook_index.matching({"alertname": "A", "namespace": "prod"})
 
 
 def test_an_edited_runbook_is_checked_and_its_open_incidents_look_again(seen: Seen) -> None:
@@ -193,7 +201,7 @@ def test_a_deleted_incident_is_counted_no_more(seen: Seen) -> None:
 def test_a_deleted_runbook_matches_nothing_and_is_checked_no_more(seen: Seen) -> None:
     seen.box.runbook(runbook())
     seen.box.runbook_gone(runbook())
-    assert seen.box.runbook_index.matching({"alertname": "A"}) == []
+    assert seen.box.runbook_index.matching({"alertname": "A", "namespace": "prod"}) == []
     assert seen.runbooks.taken()[-1] == ("forgotten", PACK)
 
 
@@ -228,5 +236,5 @@ async def test_an_abort_that_nobody_listens_to_is_left_to_the_next_reconciliatio
     assert not await seen.box.in_flight.aborted_before(INCIDENT, done)
 
 
-def test_the_partial_incident_knows_the_annotation_of_an_abort() -> None:
-    assert set(Annotations.__annotations__) == {Verb.ABORT.annotation}
+def test_the_partial_incident_knows_an_abort_and_who_opened_it() -> None:
+    assert set(Annotations.__annotations__) == {Verb.ABORT.annotation, OPENED_BY}

@@ -125,6 +125,16 @@ async def test_what_a_person_does_during_a_reconciliation_has_another_one_follow
     assert process.reconciled == ["Pending", "Mitigating"]
 
 
+async def test_one_that_was_opened_by_hand_under_the_name_of_a_group_takes_no_alert_in(api: FakeApiserver) -> None:
+    made = stored()
+    made["metadata"]["annotations"] = {"incidents.dev/opened-by": "mallory@example.com"}
+    api.put(made)
+    async with running(api) as process:
+        await until(lambda: process.reconciled)
+        (episode,) = process.inbox.incident_index.episodes(GROUP.sequence)
+    assert (episode.own, episode.open) == (False, False)
+
+
 async def test_an_incident_whose_event_was_lost_is_reconciled_after_the_next_list(api: FakeApiserver) -> None:
     async with running(api, Pace(watch=1.0, between_lists=0.5, pauses=(0.01,))) as process:
         api.watches.hide()

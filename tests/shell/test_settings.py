@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from incident_operator import settings
+from incident_operator.api.meta import Severity
+from incident_operator.core.alerts.scope import AlertScope
 from incident_operator.core.runbooks.unasked import UnaskedStep
 
 
@@ -40,12 +42,6 @@ def test_lists_are_separated_by_commas_and_blanks_do_not_count() -> None:
         ({"LEASE_NAME": "A Lease"}, "INCIDENT_OPERATOR_LEASE_NAME: 'A Lease'"),
         ({"LEASE_NAME": "a..lease"}, "INCIDENT_OPERATOR_LEASE_NAME: 'a..lease'"),
         ({"NOT_ACTING": "Shop"}, "INCIDENT_OPERATOR_NOT_ACTING: 'Shop'"),
-        (
-            {"MAX_SEVERITY": "dev"},
-            "INCIDENT_OPERATOR_MAX_SEVERITY: 'dev' is not of the form NAMESPACE=P0 to NAMESPACE=P4",
-        ),
-        ({"MAX_SEVERITY": "dev=P5"}, "INCIDENT_OPERATOR_MAX_SEVERITY: 'dev=P5'"),
-        ({"MAX_SEVERITY": "Dev=P2"}, "INCIDENT_OPERATOR_MAX_SEVERITY: 'Dev'"),
         ({"LEASE_NAMESPACE": "Ops"}, "INCIDENT_OPERATOR_LEASE_NAMESPACE: 'Ops'"),
         ({"TLS_CERT": "/tls.crt"}, "INCIDENT_OPERATOR_TLS_CERT and INCIDENT_OPERATOR_TLS_KEY: set both or none"),
         (
@@ -57,6 +53,14 @@ def test_lists_are_separated_by_commas_and_blanks_do_not_count() -> None:
         ({"NAMESPACES": "prod,team-*"}, "'team-*' is no name of a namespace"),
         ({"UNMATCHED_NAMESPACE": "On Call"}, "INCIDENT_OPERATOR_UNMATCHED_NAMESPACE: 'On Call'"),
         ({"NAMESPACES": "prod", "UNMATCHED_NAMESPACE": "oncall"}, "nobody would see its Incidents"),
+        ({"GLOBAL_NAMESPACES": "Ops"}, "INCIDENT_OPERATOR_GLOBAL_NAMESPACES: 'Ops'"),
+        (
+            {"NAMESPACES": "prod,dev", "GLOBAL_NAMESPACES": "prod,ops"},
+            "INCIDENT_OPERATOR_GLOBAL_NAMESPACES: 'ops' is not one of INCIDENT_OPERATOR_NAMESPACES",
+        ),
+        ({"SEVERITY_CEILING": "Dev=P2"}, "INCIDENT_OPERATOR_SEVERITY_CEILING: 'Dev'"),
+        ({"SEVERITY_CEILING": "dev=P5"}, "INCIDENT_OPERATOR_SEVERITY_CEILING: 'dev=P5' is not of the form dev=P2"),
+        ({"SEVERITY_CEILING": "dev"}, "INCIDENT_OPERATOR_SEVERITY_CEILING: 'dev' is not of the form dev=P2"),
     ],
 )
 def test_a_wrong_setting_is_told_by_its_name(variables: dict[str, str], named: str) -> None:
@@ -66,6 +70,16 @@ def test_a_wrong_setting_is_told_by_its_name(variables: dict[str, str], named: s
     assert "\n" not in str(caught.value)
 
 
+def test_whose_alerts_are_whose_is_told_by_label_global_namespaces_and_ceilings() -> None:
+    assert read().alert_scope == AlertScope("namespace")
+    many = read(
+        NAMESPACES="prod,dev,ops", NAMESPACE_LABEL="team", GLOBAL_NAMESPACES="ops", SEVERITY_CEILING="dev=P2, ops=P1"
+    )
+    ceilings = {"dev": Severity.P2, "ops": Severity.P1}
+    assert many.alert_scope == AlertScope("team", frozenset({"ops"}), "", ceilings)
+    assert read(NAMESPACES="prod").alert_scope.only == "prod"
+
+
 def test_what_runs_unasked_is_named_step_by_step() -> None:
     digest = f"sha256:{'0' * 64}"
     listed = f'[{{"namespace":"prod","runbook":"rb","step":"block","digest":"{digest}"}}]'
@@ -73,11 +87,6 @@ def test_what_runs_unasked_is_named_step_by_step() -> None:
     assert chosen.leave.steps == {UnaskedStep("prod", "rb", "block", digest)}
     assert (chosen.leave.acts_in("prod"), chosen.leave.acts_in("shop")) == (True, False)
     assert chosen.unasked_problem == ""
-
-
-def test_a_namespace_counts_as_severe_as_it_is_told_at_the_most() -> None:
-    assert read(MAX_SEVERITY="dev=P2, test=P4").max_severity == {"dev": "P2", "test": "P4"}
-    assert read().max_severity == {}
 
 
 def test_a_list_of_actions_as_older_versions_took_it_lets_nothing_run_and_is_told() -> None:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from incident_operator.api import names
 from incident_operator.api.annotations import EFFECT_KEY
 from incident_operator.api.meta import owner_reference
 from incident_operator.core.action import Call
@@ -29,7 +30,7 @@ _RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 
 def name(step: str, key: str) -> str:
     """Return a Job's name: the step, and enough of a key to be the only one."""
-    return f"{step[: _NAME_LENGTH - _KEY_LENGTH - 1]}-{key[:_KEY_LENGTH]}"
+    return names.with_ending(step, key[:_KEY_LENGTH], _NAME_LENGTH)
 
 
 def manifest(call: "Call[Job]", template: Json) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
+from incident_operator.api import names
 from incident_operator.api.meta import GROUP
 
 
@@ -38,14 +39,10 @@ GROUP_LABEL = f"{GROUP}/group"
 """On an Incident: the hash of its grouping key, shared by all episodes of that group."""
 INCIDENT_LABEL = f"{GROUP}/incident"
 STEP_LABEL = f"{GROUP}/step"
-_VALUE_LENGTH = 63
 
 
 def labels(own: Mapping[str, str]) -> dict[str, str]:
     """Return the labels of an object that the operator makes: `own`, each value made a valid one, and who manages it."""
-    return {"app.kubernetes.io/managed-by": "incident-operator"} | {key: value_of(text) for key, text in own.items()}
-
-
-def value_of(name: str) -> str:
-    """Return an object's name as a label's value: at most 63 characters, the last of which is a letter or digit."""
-    return name[:_VALUE_LENGTH].rstrip("-.")
+    return {"app.kubernetes.io/managed-by": "incident-operator"} | {
+        key: names.label_value(text) for key, text in own.items()
+    }

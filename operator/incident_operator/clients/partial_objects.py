@@ -5,8 +5,8 @@ Validation of the whole is for whoever works on the Incident: here even a strang
 
 from typing import TypedDict
 
-Annotations = TypedDict("Annotations", {"incidents.dev/abort": str}, total=False)
-"""What a person says that cannot wait until the Incident is looked at next."""
+Annotations = TypedDict("Annotations", {"incidents.dev/abort": str, "incidents.dev/opened-by": str}, total=False)
+"""What a person says that cannot wait until the Incident is looked at next, and that the operator did not make it."""
 
 
 class Metadata(TypedDict, total=False):

@@ -1,7 +1,7 @@
 """Priority and fairness: who goes first, and how much of what all share one namespace may hold. The rule, and its figures.
 
 What is done belongs to a flow: the namespace that it is done for, at the severity of its alert, or at the most that the chart lets
-that namespace have (`maxSeverity`).
+that namespace have (`severityCeiling`).
 
 1. The severest goes first; within a severity the turn goes round the namespaces.
 2. P0 and P1 are urgent. Of all that there is so many of, one in `KEPT_OF` is kept for them, at least one.

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from incident_operator.api.incident import Incident, IncidentStatus
+from incident_operator.api.incident import Incident, IncidentStatus, Phase
 from incident_operator.clients import api_errors, kube, paths
 
 SPEC_BYTES = 384 * 1024
@@ -81,6 +81,11 @@ class State:
                     raise
                 await asyncio.sleep(pause)
         raise AssertionError("the last try returns or raises")
+
+    async def halt_unread(self, namespace: str, name: str, reason: str, message: str) -> None:
+        """Store that an Incident which cannot be read needs a person. Saying so again changes nothing. Raises `kube.ApiError`."""
+        status = {"phase": Phase.NEEDS_HUMAN.value, "reason": reason, "message": message}
+        await self._kube.write_status(paths.incidents(namespace, name, "status"), status)
 
     async def _patch(self, incident: Incident, marked: IncidentStatus, text: bytes) -> Incident:
         """Write, and return what is stored now: all but the version is known, for exactly this version was replaced."""

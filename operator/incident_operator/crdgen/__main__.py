@@ -38,9 +38,9 @@ def _policies() -> dict[str, str]:
     generated = {
         "crds/approval-policies.yaml": _header("policies/") + templates.plain_policy(validating),
     }
-    for file in (policies.LIMITING, policies.STAMPING):
+    for file in (*policies.LIMITING, policies.STAMPING):
         generated[f"crds/{file}"] = _header("policies/") + templates.plain_policy(policies.text(file))
-    for file in (*policies.VALIDATING, policies.LIMITING, policies.STAMPING):
+    for file in (*policies.VALIDATING, *policies.LIMITING, policies.STAMPING):
         generated[f"{TEMPLATES}/policies/{file}"] = _header(f"policies/{file}") + templates.policy_template(file)
     return generated
 

@@ -4,12 +4,14 @@ from datetime import datetime
 
 import structlog
 
+from incident_operator.api import names
 from incident_operator.api.incident import Incident, Phase
 from incident_operator.api.meta import API_VERSION, ObjectMeta
 from incident_operator.clients import kube, paths
 from incident_operator.core.outcomes import Json
 
 _WARNING = frozenset({Phase.NEEDS_HUMAN, Phase.FAILED})
+_NAME_LIMIT = 253
 _NOTE_LIMIT = 1024
 """Bytes, not characters: the apiserver refuses a longer note."""
 _NAME_LIMIT = 253
@@ -50,7 +52,8 @@ def _event(incident: Incident, instance: str, now: datetime) -> Json:
 
 
 def _name(meta: ObjectMeta) -> str:
-    return f"{meta.name[: _NAME_LIMIT - len(meta.resource_version) - 1].rstrip('-.')}.{meta.resource_version}"
+    version = meta.resource_version
+    return f"{names.cut(meta.name, _NAME_LIMIT - len(version) - 1)}.{version}"
 
 
 def _cut(message: str) -> str:

@@ -15,6 +15,7 @@ from incident_operator.clients import kube, paths, probes, redaction
 from incident_operator.clients.connections import EndpointError, Finds, Teaching
 from incident_operator.clients.redaction import Redactor
 from incident_operator.core import sanitize, texts
+from incident_operator.core.alerts.scope import AlertScope
 from incident_operator.core.runbooks import editors, reading, uses, warnings
 from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.core.runbooks.reading import Malformed
@@ -43,6 +44,8 @@ class Readiness:
     clock: Callable[[], datetime]
     over_budget: Callable[[ObjectKey], str] = lambda _: ""
     """Says why a Runbook whose text is right is not matched, by what others of its namespace take; empty where it is."""
+    scope: AlertScope = field(default_factory=AlertScope)
+    """Whose alerts are whose."""
     probe_results: ProbeResults = field(default_factory=ProbeResults)
     turns: MachineTurns = field(default_factory=MachineTurns)
 
@@ -81,7 +84,8 @@ class Readiness:
             await self._tell(runbook, "", alerts, _condition([str(error)], "RevisionAltered", self._now()))
             return
         failures = await self._probe_all(runbook)
-        told = [editors.warning(runbook), *(f"Warning: {each}" for each in warnings.of(compiled))]
+        restricted = self.scope.restricts(runbook.metadata.namespace, compiled.matchers)
+        told = [editors.warning(runbook), restricted, *(f"Warning: {each}" for each in warnings.of(compiled))]
         warning = texts.cut("\n".join(filter(None, told)), _MESSAGE_LIMIT)
         ready = _condition(failures, "ConnectionNotReady", self._now(), warning)
         await self._tell(runbook, revision, alerts, ready)

@@ -2,21 +2,28 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+
+import pydantic
+import structlog
 
 from incident_operator.api.incident import CLOSED_PHASES, Incident
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import redaction
+from incident_operator.clients.api_errors import ApiError, Unreadable
 from incident_operator.clients.helper_process import HelperError
-from incident_operator.clients.kube import ApiError
 from incident_operator.clients.priority import Priority
 from incident_operator.clients.state import Gone, State, Superseded
-from incident_operator.core.machine import decisions, in_flight
-from incident_operator.core.machine.view import AGES, View
+from incident_operator.core import reasons
+from incident_operator.core.alerts.scope import AlertScope
+from incident_operator.core.machine import decisions, in_flight, machine
+from incident_operator.core.machine.view import AGES, Blocked, View
 from incident_operator.core.runbooks.unasked import ALL_ASK, Leave
 from incident_operator.core.status import objectives
+from incident_operator.engine import failed_visits
 from incident_operator.engine.executor import Executor
+from incident_operator.engine.failed_visits import FailedVisits
 from incident_operator.engine.progress import Progress
 from incident_operator.engine.recorder import Recorder
 from incident_operator.engine.runbooks import Runbooks
@@ -25,6 +32,8 @@ MAX_TURNS = 500
 """Decisions in one reconciliation; more means that the machine goes in circles."""
 LOOK_AGAIN = timedelta(minutes=10)
 """An open Incident is looked at this often whatever the watch says: a lost event must not leave it waiting."""
+
+_log = structlog.get_logger()
 
 
 class GoesInCircles(Exception):
@@ -46,6 +55,9 @@ class Reconciler:
     """Whether the process is about to end, or leads no more: an act under way is recorded, and nothing more is begun or told."""
     led_for: Callable[[], timedelta] = lambda: AGES
     """How long this process has led."""
+    scope: AlertScope = field(default_factory=AlertScope)
+    """How severe an Incident of a namespace may be."""
+    failed: FailedVisits = field(default_factory=FailedVisits)
     unstored: dict[ObjectKey, Progress] = field(default_factory=dict)
     """What is known of Incidents whose status could not be stored: nothing in the world may be able to tell it again."""
 
@@ -55,7 +67,20 @@ class Reconciler:
         return self.executor.workers.priority
 
     async def reconcile(self, key: ObjectKey) -> datetime | None:
-        """Do what can be done now; return when to come back, None for never: it is closed, or gone."""
+        """Do what can be done now; return when to come back, None for never: it is closed, or gone.
+
+        Raises what kept it from going on; where that is for good, the Incident says so by then.
+        """
+        try:
+            again = await self._visit(key)
+        except Exception as error:
+            if self.failed.is_for_good(key, error) and not self.stopping():
+                await self._call_human(key, error)
+            raise
+        self.failed.forget(key)
+        return again
+
+    async def _visit(self, key: ObjectKey) -> datetime | None:
         self.executor.in_flight.listen(key)
         try:
             incident = await self.state.read(key.namespace, key.name)
@@ -112,6 +137,39 @@ class Reconciler:
         with suppress(ApiError, Superseded):
             self.unstored[key] = await self.recorder.publish(progress, view)
 
+    async def _call_human(self, key: ObjectKey, error: Exception) -> None:
+        """Say in the Incident why it cannot go on. Whatever keeps it from being said, the failure itself is what is raised."""
+        try:
+            await self._tell(key, error)
+        except Exception as another:  # noqa: BLE001
+            _log.warning("A failure for good could not be told", namespace=key[0], incident=key[1], error=str(another))
+
+    async def _tell(self, key: ObjectKey, error: Exception) -> None:
+        kept = self.unstored.get(key)
+        try:
+            incident = await self.state.read(key.namespace, key.name)
+        except (pydantic.ValidationError, Unreadable) as unreadable:
+            await self.state.halt_unread(*key, reasons.VISIT_FAILED, failed_visits.told(unreadable))
+            return
+        masks = self.executor.redactors.of(key, incident.metadata.uid).redactor.masks
+        stored = await self._halt(incident, Blocked(reasons.VISIT_FAILED, masks.text(failed_visits.told(error))))
+        if kept is not None and not kept.is_overtaken_by(incident):
+            self.unstored[key] = replace(kept, stored=stored)  # what could not be stored is known to the next visit
+
+    async def _halt(self, incident: Incident, why: Blocked) -> Incident:
+        """Decide as without a Runbook, so that a person may still abort, and return what is stored then."""
+        progress = Progress.of(incident)
+        while True:
+            view = View(progress.working, why, self.clock(), self.leave, self.led_for(), self.scope)
+            match machine.decide(view):
+                case decisions.Transition(status):
+                    progress = progress.knowing(status)
+                case decisions.Stop():
+                    await self.recorder.finish(progress, view)
+                    return progress.working
+                case _:
+                    return (await self.recorder.rest(progress, view)).stored
+
     async def _yield_to_urgent(self, incident: Incident) -> None:
         """Yield to what is urgent, unless an act has begun: its outcome is not kept in memory longer than it must."""
         if not self.executor.in_flight.has(_key(incident)):
@@ -120,7 +178,7 @@ class Reconciler:
 
     async def _view(self, incident: Incident) -> View:
         runbook = await self.runbooks.in_force(incident)
-        return View(incident, runbook, self.clock(), self.leave, self.led_for())
+        return View(incident, runbook, self.clock(), self.leave, self.led_for(), self.scope)
 
 
 def _key(incident: Incident) -> ObjectKey:

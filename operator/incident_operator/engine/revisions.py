@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from incident_operator.api import annotations
+from incident_operator.api import annotations, names
 from incident_operator.api.annotations import RUNBOOK_LABEL
 from incident_operator.api.meta import ObjectKey, owner_reference
 from incident_operator.api.runbook import Runbook
@@ -18,8 +18,9 @@ from incident_operator.core.runbooks import editors
 
 _KEPT = 256
 """Revisions remembered; they never change, so a remembered one needs no request."""
-_DIGITS, _SHORT = 64, 16
-"""Hexadecimal digits of the hash in a name, and in those of the version before, which Incidents from then still follow."""
+_LONGEST = 110
+_SHORT = 16
+"""Hexadecimal digits of the hash in a name of the version before, which Incidents from then still follow."""
 _log = structlog.get_logger()
 
 
@@ -40,9 +41,13 @@ class Altered(Exception):
 
 def name(kept: Json) -> str:
     """Return the revision's name for its data, `<runbook>-<SHA-256>`: whoever plants another content cannot keep the name."""
+    return names.with_ending(kept["metadata"]["name"], _digest(kept), _LONGEST)
+
+
+def _digest(kept: Json) -> str:
     meta = kept["metadata"]
     content = json.dumps([meta["uid"], meta["annotations"], kept["spec"]], sort_keys=True)
-    return f"{meta['name'][:45].rstrip('.')}-{hashlib.sha256(content.encode()).hexdigest()}"
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 class Revisions:
@@ -98,8 +103,8 @@ class Revisions:
 
 def _is_genuine(data: Any, revision: str) -> bool:
     try:
-        whole = name(data)
-        return revision in (whole, whole[: _SHORT - _DIGITS])
+        whole = _digest(data)
+        return revision.rpartition("-")[2] in (whole, whole[:_SHORT])
     except (KeyError, TypeError, RecursionError):  # what we keep is never nested that deep
         return False
 

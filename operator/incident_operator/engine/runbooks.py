@@ -1,6 +1,7 @@
 """Which Runbook is in force for an Incident: the pinned revision, or the present one while nothing has been done."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
@@ -14,6 +15,7 @@ from incident_operator.api.runbook import Runbook, RunbookStatus
 from incident_operator.clients import api_errors, kube, paths
 from incident_operator.clients.state import SPEC_BYTES
 from incident_operator.core import reasons
+from incident_operator.core.alerts import incident_spec
 from incident_operator.core.lru_cache import LRUCache
 from incident_operator.core.machine.view import Blocked, Pinned
 from incident_operator.core.runbooks import compiler, editors, reading
@@ -26,6 +28,8 @@ _KEPT_BYTES = 8 * 1024 * 1024
 """Of the specs of all compiled Runbooks that are kept, as JSON; compiled, they take several times as much."""
 _MOST_UNDECODED = 4 * reading.SPEC_BYTES
 """Bytes of a spec as the apiserver writes it that are still decoded, so that its size can be told as for `check`."""
+_LOOKED_AT = 20
+"""Alerts of an Incident without a Runbook that are compared with the Runbooks of other namespaces."""
 _DEEPEST = 1000
 """Levels of JSON that are still decoded of a Runbook, so that it can be told where it is too deep."""
 
@@ -55,8 +59,15 @@ class Runbooks:
     names are looked at again when the readiness of the Runbook is; a step reads its own Connection when it runs.
     """
 
-    def __init__(self, client: kube.Kube, revisions: Revisions) -> None:
+    def __init__(
+        self,
+        client: kube.Kube,
+        revisions: Revisions,
+        elsewhere: Callable[[Mapping[str, str]], str] = lambda _: "",
+    ) -> None:
+        """`elsewhere` tells which Runbooks match an alert with these labels but for its namespace, and what helps."""
         self._kube = client
+        self._elsewhere = elsewhere
         self._revisions = revisions
         self._pins: LRUCache[ObjectKey, Pinned] = LRUCache(_KEPT, _KEPT_BYTES)
         self._present: LRUCache[ObjectKey, _Known] = LRUCache(_KEPT, _KEPT_BYTES)
@@ -73,13 +84,20 @@ class Runbooks:
         if incident.status.runbook_revision:
             return await self._pinned(incident)
         if incident.spec.runbook_ref is None:
-            return Blocked(reasons.NO_RUNBOOK, _no_runbook(incident))
+            return Blocked(reasons.NO_RUNBOOK, self._no_runbook(incident))
         namespace, name = incident.metadata.namespace, incident.spec.runbook_ref.name
         known = await self._known_present(namespace, name)
         if known is not None:
             return known
         async with self._reading.setdefault(ObjectKey(namespace, name), asyncio.Lock()):
             return await self._known_present(namespace, name) or await self._read_present(namespace, name)
+
+    def _no_runbook(self, incident: Incident) -> str:
+        spec = incident.spec
+        name = spec.common_labels.get("alertname", "this alert")
+        told = (self._elsewhere(incident_spec.labels_of(spec, alert)) for alert in spec.alerts[:_LOOKED_AT])
+        helps = next(filter(None, told), "Its labels are in spec.commonLabels.")
+        return f"No Runbook takes {name}; nothing was done. {helps}"
 
     async def read(self, namespace: str, name: str) -> Runbook | Malformed | None:
         """Return a Runbook as it is stored now, or what keeps it from being read; None where there is none."""
@@ -175,8 +193,3 @@ def _runbook(path: str, text: bytes) -> Runbook | Malformed:
 def _not_ready(name: str, problem: compiler.Problem) -> Blocked:
     told = f"Runbook {name} is not ready: {problem.path}: {problem.message}; nothing was done."
     return Blocked(reasons.RUNBOOK_NOT_READY, told)
-
-
-def _no_runbook(incident: Incident) -> str:
-    name = incident.spec.common_labels.get("alertname", "this alert")
-    return f"No Runbook matches {name}; nothing was done. Its labels are in spec.commonLabels."

@@ -1,7 +1,8 @@
 """What is known of stored Incidents without asking: fed by watch events and by what the receiver stores itself.
 
 It answers two questions: is this news at all, and what is the next number. It may lag behind; whatever is decided from it
-is checked by the apiserver (a name that exists, a resourceVersion that moved) when it is stored. Only open Incidents are
+is checked by the apiserver (a name that exists, a resourceVersion that moved) when it is stored. Of an Incident that the
+operator did not make it knows only that the name is taken. Only open Incidents are
 watched: of closed ones it knows those that this process saw closing or has read, newest first up to `CLOSED_KEPT`, and says
 of which sequence it knows all (`is_complete`).
 """
@@ -175,13 +176,15 @@ def is_open(incident: Mapping[str, Any]) -> bool:
 def _episode(incident: Mapping[str, Any], number: int, version: int, known: Episode | None) -> Episode:
     metadata = incident["metadata"]
     generation = metadata.get("generation", 0)
+    if not grouping.is_own(incident):
+        return Episode(number, "", open=False, version=version, uid=metadata.get("uid", ""), own=False)
     # one that was deleted and made again, unseen, is of the same generation too
-    if known and generation and (known.uid, known.generation) == (metadata.get("uid", ""), generation):
+    if known and known.own and generation and (known.uid, known.generation) == (metadata.get("uid", ""), generation):
         return dataclasses.replace(known, open=is_open(incident), version=version)
     spec = incident.get("spec") or {}
     return Episode(
         number=number,
-        group=(metadata.get("labels") or {}).get(GROUP_LABEL, ""),
+        group=metadata["labels"][GROUP_LABEL],
         open=is_open(incident),
         firing=_ids(spec, AlertStatus.FIRING),
         resolved=_ids(spec, AlertStatus.RESOLVED),

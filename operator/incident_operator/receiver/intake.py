@@ -113,7 +113,7 @@ class Intake:
         held = frozenset[str]().union(*(one.held for one in settled))
         refused = {alert.id for one in settled for alert in one.refused}
         never_stored = [alert for alert in message.alerts if not alert.firing and alert.id not in held | refused]
-        self._report(routed.unmatched, never_stored)
+        self._report(routed, never_stored)
         return Receipt(
             alerts=len(message.alerts),
             opened=sum(one.opened for one in settled),
@@ -224,11 +224,15 @@ class Intake:
         self._metrics.refused.inc(len(message.refused))
         self._metrics.truncated.inc(message.truncated)
 
-    def _report(self, unmatched: Sequence[ReceivedAlert], never_stored: Sequence[ReceivedAlert]) -> None:
+    def _report(self, routed: Routed, never_stored: Sequence[ReceivedAlert]) -> None:
+        unmatched, elsewhere = routed.unmatched, routed.elsewhere
         self._metrics.unmatched.inc(len(unmatched))
+        self._metrics.elsewhere.inc(len(elsewhere))
         self._metrics.never_stored.inc(len(never_stored))
         if unmatched:
             _log.warning("No Runbook matches", alerts=len(unmatched), alertnames=_names(unmatched))
+        if elsewhere:
+            _log.warning("Only Runbooks of other namespaces match", alerts=len(elsewhere), first=elsewhere[0])
         if never_stored:
             _log.info("Resolved alerts were never stored", alerts=len(never_stored), alertnames=_names(never_stored))
 

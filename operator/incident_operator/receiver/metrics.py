@@ -18,6 +18,11 @@ class ReceiverMetrics:
         self.unmatched = Counter(
             "incident_operator_alerts_unmatched", "Firing alerts that no Runbook matches.", registry=registry
         )
+        self.elsewhere = Counter(
+            "incident_operator_alerts_elsewhere",
+            "Firing alerts that only Runbooks of other namespaces match; they are among the unmatched.",
+            registry=registry,
+        )
         self.never_stored = Counter(
             "incident_operator_alerts_resolved_unknown",
             "Resolved alerts that no Incident ever held.",

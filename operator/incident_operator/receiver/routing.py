@@ -18,6 +18,10 @@ class Runbooks(Protocol):
         """Return every Runbook that answers an alert with these labels."""
         ...
 
+    def elsewhere(self, labels: Mapping[str, str]) -> str:
+        """Return which Runbooks would, were it of their namespace, and what helps; empty where none would."""
+        ...
+
 
 class Holders(Protocol):
     """What is asked of the known Incidents."""
@@ -48,7 +52,9 @@ class Routed:
     """How many alerts of the message Alertmanager left out."""
     deliveries: dict[IncidentSequence, Delivery] = field(default_factory=dict)
     unmatched: list[ReceivedAlert] = field(default_factory=list)
-    """Firing, and no Runbook matches."""
+    """Firing, and no Runbook takes it."""
+    elsewhere: list[str] = field(default_factory=list)
+    """Of those that match a Runbook but for its namespace: which one, and what helps."""
 
     def within(self, namespace: str) -> "Routed":
         """Return what of it stays in one namespace; alerts without a Runbook are somebody else's to tell of."""
@@ -74,14 +80,16 @@ def route(
             group = grouping.of(candidate.namespace, candidate.name, candidate.group_by, alert.labels)
             _deliver(alert, group, candidate.severity, routed)
         if not candidates:
-            _without_runbook(alert, unmatched_namespace, routed)
+            _without_runbook(alert, runbooks, unmatched_namespace, routed)
         if not alert.firing:
             _to_holders(alert, incidents, routed)
 
 
-def _without_runbook(alert: ReceivedAlert, unmatched_namespace: str | None, routed: Routed) -> None:
+def _without_runbook(alert: ReceivedAlert, runbooks: Runbooks, unmatched_namespace: str | None, routed: Routed) -> None:
     if alert.firing:
         routed.unmatched.append(alert)
+        if told := runbooks.elsewhere(alert.labels):
+            routed.elsewhere.append(told)
     if unmatched_namespace:
         _deliver(alert, grouping.unmatched(unmatched_namespace, alert.labels), Severity.P2, routed)
 

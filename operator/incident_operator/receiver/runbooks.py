@@ -1,7 +1,10 @@
-"""Which Runbooks answer an alert: their matchers, parsed once, fed by watch events, within each namespace's share of memory."""
+"""Which Runbooks answer an alert: their matchers, parsed once, fed by watch events, each for alerts of its own namespace.
+
+A namespace's Runbooks have a share of memory for their patterns.
+"""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +14,7 @@ from incident_operator.api.meta import ObjectKey, Severity
 from incident_operator.core import patterns
 from incident_operator.core.alerts import matching
 from incident_operator.core.alerts.matching import Matcher, MatcherError
+from incident_operator.core.alerts.scope import AlertScope
 
 _WAITING = 64
 """Runbooks of a namespace that are matched as soon as others leave room; more of them when they are written anew."""
@@ -24,6 +28,7 @@ class Candidate:
     namespace: str
     name: str
     severity: Severity
+    """As it counts in its namespace."""
     group_by: tuple[str, ...]
 
 
@@ -51,7 +56,9 @@ class RunbookIndex:
     Nor does one whose patterns, with those of its namespace that came before it, take more than `patterns.NAMESPACE_BYTES`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scope: AlertScope | None = None) -> None:
+        """`scope` says whose alerts are whose; unless given, every Runbook takes those alone that name its namespace."""
+        self._scope = scope or AlertScope()
         self._runbooks: dict[ObjectKey, _Held] = {}
         self._taken: Counter[str] = Counter()
         """Bytes by namespace."""
@@ -72,7 +79,7 @@ class RunbookIndex:
         """Remember a Runbook as the apiserver returned it."""
         key = _key(runbook)
         self._drop(key)
-        found = _read(key, runbook["spec"])
+        found = self._read(key, runbook["spec"])
         if found is not None and self._taken[key.namespace] + found.taken > patterns.NAMESPACE_BYTES:
             self._put_off(key, runbook["spec"], found.taken)
         elif found is not None:
@@ -91,8 +98,16 @@ class RunbookIndex:
         return tuple(self._runbooks)
 
     def matching(self, labels: Mapping[str, str]) -> list[Candidate]:
-        """Return every Runbook that answers an alert with these labels, in any namespace."""
-        return [held.candidate for held in self._runbooks.values() if matching.matches(held.matchers, labels)]
+        """Return every Runbook that answers an alert with these labels."""
+        return [
+            held.candidate
+            for key, held in self._runbooks.items()
+            if self._scope.takes(key.namespace, labels) and matching.matches(held.matchers, labels)
+        ]
+
+    def elsewhere(self, labels: Mapping[str, str]) -> str:
+        """Return which Runbooks would answer an alert with these labels were it of their namespace, and what helps."""
+        return self._scope.elsewhere(list(self._elsewhere(labels)), labels)
 
     def over_budget(self, key: ObjectKey) -> str:
         """Say why a Runbook is not matched although its matchers can be read; empty where it is."""
@@ -103,6 +118,11 @@ class RunbookIndex:
             f"spec.match: with it the patterns of the Runbooks in namespace {key.namespace} would take more than {most} KiB, "
             "so it matches no alert; match by = where that is enough, or in fewer Runbooks"
         )
+
+    def _elsewhere(self, labels: Mapping[str, str]) -> Iterator[ObjectKey]:
+        for key, held in self._runbooks.items():
+            if not self._scope.takes(key.namespace, labels) and matching.matches(held.matchers, labels):
+                yield key
 
     def _drop(self, key: ObjectKey) -> None:
         held = self._runbooks.pop(key, None)
@@ -127,22 +147,24 @@ class RunbookIndex:
             if waiting.spec is None or self._taken[namespace] + waiting.taken > patterns.NAMESPACE_BYTES:
                 return
             self._drop(key)
-            found = _read(key, waiting.spec)
+            found = self._read(key, waiting.spec)
             if found is None:  # cannot be: it was read before
                 continue
             self._runbooks[key] = found
             self._taken[namespace] += found.taken
 
-
-def _read(key: ObjectKey, spec: Mapping[str, Any]) -> _Held | None:
-    read = [matching.parse(text) for text in spec["match"]]
-    errors = [matcher.message for matcher in read if isinstance(matcher, MatcherError)]
-    if errors:
-        _log.warning("A Runbook's matchers cannot be read", namespace=key.namespace, runbook=key.name, errors=errors)
-        return None
-    matchers = tuple(each for each in read if isinstance(each, Matcher))
-    candidate = Candidate(*key, Severity(spec.get("severity", Severity.P2)), tuple(spec.get("groupBy") or ()))
-    return _Held(matchers, candidate, patterns.taken(each.pattern for each in matchers))
+    def _read(self, key: ObjectKey, spec: Mapping[str, Any]) -> _Held | None:
+        read = [matching.parse(text) for text in spec["match"]]
+        errors = [matcher.message for matcher in read if isinstance(matcher, MatcherError)]
+        if errors:
+            _log.warning(
+                "A Runbook's matchers cannot be read", namespace=key.namespace, runbook=key.name, errors=errors
+            )
+            return None
+        matchers = tuple(each for each in read if isinstance(each, Matcher))
+        severity = self._scope.severity(key.namespace, Severity(spec.get("severity", Severity.P2)))
+        candidate = Candidate(*key, severity, tuple(spec.get("groupBy") or ()))
+        return _Held(matchers, candidate, patterns.taken(each.pattern for each in matchers))
 
 
 def _key(runbook: Mapping[str, Any]) -> ObjectKey:

@@ -13,7 +13,7 @@ from incident_operator.clients import paths
 from incident_operator.clients.api_errors import AlreadyExists, Conflict, NotFound
 from incident_operator.clients.kube import Kube
 from incident_operator.clients.priority import Priority
-from incident_operator.core.alerts import incident_spec
+from incident_operator.core.alerts import grouping, incident_spec
 from incident_operator.core.alerts.episodes import Merge, Open
 from incident_operator.core.alerts.grouping import Group, IncidentSequence
 from incident_operator.core.alerts.received_alerts import ReceivedAlert
@@ -70,7 +70,7 @@ class IncidentStore:
         """Merge changes into a stored Incident. None: it holds them already; False: it changed, plan again."""
         sequence, flow = delivery.sequence, self.flow(delivery)
         stored = await self._get(sequence, step.number, flow)
-        if stored is None or not _takes(stored, step.changes):
+        if stored is None or not grouping.is_own(stored) or not _takes(stored, step.changes):
             return False
         operations = _operations(stored.get("spec"), step.changes, delivery.truncated)
         if not operations:

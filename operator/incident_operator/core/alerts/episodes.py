@@ -1,5 +1,6 @@
 """Into which Incident of its group an alert goes: the open one, an earlier one, a new one, or none."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ class Episode:
 
     number: int
     group: str
-    """The group's digest; another group's where two share the five characters in the name, empty where it has none."""
+    """The group's digest; another group's where two share the five characters in the name, empty where the operator did not make it."""
     open: bool
     firing: tuple[str, ...] = ()
     """Ids of listed alerts that fire."""
@@ -24,6 +25,8 @@ class Episode:
     """metadata.resourceVersion"""
     uid: str = ""
     generation: int = 0
+    own: bool = True
+    """Whether the operator made it; one that somebody else made takes nothing in, and only its name is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +137,14 @@ def _is_older(alert_id: str, than: ReceivedAlert) -> bool:
 
 
 def _next_number(episodes: Sequence[Episode]) -> int:
-    """Return the number of the next Incident: the first where it is free, for its name tells a receiver of the others."""
-    numbers = {episode.number for episode in episodes}
-    return max(numbers) + 1 if 1 in numbers else 1
+    """Return the number of the next Incident: the first where it is free, for its name tells a receiver of the others.
+
+    Else the one after the operator's own, whatever numbers somebody else has used.
+    """
+    taken = {episode.number for episode in episodes}
+    own = max((episode.number for episode in episodes if episode.own), default=0)
+    first = own + 1 if 1 in taken else 1
+    return next(number for number in itertools.count(first) if number not in taken)
 
 
 def _steps(result: _Sorted, next_number: int) -> tuple[Step, ...]:

@@ -18,6 +18,7 @@ from incident_operator.core.runbooks import dependencies, editors, unasked
 from incident_operator.core.runbooks.compiled import CompiledStep
 
 _SHOWN_HASH = 12
+_OPEN_AGAIN = "Abort it, and have somebody else open another."
 _NEXT_TIME = "This Incident follows what was written before; one that begins afterwards is asked for."
 
 
@@ -55,6 +56,8 @@ def under_approval(view: View, record: StepRecord) -> Decision:
 def nobody_may_approve(view: View) -> str:
     """Return why nobody may approve what the Runbook does, and what helps; empty where somebody may."""
     wrote, name = view.pinned.editors, view.runbook_name
+    if len(view.incident.metadata.annotations.get(annotations.OPENED_BY, "")) > MAX_NAME:
+        return f"Whoever opened this Incident has a name of more than {MAX_NAME} characters, which cannot be excluded. {_OPEN_AGAIN}"
     if wrote is None:
         return f"Runbook {name}, revision {view.pinned.revision}: {editors.UNKNOWN}. {_NEXT_TIME}"
     if len(wrote) >= MAX_EXCLUDED or any(len(each) > MAX_NAME for each in wrote):

@@ -21,6 +21,7 @@ _BLOCKS = frozenset(
         reasons.RUNBOOK_NOT_READY,
         reasons.RUNBOOK_SUSPENDED,
         reasons.INCIDENT_TOO_LARGE,
+        reasons.VISIT_FAILED,
     }
 )
 _RESOLVED = "the alert resolved before this began"

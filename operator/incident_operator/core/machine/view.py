@@ -1,11 +1,12 @@
 """What the machine sees when it decides: the Incident, its Runbook or why there is none, and the time."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from incident_operator.api.incident import Incident, IncidentStatus, StepRecord, StepState
 from incident_operator.api.runbook import Stage
+from incident_operator.core.alerts.scope import AlertScope
 from incident_operator.core.machine import keys
 from incident_operator.core.machine.decisions import Run
 from incident_operator.core.runbooks.compiled import Compiled, CompiledStep
@@ -44,6 +45,8 @@ class View:
     """What the operator's settings let run without asking."""
     led_for: timedelta = AGES
     """How long this process has led; whoever led before may still be in the middle of an act."""
+    scope: AlertScope = field(default_factory=AlertScope)
+    """Whose alerts are whose, and how severe an Incident of a namespace may be."""
 
     @property
     def status(self) -> IncidentStatus:

@@ -6,19 +6,21 @@ One condition per stage, the approval, the whole, and what is abnormal. A transi
 from collections.abc import Sequence
 from datetime import datetime
 
+from incident_operator.api.annotations import OPENED_BY
 from incident_operator.api.approvals import ApprovalState
 from incident_operator.api.incident import Phase, StepRecord, StepState
 from incident_operator.api.meta import Condition
 from incident_operator.api.runbook import Stage
 from incident_operator.core import reasons, sanitize
 from incident_operator.core.machine import status
-from incident_operator.core.machine.view import View, is_undo
+from incident_operator.core.machine.view import Blocked, View, is_undo
 
 TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
 _WORDS = {True: TRUE, False: FALSE, None: UNKNOWN}
 DIAGNOSED, MITIGATED, APPROVED = "Diagnosed", "Mitigated", "Approved"
 REMEDIATED, VERIFIED, SUCCEEDED = "Remediated", "Verified", "Succeeded"
 STALLED, ALERTS_TRUNCATED, RECORD_INCOMPLETE = "Stalled", "AlertsTruncated", "RecordIncomplete"
+SEVERITY_LOWERED = "SeverityLowered"
 _MESSAGE_LIMIT = 1024
 _STAGES = {DIAGNOSED: Stage.DIAGNOSE, MITIGATED: Stage.MITIGATE, REMEDIATED: Stage.REMEDIATE, VERIFIED: Stage.VERIFY}
 _BAD = frozenset({StepState.FAILED, StepState.REJECTED, StepState.UNDO_FAILED, StepState.UNKNOWN})
@@ -36,6 +38,8 @@ def conditions_of(view: View) -> dict[str, Assessment]:
         found[STALLED] = (True, view.status.reason, view.status.message)
     if (cut := _cut(view)) is not None:
         found[ALERTS_TRUNCATED] = cut
+    if lowered := _lowered(view):
+        found[SEVERITY_LOWERED] = (True, reasons.SEVERITY_CEILING, lowered)
     return found
 
 
@@ -46,7 +50,7 @@ def updated(view: View) -> list[Condition]:
         condition(name, state, reason, sanitize.text(message, _MESSAGE_LIMIT), now, kept)
         for name, (state, reason, message) in found.items()
     ]
-    for absent in {STALLED, ALERTS_TRUNCATED} - found.keys():
+    for absent in {STALLED, ALERTS_TRUNCATED, SEVERITY_LOWERED} - found.keys():
         kept = drop(kept, absent)
     return mark(kept, *wanted)
 
@@ -122,6 +126,14 @@ def _cut(view: View) -> Assessment | None:
     ]
     told = "; ".join(part for part in parts if part)
     return (True, reasons.ALERTS_CUT, told) if told else None
+
+
+def _lowered(view: View) -> str:
+    """Return that the Incident says a severity that its namespace may not have, or its Runbook where an alert opened it."""
+    meta, wanted = view.incident.metadata, view.incident.spec.severity
+    if OPENED_BY not in meta.annotations and not isinstance(view.runbook, Blocked):
+        wanted = min(wanted, view.compiled.spec.severity)
+    return view.scope.lowered(meta.namespace, wanted)
 
 
 def mark(conditions: Sequence[Condition], *wanted: Condition) -> list[Condition]:
