@@ -83,9 +83,7 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(kube.Kube(access))
         identity = await served.patiently(lambda: _whoami(client), only=served.TOO_MANY)
-        namespaces = await served.patiently(lambda: scopes.served(client, settings.namespaces), only=served.TOO_MANY)
-        if not namespaces:
-            settings = replace(settings, unmatched_namespace=None)  # nobody would go on with its Incidents
+        settings, namespaces = await _served(client, settings)
         namespace = settings.lease_namespace or access.namespace
         markers = await _markers(client, namespace, settings.lease_name)
         scope, registry, ending = settings.alert_scope, CollectorRegistry(), asyncio.Event()
@@ -135,6 +133,12 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
         runbook_informer = RunbookInformer(reads, inbox, namespaces)
         incident_informer = IncidentInformer(client, reads, inbox, namespaces, clock)
         yield Parts(inbox, runbook_informer, incident_informer, access, client, ending, elector, in_flight, namespaces)
+
+
+async def _served(client: kube.Kube, settings: Settings) -> tuple[Settings, Scopes]:
+    """Return the settings as they hold, and the namespaces that are served: nobody would go on with Incidents of another one."""
+    namespaces = await served.patiently(lambda: scopes.served(client, settings.namespaces), only=served.TOO_MANY)
+    return (settings if namespaces else replace(settings, unmatched_namespace=None)), namespaces
 
 
 def _tell_trust(unasked_problem: str, policies_problem: str) -> None:

@@ -201,7 +201,7 @@ class World:
             lambda: self.now,
             lambda: "nonce",
             self.leads,
-            MachineTurns(self.evaluations),
+            turns=MachineTurns(self.evaluations),
         )
         runbooks = Runbooks(chosen, Revisions(chosen))
         return Reconciler(

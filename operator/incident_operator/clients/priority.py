@@ -35,8 +35,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 from incident_operator.api.meta import Severity
-from incident_operator.clients.api_errors import Unavailable
 from incident_operator.clients.seats import Seats
+from incident_operator.core import reasons
+from incident_operator.core.errors import Failure
 from incident_operator.core.fair_queue import Flow
 from incident_operator.core.gradient_limit import GradientLimit
 
@@ -176,8 +177,9 @@ class Writes:
             began, under_way = self._clock(), self._seats.used
             try:
                 yield
-            except (Unavailable, asyncio.CancelledError):
-                self._learned(self._limit.after_drop())
+            except (Failure, asyncio.CancelledError) as error:
+                if not isinstance(error, Failure) or error.reason == reasons.CONNECTION_FAILED:
+                    self._learned(self._limit.after_drop())
                 raise
             finally:
                 self._seats.leave(seat)

@@ -56,15 +56,12 @@ def under_approval(view: View, record: StepRecord) -> Decision:
 def nobody_may_approve(view: View) -> str:
     """Return why nobody may approve what the Runbook does, and what helps; empty where somebody may."""
     wrote, name = view.pinned.editors, view.runbook_name
-    if len(view.incident.metadata.annotations.get(annotations.OPENED_BY, "")) > MAX_NAME:
+    if len(_opener(view)) > MAX_NAME:
         return f"Whoever opened this Incident has a name of more than {MAX_NAME} characters, which cannot be excluded. {_OPEN_AGAIN}"
     if wrote is None:
         return f"Runbook {name}, revision {view.pinned.revision}: {editors.UNKNOWN}. {_NEXT_TIME}"
     if len(wrote) >= MAX_EXCLUDED or any(len(each) > MAX_NAME for each in wrote):
         return f"Runbook {name}: its editors cannot all be excluded; somebody else has to review it. {_NEXT_TIME}"
-    if len(_opener(view)) > MAX_NAME:
-        told = f"has a name of more than {MAX_NAME} characters and cannot be excluded"
-        return f"Whoever opened this Incident {told}; somebody else has to open one."
     return ""
 
 
