@@ -1,6 +1,7 @@
 """How an Incident advances on an apiserver: what is written, in which order, and what a person changes."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -326,8 +327,8 @@ async def test_an_event_of_an_incident_with_the_longest_name_has_a_name_that_the
 class Noted(Priority):
     """Keeps who was let pass before others, and lets everybody pass."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, most: Mapping[str, Severity]) -> None:
+        super().__init__(most)
         self.severe: set[bool] = set()
 
     async def yield_to_urgent(self, is_severe: bool) -> None:
@@ -338,8 +339,10 @@ class Noted(Priority):
 async def test_an_incident_goes_no_further_ahead_than_its_namespace_may_and_says_so(
     pack: World, ceiling: str, severe: bool
 ) -> None:
-    noted, scope = Noted(), AlertScope(ceilings={"prod": Severity(ceiling)})
-    await replace(pack.engine(), priority=noted, scope=scope).reconcile(INCIDENT)
+    scope = AlertScope(ceilings={"prod": Severity(ceiling)})
+    noted, engine = Noted(scope.ceilings), pack.engine()
+    executor = replace(engine.executor, workers=Workers(noted))
+    await replace(engine, executor=executor, scope=scope).reconcile(INCIDENT)
     told = [each.message for each in pack.incident().status.conditions if each.type == "SeverityLowered"]
     assert (noted.severe, bool(told)) == ({severe}, not severe)
 

@@ -19,6 +19,7 @@ from incident_operator.clients.connections import Endpoint
 from incident_operator.clients.probes import Probes
 from incident_operator.clients.prometheus import Prometheus
 from incident_operator.clients.sql_sessions import Sessions
+from sql.endpoints import Here
 
 LOGIN = {"username": "u", "password": "p"}
 KINDS = ("http", "prometheus", "alertmanager", "postgres")
@@ -27,7 +28,7 @@ KINDS = ("http", "prometheus", "alertmanager", "postgres")
 @pytest.fixture
 def probes() -> Iterator[Probes]:
     client = Prometheus()
-    yield Probes(Sessions(), client)
+    yield Probes(Here(Sessions()), client)
     client.close()
 
 

@@ -55,7 +55,7 @@ def undo(done, outcome, *, spec=None):
 def clients(cluster: Cluster, access: Access, now=lambda: NOW) -> Clients:
     """The clients of one cluster, without Connections."""
     none = cast(Any, None)
-    return Clients(cluster, none, none, none, Commands(access), now)
+    return Clients(cluster, none, none, none, none, Commands(access), now)
 
 
 class Player:

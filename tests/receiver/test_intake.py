@@ -6,6 +6,7 @@ import pytest
 
 from incident_operator.clients import paths
 from incident_operator.core.alerts import grouping
+from incident_operator.core.alerts.scope import AlertScope
 from incident_operator.receiver.intake import NotStoredError
 from kube.fake_faults import Fault
 from receiver import messages
@@ -534,7 +535,7 @@ async def test_groups_of_one_namespace_are_stored_in_turn_with_those_of_another_
     """One message that holds a storm of one namespace, and an alert of another at its end."""
     mine = ('alertname="PackFailed"', 'pack_date="last"')
     runbooks = messages.runbook("eve", namespace="eve"), messages.runbook("prod", namespace="prod", match=mine)
-    async with worlds.started(*runbooks) as world:
+    async with worlds.started(*runbooks, scope=AlertScope(global_namespaces=frozenset({"eve", "prod"}))) as world:
         storm = [messages.alert(pack_date=str(number)) for number in range(40)]
         await world.one.take(*storm, messages.alert(pack_date="last"))
         created = [request.path.split("/")[-2] for request in world.api.writes]
