@@ -11,7 +11,7 @@ from typing import Any
 
 from demonstration.cluster import Cluster
 
-from e2e.ground import authority, lease_rights, server
+from e2e.ground import authority, lease_rights, served, server
 from e2e.operator_process import environment_of, free_port, kubeconfig
 from e2e.witnesses import AuditLog, until
 
@@ -34,7 +34,7 @@ class Idle:
         self._cluster.apply([{**incident, "spec": {"runbookRef": {"name": "none"}}}])
         over = {**incident, "metadata": {**named, "name": "over"}}
         self._cluster.apply([{**over, "spec": {"runbookRef": {"name": "none"}}}])
-        self._cluster.apply(lease_rights(NAMESPACE))
+        self._cluster.apply([*lease_rights(NAMESPACE), *served(NAMESPACE)])
         environment = environment_of(self._folder, NAMESPACE, free_port(), free_port())
         environment["INCIDENT_OPERATOR_CLOSED_TTL"] = "5s"
         environment["INCIDENT_OPERATOR_LEASE_NAMESPACE"] = NAMESPACE

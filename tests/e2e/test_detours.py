@@ -223,7 +223,7 @@ async def test_hostile_text_is_refused_by_every_type_that_it_does_not_fit_and_no
         parameter = {"name": "value", "type": kind, "from": "alert.labels.value"}
         await idle.has_runbook(name, groupBy=["case"], parameters=[parameter], mitigate=[scale()])
     texts, began, generation = {**HOSTILE, **UNSEEN}, datetime.now(UTC), await _generation(idle)
-    posted = [scene.alert(began, names[kind], case=case, value=texts[case]) for kind, case in refused]
+    posted = [idle.alert(began, names[kind], case=case, value=texts[case]) for kind, case in refused]
     await idle.fire(*posted)
 
     async def all_stopped() -> list[dict[str, Any]] | None:

@@ -82,7 +82,7 @@ async def incident(world: World):
     body = {
         "apiVersion": "incidents.dev/v1alpha1",
         "kind": "Incident",
-        "metadata": {"name": "pricing-5f2c1-1"},
+        "metadata": {"name": "by-hand"},
         "spec": {},
     }
     return await world.client.create(paths.incidents(world.namespace), body)
@@ -91,7 +91,8 @@ async def incident(world: World):
 async def job_call(world: World, script: str, **more):
     owner = await incident(world)
     spec = Job(**({"from": "deployment/scheduler", "command": ["python3", "-c", script]} | more))
-    return calls.call(spec, namespace=world.namespace, step="rebuild", incident_uid=owner["metadata"]["uid"])
+    made = calls.call(spec, namespace=world.namespace, step="rebuild", incident_uid=owner["metadata"]["uid"])
+    return replace(made, incident=owner["metadata"]["name"])
 
 
 async def seen(look, good):

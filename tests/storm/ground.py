@@ -9,6 +9,7 @@ from demonstration import chart
 from demonstration.cluster import REPOSITORY, Cluster
 from demonstration.shell import Failure
 
+from collector import AS_COLLECTOR
 from e2e.ground import OWN_RULES, served, wait_for_definitions
 
 NAMESPACE = "storm"
@@ -50,7 +51,7 @@ def _delete_all(cluster: Cluster, path: str) -> None:
     """Delete a collection; the apiserver gives up on a large one after a minute, and the next try finds fewer."""
     for _ in range(_TRIES):
         try:
-            cluster.kubectl("delete", "--raw", path, timeout=300)
+            cluster.kubectl("delete", "--raw", path, *AS_COLLECTOR, timeout=300)
         except Failure as error:
             if "Timeout" not in str(error):
                 raise
