@@ -13,6 +13,7 @@ from e2e.ground import wait_for_definitions
 from siege import servers
 from siege.hostile import busy_namespaces
 from siege.servers import EVIL, named
+from siege.witnesses import BYSTANDER
 
 FORT = "fort"
 URGENT, STEP = "SiegeUrgent", "hold"
@@ -44,7 +45,9 @@ def prepared(cluster: Cluster, replicas: int) -> Ground:
     removed(cluster)
     clusters.build_image(chart.IMAGE, chart.DOCKERFILE)
     clusters.build_image(platform.IMAGE, platform.DOCKERFILE, base="platform")
-    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in namespaces())
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in (*namespaces(), BYSTANDER)
+    )
     _install(cluster, replicas)
     wait_for_definitions(cluster)
     cluster.apply([*servers.servers(), *fort()])
@@ -85,7 +88,7 @@ def begun_anew(cluster: Cluster) -> None:
 
 def removed(cluster: Cluster) -> None:
     """Take the namespaces away, and wait until they are gone."""
-    cluster.kubectl("delete", "namespace", *namespaces(), "--ignore-not-found", "--wait=true", timeout=600)
+    cluster.kubectl("delete", "namespace", *namespaces(), BYSTANDER, "--ignore-not-found", "--wait=true", timeout=600)
 
 
 def limit_of(deployment: Json) -> int:

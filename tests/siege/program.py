@@ -77,12 +77,15 @@ async def _run(made: Ground, chosen: argparse.Namespace) -> Report:
     async with Kube(admin, timeout=_KUBE_SECONDS) as kube, aiohttp.ClientSession() as session:
         sender = Sender(session, made.url, made.token)
         urgent = Urgent(made.cluster, sender)
-        alone = without_the_first(await urgent.waits("alone", _ALONE, _ALONE_EVERY))
+        await urgent.waits("warm", 1, 0.0)  # there is a leader, and the Runbook is ready
+        witnesses = Witnesses(made.cluster, kube)
+        async with witnesses.looking():
+            alone = without_the_first(await urgent.waits("alone", _ALONE, _ALONE_EVERY))
         if not all(map(math.isfinite, alone)):
             raise Failure("a P0 alert alone never came to its first act; the operator does not work at all")
-        found = Report(Limits(made.memory, alone), chosen.replicas)
+        found = Report(Limits(made.memory, alone, without_the_first(witnesses.seen.writes)), chosen.replicas)
         say(f"a P0 alert alone: {report.alone(found.limits)}")
-        play = Play(kube, sender, urgent, Witnesses(made.cluster, kube), chosen.patience, chosen.alerts)
+        play = Play(kube, sender, urgent, witnesses, chosen.patience, chosen.alerts)
         for attack in _chosen(chosen.attacks):
             found = _with(found, await play.attack(attack))
         return _with(found, await play.restart())

@@ -6,7 +6,17 @@ from statistics import median
 from siege import judge
 from siege.judge import MUST, Limits, Row
 
-_HEADS = ("attack", "told", "after", "P0 ÷ alone", "slowest /healthz", "peak memory", "of it helpers", "restarts")
+_HEADS = (
+    "attack",
+    "told",
+    "after",
+    "P0 ÷ alone",
+    "apiserver ÷ alone",
+    "slowest /healthz",
+    "peak memory",
+    "of it helpers",
+    "restarts",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,7 @@ def cells(row: Row, limits: Limits) -> list[str]:
         told,
         f"{row.seconds:.0f} s",
         f"{limits.ratio(row.waits):.1f}" if row.waits else "never",
+        f"{limits.apiserver(seen.writes):.1f}",
         f"{seen.slowest * 1000:.0f} ms" if not seen.unanswered else f"{seen.unanswered} x unanswered",
         f"{seen.memory >> 20} MiB",
         f"{seen.helpers >> 20} MiB",
@@ -84,9 +95,11 @@ all of it. Another namespace's P0 alerts go on coming meanwhile: alone, one wait
 {found}
 
 *Told*: what people read of each hostile object: in a Runbook's `Ready`, in an Incident's phase, or in the apiserver's refusal. *P0 ÷ alone*:
-median of the waits during the attack ÷ median alone; at most {must:g} is wanted. *Peak memory*: most that the
-Pod's first process ever had since it began, and what its helpers had beside it, read twice a second from inside; of the
-Pod that had most. `/healthz` is looked at once a second for each Pod, and has five seconds, as for the kubelet. A finding is whatever is
+median of the waits during the attack ÷ median alone; at most {must:g} is wanted. *Apiserver ÷ alone*: the same of
+a bystander who creates an Incident and patches it, in a namespace that the operator does not serve. Whoever may write in a namespace can
+keep the apiserver itself busy, here on the same two cores; a P0 may wait so much longer, for that is not the operator's to mend. *Peak
+memory*: most that the Pod's first process ever had since it began, and what its helpers had beside it, read twice a second from inside;
+of the Pod that had most. `/healthz` is looked at once a second for each Pod, and has five seconds, as for the kubelet. A finding is whatever is
 told otherwise than it should be, memory at the limit, a restart, a look at `/healthz` without an answer, a Lease that was over or went to
 another, and a P0 that waited longer than it may.
 """

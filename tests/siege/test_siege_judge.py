@@ -15,9 +15,9 @@ from siege.report import Report
 from siege.told import Told, of_incident, of_runbook
 from siege.witnesses import Pod, Seen, pods_of
 
-LIMITS = Limits(memory=512 << 20, alone=(0.1, 0.2, 0.1))
+LIMITS = Limits(memory=512 << 20, alone=(0.1, 0.2, 0.1), writes=(0.01, 0.02, 0.01))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-RIGHT = Seen(slowest=0.2, looks=10, memory=100 << 20, helpers=20 << 20, holders=["one"])
+RIGHT = Seen(slowest=0.2, looks=10, memory=100 << 20, helpers=20 << 20, holders=["one"], writes=[0.01])
 
 
 def row(seen: Seen = RIGHT, **changes: Any) -> Row:
@@ -90,12 +90,22 @@ def test_an_attack_that_nobody_else_notices_has_no_finding() -> None:
         (row(replace(RIGHT, memory=0)), "nobody saw its memory"),
         (row(replace(RIGHT, looks=0)), "nobody saw /healthz"),
         (row(replace(RIGHT, holders=[])), "nobody saw the Lease"),
+        (
+            row(replace(RIGHT, writes=[])),
+            "nobody saw the apiserver",
+        ),
         (row(restarts=2, why="OOMKilled"), "2 restarts (OOMKilled)"),
         (row(replace(RIGHT, unanswered=4)), "/healthz did not answer 4 times"),
         (row(replace(RIGHT, holders=["one", "two"])), "the Lease went from one to another: one → two"),
         (row(replace(RIGHT, lapses=1)), "the Lease was over 1 times"),
-        (row(waits=(0.1, 0.4, 0.5)), "another namespace's P0 waits 4.0 x its time alone"),
-        (row(waits=(0.1, math.inf, math.inf)), "another namespace's P0 waits inf x its time alone"),
+        (
+            row(waits=(0.1, 0.4, 0.5)),
+            "another namespace's P0 waits 4.0 x its time alone, while the apiserver takes 1.0 x its own",
+        ),
+        (
+            row(waits=(0.1, math.inf, math.inf)),
+            "another namespace's P0 waits inf x its time alone, while the apiserver takes 1.0 x its own",
+        ),
         (row(waits=()), "no P0 alert of another namespace came to its first act"),
     ],
 )
@@ -106,6 +116,14 @@ def test_whatever_anybody_else_notices_is_a_finding(found: Row, told: str) -> No
 
 def test_a_p0_at_three_times_its_time_alone_is_in_time() -> None:
     assert judge.findings(row(waits=(0.3,)), replace(LIMITS, alone=(0.1,))) == []
+
+
+def test_a_p0_may_wait_longer_where_the_apiserver_makes_everybody_wait() -> None:
+    slow = replace(RIGHT, writes=[0.02, 0.02])
+    assert judge.findings(row(slow, waits=(0.6,)), LIMITS) == []
+    assert judge.findings(row(slow, waits=(0.61,)), LIMITS) != []
+    fast = replace(RIGHT, writes=[0.001])
+    assert judge.findings(row(fast, waits=(0.3,)), LIMITS) == [], "one that is faster than it was takes nothing away"
 
 
 def test_health_is_seen_at_its_worst() -> None:
@@ -124,7 +142,7 @@ def test_memory_is_that_of_the_process_and_its_helpers_together() -> None:
 
 def test_the_lease_is_seen_to_change_hands_and_to_be_over() -> None:
     seen = Seen()
-    for holder, age in (("one", 1), ("one", 14), ("one", 16), ("two", 1), ("", 0)):
+    for holder, age in (("", 0), ("one", 1), ("one", 14), ("one", 16), ("two", 1), ("", 0)):
         spec = {
             "holderIdentity": holder,
             "leaseDurationSeconds": 15,
@@ -158,7 +176,9 @@ def test_the_page_tells_limits_figures_and_findings() -> None:
     assert "on 2026-01-01, commit 75f5b63 (2 cores)" in written
     assert "in 2 Pods with the chart's own limits (512 MiB of memory each)" in written
     assert "alone, one waits 100 ms" in written
-    assert "| 60 Runbooks | 60 x Invalid | 12 s | 2.0 | 200 ms | 100 MiB | 20 MiB | 0 |" in re.sub(" +", " ", written)
+    assert "| 60 Runbooks | 60 x Invalid | 12 s | 2.0 | 1.0 | 200 ms | 100 MiB | 20 MiB | 0 |" in re.sub(
+        " +", " ", written
+    )
     assert "- sixty: 600 MiB, and the container may have 512" in written
     assert max(len(line) for line in written.splitlines() if not line.startswith(("|", "-"))) <= 150
 

@@ -187,10 +187,13 @@ def test_an_alert_that_never_came_to_its_act_waited_for_ever() -> None:
 
 
 def test_the_sampler_tells_of_every_process_but_itself() -> None:
-    with subprocess.Popen([sys.executable, "-u", "-c", SAMPLER], stdout=subprocess.PIPE, text=True) as process:
+    program = [sys.executable, "-u", "-c", SAMPLER]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
         line = process.stdout.readline()
-        process.kill()
+        process.stdin.close()  # whoever asked is gone
+        assert process.wait(timeout=60) == 0
     sizes = json.loads(line)
     assert sizes[str(os.getpid())] > 1 << 20
     assert str(process.pid) not in sizes
@@ -283,7 +286,11 @@ async def test_an_attack_is_looked_at_by_all_witnesses_while_it_lasts(
     seen = watched.witnesses.seen
     playing = asyncio.create_task(watched.attack(attack(runbook())))
     while not (
-        api.objects(paths.runbooks("evil")) and (seen := watched.witnesses.seen).memory and seen.looks and seen.holders
+        api.objects(paths.runbooks("evil"))
+        and (seen := watched.witnesses.seen).memory
+        and seen.looks
+        and seen.holders
+        and seen.writes
     ):
         await asyncio.sleep(0.01)
     judged(api, "one", "False", "Invalid")
@@ -291,9 +298,9 @@ async def test_an_attack_is_looked_at_by_all_witnesses_while_it_lasts(
     assert (row.told, row.waits, row.failed) == (Counter({Told.INVALID: 1}), (0.1,) * 3, "")
     assert (row.seen.memory, row.seen.helpers, row.seen.holders) == (3 << 20, 2 << 20, ["one"])
     assert (row.seen.unanswered, row.seen.lapses, row.restarts) == (0, 0, 0)
-    assert judge.findings(row, Limits(512 << 20, (0.1,))) == []
+    assert judge.findings(row, Limits(512 << 20, (0.1,), (60.0,))) == []
     asked = (tmp_path / "kubectl.log").read_text()
-    assert asked.startswith(f"exec -n {chart.NAMESPACE} operator -- /opt/venv/bin/python3 -u -c")
+    assert asked.startswith(f"exec --stdin -n {chart.NAMESPACE} operator -- /opt/venv/bin/python3 -u -c")
 
 
 async def test_what_breaks_during_an_attack_is_in_its_row(

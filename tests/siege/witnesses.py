@@ -1,4 +1,4 @@
-"""Those who look on while evil is at work: at the Pods' health, memory and restarts, and at the Lease. They judge nothing."""
+"""Those who look on while evil is at work: at the Pods' health, memory and restarts, at the Lease, and at the apiserver. They judge nothing."""
 
 import asyncio
 import contextlib
@@ -16,6 +16,7 @@ from demonstration.cluster import Cluster
 from incident_operator.clients import paths
 from incident_operator.clients.kube import ApiError, Kube, Unavailable
 
+BYSTANDER = "bystander"
 SELECTOR = f"app.kubernetes.io/instance={chart.RELEASE}"
 ANSWER_SECONDS = 5.0
 """The time that the chart's own probes give `/healthz`."""
@@ -24,7 +25,7 @@ _TRIES = 5
 _PYTHON = "/opt/venv/bin/python3"
 _HEALTH = 8080
 SAMPLER = """
-import glob, json, os, sys, time
+import glob, json, os, select, sys
 
 def size(pid):
     # of the first process the most it ever had, for it lives on; of others what they have now, without what they share
@@ -32,7 +33,8 @@ def size(pid):
     with open(f"/proc/{pid}/status") as lines:
         return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), 0)
 
-while True:
+asked = True
+while asked:
     found = {}
     for path in glob.glob("/proc/[0-9]*"):
         pid = int(path[6:])
@@ -42,7 +44,7 @@ while True:
             continue
     found.pop(os.getpid(), None)
     print(json.dumps(found), flush=True)
-    time.sleep(0.5)
+    asked = not select.select([sys.stdin], [], [], 0.5)[0]  # its input ends with whoever asks
 """
 """Runs in the operator's container, and tells the memory of each of its processes twice a second, but for its own."""
 
@@ -65,6 +67,8 @@ class Seen:
     """Who held the Lease, one after another."""
     lapses: int = 0
     """Looks at the Lease that found it over."""
+    writes: list[float] = field(default_factory=list)
+    """Seconds that an Incident's creation and one patch of it took somebody who has nothing else to do."""
 
     def answered(self, seconds: float, status: int | None) -> None:
         """Note an answer of `/healthz`; None where there was none."""
@@ -85,7 +89,7 @@ class Seen:
         """Note who holds the Lease."""
         spec = lease["spec"]
         holder = spec.get("holderIdentity") or ""
-        if holder not in self.holders[-1:]:
+        if holder not in self.holders[-1:] and (holder or self.holders):  # nobody's, before the first has it
             self.holders.append(holder)
         age = (now - datetime.fromisoformat(spec["renewTime"])).total_seconds() if spec.get("renewTime") else 0.0
         self.lapses += age > spec["leaseDurationSeconds"]
@@ -145,7 +149,7 @@ class Witnesses:
         """Look on for as long as the block lasts, at the Pods that there are at its beginning."""
         pods = await self.pods()
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS)) as session:
-            looks: list[Coroutine[Any, Any, None]] = [_again(self._lease)]
+            looks: list[Coroutine[Any, Any, None]] = [_again(self._lease), _again(self._write)]
             looks += [_again(self._health(session, pod)) for pod in pods]
             looks += [self._memory(pod) for pod in pods]
             tasks = [asyncio.create_task(look) for look in looks]
@@ -170,13 +174,30 @@ class Witnesses:
         with contextlib.suppress(ApiError):  # that the apiserver is slow is not the Lease's fault
             self.seen.held(await self.kube.get(paths.leases(chart.NAMESPACE, chart.RELEASE)), _now())
 
+    async def _write(self) -> None:
+        """Do what a P0 waits for at least, where the operator serves nobody: whoever slows this down slows the apiserver."""
+        name = f"bystander-{time.monotonic_ns()}"
+        body = {
+            "apiVersion": "incidents.dev/v1alpha1",
+            "kind": "Incident",
+            "metadata": {"name": name, "namespace": BYSTANDER},
+            "spec": {},
+        }
+        began = time.monotonic()
+        with contextlib.suppress(ApiError):
+            await self.kube.create(paths.incidents(BYSTANDER), body)
+            await self.kube.merge_patch(
+                paths.incidents(BYSTANDER, name), {"metadata": {"annotations": {"siege": "seen"}}}
+            )
+            self.seen.writes.append(time.monotonic() - began)
+
     async def _memory(self, pod: Pod) -> None:
         """Read the sampler, which is begun again where it ends: with its container, for one."""
-        words = ("exec", "-n", chart.NAMESPACE, pod.name, "--", _PYTHON, "-u", "-c", SAMPLER)
+        words = ("exec", "--stdin", "-n", chart.NAMESPACE, pod.name, "--", _PYTHON, "-u", "-c", SAMPLER)
         while True:
             process = await asyncio.create_subprocess_exec(
                 self.cluster.program("kubectl"), *words,
-                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env=self.cluster.environment,
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env=self.cluster.environment,
             )  # fmt: skip
             try:
                 assert process.stdout is not None
