@@ -91,7 +91,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     _check_served(chosen)
     _check_tokens(chosen)
     if not is_object_name(chosen.lease_name):
-        raise SettingError(f"{PREFIX}LEASE_NAME: {chosen.lease_name!r} is no name of an object")
+        raise SettingError(f"{PREFIX}LEASE_NAME: {chosen.lease_name!r} is not a name of an object")
     if (chosen.tls_cert is None) != (chosen.tls_key is None):
         raise SettingError(f"{PREFIX}TLS_CERT and {PREFIX}TLS_KEY: set both or none")
     return chosen
@@ -141,7 +141,7 @@ def _check_namespaces(chosen: Settings) -> None:
     for variable, names in named:
         wrong = [name for name in names if not is_dns_label(name)]
         if wrong:
-            raise SettingError(f"{PREFIX}{variable}: {wrong[0]!r} is no name of a namespace; patterns are not taken")
+            raise SettingError(f"{PREFIX}{variable}: {wrong[0]!r} is not a name of a namespace; patterns are not taken")
     if unmatched and chosen.namespaces and unmatched not in chosen.namespaces:
         raise SettingError(
             f"{PREFIX}UNMATCHED_NAMESPACE={unmatched!r} is not one of {PREFIX}NAMESPACES: nobody would see its Incidents"

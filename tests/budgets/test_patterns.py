@@ -28,7 +28,7 @@ def test_a_pattern_that_takes_a_large_program_is_refused_with_what_helps() -> No
     refused = matching.parse(WIDE)
     assert isinstance(refused, matching.MatcherError)
     assert refused.message == (
-        "takes more than 64 KiB as a program; repeat less, + or * in place of {330} for example, or name fewer characters"
+        "takes more than 64 KiB as a program; repeat less (+ or * in place of {30}, for example) or name fewer characters"
     )
 
 

@@ -2,8 +2,9 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -286,6 +287,7 @@ def test_two_renders_are_the_same_bytes(arguments: tuple[str, ...]) -> None:
         ("unmatchedNamespace=shop", "unmatchedNamespace: shop is not one of namespaces"),
         ("namespaceLabel=a b", "namespaceLabel"),
         ("globalNamespaces={Ops}", "globalNamespaces"),
+        ("globalNamespaces={ops},namespaces={prod}", "globalNamespaces: ops is not one of namespaces"),
         ("severityCeiling.dev=P9", "severityCeiling"),
         ("severityCeiling.Dev=P2", "Dev"),
     ],
@@ -304,34 +306,84 @@ def test_the_notes_tell_where_to_send_alerts_and_what_to_type() -> None:
         "kubectl get secret -n ops incident-operator-webhook",
         "kubectl get incidents -A",
         "kubectl rollout status",
-        "alerts of its own namespace only, by their label team; those of shop take all (globalNamespaces).",
+        "alerts of its own namespace only, which their label team names; Runbooks in shop take all (globalNamespaces).",
+        "set `labels: {team: prod}` in their rule",
         "kubectl get runbooks -A",
     ):
         assert typed in notes
 
 
 @pytest.mark.parametrize(
-    ("command", "arguments", "says"),
-    [
-        ("install", EVERYTHING_ON, "metadata.namespace!=prod,metadata.namespace!=shop"),
-        ("install", (), "NO NAMESPACE IS SERVED"),
-    ],
+    ("arguments", "says"),
+    [(EVERYTHING_ON, "metadata.namespace!=prod,metadata.namespace!=shop"), ((), "NO NAMESPACE IS SERVED")],
     ids=["two are", "none is"],
 )
-def test_the_notes_tell_which_namespaces_are_served(command: str, arguments: tuple[str, ...], says: str) -> None:
-    done = helm(command, "incident-operator", str(CHART), "--namespace=ops", "--dry-run=client", *arguments)
+def test_the_notes_tell_which_namespaces_are_served(arguments: tuple[str, ...], says: str) -> None:
+    done = helm("install", "incident-operator", str(CHART), "--namespace=ops", "--dry-run=client", *arguments)
     assert says in done.stdout.split("NOTES:")[1]
+    assert "Earlier charts" not in done.stdout
+
+
+NEW_VALUES = ("namespaceLabel", "globalNamespaces", "severityCeiling")
+
+
+@pytest.fixture
+def upgrade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Renders, with its notes, an upgrade of a release whose chart had no `NEW_VALUES` and a lower limit of memory."""
+    done = helm("install", "incident-operator", str(CHART), "--namespace=ops", "--dry-run=client", "--output=json")
+    release = json.loads(done.stdout)
+    release["info"]["status"] = "deployed"
+    values = release["chart"]["values"]
+    for value in NEW_VALUES:
+        del values[value]
+    values["resources"]["limits"]["memory"] = "512Mi"
+    (tmp_path / "releases.yaml").write_text(json.dumps([release]))
+    monkeypatch.setenv("HELM_DRIVER", "memory")
+    monkeypatch.setenv("HELM_MEMORY_DRIVER_DATA", str(tmp_path / "releases.yaml"))
+    monkeypatch.setenv("KUBECONFIG", live.kubeconfig())  # asked for its version only
+
+    def upgraded(*arguments: str) -> str:
+        words = ("upgrade", "incident-operator", str(CHART), "--namespace=ops", "--dry-run=client", *arguments)
+        done = helm(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return upgraded
+
+
+def test_an_upgrade_with_an_empty_list_says_what_becomes_of_it(upgrade: Callable[..., str]) -> None:
+    notes = upgrade("--reuse-values").split("NOTES:")[1]
+    assert "NO NAMESPACE IS SERVED" in notes
+    assert "Earlier charts read every namespace with an empty list;" in notes
+    assert "incident-operator CHART -n ops --reset-then-reuse-values --set 'namespaces={prod}'" in notes
+    assert "says so in `Ready`" in notes
+
+
+def test_an_upgrade_that_keeps_an_earlier_limit_of_memory_says_so(upgrade: Callable[..., str]) -> None:
+    kept, told = upgrade("--reuse-values").split("NOTES:")
+    assert "memory: 512Mi" in kept
+    assert "THE MEMORY LIMIT IS 512Mi" in told
+    fresh, told = upgrade("--reset-then-reuse-values").split("NOTES:")
+    assert "memory: 1Gi" in fresh
+    assert "MEMORY LIMIT" not in told
+
+
+def test_values_that_an_earlier_chart_did_not_have_mean_their_defaults(upgrade: Callable[..., str]) -> None:
+    manifests = upgrade("--reuse-values").split("MANIFEST:")[1].split("NOTES:")[0]
+    found = [
+        each for each in yaml.load_all(manifests, Loader=yaml.CSafeLoader) if each and each["kind"] == "Deployment"
+    ]
+    given = found[0]["spec"]["template"]["spec"]["containers"][0]["env"]
+    read = settings.from_environment({variable["name"]: variable["value"] for variable in given})
+    assert read.alert_scope == AlertScope()
 
 
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ("namespaces={prod}", "is taken for one of prod, the only namespace that is served."),
+        ("namespaces={prod}", "An alert without that label counts as one of prod, the only namespace that is served."),
         ("namespaces={prod,dev},globalNamespaces={dev}", "An alert without that label goes to these only."),
-        (
-            "namespaces={prod,dev}",
-            "An alert without that label goes to no Runbook, unless globalNamespaces names one's namespace.",
-        ),
+        ("namespaces={prod,dev}", "An alert without that label goes to no Runbook."),
     ],
 )
 def test_the_notes_tell_whose_an_alert_without_the_label_is(values: str, told: str) -> None:

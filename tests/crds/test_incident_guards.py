@@ -137,6 +137,7 @@ def test_an_open_incident_is_not_deleted_and_a_closed_one_is(phase: Phase | None
         ("one that is being deleted already", MALLORY, in_phase("Mitigating", deletionTimestamp="2026-01-01T00:00:00Z"), True),
         ("the garbage collector", COLLECTOR, in_phase("Mitigating"), True),
         ("the namespace controller", NAMESPACE_CONTROLLER, in_phase("Mitigating"), True),
+        ("a controller manager without accounts", "system:kube-controller-manager", in_phase("Mitigating"), True),
         ("another service account", "system:serviceaccount:prod:namespace-controller", in_phase("Mitigating"), False),
     ],
     ids=lambda value: value if isinstance(value, str) and " " in value else "",

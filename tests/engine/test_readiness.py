@@ -120,7 +120,9 @@ async def test_a_ready_runbook_tells_which_alerts_of_other_namespaces_it_does_no
     await checks.check(PACK)
     ready = checks.ready(path)
     assert (ready["status"], ready["reason"]) == ("True", "Ready")
-    assert ready["message"].startswith('It takes alerts with namespace="prod" only, for it is not in globalNamespaces;')
+    assert ready["message"].startswith(
+        'It takes only alerts with namespace="prod", for namespace prod is not in globalNamespaces;'
+    )
     assert checks.world.api.object(path)["status"]["message"] == ready["message"]
 
 

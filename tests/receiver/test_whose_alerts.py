@@ -53,7 +53,14 @@ def test_where_only_runbooks_of_another_namespace_match_the_remedy_is_told():
     assert 'this one has namespace="dev". ' in told
 
 
-OTHERS = 'It takes alerts with namespace="prod" only, for it is not in globalNamespaces; add namespace="prod" to match to say so.'
+OTHERS = (
+    'It takes only alerts with namespace="prod", for namespace prod is not in globalNamespaces; '
+    'add namespace="prod" to match to end this message.'
+)
+WITHOUT = (
+    'It takes only alerts with namespace="prod" or without that label, for namespace prod is not in globalNamespaces; '
+    'add namespace="prod" to match, once all its alerts have it, to end this message.'
+)
 NONE = 'It takes no alert: alerts of its own namespace have namespace="prod", which match does not let in.'
 
 
@@ -68,9 +75,9 @@ NONE = 'It takes no alert: alerts of its own namespace have namespace="prod", wh
         (AlertScope(), ["namespace=dev"], NONE),
         (AlertScope(), ["namespace!~p.*"], NONE),
         (AlertScope(), ['namespace=""'], NONE),
-        (ONE, ['namespace=""'], OTHERS.replace(" only,", " or without that label only,")),
-        (ONE, ["alertname=A"], OTHERS.replace(" only,", " or without that label only,")),
-        (TEAM, ["namespace=prod"], OTHERS.replace("namespace=", "team=")),
+        (ONE, ['namespace=""'], WITHOUT),
+        (ONE, ["alertname=A"], WITHOUT),
+        (TEAM, ["namespace=prod"], OTHERS.replace('namespace="', 'team="')),
         (AlertScope(global_namespaces=frozenset({"prod"})), ["alertname=A"], ""),
     ],
 )

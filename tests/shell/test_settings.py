@@ -50,7 +50,7 @@ def test_lists_are_separated_by_commas_and_blanks_do_not_count() -> None:
         ),
         ({"TOKEN_SECRET": "My Secret"}, "INCIDENT_OPERATOR_TOKEN_SECRET: 'My Secret'"),
         ({"TOKEN_SECRET": "b", "TOKEN_KEYS": "token,a/b"}, "INCIDENT_OPERATOR_TOKEN_KEYS: 'a/b'"),
-        ({"NAMESPACES": "prod,team-*"}, "'team-*' is no name of a namespace"),
+        ({"NAMESPACES": "prod,team-*"}, "'team-*' is not a name of a namespace"),
         ({"UNMATCHED_NAMESPACE": "On Call"}, "INCIDENT_OPERATOR_UNMATCHED_NAMESPACE: 'On Call'"),
         ({"NAMESPACES": "prod", "UNMATCHED_NAMESPACE": "oncall"}, "nobody would see its Incidents"),
         ({"GLOBAL_NAMESPACES": "Ops"}, "INCIDENT_OPERATOR_GLOBAL_NAMESPACES: 'Ops'"),

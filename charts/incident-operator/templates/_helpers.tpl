@@ -32,7 +32,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
-
 {{- /* Incidents are written in listed namespaces only, so one for unmatched alerts has to be among them. */ -}}
 {{- define "incident-operator.unmatchedNamespace" -}}
 {{- with .Values.unmatchedNamespace -}}
@@ -41,4 +40,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- . -}}
 {{- end -}}
+{{- end -}}
+
+{{- /* The operator refuses to start with one that it does not serve: nobody would read its Runbooks. */ -}}
+{{- define "incident-operator.globalNamespaces" -}}
+{{- range .Values.globalNamespaces -}}
+{{- if and $.Values.namespaces (not (has . $.Values.namespaces)) -}}
+{{- fail (printf "globalNamespaces: %s is not one of namespaces, so the operator would not read its Runbooks" .) -}}
+{{- end -}}
+{{- end -}}
+{{- join "," .Values.globalNamespaces -}}
 {{- end -}}

@@ -73,4 +73,4 @@ def _plain(value: Any) -> Any:
         return dict(value)
     if isinstance(value, Sequence):
         return list(value)
-    raise FrameError(f"holds a {type(value).__name__}, which is no JSON")
+    raise FrameError(f"holds a {type(value).__name__}, which is not JSON")

@@ -29,7 +29,7 @@ def compiled(pattern: str) -> Any:
         if found is not None:
             return found
     raise PatternError(
-        f"takes more than {_BUDGETS[-1] // 1024} KiB as a program; repeat less, + or * in place of {{330}} for example, "
+        f"takes more than {_BUDGETS[-1] // 1024} KiB as a program; repeat less (+ or * in place of {{30}}, for example) "
         "or name fewer characters"
     )
 

@@ -68,8 +68,13 @@ class AlertScope:
             return f"It takes no alert: alerts of its own namespace have {own}, which match does not let in."
         if any(_pins(matcher, namespace) for matcher in on_label):
             return ""
-        without = " or without that label" if self.only == namespace else ""
-        return f"It takes alerts with {own}{without} only, for it is not in globalNamespaces; add {own} to match to say so."
+        alone = self.only == namespace
+        without = " or without that label" if alone else ""
+        once = ", once all its alerts have it," if alone else ""
+        return (
+            f"It takes only alerts with {own}{without}, for namespace {namespace} is not in globalNamespaces; "
+            f"add {own} to match{once} to end this message."
+        )
 
     def _of(self, namespace: str) -> list[dict[str, str]]:
         """Return what an alert of a namespace may say by the label."""

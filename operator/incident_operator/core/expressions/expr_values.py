@@ -46,7 +46,7 @@ def to_cel(value: Any, depth: int = 0) -> Any:
         case Sequence():
             return [to_cel(item, depth + 1) for item in value]
         case _:
-            raise UnusableError(f"the data holds a {type(value).__name__}, which is no JSON")
+            raise UnusableError(f"the data holds a {type(value).__name__}, which is not JSON")
 
 
 def longest(value: Any) -> int:
