@@ -87,11 +87,11 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
         namespace = settings.lease_namespace or access.namespace
         markers = await _markers(client, namespace, settings.lease_name)
         scope, registry, ending = settings.alert_scope, CollectorRegistry(), asyncio.Event()
-        priority = Priority(scope.ceilings)
-        tools = await stack.enter_async_context(clients.opened(access, client, clock))
+        priority, metrics = Priority(scope.ceilings), EngineMetrics(registry)
+        tools = await stack.enter_async_context(clients.opened(access, client, clock, metrics.helpers))
         background = Background(priority)
         stack.push_async_callback(background.drain)
-        metrics, expectations, revisions, counts = EngineMetrics(registry), Expectations(), Revisions(client), Counts()
+        expectations, revisions, counts = Expectations(), Revisions(client), Counts()
         runbook_index, policies = RunbookIndex(scope), Policies(client, identity)
         runbooks = Runbooks(client, revisions, runbook_index.elsewhere)
         me, leadership, in_flight = f"{settings.instance[:40]}-{secrets.token_hex(4)}", LeaderCallbacks(), InFlight()
@@ -103,7 +103,7 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
         redactors = Redactors(tools, ACTIONS, clock)
         doing = (markers, policies, recorder, metrics, redactors, in_flight, clock)
         workers = Workers(priority, must_yield=lambda: priority.must_yield)
-        turns = MachineTurns(stack.enter_context(closing(Evaluations())))
+        turns = MachineTurns(stack.enter_context(closing(Evaluations(counts=metrics.helpers))))
         executor = Executor(actions, *doing, nonce=nonce, may_act=elector.may_act, workers=workers, turns=turns)
 
         def stopping() -> bool:
@@ -169,8 +169,7 @@ def _inbox(
 ) -> Inbox:
     incidents = WorkQueue(reconciler.reconcile, clock, reconciler.executor.workers, paused=True)
     checks = WorkQueue(_checking(readiness, index), clock, Workers(size=2), what="Runbook", paused=True)
-    in_flight, scope = reconciler.executor.in_flight, reconciler.scope
-    return Inbox(incidents, checks, IncidentIndex(), index, counts, expectations, in_flight, scope)
+    return Inbox(incidents, checks, IncidentIndex(), index, counts, expectations, reconciler.executor.in_flight)
 
 
 def _checking(readiness: Readiness, index: RunbookIndex) -> Callable[[ObjectKey], Awaitable[datetime | None]]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from incident_operator.api.annotations import Verb
 from incident_operator.api.incident import CLOSED_PHASES, Phase
 from incident_operator.api.meta import ObjectKey, Severity, rfc3339
-from incident_operator.core.alerts.scope import AlertScope
 from incident_operator.core.outcomes import Json
 from incident_operator.engine.counts import Counts
 from incident_operator.engine.expectations import Ending, Expectations
@@ -29,7 +28,6 @@ class Inbox:
     counts: Counts
     expectations: Expectations
     in_flight: InFlight = field(default_factory=InFlight)
-    scope: AlertScope = field(default_factory=AlertScope)
     _runbooks: dict[ObjectKey, int] = field(default_factory=dict)
     """The newest version that was seen of each Runbook."""
     _connections: dict[ObjectKey, int] = field(default_factory=dict)
@@ -39,7 +37,7 @@ class Inbox:
         """Note an Incident, and have it reconciled unless a reconciliation knows that state. ValueError where it cannot be read."""
         key, version = _key(body), body["metadata"]["resourceVersion"]
         closed = Phase((body.get("status") or {}).get("phase") or Phase.PENDING) in CLOSED_PHASES
-        severity = Severity((body.get("spec") or {}).get("severity") or Severity.P2)
+        severity = Severity((body.get("spec") or {}).get("severity") or Severity.P2).value
         known = self.expectations.is_expected(key, version)
         if known and not closed and not self.counts.is_open(key):
             return  # an answer that was overtaken: it closed in the meantime
@@ -51,8 +49,7 @@ class Inbox:
         if not known:
             if Verb.ABORT.annotation in (body["metadata"].get("annotations") or {}):
                 self.in_flight.abort_came(key)
-            rank = self.scope.severity(key.namespace, severity).value
-            self.incidents.add(key, rank, lambda: not self.expectations.is_expected(key, version))
+            self.incidents.add(key, severity, lambda: not self.expectations.is_expected(key, version))
 
     def incident_closed(self, body: Json) -> bool:
         """Note that an Incident left the open ones because this process closed it; False if it did not."""

@@ -78,6 +78,7 @@ async def _open(
     settings: Settings, client: Kube, inbox: Inbox, registry: CollectorRegistry, priority: Priority, tokens: Tokens
 ) -> AsyncIterator[Intake]:
     chosen, metrics = _chosen(settings), ReceiverMetrics(registry)
+    metrics.watch_writes(priority.writes)
     store = IncidentStore(client, inbox.incident_index, priority, inbox.incident)
     intake = Intake(
         store, inbox.incident_index, inbox.runbook_index, metrics, unmatched_namespace=chosen.unmatched_namespace

@@ -1,8 +1,11 @@
 """How long a step may take: what is above is a warning in this release, told in `Ready` and by `check`."""
 
+from datetime import timedelta
+
 import pytest
 
 from core import builders
+from incident_operator.core.machine import limits
 from incident_operator.core.runbooks import warnings
 
 
@@ -52,3 +55,25 @@ def test_what_takes_too_long_is_a_warning(stage: str, step: dict, warning: str) 
     found = told(step, stage)
     assert len(found) == bool(warning)
     assert not warning or found[0].startswith(warning)
+
+
+HTTP, JOB = (
+    {key: value for key, value in made("x").items() if key != "name"} for made in (builders.post, builders.job)
+)
+
+
+@pytest.mark.parametrize(
+    ("step", "action", "hours"),
+    [
+        (builders.job("a", timeout="24h", undo=HTTP), "job", 24),
+        (builders.job("a", timeout="24h", undo=HTTP), "http", 1),
+        (builders.post("a", timeout="2h", undo=JOB), "http", 2),  # a warning in this release
+        (builders.post("a", timeout="2h", undo=JOB), "job", 2),
+        (builders.job("a", timeout="30m", undo=HTTP), "http", 0.5),
+    ],
+)
+def test_an_undo_has_the_time_of_its_step_but_no_more_than_its_own_action_may_take(
+    step: dict, action: str, hours: float
+) -> None:
+    (compiled,) = builders.runbook(mitigate=[step]).steps.values()
+    assert limits.timeout(compiled, action) / timedelta(hours=1) == hours

@@ -78,12 +78,12 @@ async def test_what_a_broken_action_may_have_done_is_looked_up_or_asked_but_a_re
 ) -> None:
     pack.targets = Breaks(error)
     request = Do(call(ACT, sql("serve", undo=UNDO)), effect, how, Preview("do it"))
-    ran = await pack.engine().executor._ran(request)
+    ran = await pack.engine().executor.calls.ran(request)
     assert type(ran.outcome) is becomes
 
 
 async def test_a_look_whose_action_breaks_proves_nothing(pack: World) -> None:
     pack.targets = Breaks(RuntimeError("a defect"))
     pack.targets.answers["serve"] = lambda _: Succeeded({}, "ok")
-    ran = await pack.engine().executor._ran(Do(call(ACT, sql("serve", undo=UNDO)), Effect.SQL_TX, How.LOOK))
+    ran = await pack.engine().executor.calls.ran(Do(call(ACT, sql("serve", undo=UNDO)), Effect.SQL_TX, How.LOOK))
     assert type(ran.outcome) is Pending

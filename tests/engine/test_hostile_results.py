@@ -88,7 +88,7 @@ async def told(outcome: Outcome) -> tuple[Outcome, IncidentStatus, evidence.Evid
     seen = view(compiled, subject)
     call = call_of(seen, ACT)
     assert isinstance(call, Call)
-    ran = await executor(outcome)._ran(Do(call, Effect.KEYED_CALL, How.ACT, Preview("does it")))
+    ran = await executor(outcome).calls.ran(Do(call, Effect.KEYED_CALL, How.ACT, Preview("does it")))
     found, exhibit = ran.outcome, ran.evidence
     settled = recorded(subject, seen, ACT, ran)
     stored = subject.model_copy(update={"status": settled}).to_bytes()
@@ -144,7 +144,7 @@ async def test_a_plan_is_not_cut_but_refused_where_it_is_too_deep() -> None:
         act = executor(Failed("x", "x"), {"deep": deep(levels - 1)})
         call = call_of(view(compiled, subject), ACT)
         assert isinstance(call, Call)
-        shown = await act._shown(Show(call, trial=True))
+        shown = await act.calls.shown(Show(call, trial=True))
         if fits:
             assert isinstance(shown, Preview)
             assert shown.details == {"deep": deep(levels - 1)}
@@ -170,7 +170,7 @@ async def shown(preview: Preview, *, trial: bool = True) -> Preview | Failure:
     made = World(None, None, targets=Shows(preview)).engine().executor  # type: ignore[arg-type]
     known = made.redactors.of(ObjectKey(call.namespace, call.incident), call.incident_uid)
     known.redactor.learn("db", "1", lambda: ["s3cr3t-passw0rd"])
-    return await made._shown(Show(call, trial=trial))
+    return await made.calls.shown(Show(call, trial=trial))
 
 
 @pytest.mark.parametrize(

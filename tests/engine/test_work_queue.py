@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from incident_operator.api.meta import ObjectKey
+from incident_operator.api.meta import ObjectKey, Severity
 from incident_operator.clients import kube
 from incident_operator.clients.priority import Priority
 from incident_operator.engine.work_queue import WorkQueue
@@ -192,6 +192,23 @@ async def test_nothing_is_remembered_of_a_key_that_is_gone() -> None:
         await settle()
         queue.forget(A)
         assert (queue._flows, queue._failures, pause(queue, A)) == ({}, {}, None)
+
+
+async def test_an_incident_goes_no_further_ahead_than_its_namespace_may() -> None:
+    order: list[str] = []
+
+    async def reconcile(key: ObjectKey) -> None:
+        order.append(key.namespace)
+
+    queue = WorkQueue(reconcile, lambda: NOW, Workers(Priority({"eve": Severity.P3}), 1))
+    for namespace, severity in [("eve", "P0"), ("prod", "P2"), ("shop", "P1")]:
+        queue.add(ObjectKey(namespace, "a"), severity)
+    task = asyncio.create_task(queue.run())
+    await settle()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert order == ["shop", "prod", "eve"]
 
 
 @pytest.mark.parametrize(("severity", "holds"), [("P0", True), ("P1", True), ("P2", False), ("", False)])

@@ -12,6 +12,7 @@ from incident_operator.core.errors import Failure
 from incident_operator.core.machine.carry_out import Do, How, Ran, Show, Store
 from incident_operator.core.machine.view import View
 from incident_operator.core.outcomes import Undetermined
+from incident_operator.engine.calls import Calls
 from incident_operator.engine.executor import Executor
 from incident_operator.engine.progress import Progress
 
@@ -36,28 +37,28 @@ def _without_intent() -> None:
 
 def _with_blind_retry() -> None:
     """It does again whatever got no answer."""
-    run = Executor._ran
+    run = Calls.ran
 
-    async def stubbornly(self: Executor, request: Do) -> Ran:
+    async def stubbornly(self: Calls, request: Do) -> Ran:
         ran = await run(self, request)
         again = request.how is How.ACT and isinstance(ran.outcome, Undetermined)
         return await run(self, request) if again else ran
 
-    Executor._ran = stubbornly  # type: ignore[method-assign]
+    Calls.ran = stubbornly  # type: ignore[method-assign]
 
 
 def _without_look() -> None:
     """It does again what was interrupted, and leaves it to the mark that nothing happens twice."""
-    run = Executor._ran
+    run = Calls.ran
 
-    async def again(self: Executor, request: Do) -> Ran:
+    async def again(self: Calls, request: Do) -> Ran:
         if request.how is not How.LOOK:
             return await run(self, request)
-        shown = await self._shown(Show(request.call, trial=False))
+        shown = await self.shown(Show(request.call, trial=False))
         acting = request if isinstance(shown, Failure) else replace(request, how=How.ACT, preview=shown)
         return await run(self, acting)
 
-    Executor._ran = again  # type: ignore[method-assign]
+    Calls.ran = again  # type: ignore[method-assign]
 
 
 def _without_marker() -> None:

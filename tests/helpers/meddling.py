@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from incident_operator.clients import helper_process
-from incident_operator.clients.helper_process import Helper
+from incident_operator.clients.helper_process import Cause, Counts, Helper
 
 
 class Starting:
@@ -20,6 +20,20 @@ class Starting:
         self.started.append(helper)
         self.meddle(helper)
         return helper
+
+
+class Counted(Counts):
+    """Remembers how helpers fared."""
+
+    def __init__(self) -> None:
+        self.starts: list[str] = []
+        self.deaths: list[tuple[str, str]] = []
+
+    def started(self, part: str) -> None:
+        self.starts.append(part)
+
+    def died(self, part: str, cause: Cause) -> None:
+        self.deaths.append((part, cause.value))
 
 
 def is_gone(pid: int) -> bool:

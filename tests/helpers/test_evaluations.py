@@ -15,11 +15,15 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from helpers.meddling import Peak, Starting, is_gone
+from helpers.meddling import Counted, Peak, Starting, is_gone
+from incident_operator.api.meta import Severity
 from incident_operator.clients.evaluations import Budget, Evaluations
 from incident_operator.clients.helper_process import Helper, HelperError
+from incident_operator.clients.priority import Priority
+from incident_operator.clients.seats import FLOW, OWN
 from incident_operator.core.expressions import expr
 from incident_operator.core.expressions.expr import NoAnswer, Program, Scope
+from incident_operator.core.fair_queue import Flow
 from runbooks.runbook_texts import NOW
 
 MIB = 1024 * 1024
@@ -37,8 +41,13 @@ def starting() -> Starting:
 
 
 @pytest.fixture
-def evaluations(starting: Starting) -> Iterator[Evaluations]:
-    with closing(Evaluations(BUDGET, starting)) as made:
+def counted() -> Counted:
+    return Counted()
+
+
+@pytest.fixture
+def evaluations(starting: Starting, counted: Counted) -> Iterator[Evaluations]:
+    with closing(Evaluations(BUDGET, starting, counted)) as made:
         yield made
 
 
@@ -147,23 +156,35 @@ def test_where_helpers_hang_again_the_evaluation_may_be_tried_later(starting):
         assert evaluated(evaluations, QUICK) == "a+b"
 
 
-def test_two_ends_blame_the_expression_and_those_who_wait_get_their_answers_in_between(evaluations, starting):
+def asked_in_this_order(evaluations: Evaluations, *asks: tuple[Flow, str]) -> list[str]:
+    """What was answered, in the order of the answers, where all wait before the first has its turn."""
     order: list[str] = []
 
-    def ask(namespace: str, source: str) -> None:
-        order.append(f"{namespace}: {evaluated(evaluations, source, namespace)}")
+    def ask(flow: Flow, source: str) -> None:
+        FLOW.set(flow)
+        order.append(f"{flow.namespace}: {evaluated(evaluations, source, flow.namespace)}")
 
-    evaluated(evaluations, QUICK)
-    hostile = threading.Thread(target=ask, args=("eve", CPU_BOMB))
-    others = [threading.Thread(target=ask, args=(name, QUICK)) for name in ("prod", "shop")]
-    with evaluations._turns.held("test"):
-        hostile.start()
-        until(lambda: evaluations._turns.waiting == 1)
-        for at, other in enumerate(others):
-            other.start()
-            until(lambda at=at: evaluations._turns.waiting == at + 2)
-    for thread in (hostile, *others):
+    threads = [threading.Thread(target=ask, args=each) for each in asks]
+    with evaluations._turns.held(OWN):
+        for at, thread in enumerate(threads):
+            thread.start()
+            until(lambda at=at: evaluations._turns.waiting == at + 1)
+    for thread in threads:
         thread.join()
+    return order
+
+
+def test_the_severest_is_evaluated_first_but_no_more_than_its_namespace_may_be(evaluations):
+    priority = Priority({"eve": Severity.P3})
+    asked = [("eve", "P0"), ("eve", "P0"), ("shop", "P3"), ("prod", "P2"), ("prod", "P1"), ("eve", "P0")]
+    order = asked_in_this_order(evaluations, *((priority.flow(*each), QUICK) for each in asked))
+    assert [each.split(":")[0] for each in order] == ["prod", "prod", "eve", "shop", "eve", "eve"]
+
+
+def test_two_ends_blame_the_expression_and_those_who_wait_get_their_answers_in_between(evaluations, starting):
+    evaluated(evaluations, QUICK)
+    asks = [("eve", CPU_BOMB), ("prod", QUICK), ("shop", QUICK)]
+    order = asked_in_this_order(evaluations, *((Flow(name, 2), source) for name, source in asks))
     assert order[:2] == ["prod: a+b", "shop: a+b"]
     assert "processor time" in order[2]
     assert len(starting.started) == 2
@@ -192,6 +213,38 @@ def test_a_helper_that_ended_while_nobody_used_it_is_nobodys_fault(evaluations, 
             until(lambda: starting.started[-1].ended is not None)
     assert len(starting.started) == 3
     assert logs == []
+
+
+@pytest.mark.parametrize(("source", "cause"), [(MEMORY_BOMB, "memory"), (CPU_BOMB, "cpu")])
+def test_helpers_that_end_over_their_budget_are_counted_by_its_kind(evaluations, counted, source, cause):
+    evaluated(evaluations, source)
+    assert counted.starts == ["expressions"] * 2
+    assert counted.deaths == [("expressions", cause)] * 2
+
+
+def test_a_helper_that_somebody_ends_is_counted_and_one_that_the_operator_ends_is_not(evaluations, counted, starting):
+    evaluated(evaluations, QUICK)
+    starting.started[0].process.kill()
+    until(lambda: starting.started[0].ended is not None)
+    evaluated(evaluations, QUICK)
+    evaluations.close()
+    assert counted.starts == ["expressions"] * 2
+    assert counted.deaths == [("expressions", "other")]
+
+
+def test_a_helper_that_hangs_is_counted(starting, counted):
+    with closing(Evaluations(replace(BUDGET, stalled=0.3), starting, counted)) as evaluations:
+        evaluated(evaluations, QUICK)
+        os.kill(starting.started[0].process.pid, signal.SIGSTOP)
+        evaluated(evaluations, QUICK)
+    assert counted.deaths == [("expressions", "other")]
+
+
+def test_a_helper_that_does_not_come_up_is_counted(evaluations, counted, starting):
+    starting.meddle = lambda helper: helper.process.kill()
+    with pytest.raises(HelperError):
+        evaluated(evaluations, QUICK)
+    assert (counted.starts, counted.deaths) == (["expressions"], [("expressions", "other")])
 
 
 def test_a_helper_that_cannot_be_started_fails_what_asks_for_it_for_now(evaluations, starting):

@@ -3,11 +3,13 @@
 import asyncio
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from incident_operator.clients import kube
-from incident_operator.clients.priority import Priority, Writes
+from incident_operator.clients.priority import MILDEST, Priority, Writes
 from incident_operator.core.fair_queue import Flow
 from incident_operator.core.gradient_limit import LEAST, MOST, GradientLimit
+from incident_operator.receiver.metrics import ReceiverMetrics
 
 P0, P1, P2, P3 = range(4)
 
@@ -59,6 +61,23 @@ async def test_the_severest_is_next_and_equals_go_in_the_order_in_which_they_cam
         await writers.end(name)
     assert writers.began[5:] == ["c", "e", "b", "d", "a"]
     assert writers.writes.waiting == 0
+
+
+async def test_how_they_stand_is_shown_in_metrics() -> None:
+    writers, registry = await full(), CollectorRegistry()
+    ReceiverMetrics(registry).watch_writes(writers.writes)
+    for name, level in [("kept", P0), ("a", P3), ("b", P3), ("c", P1), ("d", MILDEST)]:
+        await writers.start(name, level)
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"incident_operator_intake_requests_{name}", labels)
+
+    assert (value("limit"), value("in_flight")) == (5, 5)
+    waiting = {severity: value("waiting", severity=severity) for severity in ("P0", "P1", "P2", "P3", "P4", "none")}
+    assert waiting == {"P0": 0, "P1": 1, "P2": 0, "P3": 2, "P4": 0, "none": 1}
+    for name in ("mild 0", "kept", "c"):
+        await writers.end(name)
+    assert (value("in_flight"), value("waiting", severity="P1"), value("waiting", severity="P3")) == (4, 0, 1)
 
 
 @pytest.mark.parametrize(("level", "begins"), [(P0, True), (P1, True), (P2, False), (P3, False)])

@@ -35,6 +35,7 @@ _GUARDED = [
     "core/evidence.py",
     "actions/scale.py",
     "actions/job.py",
+    "actions/job_following.py",
     "actions/kube_patches.py",
     "actions/sql/execute.py",
     "actions/sql/marker.py",

@@ -8,9 +8,8 @@ import pytest
 
 from incident_operator.api.annotations import OPENED_BY, Verb
 from incident_operator.api.incident import Incident
-from incident_operator.api.meta import ObjectKey, Severity
+from incident_operator.api.meta import ObjectKey
 from incident_operator.clients.partial_objects import Annotations
-from incident_operator.core.alerts.scope import AlertScope
 from incident_operator.engine.counts import Counts
 from incident_operator.engine.expectations import Expectations
 from incident_operator.engine.work_queue import WorkQueue
@@ -45,10 +44,10 @@ class Noted(WorkQueue):
 class Seen:
     """An inbox and what it set going."""
 
-    def __init__(self, scope: AlertScope | None = None) -> None:
+    def __init__(self) -> None:
         self.incidents, self.runbooks = Noted(), Noted()
         indexes = (IncidentIndex(), RunbookIndex())
-        self.box = Inbox(self.incidents, self.runbooks, *indexes, Counts(), Expectations(), scope=scope or AlertScope())
+        self.box = Inbox(self.incidents, self.runbooks, *indexes, Counts(), Expectations())
 
 
 @pytest.fixture
@@ -72,12 +71,6 @@ def connection(generation: int = 1) -> dict[str, Any]:
 
 def meta(name: str, version: str, generation: int = 1) -> dict[str, Any]:
     return {"namespace": "prod", "name": name, "resourceVersion": version, "uid": name, "generation": generation}
-
-
-def test_an_incident_goes_no_further_ahead_than_its_namespace_may() -> None:
-    capped = Seen(AlertScope(ceilings={"prod": Severity.P3}))
-    capped.box.incident(incident())
-    assert capped.incidents.taken() == [("P3", INCIDENT)]
 
 
 def test_an_incident_is_reconciled_by_its_severity_unless_it_shows_our_own_write(seen: Seen) -> None:

@@ -114,7 +114,8 @@ class Here:
     sessions: Sessions
 
     async def read(self, query: Query) -> Rows:
-        return await queries.read_here(self.sessions, query)
+        async with self.sessions.slot(query.endpoint, query.seconds):
+            return await queries.read_here(query)
 
 
 def reading(connections: FakeConnections, sessions: Sessions | None = None, queries: Reads | None = None) -> Played:

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from helpers.meddling import Peak, Starting, is_gone
+from helpers.meddling import Counted, Peak, Starting, is_gone
 from incident_operator.clients.helper_process import HelperError
-from incident_operator.clients.queries import Limits, Queries
+from incident_operator.clients.queries import Limits, Queries, Query
+from incident_operator.clients.seats import FLOW
 from incident_operator.clients.sql_sessions import SESSIONS, Sessions
+from incident_operator.core.fair_queue import Flow
 from incident_operator.core.outcomes import Failed, Succeeded
 from played import Played
 from sql.endpoints import Database, FakeConnections, call, query, reading
@@ -118,6 +120,32 @@ async def test_queries_of_a_helper_that_ends_are_sent_again(packs, helped, start
     assert isinstance(await run(helped, "SELECT 1"), Succeeded)
 
 
+async def test_what_hangs_in_the_helper_leaves_a_session_to_another_namespace(packs, helped):
+    FLOW.set(Flow("eve", 2))
+    hanging = [asyncio.create_task(helped.run(call(query(WAITING), timeout=60.0))) for _ in range(SESSIONS)]
+    await until(lambda: running(packs, "pg_sleep(60)") == SESSIONS)
+    FLOW.set(Flow("prod", 2))
+    assert isinstance(await helped.run(call(query("SELECT 1"), timeout=10.0)), Succeeded)
+    for task in hanging:
+        task.cancel()
+    await until(lambda: running(packs, "pg_sleep(60)") == 0)
+
+
+async def test_queries_that_are_run_again_alone_have_their_turns_by_severity(packs, starting):
+    order: list[str] = []
+    asked = Query(packs.endpoint("app_read"), "SELECT 1 AS n", {}, 1, 60.0)
+
+    async def alone(name: str, level: int) -> None:
+        FLOW.set(Flow(name, level))
+        await queries._read_alone(asked)
+        order.append(name)
+
+    async with aclosing(Queries(Sessions(), Limits(), starting)) as queries, asyncio.TaskGroup() as tasks:
+        for name, level in [("first", 3), ("eve", 3), ("eve", 3), ("prod", 3), ("shop", 0)]:
+            tasks.create_task(alone(name, level))
+    assert order == ["first", "shop", "eve", "prod", "eve"]
+
+
 async def test_a_query_that_ends_its_own_helper_too_is_to_blame(packs, helped, starting):
     work = asyncio.create_task(helped.run(call(query(WAITING), timeout=60.0)))
     for at in range(2):
@@ -130,14 +158,28 @@ async def test_a_query_that_ends_its_own_helper_too_is_to_blame(packs, helped, s
 
 
 async def test_a_row_that_takes_too_much_of_the_processor_fails_its_own_step(packs, starting):
-    limits = Limits(memory=512 * MIB, seconds=0.3)
-    async with aclosing(Queries(Sessions(), limits, starting)) as queries:
+    limits, counted = Limits(memory=512 * MIB, seconds=0.3), Counted()
+    async with aclosing(Queries(Sessions(), limits, starting, counted)) as queries:
         helped = reading(FakeConnections(packs.endpoint("app_read")), queries=queries)
         statement = "SELECT jsonb_agg(i) AS many FROM generate_series(1, 3000000) AS i"
         outcome = await helped.run(call(query(statement), timeout=60.0))
     told = "db: the result takes more than 0.3s of processor time for one row"
     assert outcome == Failed("ResponseTooLarge", told, retryable=False)
-    assert len(starting.started) == 2
+    assert counted.starts == ["queries"] * 2
+    assert counted.deaths == [("queries", "cpu")] * 2
+
+
+async def test_helpers_that_were_ended_are_counted_and_those_that_are_not_needed_any_more_are_not(packs, starting):
+    counted = Counted()
+    async with aclosing(Queries(Sessions(), Limits(), starting, counted)) as queries:
+        helped = reading(FakeConnections(packs.endpoint("app_read")), queries=queries)
+        work = asyncio.create_task(run(helped, SLOW))
+        await until(lambda: running(packs, "slow") == 1)
+        starting.started[0].process.kill()
+        assert isinstance(await work, Succeeded)
+        assert isinstance(await run(helped, "SELECT 1"), Succeeded)
+    assert counted.starts == ["queries"] * 3
+    assert counted.deaths == [("queries", "other")]
 
 
 async def test_a_helper_ends_with_the_operator_however_that_ends(packs):

@@ -29,10 +29,10 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sessions without a database."""
 
     @asynccontextmanager
-    async def connected(where: Endpoint, seconds: float, read_only: bool) -> AsyncIterator[object]:
+    async def connected(where: Endpoint, seconds: float, *, read_only: bool) -> AsyncIterator[object]:
         yield object()
 
-    monkeypatch.setattr(sql_sessions, "_connected", connected)
+    monkeypatch.setattr(sql_sessions, "connected", connected)
 
 
 def entered(sessions: Sessions, namespace: str, order: list[str], go: asyncio.Event, **of: Any) -> "asyncio.Task[None]":

@@ -10,6 +10,7 @@ from incident_operator.clients.access import Access
 from incident_operator.clients.cluster import Account, Cluster
 from incident_operator.clients.connections import Connections, Finds, Teaching
 from incident_operator.clients.exec import Commands
+from incident_operator.clients.helper_process import Counts
 from incident_operator.clients.kube import Kube
 from incident_operator.clients.prometheus import Prometheus
 from incident_operator.clients.queries import Queries, Reads
@@ -40,10 +41,10 @@ class Clients:
 
 
 @asynccontextmanager
-async def opened(access: Access, client: Kube, now: Callable[[], datetime]) -> AsyncIterator[Clients]:
-    """Open them all for the block's time."""
+async def opened(access: Access, client: Kube, now: Callable[[], datetime], counts: Counts) -> AsyncIterator[Clients]:
+    """Open them all for the block's time; `counts` is told how helper processes fare."""
     with closing(Prometheus()) as prometheus:
         async with Cluster(access) as cluster:
             sessions = Sessions()
-            async with aclosing(Queries(sessions)) as queries:
+            async with aclosing(Queries(sessions, counts=counts)) as queries:
                 yield Clients(cluster, Connections(client), sessions, queries, prometheus, Commands(access), now)

@@ -5,7 +5,7 @@ act      lets that very Job run                           → one patch that tes
 look     follows it by its uid                            → a Job that is gone was deleted by somebody, and is never made anew
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Annotated, Any, TypedDict
@@ -15,16 +15,16 @@ from pydantic import ConfigDict, Field
 from incident_operator.actions import (
     job_beyond,
     job_commands,
+    job_following,
     job_state,
     job_template,
     kube_patches,
-    log_lines,
     workloads,
 )
 from incident_operator.actions.clients import Clients
 from incident_operator.actions.fields import Text, WorkloadRef
 from incident_operator.actions.job_beyond import Allow, Beyond
-from incident_operator.actions.job_state import Ending, State
+from incident_operator.actions.job_state import State
 from incident_operator.api import rules
 from incident_operator.api.annotations import EFFECT_KEY
 from incident_operator.api.meta import DnsLabel, Model
@@ -37,7 +37,7 @@ from incident_operator.core.errors import LOOK_AGAIN, Failure, Unusable
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.expressions.render_fields import ANY, Rule, Take
 from incident_operator.core.marker import shown
-from incident_operator.core.outcomes import Failed, Json, NotDone, Outcome, Pending, Succeeded, Undetermined
+from incident_operator.core.outcomes import Failed, Json, NotDone, Outcome, Undetermined
 from incident_operator.core.runbooks import field_checks
 
 
@@ -99,16 +99,13 @@ def _not_allowed(spec: Job, template: Mapping[str, Any], path: str) -> Iterator[
 
 
 _BATCH = "/apis/batch/v1"
-_JOB_NAME = "batch.kubernetes.io/job-name"
-_OF_ONE_JOB = frozenset({_JOB_NAME, "batch.kubernetes.io/controller-uid", "job-name", "controller-uid"})
+_OF_ONE_JOB = frozenset({job_following.JOB_NAME, "batch.kubernetes.io/controller-uid", "job-name", "controller-uid"})
 """Labels by which the apiserver tells the Pods of one Job from another's."""
 _ATTEMPTS = 5
 """The Job controller writes that a Job is suspended, and each write makes an earlier read stale."""
 _CHANGED_ONCE = 2
 """Generation of a Job that was changed once: while it is suspended after that, it cannot have run."""
 _PAUSE = 1.0
-_LOG_LINES = 200
-_LOG_BYTES = 32 * 1024
 
 
 async def show(call: Call[Job], clients: Clients, trial: bool) -> Preview:
@@ -163,16 +160,16 @@ async def act(call: Call[Job], preview: Preview, clients: Clients) -> Outcome:  
     for _ in range(_ATTEMPTS):
         job = await account.find(_path(call, name))
         if job is None or _is_lost(job, seen):
-            return _deleted(call, name)
+            return job_following.deleted(call, name)
         if not job["spec"].get("suspend"):
-            return _runs(job, None, clients.now())
+            return job_following.runs(job, None, clients.now())
         refusal = _not_to_start(call, job, seen)
         if refusal is not None:
             return refusal
         with suppress(api_errors.Conflict, api_errors.NotFound):
             start = {"op": "replace", "path": "/spec/suspend", "value": False}
             await account.json_patch(_path(call, name), [*kube_patches.tests(job), start])
-            return _runs({**job, "spec": {**job["spec"], "suspend": False}}, None, clients.now())
+            return job_following.runs({**job, "spec": {**job["spec"], "suspend": False}}, None, clients.now())
     return NotDone(_PAUSE, f"Job {name} changed {_ATTEMPTS} times while it was being started")
 
 
@@ -185,9 +182,9 @@ async def look(call: Call[Job], clients: Clients) -> Outcome:
     for _ in range(_ATTEMPTS):
         job = await account.find(_path(call, name))
         if job is None or _is_lost(job, seen):
-            return _deleted(call, name)
+            return job_following.deleted(call, name)
         if job_state.state(job) is not State.WAITING:
-            return await _followed(account, call, job, clients.now())
+            return await job_following.followed(account, call, job, clients.now())
         with suppress(api_errors.Conflict, api_errors.NotFound):
             await account.json_patch(_path(call, name), kube_patches.withdrawal(job))
             return NotDone(0, f"Job {name} was not started")
@@ -260,11 +257,6 @@ def _not_to_start(call: Call[Job], job: Json, seen: Mapping[str, Any]) -> Outcom
     return None
 
 
-def _deleted(call: Call[Job], name: str) -> Undetermined:
-    told = f"Job {name} in {call.namespace} was deleted by somebody"
-    return Undetermined(f"{told}; nobody can tell what it did, and it is not made again")
-
-
 async def _of_an_older_version(account: Account, call: Call[Job], now: datetime) -> Outcome:
     """Follow the Job that an operator before this version made, running at once; it is never made again."""
     name = job_template.name(call.step, call.key)
@@ -272,60 +264,8 @@ async def _of_an_older_version(account: Account, call: Call[Job], now: datetime)
     if job is not None and kube_patches.annotations(job).get(EFFECT_KEY) != call.key:
         return Undetermined(f"Job {name} in {call.namespace} exists but was not made by this step; left alone")
     if job is None or job_state.state(job) is State.GONE:
-        return _deleted(call, name)
-    return await _followed(account, call, job, now)
-
-
-async def _followed(account: Account, call: Call[Job], job: Json, now: datetime) -> Outcome:
-    pod = await _newest_pod(account, job)
-    if job_state.state(job) in {State.SUCCEEDED, State.FAILED}:
-        return await _ended(account, call, job, pod)
-    return _runs(job, pod, now)
-
-
-async def _newest_pod(account: Account, job: Json) -> Json | None:
-    """Return the Job's newest Pod; None where they may not or cannot be read, since the Job itself tells how it stands."""
-    query = {"labelSelector": workloads.selector({_JOB_NAME: job["metadata"]["name"]})}
-    newest: Json | None = None
-    try:
-        async for pod in account.list(paths.pods(job["metadata"]["namespace"]), params=query):
-            newest = job_state.newest_pod([pod] if newest is None else [newest, pod])
-    except (api_errors.Forbidden, api_errors.Unreadable):
-        return None
-    return newest
-
-
-def _runs(job: Json, pod: Json | None, now: datetime) -> Pending:
-    """Look again after 1 second at first, after 5 from a minute on."""
-    pause = min(5.0, 1.0 + job_state.age(job, now) / 15.0)
-    return Pending(pause, job_state.progress(job, pod, now))
-
-
-async def _ended(account: Account, call: Call[Job], job: Json, pod: Json | None) -> Outcome:
-    container = job_template.chosen_name(call.spec, job["spec"]["template"]["spec"])
-    ending = job_state.ending(pod, container) if pod is not None else Ending("", None)
-    log = await _log_tail(account, call, pod, container)
-    succeeded = job_state.state(job) is State.SUCCEEDED
-    result = {"succeeded": succeeded, "exitCode": ending.exit_code, "log": log, "pod": ending.pod}
-    name = f"Job {job['metadata']['name']}"
-    if succeeded:
-        return Succeeded(result, f"{name} succeeded", {"job": job["metadata"]["name"], "uid": job["metadata"]["uid"]})
-    cause = job_state.why_failed(job) if ending.exit_code is None else f"exit code {ending.exit_code}"
-    message = f"{name} failed: {cause}{log_lines.last_line(log)}"
-    return Failed(reasons.JOB_FAILED, message, retryable=False, result=result, effected=True)
-
-
-async def _log_tail(account: Account, call: Call[Job], pod: Json | None, container: str) -> Sequence[str]:
-    """Return the newest lines; where they cannot be read, a line that says why: the Job's end stands without them."""
-    if pod is None:
-        return ["(no log: the Job has no Pod, or its account may not list Pods)"]
-    query = {"container": container, "tailLines": str(_LOG_LINES)}
-    try:
-        path = paths.pods(call.namespace, pod["metadata"]["name"], "log")
-        text = await account.log(path, params=query, keep=2 * _LOG_BYTES)
-    except api_errors.ApiError as error:
-        return [f"(log not readable: {error.message})"]
-    return log_lines.newest(text.splitlines(), _LOG_BYTES)
+        return job_following.deleted(call, name)
+    return await job_following.followed(account, call, job, now)
 
 
 def _details(call: Call[Job], manifest: Json) -> Mapping[str, Any]:

@@ -1,8 +1,8 @@
 """Evaluates heavy expressions in a helper process, so that what they take is not taken of the operator.
 
-One at a time, and namespaces take turns, so whatever ends the helper was the only thing in it. Memory and processor time decide,
-never how long it takes: a slow node is not the Runbook's fault. An expression under way when the helper ends is evaluated once
-more in a new one, after those who wait; the second time it is to blame, and is told so at once for a while.
+One at a time, in turns (`clients/priority.py`), so whatever ends the helper was the only thing in it. Memory and processor time
+decide, never how long it takes: a slow node is not the Runbook's fault. An expression under way when the helper ends is evaluated once
+more in a new one, at its next turn; the second time it is to blame, and is told so at once for a while.
 """
 
 import select
@@ -20,8 +20,10 @@ import structlog
 from incident_operator.clients import frames, helper_process
 from incident_operator.clients.fair_lock import FairLock
 from incident_operator.clients.frames import FrameError
-from incident_operator.clients.helper_process import Helper, HelperError
+from incident_operator.clients.helper_process import Cause, Counts, Helper, HelperError
+from incident_operator.clients.seats import FLOW, OWN
 from incident_operator.core.expressions.expr import Evaluator, NoAnswer, Program
+from incident_operator.core.fair_queue import Flow
 from incident_operator.core.lru_cache import LRUCache
 from incident_operator.core.outcomes import Json
 
@@ -32,6 +34,7 @@ _SLACK_SECONDS = 1.0
 """Processor time beyond the budget after which the helper is ended from here: its own clock should have done it."""
 _VERDICTS = 1024
 _MIB = 1024 * 1024
+_PART = "expressions"
 _log = structlog.get_logger()
 
 
@@ -52,18 +55,25 @@ class Budget:
 class _Ended(Exception):
     """The helper ended, or was ended, in the middle of an evaluation."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, cause: Cause) -> None:
         super().__init__(why)
         self.why = why
         """Completes "it takes …"; empty where the expression is not to blame."""
+        self.cause = cause
 
 
 class Evaluations:
     """Evaluates in a helper, which is started when it is first needed. For threads: every call blocks until it is answered."""
 
-    def __init__(self, budget: Budget | None = None, start: Callable[[str], Helper] = helper_process.start) -> None:
+    def __init__(
+        self,
+        budget: Budget | None = None,
+        start: Callable[[str], Helper] = helper_process.start,
+        counts: Counts | None = None,
+    ) -> None:
         self._budget = budget or Budget()
         self._start = start
+        self._counts = counts or Counts()
         self._turns = FairLock()
         self._helper: Helper | None = None
         self._closed = threading.Event()
@@ -71,11 +81,15 @@ class Evaluations:
         """(namespace, expression) → until when it is not evaluated again, and why."""
 
     def of(self, namespace: str, *, must_answer: bool = False) -> Evaluator:
-        """Return what evaluates for a namespace. It raises `HelperError`; with `must_answer` that is no answer instead."""
+        """Return what evaluates for a namespace, as severe as what the task does that asks for it.
+
+        It raises `HelperError`; with `must_answer` that is no answer instead.
+        """
+        flow = Flow(namespace, FLOW.get().level)
 
         def evaluate(program: Program, variables: Mapping[str, Json], now: datetime) -> Json | NoAnswer:
             try:
-                return self._evaluated(namespace, program, variables, now)
+                return self._evaluated(flow, program, variables, now)
             except HelperError as error:
                 if must_answer:
                     return NoAnswer(error.message)
@@ -89,12 +103,10 @@ class Evaluations:
         helper = self._helper
         if helper is not None:
             helper.process.kill()
-        with self._turns.held(""):
+        with self._turns.held(OWN):
             self._drop()
 
-    def _evaluated(
-        self, namespace: str, program: Program, variables: Mapping[str, Json], now: datetime
-    ) -> Json | NoAnswer:
+    def _evaluated(self, flow: Flow, program: Program, variables: Mapping[str, Json], now: datetime) -> Json | NoAnswer:
         asked = {"source": program.source, "scope": program.scope.name, "variables": variables, "now": now.isoformat()}
         try:
             request = frames.encode(asked)
@@ -102,31 +114,34 @@ class Evaluations:
             return NoAnswer(f"the data {error}")
         ends: Counter[bool] = Counter()
         while ends[False] < _TRIES:
-            with self._turns.held(namespace):
-                known = self._verdict(namespace, program.source)
+            with self._turns.held(flow):
+                known = self._verdict(flow.namespace, program.source)
                 if known is not None:
                     return known
                 try:
                     return _answer(self._ask(request))
                 except _Ended as ended:
                     self._drop()
+                    self._died(ended.cause)
                     why = ended.why
-                    _log.warning("A helper ended", namespace=namespace, expression=program.source, why=why or "it hung")
+                    _log.warning(
+                        "A helper ended", namespace=flow.namespace, expression=program.source, why=why or "it hung"
+                    )
             ends[bool(why)] += 1
             if ends[True] == _TRIES:
-                return self._blamed(namespace, program.source, why)
+                return self._blamed(flow, program.source, why)
         raise HelperError("the helper process for expressions does not answer")
 
     def _verdict(self, namespace: str, source: str) -> NoAnswer | None:
         until, why = self._verdicts.get((namespace, source)) or (0.0, None)
         return why if time.monotonic() < until else None
 
-    def _blamed(self, namespace: str, source: str, why: str) -> NoAnswer:
+    def _blamed(self, flow: Flow, source: str, why: str) -> NoAnswer:
         told = NoAnswer(
             f"it takes {why}, twice; it is not tried again for {self._budget.blamed:.0f}s", over_budget=True
         )
-        with self._turns.held(namespace):
-            self._verdicts.put((namespace, source), (time.monotonic() + self._budget.blamed, told))
+        with self._turns.held(flow):
+            self._verdicts.put((flow.namespace, source), (time.monotonic() + self._budget.blamed, told))
         return told
 
     def _ask(self, request: bytes) -> dict[str, Any]:
@@ -137,30 +152,40 @@ class Evaluations:
         try:
             return frames.decode(_Exchange(helper, self._budget).of(request))
         except (OSError, EOFError, ValueError, RecursionError):
-            raise _Ended(self._why(helper)) from None
+            raise self._ended(helper) from None
 
     def _running(self) -> Helper:
         if self._helper is not None and self._helper.ended is None:
             return self._helper
+        if self._helper is not None and self._helper.ended is not None:
+            self._died(helper_process.cause_of(self._helper.ended))
         self._drop()
-        self._helper = self._start("expressions")
+        self._helper = self._start(_PART)
+        self._counts.started(_PART)
         hello = frames.encode({"memory": self._budget.memory, "seconds": self._budget.seconds})
         try:
             _Exchange(self._helper, self._budget).of(hello)
         except (OSError, EOFError, ValueError, _Ended):
             status = self._helper.kill()
             self._drop()
+            self._died(helper_process.cause_of(status))
             raise HelperError(f"the helper process for expressions did not start (status {status})") from None
         return self._helper
 
-    def _why(self, helper: Helper) -> str:
+    def _ended(self, helper: Helper) -> _Ended:
         """Tell why a helper ended in the middle of an evaluation."""
         status = helper.kill()
-        if frames.is_over_time(status):
-            return f"more than {self._budget.seconds:g}s of processor time"
-        if frames.is_over_memory(status):
-            return f"more than {self._budget.memory // _MIB} MiB of memory"
-        return f"its helper process with it (status {status})"
+        match cause := helper_process.cause_of(status):
+            case Cause.CPU:
+                return _over_time(self._budget)
+            case Cause.MEMORY:
+                return _Ended(f"more than {self._budget.memory // _MIB} MiB of memory", cause)
+            case Cause.OTHER:
+                return _Ended(f"its helper process with it (status {status})", cause)
+
+    def _died(self, cause: Cause) -> None:
+        if not self._closed.is_set():  # else we ended it
+            self._counts.died(_PART, cause)
 
     def _drop(self) -> None:
         if self._helper is not None:
@@ -209,11 +234,15 @@ class _Exchange:
             self._used, self._moved_at = used, now
         if now - self._moved_at > self._budget.stalled:
             self._helper.kill()
-            raise _Ended("")
+            raise _Ended("", Cause.OTHER)
         spent = (used or 0.0) - (self._began_with or 0.0)
         if spent > self._budget.seconds + _SLACK_SECONDS:
             self._helper.kill()
-            raise _Ended(f"more than {self._budget.seconds:g}s of processor time")
+            raise _over_time(self._budget)
+
+
+def _over_time(budget: Budget) -> _Ended:
+    return _Ended(f"more than {budget.seconds:g}s of processor time", Cause.CPU)
 
 
 def _answer(reply: Mapping[str, Any]) -> Json | NoAnswer:

@@ -1,46 +1,46 @@
-"""One thing at a time, and whoever waits for it takes turns: a namespace that asks often waits for those that ask seldom."""
+"""One thing at a time, between threads: whose turn it is follows the rule of `clients/priority.py`."""
 
 import threading
-from collections import OrderedDict, deque
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+
+from incident_operator.clients.seats import Seat, Seats
+from incident_operator.core.fair_queue import Flow
 
 
 class FairLock:
-    """A lock between threads that goes round those who ask for it."""
+    """A lock between threads: the severest first, and within a severity it goes round the namespaces that ask for it."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._waiting: OrderedDict[str, deque[object]] = OrderedDict()
-        """Who waits, the one whose turn is next first."""
-        self._held = False
+        self._guard = threading.Lock()
+        self._seats = Seats(1)
+        """The one place; looked at and changed only with the guard."""
 
     @contextmanager
-    def held(self, who: str) -> Iterator[None]:
-        """Hold it for the block's time, after everybody else who waits had as many turns as `who`."""
-        self._take(who, object())
+    def held(self, flow: Flow) -> Iterator[None]:
+        """Hold it for the block's time; waits until it is this one's turn."""
+        seat = self._asked(flow).result()
         try:
             yield
         finally:
-            with self._changed:
-                self._held = False
-                self._changed.notify_all()
+            with self._guard:
+                self._seats.leave(seat)
 
     @property
     def waiting(self) -> int:
         """How many wait."""
-        with self._changed:
-            return sum(map(len, self._waiting.values()))
+        with self._guard:
+            return self._seats.waiting
 
-    def _take(self, who: str, ticket: object) -> None:
-        with self._changed:
-            self._waiting.setdefault(who, deque()).append(ticket)
-            self._changed.wait_for(lambda: not self._held and self._next() is ticket)
-            self._held = True
-            own = self._waiting.pop(who)
-            own.popleft()
-            if own:
-                self._waiting[who] = own  # behind the others
+    def _asked(self, flow: Flow) -> Future[Seat]:
+        turn = Future[Seat]()
 
-    def _next(self) -> object:
-        return next(iter(self._waiting.values()))[0]
+        def sit(seat: Seat) -> bool:
+            turn.set_result(seat)
+            return True
+
+        with self._guard:
+            self._seats.ask(flow, sit)
+            self._seats.look()
+        return turn

@@ -10,8 +10,10 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
+from incident_operator.clients import frames
 from incident_operator.core import reasons
 from incident_operator.core.errors import Failure
 
@@ -38,6 +40,27 @@ class HelperError(Failure):
 
     def __init__(self, message: str) -> None:
         super().__init__(reasons.INTERNAL_ERROR, message, retryable=True)
+
+
+class Cause(StrEnum):
+    """What a helper ended of, other than by our will."""
+
+    CPU = "cpu"
+    """It used more of the processor than it may."""
+    MEMORY = "memory"
+    """It asked for more memory than it may have."""
+    OTHER = "other"
+    """Somebody ended it, or it hung."""
+
+
+class Counts:
+    """Is told how helpers fare; this one counts nothing."""
+
+    def started(self, part: str) -> None:
+        """Note that a helper of a part was started."""
+
+    def died(self, part: str, cause: Cause) -> None:
+        """Note that one ended, other than by our will."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +96,13 @@ class Helper:
         """End it, and free the line to it."""
         self.kill()
         self.line.close()
+
+
+def cause_of(status: int) -> Cause:
+    """Return what a helper ended of that ended so."""
+    if frames.is_over_time(status):
+        return Cause.CPU
+    return Cause.MEMORY if frames.is_over_memory(status) else Cause.OTHER
 
 
 def start(part: str) -> Helper:

@@ -20,6 +20,7 @@ that namespace have (`severityCeiling`).
 | threads for PromQL | `THREADS` | `clients/prometheus.py` |
 | threads for host names, and what else the loop has done in one | `LOOKUPS` | `app.py`, for the whole loop |
 | sessions of one database | `SESSIONS` | `clients/sql_sessions.py` |
+| the helper for expressions, and one of its own for a query that ended another | 1 each | `clients/fair_lock.py`, `clients/queries.py` |
 | Alertmanagers read at a time | `READERS` | `receiver/polling.py` |
 
 Workers, threads, sessions and readers can be held for long, so those beyond a namespace's half are lent (`clients/seats.py`).
@@ -165,9 +166,18 @@ class Writes:
         return self._seats.waiting
 
     @property
+    def under_way(self) -> int:
+        """How many are on their way to the apiserver."""
+        return self._seats.used
+
+    @property
     def limit(self) -> int:
         """How many may be under way at a time."""
         return self._limit.whole
+
+    def waiting_of(self, severity: str) -> int:
+        """Return how many wait of a severity, or of none: those of a namespace that counts as milder are among the milder."""
+        return self._seats.waiting_at.get(_LEVELS.get(severity, MILDEST), 0)
 
     @asynccontextmanager
     async def taken(self, flow: Flow, *, writes: bool = False) -> AsyncIterator[None]:

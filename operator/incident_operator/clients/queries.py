@@ -1,14 +1,15 @@
 """Reads queries' results in a helper process: libpq holds a row whole, however long it is, and not in the operator.
 
 Several at a time, each in a session of its own (`sql_sessions.py`); how many one database may have is counted here, as for acts.
+In the helper they need no place any more: it would not know whose turn it is.
 A query for which the helper has no memory left is sent once more, for it is a read, and another one may have had it. Where the helper
 ends, each one that was under way is sent once more in a helper of its own: one that ends that too is to blame.
 """
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -16,10 +17,11 @@ import structlog
 
 from incident_operator.clients import frames, helper_process
 from incident_operator.clients.endpoint import Endpoint
-from incident_operator.clients.helper_process import Helper, HelperError
+from incident_operator.clients.helper_process import Cause, Counts, Helper, HelperError
+from incident_operator.clients.seats import FLOW, Seats
 from incident_operator.clients.sql import Rows
 from incident_operator.clients.sql_errors import Fault, SqlError
-from incident_operator.clients.sql_sessions import Sessions
+from incident_operator.clients.sql_sessions import Sessions, connected
 from incident_operator.core import results
 
 _ALONE_SECONDS = 120.0
@@ -27,6 +29,7 @@ _ALONE_SECONDS = 120.0
 _STARTS_SECONDS = 60.0
 """Most that a helper takes to start, on a node that has little time for it."""
 _MIB = 1024 * 1024
+_PART = "queries"
 _log = structlog.get_logger()
 
 
@@ -78,14 +81,19 @@ class Queries:
     """Runs read queries. One for the process; a helper is started when it is first needed."""
 
     def __init__(
-        self, sessions: Sessions, limits: Limits | None = None, start: Callable[[str], Helper] = helper_process.start
+        self,
+        sessions: Sessions,
+        limits: Limits | None = None,
+        start: Callable[[str], Helper] = helper_process.start,
+        counts: Counts | None = None,
     ) -> None:
         self._sessions = sessions
         self._limits = limits or Limits()
         self._start = start
+        self._counts = counts or Counts()
         self._shared: _Line | None = None
         self._starting = asyncio.Lock()
-        self._alone = asyncio.Lock()
+        self._alone = Seats(1)
         self._closed = False
 
     async def read(self, query: Query) -> Rows:
@@ -114,29 +122,44 @@ class Queries:
             if self._closed:
                 raise HelperError("the operator is about to end")
             if self._shared is None or self._shared.is_over:
-                self._shared = await _Line.opened(self._start, self._limits)
+                self._shared = await self._opened()
             return self._shared
 
     async def _read_alone(self, query: Query) -> Rows:
-        """Run it in a helper of its own, one after another: what ends that can be nothing else."""
+        """Run it in a helper of its own, one after another in their turns: what ends that can be nothing else."""
         query = replace(query, seconds=min(query.seconds, _ALONE_SECONDS))
-        async with self._alone, _opened(self._start, self._limits) as line:
+        async with self._alone.taken(FLOW.get()):
+            line = await self._opened()
             try:
                 return await line.read(query)
             except _Ended as ended:
                 if not ended.why:
                     raise HelperError("the helper process for queries does not answer") from None
                 raise SqlError(Fault.TOO_LARGE, f"the result takes {ended.why}") from None
+            finally:
+                await line.close()
+
+    async def _opened(self) -> "_Line":
+        """Start a helper. Raises `HelperError`."""
+        helper = self._start(_PART)
+        self._counts.started(_PART)
+        return await _Line.opened(helper, self._limits, self._counts)
 
 
 class _Line:
     """A helper and the queries that are under way in it."""
 
     def __init__(
-        self, helper: Helper, limits: Limits, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        helper: Helper,
+        limits: Limits,
+        counts: Counts,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         self._helper = helper
         self._limits = limits
+        self._counts = counts
         self._writer = writer
         self._numbers = itertools.count()
         self._under_way: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -145,9 +168,8 @@ class _Line:
         self.is_over = False
 
     @classmethod
-    async def opened(cls, start: Callable[[str], Helper], limits: Limits) -> "_Line":
-        """Start a helper. Raises `HelperError`."""
-        helper = start("queries")
+    async def opened(cls, helper: Helper, limits: Limits, counts: Counts) -> "_Line":
+        """Wait until a helper is ready. Raises `HelperError`."""
         reader, writer = await asyncio.open_connection(sock=helper.line)
         try:
             async with asyncio.timeout(_STARTS_SECONDS):
@@ -158,8 +180,9 @@ class _Line:
             writer.close()
             if not isinstance(error, OSError | EOFError | ValueError | TimeoutError):
                 raise
+            counts.died(_PART, helper_process.cause_of(status))
             raise HelperError(f"the helper process for queries did not start (status {status})") from None
-        return cls(helper, limits, reader, writer)
+        return cls(helper, limits, counts, reader, writer)
 
     async def read(self, query: Query) -> Rows:
         """Return the rows. Raises `SqlError`, and `_Ended` where the helper ends first."""
@@ -172,7 +195,7 @@ class _Line:
             while not answer.done():
                 await asyncio.wait([answer], timeout=self._limits.silent)
                 if not answer.done() and _time() - max(began, self._heard_at) > self._limits.silent:
-                    self._over("")
+                    self._over("", Cause.OTHER)
             return _rows(answer.result())
         except asyncio.CancelledError:
             self._writer.write(frames.encode({"number": number, "cancelled": True}))
@@ -199,10 +222,11 @@ class _Line:
                 if answer is not None and not answer.done():
                     answer.set_result(message)
         except (OSError, EOFError, ValueError):
-            self._over(self._why())
+            self._over(*self._ended())
 
-    def _over(self, why: str) -> None:
+    def _over(self, why: str, cause: Cause) -> None:
         if not self.is_over:
+            self._counts.died(_PART, cause)
             _log.warning("A helper ended", queries=len(self._under_way), why=why or "it hung")
         self._end(why)
 
@@ -215,22 +239,15 @@ class _Line:
             if not answer.done():
                 answer.set_exception(_Ended(why))
 
-    def _why(self) -> str:
+    def _ended(self) -> tuple[str, Cause]:
         status = self._helper.kill()
-        if frames.is_over_memory(status):
-            return f"more than {self._limits.memory // _MIB} MiB of memory"
-        if frames.is_over_time(status):
-            return f"more than {self._limits.seconds:g}s of processor time for one row"
-        return f"its helper process with it (status {status})"
-
-
-@asynccontextmanager
-async def _opened(start: Callable[[str], Helper], limits: Limits) -> AsyncIterator[_Line]:
-    line = await _Line.opened(start, limits)
-    try:
-        yield line
-    finally:
-        await line.close()
+        match cause := helper_process.cause_of(status):
+            case Cause.MEMORY:
+                return f"more than {self._limits.memory // _MIB} MiB of memory", cause
+            case Cause.CPU:
+                return f"more than {self._limits.seconds:g}s of processor time for one row", cause
+            case Cause.OTHER:
+                return f"its helper process with it (status {status})", cause
 
 
 def _time() -> float:
@@ -263,7 +280,7 @@ def _rows(answer: Mapping[str, Any]) -> Rows:
     raise RuntimeError(f"the helper process for queries failed: {answer['defect']}")
 
 
-async def read_here(sessions: Sessions, query: Query) -> Rows:
-    """Run a query in this process. Raises `SqlError`."""
-    async with sessions.open(query.endpoint, query.seconds, read_only=True) as session:
+async def read_here(query: Query) -> Rows:
+    """Run a query in this process, for which whoever asked holds a place. Raises `SqlError`."""
+    async with connected(query.endpoint, query.seconds, read_only=True) as session:
         return await session.read(query.statement, query.params, query.most, query.budget)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from incident_operator.core.fair_queue import FairQueue, Flow
 
-_OWN = Flow("", 0)
-FLOW: ContextVar[Flow] = ContextVar("flow", default=_OWN)
-"""For whom a task does what it does. What is done for nobody is the operator's own, and goes first."""
+OWN = Flow("", 0)
+"""Whose turn it is that is done for nobody: it is the operator's own, and goes first."""
+FLOW: ContextVar[Flow] = ContextVar("flow", default=OWN)
+"""For whom a task does what it does."""
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +58,11 @@ class Seats:
     def waiting(self) -> int:
         """How many wait."""
         return len(self._queue)
+
+    @property
+    def waiting_at(self) -> dict[int, int]:
+        """How many wait at each level at which any do."""
+        return self._queue.levels()
 
     @property
     def used(self) -> int:

@@ -59,7 +59,7 @@ class Sessions:
 
         A statement may take `seconds`, and so may all of them together: then the line is cut.
         """
-        async with self.slot(endpoint, seconds), _connected(endpoint, seconds, read_only) as session:
+        async with self.slot(endpoint, seconds), connected(endpoint, seconds, read_only=read_only) as session:
             yield session
 
     @asynccontextmanager
@@ -84,7 +84,8 @@ async def _seat(seats: Seats, where: Postgres, seconds: float) -> Seat:
 
 
 @asynccontextmanager
-async def _connected(endpoint: Endpoint, seconds: float, read_only: bool) -> AsyncIterator[Session]:
+async def connected(endpoint: Endpoint, seconds: float, *, read_only: bool) -> AsyncIterator[Session]:
+    """Yield the same, for whoever holds a place already. Raises `SqlError`."""
     connection = await _connect(endpoint, seconds)
     # an act's answers are bounded; what a query reads is bounded by who reads it
     line = None if read_only else Line.of(connection.fileno())

@@ -37,6 +37,10 @@ class FairQueue(Generic[_T]):
         """Return how many wait."""
         return self._length
 
+    def levels(self) -> dict[int, int]:
+        """Return how many wait at each level at which any do."""
+        return {level: sum(map(len, lines.values())) for level, lines in self._levels.items()}
+
     def push(self, flow: Flow, item: _T, before: Callable[[_T], bool] | None = None) -> None:
         """Add an item after those of its flow, or before the first of them for which `before` is true."""
         line = self._levels.setdefault(flow.level, {}).setdefault(flow.namespace, deque())

@@ -1,8 +1,7 @@
 """Carries decisions out: does in the world what `core/machine/carry_out.py` asks for, and hears of an abort meanwhile.
 
 Nothing is decided here. The core asks for four things: that a status is stored, that a call is previewed, that calls are run,
-and whether approvals can be trusted; each is answered within bounded time. What people read of an answer is masked; a result,
-which expressions compute with, is not, and comes with what masks all that is made of it.
+and whether approvals can be trusted; each is answered within bounded time. What a call does and brings is told in `engine/calls.py`.
 """
 
 import asyncio
@@ -18,29 +17,22 @@ from incident_operator.api.incident import Incident, StepRecord
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube
 from incident_operator.clients.state import Gone, Superseded
-from incident_operator.core import json_depth, reasons, sanitize
-from incident_operator.core.action import Action, Call, Preview
-from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Failure, outcome_of, outcome_of_look
-from incident_operator.core.evidence import Evidence, evidence_of
+from incident_operator.core.action import Action, Call
 from incident_operator.core.machine import answers, carry_out, status
 from incident_operator.core.machine.carry_out import Do, How, Now, Ran, Request, Show, Store, Together, Trust
 from incident_operator.core.machine.decisions import Transition, Turn
 from incident_operator.core.machine.view import View
-from incident_operator.core.marker import Markers, shown
-from incident_operator.core.masks import Masks
-from incident_operator.core.outcomes import Failed, Json, NotDone, Outcome, Pending, Succeeded, Undetermined
+from incident_operator.core.marker import Markers
 from incident_operator.engine import machine_turns
+from incident_operator.engine.calls import Calls
 from incident_operator.engine.in_flight import InFlight
 from incident_operator.engine.machine_turns import Ended, MachineTurns
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.progress import Progress
 from incident_operator.engine.recorder import Recorder
-from incident_operator.engine.redactors import Masked, Redactors
+from incident_operator.engine.redactors import Redactors
 from incident_operator.engine.workers import Workers
 
-_SLACK = 15.0
-"""Seconds that an action may take beyond its own bound before the engine gives up waiting for it."""
 _NOTE_AGAIN = 1.0
 """Seconds until an abort is noted again that could not be."""
 _T = TypeVar("_T")
@@ -79,6 +71,11 @@ class Executor:
     turns: MachineTurns = field(default_factory=MachineTurns)
     """What the machine thinks with."""
 
+    @property
+    def calls(self) -> Calls:
+        """What previews and runs calls."""
+        return Calls(self.actions, self.redactors, self.clock)
+
     async def carry_out(self, progress: Progress, view: View, decision: Turn) -> Progress:
         """Carry a decision out. Raises `Superseded` where the Incident changed before an act began, or was aborted."""
         answer: Any = None
@@ -111,9 +108,9 @@ class Executor:
             case Now():
                 return progress, self.clock()
             case Show():
-                return progress, await self._unless_aborted(view, self._shown(request))
+                return progress, await self._unless_aborted(view, self.calls.shown(request))
             case Together(reads):
-                found = await self._unless_aborted(view, asyncio.gather(*(self._ran(each) for each in reads)))
+                found = await self._unless_aborted(view, asyncio.gather(*(self.calls.ran(each) for each in reads)))
                 for read, each in zip(reads, found, strict=True):
                     progress = _with_evidence(progress, read, each)
                 return progress, found
@@ -123,7 +120,7 @@ class Executor:
             case Do(how=How.RESERVE) if not self.may_act():
                 raise NotLeading
             case Do():
-                each = await self._unless_aborted(view, self._ran(request))
+                each = await self._unless_aborted(view, self.calls.ran(request))
                 return _with_evidence(progress, request, each), each
             case _:
                 assert_never(request)
@@ -146,7 +143,7 @@ class Executor:
         self.in_flight.enter(key)
         where = {"namespace": call.namespace, "incident": call.incident}
         _log.info("Step begins", **where, step=call.step, attempt=call.attempt, key=call.key[:12])
-        work = asyncio.create_task(self._ran(act))
+        work = asyncio.create_task(self.calls.ran(act))
         try:
             async with self._away(key):
                 while not work.done():
@@ -192,74 +189,6 @@ class Executor:
         """Hold no worker while the world is waited for. What came of an act is known to nobody else: it goes on at once then."""
         return self.workers.away(key, urges=self.in_flight.has(key))
 
-    async def _shown(self, request: Show) -> Preview | Failure:
-        """Return what the call would do, or why that cannot be told. What people approve is never masked, but refused."""
-        call = request.call
-        show, masked = self.actions[call.action].show, self._masked(call)
-        try:
-            async with asyncio.timeout(call.timeout + _SLACK):
-                preview = await _given(show, call)(call, masked.tools, request.trial)
-        except Failure as failure:
-            told = masked.redactor.masks.text(failure.message)
-            return Failure(failure.reason, told, retryable=failure.retryable)
-        except TimeoutError:
-            return Failure(reasons.TIMED_OUT, f"no preview within {call.timeout:.0f}s", retryable=True)
-        except Exception as error:  # noqa: BLE001 # the engine's boundary: a defect of an action stops one step only
-            return _defect(call, error)
-        if json_depth.is_deeper([preview.details, preview.whole], json_depth.KEPT + 1):
-            # a plan that is cut would bind less than will be done
-            told = f"nested more than {json_depth.KEPT} levels deep, too deep for a plan"
-            return Failure(reasons.BAD_REQUEST, told)
-        secret = _parts_with_credentials(masked.redactor.masks, preview) if request.trial else []
-        if secret:
-            told = f"{', '.join(secret)}, and a plan that is masked is not what would be done"
-            remedy = "read it from the Secret where it is needed (a Connection, a secretKeyRef)"
-            return Failure(reasons.BAD_REQUEST, f"{told}; {remedy}")
-        return preview
-
-    async def _ran(self, request: Do) -> Ran:
-        """Run a call and return its outcome, what is told of it masked. Raises nothing but cancellation."""
-        call = request.call
-        reserved: Mapping[str, Json] | None = None
-        outcome: Outcome
-        try:
-            async with asyncio.timeout(call.timeout + _SLACK):
-                if request.how is How.RESERVE:
-                    reserved = await self._reserved(call, request.preview)
-                    outcome = Succeeded({}, "reserved")
-                else:
-                    outcome = await self._outcome(call, request)
-        except Failure as failure:
-            outcome = _of_failure(failure, request)
-        except TimeoutError:
-            told = f"no answer within {call.timeout:.0f}s"
-            outcome = _of_failure(Failure(reasons.TIMED_OUT, told, retryable=True, maybe_applied=True), request)
-        except Exception as error:  # noqa: BLE001 # the same boundary
-            outcome = _of_failure(_defect(call, error), request)
-        # not before: what the call itself has learned counts
-        masks = self._masked(call).redactor.masks
-        shaped = _told(outcome, masks)
-        return Ran(shaped, self.clock(), _evidence(shaped, masks), reserved, masks=masks)
-
-    def _masked(self, call: Call[Any]) -> Masked:
-        return self.redactors.of(ObjectKey(call.namespace, call.incident), call.incident_uid)
-
-    async def _reserved(self, call: Call[Any], preview: Preview | None) -> Mapping[str, Json]:
-        tools = self._masked(call).tools
-        return await _given(self.actions[call.action].reserve, call)(call, _given(preview, call), tools)
-
-    async def _outcome(self, call: Call[Any], request: Do) -> Outcome:
-        action, tools = self.actions[call.action], self._masked(call).tools
-        match request.how:
-            case How.READ:
-                return await _given(action.read, call)(call, tools)
-            case How.LOOK if request.effect is Effect.K8S_PATCH and _is_of_another_key(call):
-                return Undetermined("the key of the operator's markers is another one than when it was begun")
-            case How.LOOK:
-                return await _given(action.look, call)(call, tools)
-            case _:
-                return await _given(action.act, call)(call, _given(request.preview, call), tools)
-
     def _finished(self, progress: Progress, ran: list[Call[Any]]) -> Progress:
         for call in ran:
             record = status.known(progress.working.status, call.step)
@@ -292,46 +221,6 @@ def _with_evidence(progress: Progress, request: Do, ran: Ran) -> Progress:
     return progress if unstored is progress.unstored else replace(progress, unstored=unstored)
 
 
-def _of_failure(failure: Failure, request: Do) -> Outcome:
-    match request.how:
-        case How.LOOK:
-            return outcome_of_look(failure)
-        case How.RESERVE:  # what was made by it, if anything, is no effect
-            certain = Failure(failure.reason, failure.message, retryable=failure.retryable)
-            return outcome_of(certain, request.effect)
-        case _:
-            return outcome_of(failure, request.effect)
-
-
-def _parts_with_credentials(masks: Masks, preview: Preview) -> list[str]:
-    """Name the parts of a plan that hold credentials: what is approved is shown as it is, or not at all."""
-    parts: dict[str, Any] = {
-        "what is done": preview.do,
-        "what its trial did": [preview.in_trial or "", preview.in_trial_counted or ""],
-        "what it allows": list(preview.allows),
-    }
-    parts |= {f"`{name}`": {name: value} for name, value in {**preview.details, **preview.whole}.items()}
-    found = ((name, masks.whose(part)) for name, part in parts.items())
-    return [f"{masks.text(name)} would show a credential of Connection {whose}" for name, whose in found if whose]
-
-
-def _defect(call: Call[Any], error: Exception) -> Failure:
-    _log.exception("Action failed", namespace=call.namespace, incident=call.incident, step=call.step)
-    told = f"{type(error).__name__} in {call.action}; see the operator's log"
-    return Failure(reasons.INTERNAL_ERROR, told, retryable=True, maybe_applied=True)
-
-
-def _is_of_another_key(call: Call[Any]) -> bool:
-    kept = (call.seen or {}).get("marker")
-    return kept is not None and kept != shown(call.marker)
-
-
-def _given(part: _T | None, call: Call[Any]) -> _T:
-    if part is None:
-        raise LookupError(f"{call.action} does not have what step {call.step} needs")
-    return part
-
-
 def _key(view: View) -> ObjectKey:
     return ObjectKey(view.incident.metadata.namespace, view.incident.metadata.name)
 
@@ -339,33 +228,3 @@ def _key(view: View) -> ObjectKey:
 def _may_read(request: Request) -> bool:
     """Tell whether a request may bring back a text. Between an intent and its act nothing else is asked for."""
     return isinstance(request, Show | Together) or (isinstance(request, Do) and request.how is How.LOOK)
-
-
-def _told(outcome: Outcome, masks: Masks) -> Outcome:
-    """Return the outcome with its words masked, and its result fit for expressions."""
-    match outcome:
-        case Succeeded(result, summary, captured):
-            return Succeeded(_shaped(result), masks.text(summary), captured)
-        case Failed():
-            return replace(outcome, message=masks.text(outcome.message), result=_shaped(outcome.result))
-        case Pending() | NotDone():
-            return replace(outcome, summary=masks.text(outcome.summary))
-        case Undetermined(message):
-            return Undetermined(masks.text(message))
-
-
-def _shaped(result: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Return the result such that whatever reads it can take it: what is done is done, whatever it brought."""
-    try:
-        shaped: Mapping[str, Json] = sanitize.result(result)
-    except Exception as error:  # noqa: BLE001 # the same boundary
-        _log.exception("Result cannot be kept")
-        return {"note": f"the result cannot be kept: {type(error).__name__}; see the operator's log"}
-    return shaped
-
-
-def _evidence(outcome: Outcome, masks: Masks) -> Evidence | None:
-    """Return the result as evidence: masked first, and cut then."""
-    if not isinstance(outcome, Succeeded | Failed):
-        return None
-    return evidence_of(replace(outcome, result=masks.json(outcome.result)))

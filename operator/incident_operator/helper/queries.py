@@ -10,7 +10,6 @@ from incident_operator.api.connection import Connection
 from incident_operator.clients import frames, queries
 from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.sql_errors import Fault, SqlError
-from incident_operator.clients.sql_sessions import Sessions
 from incident_operator.helper import limits
 
 _LOOK_EVERY = 0.5
@@ -47,7 +46,6 @@ class _Served:
     def __init__(self, writer: asyncio.StreamWriter, seconds: float) -> None:
         self._writer = writer
         self._seconds = seconds
-        self._sessions = Sessions()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._living: asyncio.Task[None] | None = None
 
@@ -73,7 +71,7 @@ class _Served:
         connection = Connection.model_validate(message["connection"])
         query = queries.query_of(message, Endpoint(connection, message["secret"], ""))
         try:
-            found = await queries.read_here(self._sessions, query)
+            found = await queries.read_here(query)
         except SqlError as error:
             return {"fault": error.fault.value, "message": error.message}
         except MemoryError:

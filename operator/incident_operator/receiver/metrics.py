@@ -1,8 +1,33 @@
 """What the receiver counts. No label holds anything that an alert says: a sender cannot make series."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from incident_operator.api.meta import Severity
+
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_NO_SEVERITY = "none"
+
+
+class Writes(Protocol):
+    """The intake's requests to the apiserver: `clients/priority.py`."""
+
+    @property
+    def limit(self) -> int:
+        """How many may be under way at a time."""
+        ...
+
+    @property
+    def under_way(self) -> int:
+        """How many are."""
+        ...
+
+    def waiting_of(self, severity: str) -> int:
+        """Return how many wait of a severity, or of none."""
+        ...
 
 
 class ReceiverMetrics:
@@ -52,3 +77,27 @@ class ReceiverMetrics:
             registry=registry,
         )
         self.in_flight = Gauge("incident_operator_alert_posts_in_flight", "Messages in work.", registry=registry)
+        self._request_limit = Gauge(
+            "incident_operator_intake_requests_limit",
+            "Requests of the intake that the apiserver takes well at a time, as learned so far.",
+            registry=registry,
+        )
+        self._requests = Gauge(
+            "incident_operator_intake_requests_in_flight",
+            "Requests of the intake that are on their way to the apiserver.",
+            registry=registry,
+        )
+        self._waiting = Gauge(
+            "incident_operator_intake_requests_waiting",
+            "Requests of the intake that wait for a place, by the severity that decides whose turn it is.",
+            ["severity"],
+            registry=registry,
+        )
+
+    def watch_writes(self, writes: Writes) -> None:
+        """Ask how the intake's requests stand whenever the series are read."""
+        self._request_limit.set_function(lambda: writes.limit)
+        self._requests.set_function(lambda: writes.under_way)
+        for severity in (*Severity, ""):
+            waiting: Callable[[], float] = partial(writes.waiting_of, severity)
+            self._waiting.labels(severity or _NO_SEVERITY).set_function(waiting)

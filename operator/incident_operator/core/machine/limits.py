@@ -15,12 +15,16 @@ APPROVAL_EXPIRES = timedelta(minutes=30)
 
 
 def timeout(step: CompiledStep, action: str | None = None) -> timedelta:
-    """Return how long one attempt may take; an undo takes its own action's default."""
-    if step.step.timeout is not None:
-        return delta(step.step.timeout)
+    """Return how long one attempt may take.
+
+    An undo and a probe have what the step says, but no more than an action of theirs may take, and without it their own action's default.
+    """
     others = [part.act for part in (step.undo, step.probe) if part is not None]
     act = next((each for each in (step.act, *others) if each.key == action), step.act)
-    return act.action.timeout
+    if step.step.timeout is None:
+        return act.action.timeout
+    asked = delta(step.step.timeout)
+    return asked if act is step.act else min(asked, act.action.longest)
 
 
 def attempts(step: CompiledStep) -> int:

@@ -1,0 +1,176 @@
+"""Previews and runs single calls of actions, each within bounded time: whatever an action brings or breaks becomes an outcome.
+
+What people read of an answer is masked; a result, which expressions compute with, is not, and comes with what masks all that is
+made of it.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+import structlog
+
+from incident_operator.api.meta import ObjectKey
+from incident_operator.core import json_depth, marker, reasons, sanitize
+from incident_operator.core.action import Action, Call, Preview
+from incident_operator.core.effects import Effect
+from incident_operator.core.errors import Failure, outcome_of, outcome_of_look
+from incident_operator.core.evidence import Evidence, evidence_of
+from incident_operator.core.machine.carry_out import Do, How, Ran, Show
+from incident_operator.core.masks import Masks
+from incident_operator.core.outcomes import Failed, Json, NotDone, Outcome, Pending, Succeeded, Undetermined
+from incident_operator.engine.redactors import Masked, Redactors
+
+_SLACK = 15.0
+"""Seconds that an action may take beyond its own bound before the engine gives up waiting for it."""
+_T = TypeVar("_T")
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Runs calls with the clients that their Incidents' redactors hear from."""
+
+    actions: Mapping[str, Action[Any]]
+    redactors: Redactors
+    clock: Callable[[], datetime]
+
+    async def shown(self, request: Show) -> Preview | Failure:
+        """Return what the call would do, or why that cannot be told. What people approve is never masked, but refused."""
+        call = request.call
+        show, masked = self.actions[call.action].show, self._masked(call)
+        try:
+            async with asyncio.timeout(call.timeout + _SLACK):
+                preview = await _given(show, call)(call, masked.tools, request.trial)
+        except Failure as failure:
+            told = masked.redactor.masks.text(failure.message)
+            return Failure(failure.reason, told, retryable=failure.retryable)
+        except TimeoutError:
+            return Failure(reasons.TIMED_OUT, f"no preview within {call.timeout:.0f}s", retryable=True)
+        except Exception as error:  # noqa: BLE001 # the engine's boundary: a defect of an action stops one step only
+            return _defect(call, error)
+        if json_depth.is_deeper([preview.details, preview.whole], json_depth.KEPT + 1):
+            # a plan that is cut would bind less than will be done
+            told = f"nested more than {json_depth.KEPT} levels deep, too deep for a plan"
+            return Failure(reasons.BAD_REQUEST, told)
+        secret = _parts_with_credentials(masked.redactor.masks, preview) if request.trial else []
+        if secret:
+            told = f"{', '.join(secret)}, and a plan that is masked is not what would be done"
+            remedy = "read it from the Secret where it is needed (a Connection, a secretKeyRef)"
+            return Failure(reasons.BAD_REQUEST, f"{told}; {remedy}")
+        return preview
+
+    async def ran(self, request: Do) -> Ran:
+        """Run a call and return its outcome, what is told of it masked. Raises nothing but cancellation."""
+        call = request.call
+        reserved: Mapping[str, Json] | None = None
+        outcome: Outcome
+        try:
+            async with asyncio.timeout(call.timeout + _SLACK):
+                if request.how is How.RESERVE:
+                    reserved = await self._reserved(call, request.preview)
+                    outcome = Succeeded({}, "reserved")
+                else:
+                    outcome = await self._outcome(call, request)
+        except Failure as failure:
+            outcome = _of_failure(failure, request)
+        except TimeoutError:
+            told = f"no answer within {call.timeout:.0f}s"
+            outcome = _of_failure(Failure(reasons.TIMED_OUT, told, retryable=True, maybe_applied=True), request)
+        except Exception as error:  # noqa: BLE001 # the same boundary
+            outcome = _of_failure(_defect(call, error), request)
+        # not before: what the call itself has learned counts
+        masks = self._masked(call).redactor.masks
+        shaped = _told(outcome, masks)
+        return Ran(shaped, self.clock(), _evidence(shaped, masks), reserved, masks=masks)
+
+    def _masked(self, call: Call[Any]) -> Masked:
+        return self.redactors.of(ObjectKey(call.namespace, call.incident), call.incident_uid)
+
+    async def _reserved(self, call: Call[Any], preview: Preview | None) -> Mapping[str, Json]:
+        tools = self._masked(call).tools
+        return await _given(self.actions[call.action].reserve, call)(call, _given(preview, call), tools)
+
+    async def _outcome(self, call: Call[Any], request: Do) -> Outcome:
+        action, tools = self.actions[call.action], self._masked(call).tools
+        match request.how:
+            case How.READ:
+                return await _given(action.read, call)(call, tools)
+            case How.LOOK if request.effect is Effect.K8S_PATCH and _is_of_another_key(call):
+                return Undetermined("the key of the operator's markers is another one than when it was begun")
+            case How.LOOK:
+                return await _given(action.look, call)(call, tools)
+            case _:
+                return await _given(action.act, call)(call, _given(request.preview, call), tools)
+
+
+def _of_failure(failure: Failure, request: Do) -> Outcome:
+    match request.how:
+        case How.LOOK:
+            return outcome_of_look(failure)
+        case How.RESERVE:  # what was made by it, if anything, is no effect
+            certain = Failure(failure.reason, failure.message, retryable=failure.retryable)
+            return outcome_of(certain, request.effect)
+        case _:
+            return outcome_of(failure, request.effect)
+
+
+def _parts_with_credentials(masks: Masks, preview: Preview) -> list[str]:
+    """Name the parts of a plan that hold credentials: what is approved is shown as it is, or not at all."""
+    parts: dict[str, Any] = {
+        "what is done": preview.do,
+        "what its trial did": [preview.in_trial or "", preview.in_trial_counted or ""],
+        "what it allows": list(preview.allows),
+    }
+    parts |= {f"`{name}`": {name: value} for name, value in {**preview.details, **preview.whole}.items()}
+    found = ((name, masks.whose(part)) for name, part in parts.items())
+    return [f"{masks.text(name)} would show a credential of Connection {whose}" for name, whose in found if whose]
+
+
+def _defect(call: Call[Any], error: Exception) -> Failure:
+    _log.exception("Action failed", namespace=call.namespace, incident=call.incident, step=call.step)
+    told = f"{type(error).__name__} in {call.action}; see the operator's log"
+    return Failure(reasons.INTERNAL_ERROR, told, retryable=True, maybe_applied=True)
+
+
+def _is_of_another_key(call: Call[Any]) -> bool:
+    kept = (call.seen or {}).get("marker")
+    return kept is not None and kept != marker.shown(call.marker)
+
+
+def _given(part: _T | None, call: Call[Any]) -> _T:
+    if part is None:
+        raise LookupError(f"{call.action} does not have what step {call.step} needs")
+    return part
+
+
+def _told(outcome: Outcome, masks: Masks) -> Outcome:
+    """Return the outcome with its words masked, and its result fit for expressions."""
+    match outcome:
+        case Succeeded(result, summary, captured):
+            return Succeeded(_shaped(result), masks.text(summary), captured)
+        case Failed():
+            return replace(outcome, message=masks.text(outcome.message), result=_shaped(outcome.result))
+        case Pending() | NotDone():
+            return replace(outcome, summary=masks.text(outcome.summary))
+        case Undetermined(message):
+            return Undetermined(masks.text(message))
+
+
+def _shaped(result: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return the result such that whatever reads it can take it: what is done is done, whatever it brought."""
+    try:
+        shaped: Mapping[str, Json] = sanitize.result(result)
+    except Exception as error:  # noqa: BLE001 # the same boundary
+        _log.exception("Result cannot be kept")
+        return {"note": f"the result cannot be kept: {type(error).__name__}; see the operator's log"}
+    return shaped
+
+
+def _evidence(outcome: Outcome, masks: Masks) -> Evidence | None:
+    """Return the result as evidence: masked first, and cut then."""
+    if not isinstance(outcome, Succeeded | Failed):
+        return None
+    return evidence_of(replace(outcome, result=masks.json(outcome.result)))
