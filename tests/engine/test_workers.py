@@ -287,12 +287,14 @@ class Hanging:
         self.begun.append(key)
         answer = self.answers.setdefault(key, asyncio.Event())
         with suppress(ValueError):
-            async with self.workers.away(key, urges=key in self.urges):
-                await answer.wait()
-                if key in self.fails:
-                    raise ValueError("no answer")
+            await self.workers.away(key, self._answer(key, answer), urges=key in self.urges)
         if not self.waits(key):
             self.done.append(key)
+
+    async def _answer(self, key: ObjectKey, answer: asyncio.Event) -> None:
+        await answer.wait()
+        if key in self.fails:
+            raise ValueError("no answer")
 
     def waits(self, key: ObjectKey) -> bool:
         return self.workers._visits[key].worker is None

@@ -138,6 +138,8 @@ _making = Lock()
 
 def of(credentials: frozenset[Credential]) -> Masks:
     """Return what masks these credentials. Ask anew each time: what is not kept any more leaves its memory so."""
+    if not credentials:
+        return NOTHING
     with _making:
         found = _made.get(credentials)
         if found is None:

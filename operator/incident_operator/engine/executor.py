@@ -6,7 +6,6 @@ and whether approvals can be trusted; each is answered within bounded time. What
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar, assert_never
@@ -145,13 +144,16 @@ class Executor:
         _log.info("Step begins", **where, step=call.step, attempt=call.attempt, key=call.key[:12])
         work = asyncio.create_task(self.calls.ran(act))
         try:
-            async with self._away(key):
-                while not work.done():
-                    if await self.in_flight.aborted_before(key, work):
-                        progress = await self._note_abort(progress, view)
+            progress = await self._away(key, self._noting_aborts(progress, view, work))
             return progress, replace(work.result(), incident=progress.working)
         finally:
             work.cancel()
+
+    async def _noting_aborts(self, progress: Progress, view: View, act: asyncio.Task[Ran]) -> Progress:
+        while not act.done():
+            if await self.in_flight.aborted_before(_key(view), act):
+                progress = await self._note_abort(progress, view)
+        return progress
 
     async def _note_abort(self, progress: Progress, view: View) -> Progress:
         """Record that nothing more is begun, while the act goes on. What keeps it from being recorded is tried again.
@@ -178,16 +180,18 @@ class Executor:
         """Wait for what changes nothing, and drop it where the Incident is aborted. Raises `Superseded` then."""
         task = asyncio.ensure_future(work)
         try:
-            async with self._away(_key(view)):
-                if await self.in_flight.aborted_before(_key(view), task):
-                    raise Superseded(view.incident.metadata.name)
+            await self._away(_key(view), self._done_unless_aborted(view, task))
             return task.result()
         finally:
             task.cancel()
 
-    def _away(self, key: ObjectKey) -> AbstractAsyncContextManager[None]:
+    async def _done_unless_aborted(self, view: View, work: "asyncio.Future[Any]") -> None:
+        if await self.in_flight.aborted_before(_key(view), work):
+            raise Superseded(view.incident.metadata.name)
+
+    def _away(self, key: ObjectKey, waits: Awaitable[_T]) -> Awaitable[_T]:
         """Hold no worker while the world is waited for. What came of an act is known to nobody else: it goes on at once then."""
-        return self.workers.away(key, urges=self.in_flight.has(key))
+        return self.workers.away(key, waits, urges=self.in_flight.has(key))
 
     def _finished(self, progress: Progress, ran: list[Call[Any]]) -> Progress:
         for call in ran:

@@ -71,7 +71,8 @@ class MachineTurns:
         return await self._in_thread(evaluator, partial(list, _over_budget(compiled)))
 
     async def _run(self, view: View, work: Callable[[], _T], *, must_answer: bool = False) -> _T:
-        if self._evaluations is None or not (isinstance(view.runbook, Pinned) and view.compiled.heavy):
+        runbook = view.runbook
+        if not isinstance(runbook, Pinned) or not runbook.compiled.heavy or self._evaluations is None:
             return work()
         evaluator = self._evaluations.of(view.incident.metadata.namespace, must_answer=must_answer)
         return await self._in_thread(evaluator, work)

@@ -6,10 +6,10 @@ who shares what with whom is said in `clients/priority.py`.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import priority as figures
@@ -17,6 +17,7 @@ from incident_operator.clients.priority import Priority, Yielding
 from incident_operator.clients.seats import FLOW, Seat, Seats
 from incident_operator.core.fair_queue import Flow
 
+_T = TypeVar("_T")
 Work = Callable[[ObjectKey], Awaitable[None]]
 Wanted = Callable[[], bool]
 """Tells, when the work under way is done, whether that has made working once more needless."""
@@ -108,19 +109,17 @@ class Workers:
             finally:
                 self._start = None
 
-    @asynccontextmanager
-    async def away(self, key: ObjectKey, *, urges: bool = False) -> AsyncIterator[None]:
-        """Hold no worker while the block waits for the world outside, once that takes long; afterwards one is held again.
+    async def away(self, key: ObjectKey, waits: Awaitable[_T], *, urges: bool = False) -> _T:
+        """Hold no worker while this waits for the world outside, once that takes long; afterwards one is held again.
 
         What `urges`, or fails, goes on at once though no worker is free. Whoever is cancelled goes on no more.
         """
         visit = self._visits.get(key)
         if visit is None:
-            yield
-            return
+            return await waits
         leaving = asyncio.get_running_loop().call_later(figures.AWAY_AFTER, self._leave, visit)
         try:
-            yield
+            result = await waits
         except Exception:
             self._return_at_once(visit)
             raise
@@ -130,6 +129,7 @@ class Workers:
             self._return_at_once(visit)
         elif visit.worker is None:
             self._sit(visit, await self._seats.wait(visit.flow, returns=True))
+        return result
 
     def _may_begin(self, flow: Flow) -> bool:
         most = figures.VISITS + (figures.kept_of(figures.VISITS) if flow.is_urgent else 0)

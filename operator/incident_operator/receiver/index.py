@@ -114,9 +114,10 @@ class IncidentIndex:
         self._count_closed(key, _is_closed(after) - _is_closed(before))
 
     def _hold(self, key: _Key, before: Episode | None, after: Episode | None) -> None:
-        for fingerprint, sequence in _held(key, after):
+        held, was_held = _held(key, after), _held(key, before)
+        for fingerprint, sequence in held - was_held:
             self._count_holder(fingerprint, sequence, 1)
-        for fingerprint, sequence in _held(key, before):
+        for fingerprint, sequence in was_held - held:
             self._count_holder(fingerprint, sequence, -1)
 
     def _count_closed(self, key: _Key, more: int) -> None:
