@@ -107,7 +107,16 @@ def test_the_names_in_an_expression_are_read_in_linear_time(written: Callable[[i
 
 
 @pytest.mark.parametrize(
-    "written", [lambda n: "${1}" * n, lambda n: "$${" * n, lambda n: "${" * n], ids=["many", "escaped", "never closed"]
+    "written",
+    [
+        lambda n: "${1}" * n,
+        lambda n: "$${" * n,
+        lambda n: "${" * n,
+        lambda n: '${"' + '\\"' * 8 * n,
+        lambda n: "${" + '"""\n\\' * 8 * n,
+        lambda n: "${" + ("r" + 3 * "'" + "\n") * 8 * n,
+    ],
+    ids=["many", "escaped", "never closed", "a text that never ends", "blocks that never end", "raw blocks"],
 )
 def test_a_template_is_taken_apart_in_linear_time(written: Callable[[int], str]) -> None:
     def prepare(text: str) -> object:

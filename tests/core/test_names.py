@@ -41,6 +41,15 @@ def test_any_name_with_an_ending_is_a_name_that_the_apiserver_takes(name: str, e
     assert meta.is_object_name(names.cut(name, longest))
 
 
+@pytest.mark.parametrize("sign", ["-", ".", "--", "---"])
+@pytest.mark.parametrize("longest", [50, 63, 253])
+def test_a_name_that_is_cut_beside_a_sign_is_trimmed(sign: str, longest: int) -> None:
+    for before in range(longest - 10, longest + 1):
+        name = "c" * before + sign + "b" * 30
+        assert meta.is_object_name(names.cut(name, longest))
+        assert meta.is_object_name(names.with_ending(name, "1a2b3", longest))
+
+
 @pytest.mark.parametrize("name", LONG)
 def test_any_object_name_becomes_a_valid_label_value(name: str) -> None:
     labels = annotations.labels({annotations.RUNBOOK_LABEL: name})

@@ -48,6 +48,16 @@ async def test_a_runbook_over_its_namespaces_budget_of_patterns_is_invalid_and_t
     assert (ready["reason"], ready["message"]) == ("Invalid", "spec.match: with it the patterns would take too much")
 
 
+async def test_a_runbook_whose_expressions_would_double_without_end_is_invalid_and_told_why(pack: World) -> None:
+    doubled = "optional.of(params.date)" + ".optMap(d, d)" * 8 + ".orValue('')"
+    step = pack.api.object(paths.runbooks(*PACK))["spec"]["diagnose"][0]
+    outputs = {f"o{at}": doubled for at in range(16)}
+    status = await checked(pack, {"diagnose": [{**step, "name": f"s{at}", "outputs": outputs} for at in range(10)]})
+    ready = next(one for one in status["conditions"] if one["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "Invalid")
+    assert "spec.diagnose[0].outputs.o4: with it the Runbook's expressions have too many parts" in ready["message"]
+
+
 async def test_a_ready_runbook_is_told_what_the_next_release_refuses(pack: World) -> None:
     written = pack.api.object(paths.runbooks(*PACK))["spec"]["diagnose"]
     status = await checked(pack, {"diagnose": [{**step, "timeout": "2h"} for step in written]})

@@ -10,6 +10,7 @@ from incident_operator.core.expressions.expr import CompileError, NoAnswer, Prog
 from incident_operator.core.expressions.expr_weight import Weight
 from incident_operator.core.runbooks import compiler, reading
 from incident_operator.core.runbooks.compiled import Compiled, expressions
+from runbooks import runbook_texts
 from runbooks.runbook_texts import NOW
 
 LIGHT = [
@@ -47,6 +48,9 @@ HEAVY = {
     "has data as a pattern": "result.body.matches(result.pattern)",
     "repeats by number": "result.body.matches('(a{1000}){10}')",
     "repeats by number, escaped": r"result.body.matches('a\x7b1000}')",
+    "matches many open places": f"result.body.matches('^.*a{'.' * 50}c$')",
+    "matches many sets": f"result.body.matches('a{'[ab]' * 12}c')",
+    "matches many classes": r"result.body.matches(r'a\w\w\w\w\w\w\w\w\wc')",
     "matches classes of Unicode": r"result.body.matches(r'\pL+')",
     "iterates within an iteration": "result.rows.exists(r, result.rows.exists(s, s == r))",
     "iterates within its own element": "result.rows.exists(r, r.parts.exists(s, s == 1))",
@@ -122,6 +126,44 @@ def test_what_doubles_itself_too_often_is_refused_before_it_is_compiled(macro):
     refused = expr.compile_value(f"optional.of(1){macro * 9}.orValue(2)", Scope.STEP)
     assert isinstance(refused, CompileError)
     assert "each doubles its size" in refused.message
+
+
+def test_what_doubles_something_long_is_refused_before_it_is_compiled():
+    long = f"optional.of([{'1,' * 400}1])"
+    assert isinstance(expr.compile_value(long + ".optMap(a, a)" * 5, Scope.STEP), Program)
+    refused = expr.compile_value(long + ".optMap(a, a)" * 6, Scope.STEP)
+    assert isinstance(refused, CompileError)
+    assert "each double its size" in refused.message
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [("optional.of(1)" + ".optMap(a, a)" * 8, 20), ("[" + "1," * 500 + "1]", 200), ("1", 8000)],
+    ids=["doubled", "long", "many"],
+)
+def test_no_more_expressions_are_compiled_than_a_runbook_may_have_parts(source, count):
+    with expr.compiled_at_most(expr_weight.RUNBOOK_PARTS):
+        made = [expr.compile_value(source, Scope.STEP) for _ in range(count)]
+    assert isinstance(made[0], Program)
+    assert isinstance(made[-1], CompileError)
+    assert "too many parts" in made[-1].message
+    assert sum(each.parts for each in made if isinstance(each, Program)) <= expr_weight.RUNBOOK_PARTS
+    assert isinstance(expr.compile_value(source, Scope.STEP), Program)
+
+
+def test_what_a_runbook_weighs_grows_with_its_expressions():
+    def parts(count: int) -> int:
+        steps = [
+            {"name": f"s{at}", "when": "1 < 2", "sqlQuery": {"connection": "c", "statement": "SELECT 1"}}
+            for at in range(count)
+        ]
+        ready = runbook_texts.compile_spec(
+            {**runbook_texts.spec(), "diagnose": steps, "mitigate": [], "verify": []}, None
+        )
+        assert isinstance(ready, Compiled), ready
+        return ready.parts
+
+    assert parts(11) - parts(1) == 10 * expr_weight.parts("1 < 2")
 
 
 def test_a_field_that_is_called_like_it_doubles_nothing():

@@ -1,8 +1,9 @@
 """What a server answers to an act is bounded before libpq keeps it: an answer without end is a rollback, told as what it is."""
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 from budgets.scaling import MOST, growth
 from faults import certificates
 from incident_operator.actions.sql.execute import SqlStatement
-from incident_operator.clients import sql, sql_sessions
+from incident_operator.clients import queries, sql, sql_sessions
 from incident_operator.clients.connections import Endpoint
+from incident_operator.clients.queries import Query
 from incident_operator.core.action import Call
 from incident_operator.core.errors import Failure
 from incident_operator.core.outcomes import Failed, Outcome, Succeeded
@@ -148,6 +150,21 @@ def test_the_names_of_columns_are_looked_at_once_for_a_result() -> None:
     assert growth(Cursor, sql._names, 200) <= MOST
 
 
+async def test_they_are_looked_at_once_however_many_rows_there_are(
+    packs: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, names = [], sql._names
+
+    def look(cursor: Any) -> list[str]:
+        looked.append(names(cursor))
+        return looked[-1]
+
+    monkeypatch.setattr(sql, "_names", look)
+    query = Query(packs.endpoint(), "SELECT * FROM generate_series(1, 50) AS number", {}, 100, 10.0)
+    found = await queries.read_here(query)
+    assert (len(found.rows), looked.count(["number"])) == (50, 1)
+
+
 @asynccontextmanager
 async def encrypted(packs: Database, folder: Path) -> AsyncIterator[Endpoint]:
     """The database behind TLS, which ends here: the server of these tests knows none."""
@@ -187,3 +204,24 @@ async def test_an_encrypted_answer_is_bounded_as_well(packs: Database, tmp_path:
     assert "the server's answer is longer than 12 MiB" in refused.message
     assert isinstance(done, Succeeded)
     assert done.result["returning"] == [{"id": "PP-20"}]
+
+
+async def _never_stops(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server that lets anybody in, and has a notice of 300 MB for them."""
+    length = int.from_bytes(await reader.readexactly(4))
+    await reader.readexactly(length - 4)
+    writer.write(b"R" + struct.pack(">II", 8, 0) + b"N" + struct.pack(">I", 300 * MEBIBYTE) + b"M")
+    with suppress(OSError):
+        for _ in range(300):
+            writer.write(b"x" * MEBIBYTE)
+            await writer.drain()
+    writer.close()
+
+
+async def test_what_a_server_says_while_a_connection_is_opened_is_bounded_as_well(packs: Database) -> None:
+    async with await asyncio.start_server(_never_stops, "127.0.0.1", 0) as listening:
+        endpoint = packs.endpoint(host="127.0.0.1", port=listening.sockets[0].getsockname()[1], ssl_mode="disable")
+        with taking_at_most(50 * MEBIBYTE):
+            refused = await acted(writing(FakeConnections(endpoint)), call(execute(f"{TOUCHED} RETURNING id")))
+    assert isinstance(refused, Failed), refused
+    assert refused.message.endswith("the server says more than 1 MiB before it is asked anything")

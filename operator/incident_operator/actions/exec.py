@@ -135,8 +135,9 @@ async def _told(account: Account, call: Call[Exec], place: Place, ended: Ended, 
         )
     summary = f"exit code {ended.exit_code} in {place.named}{_last_line(ended)}"
     if ended.exit_code == 0:
-        return Succeeded(_result(ended, pattern), summary)
-    return Failed(reasons.COMMAND_FAILED, summary, retryable=False, result=_result(ended, pattern), effected=True)
+        return Succeeded(await _result(ended, pattern), summary)
+    result = await _result(ended, pattern)
+    return Failed(reasons.COMMAND_FAILED, summary, retryable=False, result=result, effected=True)
 
 
 async def _successor(account: Account, namespace: str, place: Place) -> str:
@@ -149,13 +150,13 @@ async def _successor(account: Account, namespace: str, place: Place) -> str:
     return "" if uid == place.uid else uid
 
 
-def _result(ended: Ended, pattern: Any) -> dict[str, Any]:
+async def _result(ended: Ended, pattern: Any) -> dict[str, Any]:
     stdout, stderr = (stream.decode(errors="replace") for stream in (ended.stdout, ended.stderr))
     return {
         "exitCode": ended.exit_code,
         "stdout": stdout,
         "stderr": stderr,
-        "matches": log_lines.read(stdout.splitlines(), pattern).matches,
+        "matches": (await log_lines.read_aside(stdout.splitlines(), pattern)).matches,
         "truncated": ended.truncated,
     }
 

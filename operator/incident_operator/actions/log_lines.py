@@ -1,5 +1,7 @@
-"""Log text as bounded lines, and as typed values by a pattern. Pure: no log is fetched here."""
+"""Log text as bounded lines, and as typed values by a pattern. No log is fetched here."""
 
+import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +15,8 @@ _LAST_LINE = 300
 _MAX_LINES_BYTES = 160 * 1024
 _MAX_MATCHES = 1000
 _MAX_MATCHES_BYTES = 64 * 1024
+_MATCH_SECONDS = 5.0
+"""Of the processor, for all lines; usual patterns take milliseconds for a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +39,20 @@ def compiled(pattern: str | None) -> Any:
 
 
 def read(lines: Sequence[str], pattern: Any) -> Read:
-    """Keep what fits, newest last; a match holds the named groups that took part in it."""
+    """Keep what fits, newest last; a match holds the named groups that took part in it.
+
+    Lines are matched from the newest on, for as long as a pattern may take.
+    """
     kept = newest([texts.cut(line, _MAX_LINE) for line in lines], _MAX_LINES_BYTES)
-    found = [match for line in lines if (match := _match(pattern, line)) is not None]
+    found, all_looked_at = _found(lines, pattern)
     matches = _newest_matches(found)
     whole = len(kept) == len(lines) and len(matches) == len(found) and all(len(line) <= _MAX_LINE for line in lines)
-    return Read(kept, matches, truncated=not whole)
+    return Read(kept, matches, truncated=not (whole and all_looked_at))
+
+
+async def read_aside(lines: Sequence[str], pattern: Any) -> Read:
+    """Do the same, in a thread where there is a pattern: some take a step for each of their parts at each byte."""
+    return await asyncio.to_thread(read, lines, pattern) if pattern is not None else read(lines, pattern)
 
 
 def newest(lines: Sequence[str], most_bytes: int) -> Sequence[str]:
@@ -55,8 +67,22 @@ def last_line(lines: Sequence[str]) -> str:
     return f"; last line: {texts.cut(said, _LAST_LINE)}" if said else ""
 
 
+def _found(lines: Sequence[str], pattern: Any) -> tuple[list[dict[str, str]], bool]:
+    """Return the matches, newest last, and whether there was time for all lines."""
+    found: list[dict[str, str]] = []
+    if pattern is None:
+        return found, True
+    ends_at = time.thread_time() + _MATCH_SECONDS
+    for left, line in zip(range(len(lines) - 1, -1, -1), reversed(lines), strict=True):
+        if (match := _match(pattern, line)) is not None:
+            found.append(match)
+        if time.thread_time() > ends_at:
+            return found[::-1], left == 0
+    return found[::-1], True
+
+
 def _match(pattern: Any, line: str) -> dict[str, str] | None:
-    found = pattern.search(line) if pattern is not None else None
+    found = pattern.search(line)
     if found is None:
         return None
     return {name: texts.cut(value, _MAX_LINE) for name, value in found.groupdict().items() if value is not None}

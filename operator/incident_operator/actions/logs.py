@@ -82,7 +82,7 @@ async def read(call: Call[Logs], clients: Clients) -> Outcome:
     texts = await _texts(account, call.namespace, pods[:_MAX_PODS], spec)
     names = [pod.name for pod in pods]
     lines = [line for text in texts if isinstance(text, str) for line in text.splitlines()]
-    kept = log_lines.read(lines, pattern)
+    kept = await log_lines.read_aside(lines, pattern)
     cut = kept.truncated or len(pods) > _MAX_PODS
     result = {"pods": names, "lines": kept.lines, "matches": kept.matches, "truncated": cut}
     return Succeeded(result, _summary(spec, names, len(lines), len(kept.matches)) + _unread(names, texts))

@@ -23,7 +23,7 @@ from incident_operator.clients.priority import SESSIONS
 from incident_operator.clients.seats import FLOW, Seat, Seats
 from incident_operator.clients.sql import Session
 from incident_operator.clients.sql_errors import Fault, SqlError, explained
-from incident_operator.clients.sql_line import Line
+from incident_operator.clients.sql_line import GREETING_BYTES, Line, Lines
 from incident_operator.connections import postgres as declared
 from incident_operator.connections.postgres import Postgres
 
@@ -86,9 +86,8 @@ async def _seat(seats: Seats, where: Postgres, seconds: float) -> Seat:
 @asynccontextmanager
 async def connected(endpoint: Endpoint, seconds: float, *, read_only: bool) -> AsyncIterator[Session]:
     """Yield the same, for whoever holds a place already. Raises `SqlError`."""
-    connection = await _connect(endpoint, seconds)
     # an act's answers are bounded; what a query reads is bounded by who reads it
-    line = None if read_only else Line.of(connection.fileno())
+    connection, line = await _connect(endpoint, seconds, None if read_only else Lines())
     guard = asyncio.get_running_loop().call_later(seconds + GRACE_SECONDS, _cut, connection)
     session = Session(connection, endpoint.secret, _name(postgres(endpoint)), guard.when(), line)
     try:
@@ -102,7 +101,27 @@ async def connected(endpoint: Endpoint, seconds: float, *, read_only: bool) -> A
             await line.close()
 
 
-async def _connect(endpoint: Endpoint, seconds: float) -> psycopg.AsyncConnection[Any]:
+async def _connect(
+    endpoint: Endpoint, seconds: float, lines: Lines | None
+) -> tuple[psycopg.AsyncConnection[Any], Line | None]:
+    """Return an open connection and, where there are to be lines, its own. Raises `SqlError`."""
+    kind = psycopg.AsyncConnection if lines is None else lines.connection()
+    try:
+        connection = await _opened(kind, endpoint, seconds)
+        return connection, None if lines is None else lines.last()
+    except SqlError:
+        if lines is None or not lines.exceeded:
+            raise
+        told = f"{_name(postgres(endpoint))}: the server says more than {GREETING_BYTES // 1024 // 1024} MiB before it is asked anything"
+        raise SqlError(Fault.TOO_LARGE, told) from None
+    finally:
+        if lines is not None:
+            await lines.close()
+
+
+async def _opened(
+    kind: type[psycopg.AsyncConnection[Any]], endpoint: Endpoint, seconds: float
+) -> psycopg.AsyncConnection[Any]:
     limit = max(1.0, min(float(CONNECT_SECONDS), seconds))
     where = postgres(endpoint)
     with tempfile.NamedTemporaryFile("w", suffix=".crt") as trust, explained(endpoint.secret):
@@ -114,7 +133,7 @@ async def _connect(endpoint: Endpoint, seconds: float) -> psycopg.AsyncConnectio
         try:
             async with asyncio.timeout(limit):
                 options |= await _addresses(where)
-                return await psycopg.AsyncConnection.connect(**options)
+                return await kind.connect(**options)
         except TimeoutError:
             raise SqlError(Fault.UNREACHABLE, f"{_name(where)}: no answer within {limit:g}s") from None
 

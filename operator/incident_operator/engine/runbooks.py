@@ -25,7 +25,9 @@ from incident_operator.engine.revisions import Altered, Revisions
 
 _KEPT = 256
 _KEPT_BYTES = 8 * 1024 * 1024
-"""Of the specs of all compiled Runbooks that are kept, as JSON; compiled, they take several times as much."""
+"""Of all compiled Runbooks that are kept, as `_weight` counts them; they take several times as much."""
+_PART_BYTES = 32
+"""What a part of an expression counts beside the spec that it stands in."""
 _MOST_UNDECODED = 4 * reading.SPEC_BYTES
 """Bytes of a spec as the apiserver writes it that are still decoded, so that its size can be told as for `check`."""
 _LOOKED_AT = 20
@@ -151,7 +153,7 @@ class Runbooks:
         except Altered as error:
             return Blocked(reasons.RUNBOOK_NOT_READY, f"Runbook {name} is not ready: {error}; nothing was done.")
         namespace, pinned = runbook.metadata.namespace, Pinned(compiled, revision, editors.of(runbook))
-        weight = len(runbook.spec.to_bytes())
+        weight = _weight(compiled)
         self._pins.put(ObjectKey(namespace, revision), pinned, weight)
         known = _Known(runbook.metadata.uid, runbook.metadata.resource_version, pinned)
         self._present.put(ObjectKey(namespace, name), known, weight)
@@ -172,7 +174,7 @@ class Runbooks:
         if not isinstance(compiled, Compiled):
             return Blocked(reasons.RUNBOOK_NOT_READY, f"Revision {revision}: {compiled[0].path}: {compiled[0].message}")
         pinned = Pinned(compiled, revision, editors.of_kept(runbook.metadata.annotations))
-        self._pins.put(ObjectKey(namespace, revision), pinned, len(runbook.spec.to_bytes()))
+        self._pins.put(ObjectKey(namespace, revision), pinned, _weight(compiled))
         return pinned
 
 
@@ -188,6 +190,10 @@ def _runbook(path: str, text: bytes) -> Runbook | Malformed:
     beside = {"metadata": parts.metadata, "status": parts.status}
     rest = {name: api_errors.decoded("GET", path, bytes(part), depth=_DEEPEST) for name, part in beside.items()}
     return reading.malformed(rest, reading.over_budget(size))
+
+
+def _weight(compiled: Compiled) -> int:
+    return len(compiled.spec.to_bytes()) + _PART_BYTES * compiled.parts
 
 
 def _not_ready(name: str, problem: compiler.Problem) -> Blocked:

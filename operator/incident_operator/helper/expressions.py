@@ -13,7 +13,8 @@ from incident_operator.core.expressions.expr import NoAnswer, Program, Scope
 from incident_operator.core.lru_cache import LRUCache
 from incident_operator.helper import limits
 
-_PROGRAMS = 256
+_PROGRAMS, _PARTS = 256, 128 * 1024
+"""Programs that are kept, and their parts together: about 20 MiB, which count as those of whatever is evaluated next."""
 MAX_ANSWER = 4 * 1024 * 1024
 """Bytes of an answer as JSON; no field of a Runbook and no status takes as much."""
 
@@ -35,7 +36,7 @@ def serve(line: socket.socket) -> None:
 
 
 def _answer_all(line: socket.socket, seconds: float) -> None:
-    programs: LRUCache[tuple[str, str], Program] = LRUCache(_PROGRAMS)
+    programs: LRUCache[tuple[str, str], Program] = LRUCache(_PROGRAMS, _PARTS)
     while True:
         text = _received_text(line)
         if text is None:
@@ -70,7 +71,7 @@ def _program(programs: LRUCache[tuple[str, str], Program], scope: str, source: s
     made = expr.compile_value(source, Scope[scope])
     if not isinstance(made, Program):
         raise TypeError(made.message)  # the operator compiled the same
-    programs.put((scope, source), made)
+    programs.put((scope, source), made, made.parts)
     return made
 
 

@@ -28,6 +28,8 @@ _NAMED_ALERTS = 5
 _GRANT = "bind the operator's writer role there (the chart does, for each of `namespaces`), or take the namespace from the list"
 _AT_ONCE = 200
 """Alerts or groups that are looked at before others have their turn."""
+_ROUTED_AT_ONCE = 10
+"""The same of alerts that are compared with patterns, which may take a namespace's time for each."""
 _GROUPS_AT_ONCE = 32
 """Groups of one message that are stored at a time; more would only wait for a place to write."""
 
@@ -90,8 +92,8 @@ class Intake:
     async def route(self, message: Message) -> Routed:
         """Return where the alerts of a message go; stores nothing, and lets others have their turn while it looks."""
         routed = Routed(message.truncated)
-        for at in range(0, len(message.alerts), _AT_ONCE):
-            part = message.alerts[at : at + _AT_ONCE]
+        for at in range(0, len(message.alerts), _ROUTED_AT_ONCE):
+            part = message.alerts[at : at + _ROUTED_AT_ONCE]
             routing.route(part, self._runbooks, self._index, self._unmatched_namespace, routed)
             if at:
                 await asyncio.sleep(0)

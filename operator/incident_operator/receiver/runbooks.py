@@ -1,6 +1,6 @@
 """Which Runbooks answer an alert: their matchers, parsed once, fed by watch events, each for alerts of its own namespace.
 
-A namespace's Runbooks have a share of memory for their patterns.
+A namespace's Runbooks have a share of memory for their patterns, and of processor time for each alert (`match_time.py`).
 """
 
 from collections import Counter
@@ -15,6 +15,7 @@ from incident_operator.core import patterns
 from incident_operator.core.alerts import matching
 from incident_operator.core.alerts.matching import Matcher, MatcherError
 from incident_operator.core.alerts.scope import AlertScope
+from incident_operator.receiver.match_time import ALERT_SECONDS, AlertTime, MatchTime
 
 _WAITING = 64
 """Runbooks of a namespace that are matched as soon as others leave room; more of them when they are written anew."""
@@ -56,9 +57,10 @@ class RunbookIndex:
     Nor does one whose patterns, with those of its namespace that came before it, take more than `patterns.NAMESPACE_BYTES`.
     """
 
-    def __init__(self, scope: AlertScope | None = None) -> None:
+    def __init__(self, scope: AlertScope | None = None, times: MatchTime | None = None) -> None:
         """`scope` says whose alerts are whose; unless given, every Runbook takes those alone that name its namespace."""
         self._scope = scope or AlertScope()
+        self._times = times or MatchTime()
         self._runbooks: dict[ObjectKey, _Held] = {}
         self._taken: Counter[str] = Counter()
         """Bytes by namespace."""
@@ -99,10 +101,11 @@ class RunbookIndex:
 
     def matching(self, labels: Mapping[str, str]) -> list[Candidate]:
         """Return every Runbook that answers an alert with these labels."""
+        time = self._times.alert()
         return [
             held.candidate
             for key, held in self._runbooks.items()
-            if self._scope.takes(key.namespace, labels) and matching.matches(held.matchers, labels)
+            if self._scope.takes(key.namespace, labels) and self._matches(time, key, held, labels)
         ]
 
     def elsewhere(self, labels: Mapping[str, str]) -> str:
@@ -111,6 +114,12 @@ class RunbookIndex:
 
     def over_budget(self, key: ObjectKey) -> str:
         """Say why a Runbook is not matched although its matchers can be read; empty where it is."""
+        if self._times.is_put_off(key):
+            return (
+                f"spec.match: its patterns take too long, with those of its namespace more than {ALERT_SECONDS * 1000:.0f} ms of "
+                "processor time for one alert, so it matches none for ten minutes; repeat less in them ([ab]+ in place of "
+                "[ab]{600}), or match by = where that is enough"
+            )
         if key not in self._over.get(key.namespace, ()):
             return ""
         most = patterns.NAMESPACE_BYTES // 1024
@@ -120,9 +129,18 @@ class RunbookIndex:
         )
 
     def _elsewhere(self, labels: Mapping[str, str]) -> Iterator[ObjectKey]:
+        time = self._times.alert()
         for key, held in self._runbooks.items():
-            if not self._scope.takes(key.namespace, labels) and matching.matches(held.matchers, labels):
+            # it is only told: nobody waits for a namespace that takes long
+            if self._scope.takes(key.namespace, labels) or self._times.has_put_off(key.namespace):
+                continue
+            if self._matches(time, key, held, labels):
                 yield key
+
+    def _matches(self, time: AlertTime, key: ObjectKey, held: _Held, labels: Mapping[str, str]) -> bool:
+        if not held.taken:
+            return matching.matches(held.matchers, labels)
+        return not self._times.is_put_off(key) and time.matches(key, held.matchers, labels)
 
     def _drop(self, key: ObjectKey) -> None:
         held = self._runbooks.pop(key, None)

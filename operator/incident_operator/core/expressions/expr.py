@@ -82,6 +82,8 @@ class Program:
     compiled: Any = field(repr=False, compare=False)
     weight: Weight = Weight.LIGHT
     """What its evaluation may take."""
+    parts: int = 0
+    """Of how many parts it is, at most: what it takes while it is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ class Facts:
 
 _now: ContextVar[datetime] = ContextVar("now")
 _elsewhere: ContextVar[Evaluator | None] = ContextVar("elsewhere", default=None)
+_left: ContextVar[list[int] | None] = ContextVar("left", default=None)
+"""Parts that may still be compiled, in a list of one number; None for any number."""
 
 
 def compile_value(source: str, scope: Scope) -> Program | CompileError:
@@ -132,16 +136,14 @@ def compile_value(source: str, scope: Scope) -> Program | CompileError:
         return CompileError("the expression is empty", source)
     if expr_values.clean(source) != source:
         return CompileError("holds a NUL or half a surrogate pair", expr_values.clean(source))
-    if expr_weight.doublings(source) > expr_weight.MAX_DOUBLINGS:
-        told = (
-            f"optMap and optFlatMap stand in it more than {expr_weight.MAX_DOUBLINGS} times, and each doubles its size"
-        )
+    parts = expr_weight.parts(source)
+    if told := _too_many(source, parts):
         return CompileError(told, source)
     try:
         compiled = _environment(scope).compile(source)
     except _FAILURES as error:
         return _compile_error(source, scope, str(error))
-    return Program(source, scope, expr_references.references(source), compiled, expr_weight.weight(source))
+    return Program(source, scope, expr_references.references(source), compiled, expr_weight.weight(source), parts)
 
 
 def compile_condition(source: str, scope: Scope) -> Program | CompileError:
@@ -153,6 +155,35 @@ def compile_condition(source: str, scope: Scope) -> Program | CompileError:
     if gives in (cel.Type.BOOL, cel.Type.DYN):
         return program
     return CompileError(f"gives {gives.name().lower()}, but a condition gives true or false", source)
+
+
+@contextmanager
+def compiled_at_most(parts: int) -> Iterator[None]:
+    """Let the expressions that the block compiles be of so many parts together; what is beyond that does not compile."""
+    token = _left.set([parts])
+    try:
+        yield
+    finally:
+        _left.reset(token)
+
+
+def _too_many(source: str, parts: int) -> str:
+    """Say why an expression is of too many parts to be compiled, and count it where it is not; empty then."""
+    if expr_weight.doublings(source) > expr_weight.MAX_DOUBLINGS:
+        return (
+            f"optMap and optFlatMap stand in it more than {expr_weight.MAX_DOUBLINGS} times, and each doubles its size"
+        )
+    if parts > expr_weight.MAX_PARTS:
+        return f"it has {parts} parts, {expr_weight.MAX_PARTS} at most: optMap and optFlatMap each double its size; use fewer, or less beside them"
+    left = _left.get()
+    if left is None:
+        return ""
+    left[0] -= parts
+    return (
+        "with it the Runbook's expressions have too many parts; optMap and optFlatMap each double them"
+        if left[0] < 0
+        else ""
+    )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ _TOKEN = re.compile(
     r'(?P<space>\s+|//[^\n]*)'
     r'|(?P<string>[bB]?[rR][bB]?(?:"""(?:.*?)"""|\'\'\'(?:.*?)\'\'\'|"[^"\n]*"|\'[^\'\n]*\')'
     r'|[bB]?(?:"""(?:\\.|[^\\])*?"""|\'\'\'(?:\\.|[^\\])*?\'\'\'|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'))'
+    r'|(?P<unclosed>"(?:\\.|[^"\\\n])*\\?|\'(?:\\.|[^\'\\\n])*\\?)'
     r'|(?P<quoted>`[^`\n]*`)'
     r'|(?P<name>[A-Za-z_][A-Za-z0-9_]*)'
     r'|(?P<number>[0-9](?:[0-9A-Za-z_]|\.(?=[0-9]))*)'
@@ -29,7 +30,10 @@ class Token:
     """One token of an expression; spaces and comments are none."""
 
     kind: str
-    """`string`, `quoted`, `name`, `number` or `mark` (one character of punctuation)."""
+    """`string`, `quoted`, `name`, `number`, `mark` (one character of punctuation), or `unclosed`: a text that never ends.
+
+    That one goes on to the end of its line, and no expression with one compiles.
+    """
     text: str
     start: int
     """Offset of its first character in the source."""
@@ -71,6 +75,9 @@ def closing_brace(source: str, start: int) -> int | None:
     """Return the offset of the `}` that closes an expression begun at `start`, or None where it never closes."""
     depth = 0
     for token in tokens(source, start):
+        if token.kind == "unclosed":  # to look further takes long, and what is wrong can be told by now
+            found = source.find("}", token.start)
+            return found if found >= 0 else None
         if token.text == "{":
             depth += 1
         if token.text == "}":

@@ -16,6 +16,10 @@ from incident_operator.core.expressions.expr_references import ROOTS, Token
 
 MAX_DOUBLINGS = 8
 """`optMap` and `optFlatMap` in one expression: each of them may double its size."""
+MAX_PARTS = 32 * 1024
+"""Of one expression once it is compiled, about 140 bytes each."""
+RUNBOOK_PARTS = 32 * 1024
+"""Of all expressions of a Runbook together: seventy times those of the largest that we know, and about 5 MiB."""
 MAX_COPIES = 4
 """Uses of variables but `params` in a light expression that puts values together (`+`, a list, a map): each may bring all data."""
 
@@ -31,6 +35,8 @@ class Weight(IntEnum):
     """More than that, or nobody knows."""
 
 
+_EACH = 8
+"""Parts that an expression counts for beside its own: the least takes a kilobyte."""
 _DOUBLING = frozenset({"optMap", "optFlatMap"})
 _COPYING = frozenset({"filter", "map"})
 _MACROS = _COPYING | {"all", "exists", "exists_one"}
@@ -48,12 +54,22 @@ _LITERALS = frozenset({"string", "number"})
 _OPERAND_ENDS = frozenset({")", "]", "}"})
 _PLAIN_PATTERN = re.compile(r"""[rR]?(['"])(?!\1)(?:(?!\\[pPxXuU0-7])[^{]){1,64}\1""")
 """No repetition by number, no class of Unicode, and no escape that may stand for either: its matching stays quick."""
+_OPEN_PLACES, _MOST_OPEN = frozenset(".[(\\"), 8
+"""What stands for several characters. Behind a repetition each may double what has to be kept in mind of the text before: with
+fifty of them RE2 takes a step for each at every byte, a second for eleven such patterns and one result.
+"""
 
 
 def doublings(source: str) -> int:
     """Return how often an expression may double what it is made of while it is compiled."""
     listed = tuple(expr_references.tokens(source))
     return sum(1 for at, token in enumerate(listed) if token.text in _DOUBLING and _is(listed, at + 1, "("))
+
+
+def parts(source: str) -> int:
+    """Return of how many parts an expression is once it is compiled, at most: its own, doubled as often as may be."""
+    own = _EACH + sum(1 for _ in expr_references.tokens(source))
+    return own << min(doublings(source), MAX_DOUBLINGS + 1)
 
 
 def weight(source: str) -> Weight:
@@ -72,8 +88,13 @@ def _is_light_call(listed: Sequence[Token], at: int) -> bool:
     if name in _LOOKING:
         return _is_small(inside)
     if name == "matches":
-        return len(inside) == 1 and _PLAIN_PATTERN.fullmatch(inside[0].text) is not None
+        return len(inside) == 1 and _is_quick(inside[0].text)
     return name in _LIGHT_CALLS
+
+
+def _is_quick(pattern: str) -> bool:
+    """Tell whether matching a pattern, a literal as it is written, takes no longer than reading the text."""
+    return _PLAIN_PATTERN.fullmatch(pattern) is not None and sum(map(pattern.count, _OPEN_PLACES)) <= _MOST_OPEN
 
 
 def _is_light_macro(inside: Sequence[Token]) -> bool:

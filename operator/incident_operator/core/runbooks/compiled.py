@@ -74,6 +74,8 @@ class Compiled:
     """By name, in the order in which stages and steps run."""
     heavy: bool = False
     """Whether one of its expressions may be heavy, so that its evaluation has to be waited for."""
+    parts: int = 0
+    """Of how many parts its expressions are together, at most."""
 
     def stage(self, stage: Stage) -> tuple[CompiledStep, ...]:
         """Return the steps of one stage, in order."""

@@ -13,7 +13,7 @@ from incident_operator.core import patterns
 from incident_operator.core.action import Actions
 from incident_operator.core.alerts import matching
 from incident_operator.core.alerts.matching import Matcher
-from incident_operator.core.expressions import expr, problems, render
+from incident_operator.core.expressions import expr, expr_weight, problems, render
 from incident_operator.core.expressions.expr import CompileError, Program, Scope
 from incident_operator.core.expressions.expr_weight import Weight
 from incident_operator.core.expressions.problems import Problem
@@ -50,9 +50,10 @@ def compile_runbook(runbook: Runbook, connections: Mapping[str, str] | None, act
     if malformed:  # no later pass could live with it
         return tuple(malformed[:MAX_PROBLEMS])
     written = tuple(each for each in placed if isinstance(each, PlacedStep))
-    parameters = [compile_parameter(each, f"spec.parameters[{at}]") for at, each in enumerate(spec.parameters)]
+    with expr.compiled_at_most(expr_weight.RUNBOOK_PARTS):
+        parameters = [compile_parameter(each, f"spec.parameters[{at}]") for at, each in enumerate(spec.parameters)]
+        steps = [_step(each) for each in written]
     matchers = [_matcher(text, f"spec.match[{at}]") for at, text in enumerate(spec.match)]
-    steps = [_step(each) for each in written]
     good_steps = tuple(step for step in steps if isinstance(step, CompiledStep))
     checks = compiler_checks.run(Draft(spec, written, good_steps, connections))
     heavy = _heavy_patterns(matchers, parameters)
@@ -65,7 +66,9 @@ def compile_runbook(runbook: Runbook, connections: Mapping[str, str] | None, act
         matchers=tuple(each for each in matchers if isinstance(each, Matcher)),
         steps={step.step.name: step for step in good_steps},
     )
-    return replace(compiled, heavy=any(each.program.weight is not Weight.LIGHT for each in expressions(compiled)))
+    programs = [each.program for each in expressions(compiled)]
+    heavy_ones = any(program.weight is not Weight.LIGHT for program in programs)
+    return replace(compiled, heavy=heavy_ones, parts=sum(program.parts for program in programs))
 
 
 def _problems(parts: Iterable[object]) -> Iterator[Problem]:
