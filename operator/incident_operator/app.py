@@ -169,7 +169,8 @@ def _inbox(
 ) -> Inbox:
     incidents = WorkQueue(reconciler.reconcile, clock, reconciler.executor.workers, paused=True)
     checks = WorkQueue(_checking(readiness, index), clock, Workers(size=2), what="Runbook", paused=True)
-    return Inbox(incidents, checks, IncidentIndex(), index, counts, expectations, reconciler.executor.in_flight)
+    shared = (counts, expectations, reconciler.executor.in_flight, readiness.users)
+    return Inbox(incidents, checks, IncidentIndex(), index, *shared)
 
 
 def _checking(readiness: Readiness, index: RunbookIndex) -> Callable[[ObjectKey], Awaitable[datetime | None]]:

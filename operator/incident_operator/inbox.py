@@ -9,6 +9,7 @@ from incident_operator.core.outcomes import Json
 from incident_operator.engine.counts import Counts
 from incident_operator.engine.expectations import Ending, Expectations
 from incident_operator.engine.in_flight import InFlight
+from incident_operator.engine.probe_results import ConnectionUsers
 from incident_operator.engine.work_queue import WorkQueue
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.runbooks import RunbookIndex
@@ -28,6 +29,7 @@ class Inbox:
     counts: Counts
     expectations: Expectations
     in_flight: InFlight = field(default_factory=InFlight)
+    connection_users: ConnectionUsers = field(default_factory=ConnectionUsers)
     _runbooks: dict[ObjectKey, int] = field(default_factory=dict)
     """The newest version that was seen of each Runbook."""
     _connections: dict[ObjectKey, int] = field(default_factory=dict)
@@ -87,6 +89,7 @@ class Inbox:
         self.runbook_index.forget(body)
         self._runbooks.pop(_key(body), None)
         self.runbooks.forget(_key(body))
+        self.connection_users.forget(_key(body))
 
     def connection(self, body: Json) -> None:
         """Look again at what may use a Connection; its status is our own writing and changes nothing."""

@@ -181,8 +181,28 @@ async def test_an_account_that_no_longer_uses_a_connection_no_longer_speaks_of_i
     checks.endpoints.refused["poor"] = "poor may not get secret"
     await checks.check(OTHER)
     checks.world.api.remove(paths.runbooks(*OTHER))
+    await checks.check(OTHER, PACK)
+    read = checks.world.api.object(paths.connections("prod", "read"))
+    assert (checks.ready(paths.connections("prod", "read"))["status"], read["status"]["usedBy"]) == ("True", 1)
+
+
+async def test_what_others_keep_in_the_namespace_is_not_read_at_each_check(checks: Checks) -> None:
+    await checks.check(PACK, OTHER)
+    before = len(checks.world.api.requests)
+    await checks.check(PACK, OTHER, PACK)
+    read = {request.path for request in checks.world.api.requests[before:]}
+    assert not read & {paths.connections("prod"), paths.runbooks("prod")}, "neither of them is listed"
+
+
+async def test_who_uses_a_connection_is_known_from_the_first_check_on_and_after_an_edit(checks: Checks) -> None:
     await checks.check(PACK)
-    assert checks.ready(paths.connections("prod", "read"))["status"] == "True"
+    assert checks.world.api.object(paths.connections("prod", "read"))["status"]["usedBy"] == 2
+    other = checks.world.api.object(paths.runbooks(*OTHER))
+    spec = {**other["spec"], "diagnose": [], "mitigate": [], "remediate": [], "verify": [], "restore": []}
+    logs = {"name": "look", "logs": {"selector": {"app": "web"}}}
+    checks.world.api.put({**other, "spec": {**spec, "diagnose": [logs]}})
+    await checks.check(OTHER, PACK)
+    assert checks.world.api.object(paths.connections("prod", "read"))["status"]["usedBy"] == 1
 
 
 async def test_a_missing_connection_makes_it_not_ready_until_it_appears(checks: Checks) -> None:

@@ -19,8 +19,8 @@ RUNBOOK = paths.runbooks("prod", "pack")
 
 
 def _whole_reads(pack: World) -> int:
-    """Connections are listed where a Runbook is read whole, and compiled."""
-    return sum(request.path == paths.connections("prod") for request in pack.api.requests)
+    """Connections are read where a Runbook is read whole, and compiled."""
+    return sum(request.path == paths.connections("prod", "read") for request in pack.api.requests)
 
 
 async def _in_force(pack: World, runbooks: Runbooks, times: int) -> set[str]:

@@ -193,7 +193,9 @@ def test_a_deleted_incident_is_counted_no_more(seen: Seen) -> None:
 
 def test_a_deleted_runbook_matches_nothing_and_is_checked_no_more(seen: Seen) -> None:
     seen.box.runbook(runbook())
+    seen.box.connection_users.learn("prod", [(PACK.name, "rb-pack", frozenset({"read"}))])
     seen.box.runbook_gone(runbook())
+    assert seen.box.connection_users.accounts(ObjectKey("prod", "read")) == []
     assert seen.box.runbook_index.matching({"alertname": "A", "namespace": "prod"}) == []
     assert seen.runbooks.taken()[-1] == ("forgotten", PACK)
 

@@ -1,7 +1,6 @@
 """Whether a Runbook can be used: compiled, pinned, its Connections probed as its own account; told in `Ready`."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -22,7 +21,7 @@ from incident_operator.core.runbooks.reading import Malformed
 from incident_operator.core.status import conditions
 from incident_operator.engine.counts import Counts
 from incident_operator.engine.machine_turns import MachineTurns
-from incident_operator.engine.probe_results import ProbeResults
+from incident_operator.engine.probe_results import ConnectionUsers, ProbeResults
 from incident_operator.engine.revisions import Altered, Revisions
 from incident_operator.engine.runbooks import Runbooks
 
@@ -46,6 +45,7 @@ class Readiness:
     """Says why a Runbook whose text is right is not matched, by what others of its namespace take; empty where it is."""
     scope: AlertScope = field(default_factory=AlertScope)
     """Whose alerts are whose."""
+    users: ConnectionUsers = field(default_factory=ConnectionUsers)
     probe_results: ProbeResults = field(default_factory=ProbeResults)
     turns: MachineTurns = field(default_factory=MachineTurns)
 
@@ -53,8 +53,10 @@ class Readiness:
         """Check one Runbook, its Connections included; False where there is none. Raises `kube.ApiError`."""
         runbook = await self.runbooks.read(key.namespace, key.name)
         if runbook is None:
+            self.users.forget(key)
             return False
         if isinstance(runbook, Malformed):
+            self.users.forget(key)
             ready = _condition([str(runbook.problem)], "Invalid", self._now())
             await self._tell(runbook, "", runbook.status.alerts, ready)
         else:
@@ -62,12 +64,12 @@ class Readiness:
         return True
 
     async def _judge(self, runbook: Runbook) -> None:
-        alerts = ", ".join(runbook.spec.match)[:512]
+        key, alerts = ObjectKey(runbook.metadata.namespace, runbook.metadata.name), ", ".join(runbook.spec.match)[:512]
+        self.users.note(key, runbook.spec.service_account_name, uses.connections_of(runbook.spec, ACTIONS))
         compiled = await self.runbooks.compile(runbook)
         if not isinstance(compiled, Compiled):
             await self._tell_invalid(runbook, alerts, map(str, compiled))
             return
-        key = ObjectKey(runbook.metadata.namespace, runbook.metadata.name)
         over = [self.over_budget(key), *map(str, await self.turns.over_budget(key.namespace, compiled))]
         if any(over):
             await self._tell_invalid(runbook, alerts, filter(None, over))
@@ -96,12 +98,13 @@ class Readiness:
     async def _probe_all(self, runbook: Runbook) -> list[str]:
         failures = []
         names = sorted(uses.connections_of(runbook.spec, ACTIONS))
-        users = await self._users(runbook.metadata.namespace) if names else {}
+        if names:
+            await self._learn_users(runbook.metadata.namespace)
         for name in names:
             why = sanitize.text(await self._probe(runbook, name), _MESSAGE_LIMIT)
             connection = ObjectKey(runbook.metadata.namespace, name)
             self.probe_results.note(connection, runbook.spec.service_account_name, why)
-            await self._tell_connection(connection, users.get(name, []))
+            await self._tell_connection(connection, self.users.accounts(connection))
             if why:
                 failures.append(f"Connection {name}: {why}")
         return failures
@@ -150,15 +153,18 @@ class Readiness:
         if wanted.to_json() != found.status.to_json():
             await self.client.write_status(paths.connections(*key, "status"), wanted.to_json())
 
-    async def _users(self, namespace: str) -> Mapping[str, list[str]]:
-        """Return, of each Connection, the service accounts of the Runbooks that name it; one that cannot be read names none."""
-        users: defaultdict[str, list[str]] = defaultdict(list)
-        async for item in self.client.list(paths.runbooks(namespace)):
-            found = reading.runbook_of(item)
-            if isinstance(found, Runbook):
-                for name in uses.connections_of(found.spec, ACTIONS):
-                    users[name].append(found.spec.service_account_name)
-        return users
+    async def _learn_users(self, namespace: str) -> None:
+        """List a namespace's Runbooks, once: who uses what is kept up to date by their checks from then on."""
+        async with self.users.listing[namespace]:
+            if self.users.knows(namespace):
+                return
+            listed = [reading.runbook_of(item) async for item in self.client.list(paths.runbooks(namespace))]
+            readable = (each for each in listed if isinstance(each, Runbook))
+            self.users.learn(namespace, map(_used, readable))
+
+
+def _used(runbook: Runbook) -> tuple[str, str, frozenset[str]]:
+    return runbook.metadata.name, runbook.spec.service_account_name, uses.connections_of(runbook.spec, ACTIONS)
 
 
 def _condition(failures: list[str], reason: str, now: datetime, warning: str = "") -> Condition:

@@ -18,7 +18,7 @@ from incident_operator.core import reasons
 from incident_operator.core.alerts import incident_spec
 from incident_operator.core.lru_cache import LRUCache
 from incident_operator.core.machine.view import Blocked, Pinned
-from incident_operator.core.runbooks import compiler, editors, reading
+from incident_operator.core.runbooks import compiler, editors, reading, uses
 from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.core.runbooks.reading import Malformed
 from incident_operator.engine.revisions import Altered, Revisions
@@ -115,10 +115,16 @@ class Runbooks:
         """Return the Runbook ready to run, or all that is wrong with it, its Connections included."""
         namespace = runbook.metadata.namespace
         self._present.drop(ObjectKey(namespace, runbook.metadata.name))
-        listed = self._kube.list(paths.connections(namespace))
-        # one at a time: what people may write there beside it, annotations for example, is not kept
-        types = {item["metadata"]["name"]: Connection.model_validate(item).spec.type async for item in listed}
+        # only what it names: a namespace may have any number of them, and write as much beside each
+        found = {name: await self._type(namespace, name) for name in uses.connections_of(runbook.spec, ACTIONS)}
+        types = {name: kind for name, kind in found.items() if kind is not None}
         return compiler.compile_runbook(runbook, types, ACTIONS)
+
+    async def _type(self, namespace: str, connection: str) -> str | None:
+        try:
+            return Connection.model_validate(await self._kube.get(paths.connections(namespace, connection))).spec.type
+        except kube.NotFound:
+            return None
 
     async def _known_present(self, namespace: str, name: str) -> Pinned | None:
         known = self._present.get(ObjectKey(namespace, name))

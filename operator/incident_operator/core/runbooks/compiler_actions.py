@@ -23,7 +23,6 @@ def actions_keep_their_own_rules(draft: Draft) -> Iterator[Problem]:
 
 
 def _connections(action: PlacedAction, known: Mapping[str, str]) -> Iterator[Problem]:
-    written = action.spec.model_dump(by_alias=True, include=None)
     if not action.action.connections:
         return
     written = action.spec.model_dump(by_alias=True)
@@ -35,7 +34,8 @@ def _connections(action: PlacedAction, known: Mapping[str, str]) -> Iterator[Pro
 
 def _connection(action: PlacedAction, path: str, name: str, wanted: str, known: Mapping[str, str]) -> Iterator[Problem]:
     if name not in known:
-        others = ", ".join(sorted(each for each, kind in known.items() if kind == wanted)) or "none"
-        yield Problem(path, f"there is no Connection {name} in this namespace; of type {wanted}: {others}")
+        others = ", ".join(sorted(each for each, kind in known.items() if kind == wanted))
+        told = f"; of type {wanted}: {others}" if others else ""
+        yield Problem(path, f"there is no Connection {name} in this namespace{told}")
     elif known[name] != wanted:
         yield Problem(path, f"Connection {name} is of type {known[name]}; {action.key} needs {wanted}")
