@@ -20,7 +20,7 @@ from bench.rows import MISSED, ROWS, Result  # noqa: E402
 
 MEASURES: dict[tuple[str, ...], Callable[[Bench], Awaitable[list[Result]]]] = {
     ("p50", "p99"): at_work.latency,
-    ("storm",): at_work.storm,
+    ("storm", "intake"): at_work.storm,
     ("steps",): at_work.steps,
     ("writes", "conflicts", "cpu"): at_work.cpu,
     ("existing", "start", "closed"): in_store.existing,

@@ -21,6 +21,7 @@ from bench.incidents import (
     seeing,
     textbooks,
 )
+from bench.lease import leases, somebody_elses_lease
 from bench.rows import ROWS, Result, percentile
 
 _AT_A_TIME = 32
@@ -75,9 +76,15 @@ async def _milliseconds(act: Awaitable[object]) -> float:
 
 
 async def storm(bench: Bench) -> list[Result]:
-    """As many new groups as it takes in."""
+    """As many new groups as it takes in while it drives them, and while another replica would."""
+    return [*await _storm(bench, "storm"), *await _storm(bench, "intake")]
+
+
+async def _storm(bench: Bench, row: str) -> list[Result]:
     async with AsyncExitStack() as stack:
-        stormy, empty = await bench.namespace(stack, "storm"), await bench.namespace(stack, "bare-storm")
+        stormy, empty = await bench.namespace(stack, row), await bench.namespace(stack, f"bare-{row}")
+        if row == "intake":
+            await bench.bare.create(leases(stormy), somebody_elses_lease(stormy))
         program = await stack.enter_async_context(programs.operator(bench.on, stormy))
         poster = Poster(bench.session, program, stormy)
         count = bench.size.storm // 2
@@ -95,7 +102,7 @@ async def storm(bench: Bench) -> list[Result]:
             await settled(program)
             return await rate([bench.bare.create(incidents(empty), incident(empty)) for _ in range(count)])
 
-        return [ratio("storm", await interleaved(bench.size.repetitions, ours, theirs), "/s")]
+        return [ratio(row, await interleaved(bench.size.repetitions, ours, theirs), "/s")]
 
 
 async def steps(bench: Bench) -> list[Result]:

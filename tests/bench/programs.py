@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench import ground
 from bench.ground import Ground
+from bench.lease import lease_of
 from e2e.operator_process import environment_of, free_port
 
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -52,7 +53,7 @@ async def start_operator(on: Ground, namespace: str) -> Program:
     port, health = free_port(), free_port()
     more = {
         "INCIDENT_OPERATOR_UNASKED": ground.unasked(namespace),
-        "INCIDENT_OPERATOR_LEASE_NAME": f"bench-{namespace}",
+        "INCIDENT_OPERATOR_LEASE_NAME": lease_of(namespace),
         "INCIDENT_OPERATOR_LEASE_NAMESPACE": namespace,
         "INCIDENT_OPERATOR_LEASE_SECONDS": "15",  # as it ships: a short one is lost on a busy machine, and all is looked at again
         "PYTHONPATH": os.pathsep.join(sys.path),

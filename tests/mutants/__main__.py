@@ -23,6 +23,7 @@ _GUARDED = [
     "core/plan.py",
     "core/policy_diff.py",
     "engine/*.py",
+    "core/expressions/expr_weight.py",
     "core/fair_queue.py",
     "core/gradient_limit.py",
     "clients/priority.py",
@@ -41,7 +42,7 @@ _GUARDED = [
     "actions/sql/marker.py",
     "actions/job_state.py",
 ]
-_TESTS = ["core", "engine", "receiver", "shell", "approval_policy", "kube", "sql"]
+_TESTS = ["core", "runbooks", "engine", "receiver", "shell", "approval_policy", "kube", "sql"]
 _AT_A_TIME = 2
 _PAUSE = 0.01
 
