@@ -31,12 +31,13 @@ async def pages(read: Read, query: Mapping[str, str], most: int = MOST_OBJECTS) 
             limit = max(1, limit // _FEWER)
             continue
         page = _page(text)
-        yield page
-        asked["continue"] = str(page.metadata.get("continue") or "")
-        if not asked["continue"]:
-            return
         if len(text) < PAGE_BYTES // (2 * _MORE):
             limit = min(most, limit * _MORE)
+        asked["continue"] = str(page.metadata.get("continue") or "")
+        yield page
+        if not asked["continue"]:
+            return
+        del page, text  # so that it is not in memory beside the next one
 
 
 def _page(text: bytes) -> raw_json.Page:

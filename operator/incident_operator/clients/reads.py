@@ -107,13 +107,14 @@ class Reads:
 
 async def whole(response: aiohttp.ClientResponse, path: str, most: int) -> bytes:
     """Return the body of an answer as it arrives, of at most so many bytes. Raises `TooLarge` without reading on."""
-    read = bytearray()
+    chunks, left = list[bytes](), most
     async for chunk in response.content.iter_any():
-        read += chunk
-        if len(read) > most:
+        chunks.append(chunk)
+        left -= len(chunk)
+        if left < 0:
             response.close()
             raise api_errors.too_large(path, most)
-    return bytes(read)
+    return b"".join(chunks)
 
 
 async def split(chunks: AsyncIterator[bytes], longest: int = LONGEST_LINE) -> AsyncIterator[bytes]:
