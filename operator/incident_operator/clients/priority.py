@@ -34,6 +34,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import lru_cache
 
 from incident_operator.api.meta import Severity
 from incident_operator.clients.seats import Seats
@@ -82,7 +83,7 @@ class Priority:
 
     def flow(self, namespace: str, severity: str = "") -> Flow:
         """Return whose turn something of a namespace is."""
-        return Flow(namespace, max(_LEVELS.get(severity, MILDEST), self._most.get(namespace, 0)))
+        return _flow(namespace, max(_LEVELS.get(severity, MILDEST), self._most.get(namespace, 0)))
 
     @property
     def is_held(self) -> bool:
@@ -208,6 +209,11 @@ class Writes:
 def _places(limit: int) -> tuple[int, int]:
     kept = kept_of(limit)
     return limit - kept, kept
+
+
+@lru_cache(maxsize=4096)
+def _flow(namespace: str, level: int) -> Flow:
+    return Flow(namespace, level)  # one for all that waits in it, not one each
 
 
 class Yielding:
