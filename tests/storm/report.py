@@ -103,8 +103,8 @@ def _harm(row: Attacked) -> str:
 
 _PAGE = """# Storm
 
-Written by `make storm` on {date}, {commit} ({machine}). The operator
-is a real process on a real cluster, killed by SIGKILL at random moments; the
+Written by `make storm` on {date}, {commit} ({machine}).
+The operator is a real process on a real cluster, killed by SIGKILL at random moments; the
 load generator behaves as Alertmanager does: it repeats what got no answer or 5xx, drops on 4xx, tells one message at a time for a group, and
 there are two of it that do not see each other. *Lost*: acknowledged, and not in etcd. *Doubled*: in more than one place. *Wrong*: stored with
 another state than the one told last.
