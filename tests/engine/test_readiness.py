@@ -14,6 +14,7 @@ from incident_operator.clients import kube, paths, probes
 from incident_operator.clients.connections import Connections, EndpointError
 from incident_operator.clients.endpoint import Endpoint
 from incident_operator.engine.counts import Counts
+from incident_operator.engine.probe_results import ConnectionUsers
 from incident_operator.engine.readiness import Readiness
 from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks
@@ -219,3 +220,10 @@ async def test_a_missing_connection_makes_it_not_ready_until_it_appears(checks: 
 
 async def test_a_runbook_that_is_gone_is_told(checks: Checks) -> None:
     assert not await checks.readiness.check(ObjectKey("prod", "gone"))
+
+
+def test_a_runbook_that_is_edited_while_its_namespace_is_listed_counts_as_it_is_now() -> None:
+    users, read = ConnectionUsers(), ObjectKey("prod", "read")
+    users.note(PACK, "rb-pack", frozenset())
+    users.learn("prod", [("pack", "rb-pack", frozenset({"read"})), ("other", "poor", frozenset({"read"}))])
+    assert (users.knows("prod"), users.accounts(read)) == (True, ["poor"])

@@ -11,31 +11,37 @@ class ConnectionUsers:
     """Remembers which Connections each Runbook names, and its account, so that a namespace's Runbooks are listed once."""
 
     def __init__(self) -> None:
-        self._by_runbook: dict[str, dict[str, tuple[str, frozenset[str]]]] = {}
-        """By namespace and Runbook. A namespace is there once all its Runbooks are known."""
+        self._by_runbook: defaultdict[str, dict[str, tuple[str, frozenset[str]]]] = defaultdict(dict)
+        """By namespace and Runbook."""
+        self._listed: set[str] = set()
+        """Namespaces all of whose Runbooks are known."""
         self.listing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Held for a namespace while its Runbooks are listed."""
 
     def knows(self, namespace: str) -> bool:
         """Whether all Runbooks of a namespace are known."""
-        return namespace in self._by_runbook
+        return namespace in self._listed
 
     def learn(self, namespace: str, listed: Iterable[tuple[str, str, frozenset[str]]]) -> None:
-        """Remember all Runbooks of a namespace: name, service account, and the Connections that it names."""
-        self._by_runbook[namespace] = {name: (account, names) for name, account, names in listed}
+        """Remember all Runbooks of a namespace: name, service account, and the Connections that it names.
+
+        What was noted while they were listed is newer, and stays.
+        """
+        for name, account, names in listed:
+            self._by_runbook[namespace].setdefault(name, (account, names))
+        self._listed.add(namespace)
 
     def note(self, runbook: ObjectKey, account: str, names: frozenset[str]) -> None:
         """Remember a Runbook as it is now."""
-        if runbook.namespace in self._by_runbook:
-            self._by_runbook[runbook.namespace][runbook.name] = (account, names)
+        self._by_runbook[runbook.namespace][runbook.name] = (account, names)
 
     def forget(self, runbook: ObjectKey) -> None:
         """Drop a Runbook that is gone, or cannot be read."""
-        self._by_runbook.get(runbook.namespace, {}).pop(runbook.name, None)
+        self._by_runbook[runbook.namespace].pop(runbook.name, None)
 
     def accounts(self, connection: ObjectKey) -> list[str]:
         """Return the service account of each Runbook that names a Connection."""
-        runbooks = self._by_runbook.get(connection.namespace, {}).values()
+        runbooks = self._by_runbook[connection.namespace].values()
         return [account for account, names in runbooks if connection.name in names]
 
 
