@@ -85,12 +85,13 @@ def check(files: tuple[Path, ...]) -> None:
 @click.option("-n", "--namespace", help="Namespace of the Incident; the context's own unless given.")
 @click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False))
 @click.option("--context")
-def report(name: str, namespace: str | None, kubeconfig: str | None, context: str | None) -> None:
+@click.option("--digests", is_flag=True, help="Add the SHA-256 of plans and evidence.")
+def report(name: str, namespace: str | None, kubeconfig: str | None, context: str | None, *, digests: bool) -> None:
     """Print the report of Incident NAME as Markdown, from its record: how it ended, or where it stands now."""
     logs.configure("auto")
     try:
         chosen = kubeconfig or settings_module.from_environment().kubeconfig
-        click.echo(asyncio.run(reporting.report(name, namespace, chosen, context)))
+        click.echo(asyncio.run(reporting.report(name, namespace, chosen, context, digests=digests)))
     except (*_EXPECTED, ValueError) as error:
         _fail(error)
 

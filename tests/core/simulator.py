@@ -55,6 +55,7 @@ class World:
     script: dict[str, list[Outcome]] = field(default_factory=dict)
     """Outcomes of a record's next runs, in order; after them all goes well."""
     does: dict[str, str] = field(default_factory=dict)
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What the preview of a step says, where it is not the usual."""
     gone: Blocked | None = None
     """Why the Runbook cannot be used just now."""
@@ -152,7 +153,8 @@ class World:
         """What a preview of the step says now."""
         if self.preview_problem is not None:
             return self.preview_problem
-        return Preview(self.does.get(step, f"do {step}"), bound=self.does.get(step, step))
+        do = self.does.get(step, f"do {step}")
+        return Preview(do, self.details.get(step, {}), bound=self.does.get(step, step))
 
     def write(self, seen: View) -> None:
         """Store what is known, unless it is stored already."""

@@ -33,39 +33,39 @@ Users were better off after 0s (objective 15m: met).
 
 ## What happened
 
-PackFailed (1 alert; pack_date=2025-10-21) was detected at 2025-10-21T00:30:00Z.
-Diagnosis: look: ok.
-It ended as Resolved at 2025-10-21T00:39:00Z.
+PackFailed (1 alert; pack_date=2025-10-21) was detected at 2025-10-21T00:30:00Z: No fresh pack.
+Found: look: 5 rows.
+Done: serve-last-good (Users can run patterns again); grow; rebuild (Builds tonight's pack again); mark-fresh.
+It ended as Resolved at 2025-10-21T00:39:00Z, after 9m.
 
 ## Timeline
 
-| time | what | evidence |
-|---|---|---|
-| 2025-10-21T00:29:00Z | PackFailed fires: No fresh pack |  |
-| 2025-10-21T00:30:00Z | diagnose look Succeeded: ok |  |
-| 2025-10-21T00:30:00Z | mitigate serve-last-good Undone: 1 row changed |  |
-| 2025-10-21T00:30:00Z | mitigate grow Undone: 2 → 5 replicas |  |
-| 2025-10-21T00:34:00Z | alice@dawsos.com approved rebuild, mark-fresh | plan {plan} |
-| 2025-10-21T00:34:00Z | remediate rebuild Succeeded: Job finished |  |
-| 2025-10-21T00:34:00Z | remediate mark-fresh Succeeded: ok |  |
-| 2025-10-21T00:34:00Z | verify execute Succeeded: ok |  |
-| 2025-10-21T00:39:00Z | restore undo-grow Succeeded: ok |  |
-| 2025-10-21T00:39:00Z | restore undo-serve-last-good Succeeded: ok |  |
+| time | stage | what | how long |
+|---|---|---|---|
+| 2025-10-21T00:29:00Z | alert | PackFailed fires: No fresh pack |  |
+| 2025-10-21T00:30:00Z | diagnose | look done: 5 rows |  |
+| 2025-10-21T00:30:00Z | mitigate | serve-last-good done: 1 row changed |  |
+| 2025-10-21T00:30:00Z | mitigate | grow done: 2 → 5 replicas |  |
+| 2025-10-21T00:30:00Z | approval | asked for: rebuild, mark-fresh |  |
+| 2025-10-21T00:34:00Z | approval | alice@dawsos.com approved rebuild, mark-fresh | waited 4m |
+| 2025-10-21T00:34:00Z | remediate | rebuild done: Job finished |  |
+| 2025-10-21T00:34:00Z | remediate | mark-fresh done: ok |  |
+| 2025-10-21T00:34:00Z | verify | execute done: ok |  |
+| 2025-10-21T00:39:00Z | restore | grow undone: ok |  |
+| 2025-10-21T00:39:00Z | restore | serve-last-good undone: ok |  |
 
 ## What was changed
 
-| step | what | undone? |
-|---|---|---|
-| serve-last-good (Undone) | 1 row changed | Done |
-| grow (Undone) | 2 → 5 replicas (2 → 5) | Done |
-| rebuild (Succeeded) | do rebuild: Job finished | - |
-| mark-fresh (Succeeded) | do mark-fresh: ok | - |
-| undo-grow (Succeeded) | ok | - |
-| undo-serve-last-good (Succeeded) | ok | - |
+| step | what was done | came out as | before → after | taken back? |
+|---|---|---|---|---|
+| serve-last-good | `do serve-last-good` | done: 1 row changed | `was id=PP-1, fresh=false` | yes, at 2025-10-21T00:39:00Z |
+| grow | `do grow` | done: 2 → 5 replicas | `2 → 5` | yes, at 2025-10-21T00:39:00Z |
+| rebuild | `do rebuild` | done: Job finished |  | stays |
+| mark-fresh | `do mark-fresh` | done: ok |  | stays |
 
 ## Approvals
 
-- 2025-10-21T00:34:00Z alice@dawsos.com approved rebuild, mark-fresh, plan `{hash}`
+- 2025-10-21T00:34:00Z alice@dawsos.com approved rebuild, mark-fresh, plan {plan} (waited 4m)
 
 ## Objectives
 
@@ -85,14 +85,17 @@ def test_the_report_of_rb_01_tells_it_all():
     spec = started.spec.model_copy(update={"group": {"pack_date": "2025-10-21"}, "severity": Severity.P1})
     world = World(RB_01, started.model_copy(update={"spec": spec}))
     world.script = {
-        "serve-last-good": [Succeeded({}, "1 row changed")],
+        "look": [Succeeded({}, "5 rows")],
+        "serve-last-good": [Succeeded({}, "1 row changed", captured={"was": [{"id": "PP-1", "fresh": False}]})],
         "grow": [Succeeded({}, "2 → 5 replicas", captured={"before": 2, "after": 5})],
         "rebuild": [Succeeded({}, "Job finished")],
     }
     world.go(timedelta(minutes=4)).approve().go(timedelta(minutes=5)).resolve().go()
     whole = world.status.approvals[0].plan_hash
-    golden = GOLDEN.replace("{plan}", whole[:12]).replace("{hash}", whole)
-    assert report.markdown(world.stored, RB_01.spec) == golden
+    told = report.markdown(world.stored, RB_01.spec)
+    assert told == GOLDEN.replace("{plan}", whole[:12])
+    assert whole not in told
+    assert f"plan `{whole}`" in report.markdown(world.stored, RB_01.spec, digests=True)
 
 
 def test_hostile_texts_stay_text():
@@ -110,7 +113,9 @@ def test_hostile_texts_stay_text():
     assert {texts.unseen(line) for line in told.splitlines()} == {None}
     rows = [line for line in told.splitlines() if line.startswith("| 2025")]
     assert rows
-    assert all(_cells(row) == 3 for row in rows)
+    assert all(_cells(row) == 4 for row in rows)
+    changed = [line for line in told.splitlines() if line.startswith("| serve ")]
+    assert all(_cells(row) == 5 for row in changed)
 
 
 def test_an_open_incident_has_a_report_too_even_without_its_runbook():
@@ -121,11 +126,55 @@ def test_an_open_incident_has_a_report_too_even_without_its_runbook():
     assert "None was asked for." in told
 
 
+def test_the_first_paragraph_tells_what_was_to_be_found_and_what_was():
+    compiled = usual(
+        diagnose=[
+            read("packs", description="How old is the newest pack?", outputs={"fresh": "result.rows.size() > 1"}),
+            read("polygon", outputs={"up": "result.rows.size() > 0"}),
+        ]
+    )
+    world = World(compiled)
+    world.script = {"packs": [Succeeded({"rows": [{}]}, "1 row")], "polygon": [failed("503 from https://polygon.")]}
+    told = report.markdown(world.go().stored, compiled.spec)
+    found = (
+        "Found: packs (How old is the newest pack?): 1 row, fresh = false; polygon: failed: 503 from https://polygon."
+    )
+    assert found in told.splitlines()
+
+
+def test_values_and_both_ends_of_a_change_are_told():
+    world = World(usual())
+    details = {"statements": [{"statement": "UPDATE …", "params": {"pack": "PP-2", "days": [1, 2]}}]}
+    world.does["serve"], world.details["serve"] = "UPDATE pack SET fresh = TRUE WHERE id = %(pack)s", details
+    rows = {"was": [{"id": "PP-2", "fresh": False}], "became": [{"id": "PP-2", "fresh": True}]}
+    world.script["serve"] = [Succeeded({}, "1 row changed", captured=rows)]
+    (row,) = _rows(report.markdown(world.go().stored, usual().spec), "serve")
+    assert "`UPDATE pack SET fresh = TRUE WHERE id = %(pack)s (pack=PP-2, days=[1, 2])`" in row
+    assert "`id=PP-2, fresh=false → id=PP-2, fresh=true`" in row
+    assert row.endswith("| not yet |")
+
+
+def test_what_stays_after_an_abort_is_told_as_in_place():
+    told = report.markdown(World(usual()).go().abort().go().stored, usual().spec)
+    (row,) = _rows(told, "serve")
+    assert row.endswith("| no, it is still in place |")
+
+
+def test_a_table_is_one_cell_for_one_text_also_in_code():
+    assert markdown.cell(markdown.code("a | b `` c")) == "```a \\| b `` c```"
+    assert markdown.code("`rm`") == "`` `rm` ``"
+    assert markdown.code("") == ""
+
+
 def test_a_plan_that_was_only_proposed_is_not_told_as_done():
     world = World(usual()).go().reject().go()
     told = report.markdown(world.stored, usual().spec)
     assert "alice@dawsos.com rejected rebuild" in told
-    assert "| rebuild (" not in told
+    assert not _rows(told, "rebuild")
+
+
+def _rows(told: str, step: str) -> list[str]:
+    return [line for line in told.splitlines() if line.startswith(f"| {step} |")]
 
 
 def _cells(row: str) -> int:

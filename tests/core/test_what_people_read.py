@@ -176,3 +176,20 @@ def test_every_stop_has_a_command_to_paste_that_is_also_a_field():
 def _approved_with(world, outcome):
     world.script["rebuild"] = [outcome]
     world.approve()
+
+
+@pytest.mark.parametrize(
+    ("within", "until"),
+    [("20m", "00:50"), ("23h", "23:30"), ("24h", "2025-10-22 00:30"), ("168h", "2025-10-28 00:30")],
+)
+def test_a_time_has_its_date_where_that_is_another_day(within, until):
+    asks = job("rebuild", description="Builds the pack again.", approval={"expiresAfter": within})
+    world = World(usual(mitigate=[], remediate=[asks])).go()
+    assert world.status.waiting_for == f"approval until {until}"
+    assert world.status.message.startswith(f"Approve or reject by {until} UTC: Builds the pack again")
+
+
+def test_a_message_stays_the_same_when_midnight_passes():
+    world = World(usual(mitigate=[], remediate=[job("rebuild", approval={"expiresAfter": "48h"})]))
+    before = world.go(timedelta(hours=1)).status.message
+    assert world.go(timedelta(hours=30)).status.message == before

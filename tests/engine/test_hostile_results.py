@@ -196,9 +196,12 @@ async def test_what_is_approved_is_never_masked_but_refused_and_the_secret_is_no
     assert not found.retryable
 
 
-async def test_what_nobody_approves_may_hold_a_secret() -> None:
-    preview = Preview("echo s3cr3t-passw0rd", {"command": ("a", 1, None)})
-    assert await shown(preview, trial=False) is preview
+async def test_what_nobody_approves_may_hold_a_secret_which_is_masked_where_people_read_it() -> None:
+    preview = Preview("echo s3cr3t-passw0rd", {"command": ["s3cr3t-passw0rd", 1, None]}, thing=["s3cr3t-passw0rd"])
+    found = await shown(preview, trial=False)
+    assert isinstance(found, Preview)
+    assert (found.do, found.details) == ("echo ***", {"command": ["***", 1, None]})
+    assert found.thing is preview.thing
 
 
 async def test_a_plan_without_secrets_is_shown_as_it_is() -> None:

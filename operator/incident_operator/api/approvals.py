@@ -33,6 +33,8 @@ class PendingApproval(Model):
     """What waits for a person: the plan, who may not approve it, and the commands to answer with."""
 
     plan_hash: Annotated[str, Field(max_length=64)]
+    asked_at: Timestamp | None = None
+    """Since when this plan waits; absent where an operator from before this field asked."""
     expires_at: Timestamp
     nonce: Annotated[str, Field(max_length=64)]
     asked: int = 1
@@ -66,6 +68,7 @@ class ApprovalRecord(Model):
     state: ApprovalState
     by: Annotated[str, Field(max_length=253)] = ""
     at: Timestamp
+    asked_at: Timestamp | None = None
     steps: Annotated[list[str], Field(max_length=50)] = Field(default_factory=list)
     plan: Annotated[list[PlanEntry], Field(max_length=50)] = Field(default_factory=list)
     expires_at: Timestamp | None = None

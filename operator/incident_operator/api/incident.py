@@ -140,6 +140,8 @@ class StepRecord(Model):
     outputs: dict[str, Any] | None = None
     captured: dict[str, Any] | None = None
     """What the action needs to take its effect back, e.g. {before: 2, after: 5}."""
+    did: Annotated[str, Field(max_length=1024)] = ""
+    """What the act did, with the values that were bound, in the words of a plan; empty for a read, and before it begins."""
     evidence: Annotated[str | None, Field(max_length=80)] = None
     """Digest of the full result as it is kept, `sha256:…`; absent where the summary tells it all."""
     evidence_in: Annotated[str | None, Field(max_length=63)] = None

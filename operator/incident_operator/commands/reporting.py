@@ -20,15 +20,20 @@ UNREAD = "not compared, since this account may not read it"
 CHANGED, GONE = "changed since it was recorded", "gone since it was recorded"
 
 
-async def report(name: str, namespace: str | None, kubeconfig: str | None, context: str | None) -> str:
-    """Return the report as Markdown, fit for a terminal. Raises `AccessError` or `ApiError`, and `ValueError` for what is no name."""
+async def report(
+    name: str, namespace: str | None, kubeconfig: str | None, context: str | None, *, digests: bool = False
+) -> str:
+    """Return the report as Markdown, fit for a terminal; `digests` adds those of plans and evidence. Raises `AccessError` or `ApiError`, and `ValueError` for what is no name."""
     access = await accesses.load(kubeconfig, context)
     where = namespace or access.namespace
     async with kube.Kube(access) as client:
         incident = Incident.model_validate(await client.get(paths.incidents(where, name)))
         runbook = await _runbook(client, incident)
         differs = await _differing_evidence(client, incident)
-        told = [reports.markdown(incident, runbook, differs), *await _differing_report(client, incident)]
+        told = [
+            reports.markdown(incident, runbook, differs, digests=digests),
+            *await _differing_report(client, incident),
+        ]
     return texts.visible_page("\n".join(told))
 
 

@@ -141,7 +141,13 @@ def _answered(status: IncidentStatus, state: ApprovalState, by: str, now: dateti
     if pending is None:
         raise ValueError("no plan is pending")
     return ApprovalRecord(
-        plan_hash=pending.plan_hash, state=state, by=by, at=now, steps=pending.steps, plan=pending.plan
+        plan_hash=pending.plan_hash,
+        state=state,
+        by=by,
+        at=now,
+        asked_at=pending.asked_at,
+        steps=pending.steps,
+        plan=pending.plan,
     )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -45,6 +45,23 @@ def plan_hash(entries: Sequence[PlanEntry], binding: Binding) -> str:
         "nonce": binding.nonce,
     }
     return hashlib.sha256(rfc8785.dumps(content)).hexdigest()
+
+
+def told(do: str, details: Mapping[str, Any]) -> str:
+    """Return on one line what is done and the values that are bound in it, e.g. `UPDATE … = %(pack)s (pack=PP-1)`."""
+    values = ", ".join(f"{name}={_brief(value)}" for name, value in _params(details))
+    return f"{do} ({values})" if values else do
+
+
+def _params(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the bound parameters of every statement, in the order in which they are sent."""
+    match value:
+        case Mapping():
+            for name, each in value.items():
+                yield from each.items() if name == "params" and isinstance(each, Mapping) else _params(each)
+        case list():
+            for each in value:
+                yield from _params(each)
 
 
 def size(entries: Sequence[PlanEntry]) -> int:

@@ -60,7 +60,7 @@ class Calls:
             told = f"{', '.join(secret)}, and a plan that is masked is not what would be done"
             remedy = "read it from the Secret where it is needed (a Connection, a secretKeyRef)"
             return Failure(reasons.BAD_REQUEST, f"{told}; {remedy}")
-        return preview
+        return preview if request.trial else _readable(preview, masked.redactor.masks)
 
     async def ran(self, request: Do) -> Ran:
         """Run a call and return its outcome, what is told of it masked. Raises nothing but cancellation."""
@@ -129,6 +129,11 @@ def _parts_with_credentials(masks: Masks, preview: Preview) -> list[str]:
     return [f"{masks.text(name)} would show a credential of Connection {whose}" for name, whose in found if whose]
 
 
+def _readable(preview: Preview, masks: Masks) -> Preview:
+    """Return what is done unasked as people may read it; what is sent and bound stays as it is."""
+    return replace(preview, do=masks.text(preview.do), details=masks.json(preview.details))
+
+
 def _defect(call: Call[Any], error: Exception) -> Failure:
     _log.exception("Action failed", namespace=call.namespace, incident=call.incident, step=call.step)
     told = f"{type(error).__name__} in {call.action}; see the operator's log"
@@ -150,7 +155,7 @@ def _told(outcome: Outcome, masks: Masks) -> Outcome:
     """Return the outcome with its words masked, and its result fit for expressions."""
     match outcome:
         case Succeeded(result, summary, captured):
-            return Succeeded(_shaped(result), masks.text(summary), captured)
+            return Succeeded(_shaped(result), masks.text(summary), masks.json(captured))
         case Failed():
             return replace(outcome, message=masks.text(outcome.message), result=_shaped(outcome.result))
         case Pending() | NotDone():

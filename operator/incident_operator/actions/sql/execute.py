@@ -103,6 +103,8 @@ def _texts(spec: SqlExecute, path: str) -> Iterator[Sql]:
 
 _SHORT = 400
 """Characters of statements that are told in the line which says what is done."""
+_SHOWN_ROWS, _SHOWN_BYTES = 3, 1024
+"""Rows, and their bytes as JSON, of a before-image and of RETURNING that the Incident itself tells."""
 _PAUSES = (0.05, 0.2, 0.5, 1.0)
 """Seconds before each further try of a transaction that met another one, so that whoever was in the way can finish."""
 _Result = TypeVar("_Result")
@@ -309,7 +311,13 @@ def _told(found: Applied | Withdrawn, place: Mapping[str, Any]) -> Succeeded | N
     result = {"rowsChanged": found.rows_changed, "before": before, "returning": returning, "truncated": truncated}
     count = f"{results.counted(found.rows_changed)} changed"
     summary = count if found.at is None else f"{count} (already applied at {found.at})"
-    return Succeeded(result, summary, captured={"rowsChanged": found.rows_changed, **place})
+    return Succeeded(result, summary, captured={"rowsChanged": found.rows_changed, **_shown(found), **place})
+
+
+def _shown(found: Applied) -> dict[str, Any]:
+    """Return the first rows before and after, as far as they are short: for people, the whole of them is evidence."""
+    images = {"was": found.before, "became": found.returning}
+    return {name: fit for name, rows in images.items() if (fit := results.fit(rows[:_SHOWN_ROWS], _SHOWN_BYTES)[0])}
 
 
 def _too_many(rows: int, most: int) -> Failed:

@@ -227,7 +227,9 @@ def _sent(view: View, begin: Begin, call: Call[Any], preview: Preview) -> Steps:
     now: datetime = yield Now()
     if begin.approved is not None and coverage.is_outlived(view.status, now):
         return coverage.outlived(view.status)
-    stored: Incident = yield Store(status.record_intent(view.status, run, now, seen), intent=True)
+    stored: Incident = yield Store(
+        status.record_intent(view.status, run, now, seen, plan.told(preview.do, preview.details)), intent=True
+    )
     started = status.known(stored.status, run.record).started_at or view.now
     ran = yield Do(replace(call, started_at=started, seen=seen), effect, How.ACT, preview)
     return recorded(ran.incident or stored, view, run, ran)

@@ -69,11 +69,13 @@ def asked(view: View, entries: Sequence[PlanEntry], nonce: str) -> IncidentStatu
     """Return the status with a question about these steps, which nobody who wrote them may answer with yes."""
     names = [entry.step for entry in entries]
     meta = view.incident.metadata
-    expires = view.now.replace(microsecond=0) + limits.approval_expires(view.step_of(names[0]))
+    now = view.now.replace(microsecond=0)
+    expires = now + limits.approval_expires(view.step_of(names[0]))
     hashed = plan.plan_hash(entries, _binding(view, expires, nonce))
     excluded, because = _excluded(view)
     pending = PendingApproval(
         plan_hash=hashed,
+        asked_at=now,
         expires_at=expires,
         nonce=nonce,
         asked=approval.times_expired(view.status, names[0]) + 1,

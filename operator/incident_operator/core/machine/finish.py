@@ -54,7 +54,7 @@ def next_record(view: View) -> StepRecord | None:
 
 def resolve_deadline(view: View) -> datetime:
     """Return until when the alert may go on firing after the last step, before a human is called."""
-    return _done_at(view) + delta(view.compiled.spec.resolve_timeout)
+    return done_at(view) + delta(view.compiled.spec.resolve_timeout)
 
 
 def close(view: View) -> Decision:
@@ -64,6 +64,7 @@ def close(view: View) -> Decision:
     return Transition(status.halt(current, reasons.RESOLVED, "", phase=Phase.RESOLVED))
 
 
-def _done_at(view: View) -> datetime:
+def done_at(view: View) -> datetime:
+    """Return when the last step ended; where there was none, when the trouble was detected."""
     finished = [record.finished_at for record in view.status.steps if record.finished_at is not None]
     return max(finished, default=detected_at(view.incident, view.now))

@@ -15,6 +15,7 @@ from incident_operator.core.machine.decisions import Run
 
 SUMMARY_LIMIT = 512
 MESSAGE_LIMIT = 2048
+DID_LIMIT = 1024
 _ANSWERS_KEPT = 50
 FINISHED = frozenset(
     {
@@ -74,9 +75,9 @@ def update(status: IncidentStatus, name: str, **changes: Any) -> IncidentStatus:
 
 
 def record_intent(
-    status: IncidentStatus, run: Run, now: datetime, seen: Mapping[str, Any] | None = None
+    status: IncidentStatus, run: Run, now: datetime, seen: Mapping[str, Any] | None = None, did: str = ""
 ) -> IncidentStatus:
-    """Write down the intent of an effect and what it is begun upon, or that a read is being polled."""
+    """Write down the intent of an effect, what it does and is begun upon, or that a read is being polled."""
     record = known(status, run.record)
     return update(
         status,
@@ -85,6 +86,7 @@ def record_intent(
         attempt=run.attempt,
         key=run.key,
         seen=sanitize.cleaned(seen) if seen is not None else None,
+        did=sanitize.text(did, DID_LIMIT),
         since=None if record.effect == Effect.READ else record.since,
         started_at=_whole(now),
         finished_at=None,

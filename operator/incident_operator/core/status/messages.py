@@ -47,7 +47,7 @@ def told(view: View) -> tuple[str, str]:
     if (by := status.aborted_by(current)) is not None and (record := in_flight.running(current)) is not None:
         return reasons.ABORTING, _aborting(view, record, by)
     if (record := _running(view)) is not None:
-        return reasons.RUNNING, f"{_doing(view, record)}, at the latest until {clock(_deadline(view, record))}."
+        return reasons.RUNNING, f"{_doing(view, record)}, at the latest until {_until(view, record)}."
     if (record := finish.next_record(view)) is not None:
         return reasons.RUNNING, _next(record)
     return reasons.WAITING_FOR_RESOLVE, _until_resolved(view)
@@ -61,20 +61,24 @@ def waiting_for(view: View) -> str:
     if current.phase is Phase.NEEDS_HUMAN:
         return _HUMAN_WAITS.get(current.reason, f"a person: {current.reason}")
     if current.pending_approval is not None:
-        return f"approval until {clock(current.pending_approval.expires_at)}"
+        return f"approval until {clock(current.pending_approval.expires_at, current.pending_approval.asked_at)}"
     if (record := _running(view)) is not None:
-        return f"{record.name} until {clock(_deadline(view, record))}"
+        return f"{record.name} until {_until(view, record)}"
     if (record := finish.next_record(view)) is not None and record.not_before is not None:
-        return f"{record.name} again at {clock(record.not_before)}"
+        return f"{record.name} again at {clock(record.not_before, record.polled_at)}"
     if current.phase is Phase.VERIFYING:
-        return f"the alert to resolve until {clock(finish.resolve_deadline(view))}"
+        return f"the alert to resolve until {_resolves_by(view)}"
     return "-"
 
 
-def clock(moment: datetime) -> str:
-    """Return a time of day as people say it at night: `03:51` (UTC, as all times in the object)."""
+def clock(moment: datetime, since: datetime | None = None) -> str:
+    """Return a time of day as people say it at night: `03:51` (UTC, as all times in the object).
+
+    Where that is another day than `since`, when the wait began, the date stands before it: `2026-11-30 03:51`.
+    """
     told = moment.astimezone(UTC)
-    return f"{told.hour:02}:{told.minute:02}"
+    day = f"{told:%Y-%m-%d} " if since is not None and since.astimezone(UTC).date() != told.date() else ""
+    return f"{day}{told:%H:%M}"
 
 
 def elapsed(start: datetime | None, end: datetime | None) -> str:
@@ -105,6 +109,14 @@ def _deadline(view: View, record: StepRecord) -> datetime:
     return began + limits.timeout(step, record.action)
 
 
+def _until(view: View, record: StepRecord) -> str:
+    return clock(_deadline(view, record), record.started_at)
+
+
+def _resolves_by(view: View) -> str:
+    return clock(finish.resolve_deadline(view), finish.done_at(view))
+
+
 def _doing(view: View, record: StepRecord) -> str:
     if is_undo(record):
         return f"Undoing {view.step(record).step.name}{_about(record)}"
@@ -115,7 +127,7 @@ def _doing(view: View, record: StepRecord) -> str:
 def _aborting(view: View, record: StepRecord, by: str) -> str:
     """Say what still runs after an abort, and how to stop it."""
     stop = str((record.seen or {}).get("stopWith", ""))
-    until = f"at the latest until {clock(_deadline(view, record))} UTC"
+    until = f"at the latest until {_until(view, record)} UTC"
     remedy = f" Stop it: {stop}" if stop else ""
     return f"Aborting, says {by}: {record.name} still runs, {until}; nothing else is begun.{remedy}"
 
@@ -137,8 +149,9 @@ def _asks(view: View) -> str:
     described = view.step(first).step.description if first is not None and not is_undo(first) else ""
     what = described.rstrip(".") or ", ".join(pending.steps)
     steps = f"{len(pending.steps)} step{'s' if len(pending.steps) > 1 else ''}"
+    until = clock(pending.expires_at, pending.asked_at)
     changed = f" Asked again, because: {pending.changed}" if pending.changed else ""
-    return f"Approve or reject by {clock(pending.expires_at)} UTC: {what} ({steps}).{_mitigation(view)}{changed}"
+    return f"Approve or reject by {until} UTC: {what} ({steps}).{_mitigation(view)}{changed}"
 
 
 def _mitigation(view: View) -> str:
@@ -146,13 +159,17 @@ def _mitigation(view: View) -> str:
         return ""
     helped = [r for r in view.status.steps if r.stage is Stage.MITIGATE and r.undo is UndoState.PENDING]
     described = [view.step(record).step.description.rstrip(".") or record.name for record in helped]
-    return f" Since {clock(view.status.times.mitigated)}: {'; '.join(described)}." if described else ""
+    return (
+        f" Since {clock(view.status.times.mitigated, view.status.times.detected)}: {'; '.join(described)}."
+        if described
+        else ""
+    )
 
 
 def _until_resolved(view: View) -> str:
     verified = any(r.stage is Stage.VERIFY and r.state is StepState.SUCCEEDED for r in view.status.steps)
     done = "Verified" if verified else "All steps are done"
-    until = clock(finish.resolve_deadline(view))
+    until = _resolves_by(view)
     return f"{done}. Waits for the alert to resolve until {until} UTC, then calls a person.{undoing.told(view.status)}"
 
 

@@ -3,32 +3,81 @@
 Everything comes from the Incident's own record; texts from outside are escaped, so that they cannot dress up as ours.
 """
 
+import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from incident_operator.api.approvals import ApprovalRecord
-from incident_operator.api.incident import CLOSED_PHASES, Incident, Objective, ObjectiveState, StepRecord, StepState
+from incident_operator.api.approvals import ApprovalRecord, ApprovalState
+from incident_operator.api.incident import (
+    CLOSED_PHASES,
+    AlertStatus,
+    Incident,
+    Objective,
+    ObjectiveState,
+    StepRecord,
+    StepState,
+    UndoState,
+)
 from incident_operator.api.meta import rfc3339
 from incident_operator.api.runbook import RunbookSpec, Stage
+from incident_operator.core import texts
 from incident_operator.core.effects import Effect
-from incident_operator.core.status.markdown import plain
+from incident_operator.core.machine.keys import UNDO_PREFIX
+from incident_operator.core.status.markdown import cell, code, plain
 from incident_operator.core.status.messages import elapsed
 
+_SAID = {
+    StepState.PENDING: "not begun again yet",
+    StepState.RUNNING: "runs",
+    StepState.SUCCEEDED: "done",
+    StepState.UNDONE: "done",
+    StepState.UNDO_FAILED: "done",
+    StepState.FAILED: "failed",
+    StepState.SKIPPED: "skipped",
+    StepState.AWAITING_APPROVAL: "waits for approval",
+    StepState.REJECTED: "rejected",
+    StepState.UNKNOWN: "may or may not have happened",
+}
+"""How a step's own end is told; that it was taken back later is another moment."""
+_HAPPENED = frozenset({StepState.SUCCEEDED, StepState.UNDONE, StepState.UNDO_FAILED})
+_ALERTS_TOLD = 20
+_VALUE, _CHANGE = 80, 300
+"""Characters of one value, and of one side of a change."""
 
-def markdown(incident: Incident, runbook: RunbookSpec | None, differs: Mapping[str, str] | None = None) -> str:
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    at: datetime
+    where: str
+    what: str
+    lasted: str = ""
+    rank: int = 3
+    """What comes first within one second: an alert, what is done unasked, what people say, all else."""
+
+
+def markdown(
+    incident: Incident,
+    runbook: RunbookSpec | None,
+    differs: Mapping[str, str] | None = None,
+    *,
+    digests: bool = False,
+) -> str:
     """Return the report; it can be rendered at any time, and says where the Incident stands.
 
     `differs` says what became of a step's evidence since it was recorded, where that was looked at; step → words.
+    `digests` adds the SHA-256 of plans and evidence.
     """
     sections = [
         _head(incident, runbook),
-        _section("What happened", _what_happened(incident)),
+        _section("What happened", _what_happened(incident, runbook)),
         _section("Timeline", _timeline(incident)),
         _section("What was changed", _changes(incident)),
-        _section("Approvals", _approvals(incident)),
+        _section("Approvals", _approvals(incident, digests=digests)),
         _section("Objectives", _objectives(incident)),
         _section("To do", _todo(runbook)),
-        _section("Evidence", _evidence(incident, differs or {})),
+        _section("Evidence", _evidence(incident, differs or {}, digests=digests)),
     ]
     return "\n".join(section for section in sections if section)
 
@@ -61,90 +110,199 @@ def _section(title: str, lines: Iterator[str]) -> str:
     return "\n".join([f"## {title}", "", *body, ""]) if body else ""
 
 
-def _what_happened(incident: Incident) -> Iterator[str]:
-    labels = incident.spec.common_labels
-    alert = labels.get("alertname", "An incident opened by hand")
-    group = ", ".join(f"{name}={value}" for name, value in incident.spec.group.items())
-    count = len(incident.spec.alerts)
-    counted = f" ({count} alert{'s' if count != 1 else ''}{f'; {group}' if group else ''})" if count else ""
-    yield plain(f"{alert}{counted} was detected at {_time(incident.status.times.detected)}.")
+def _what_happened(incident: Incident, runbook: RunbookSpec | None) -> Iterator[str]:
+    yield plain(_alerted(incident))
+    described = _descriptions(runbook)
     found = [r for r in incident.status.steps if r.stage is Stage.DIAGNOSE and r.summary]
     if found:
-        yield plain("Diagnosis: " + "; ".join(f"{record.name}: {record.summary}" for record in found) + ".")
+        yield f"Found: {'; '.join(plain(_finding(record, described)) for record in found)}."
+    acted = [r for r in _acts(incident) if r.state in _HAPPENED]
+    if acted:
+        yield f"Done: {'; '.join(plain(_named(record, described)) for record in acted)}."
     yield _where_it_stands(incident)
 
 
+def _alerted(incident: Incident) -> str:
+    alerts = incident.spec.alerts
+    alert = incident.spec.common_labels.get("alertname", "An incident opened by hand")
+    group = "".join(f"; {name}={value}" for name, value in incident.spec.group.items())
+    counted = f" ({_count(len(alerts), 'alert')}{group})" if alerts else ""
+    summary = next((f": {each.summary.rstrip('.')}" for each in alerts if each.summary), "")
+    return f"{alert}{counted} was detected at {_time(incident.status.times.detected)}{summary}."
+
+
+def _descriptions(runbook: RunbookSpec | None) -> Mapping[str, str]:
+    if runbook is None:
+        return {}
+    return {step.name: step.description.rstrip(".") for stage in Stage for step in runbook.steps(stage)}
+
+
+def _named(record: StepRecord, described: Mapping[str, str]) -> str:
+    about = described.get(record.name)
+    return f"{record.name} ({about})" if about else record.name
+
+
+def _finding(record: StepRecord, described: Mapping[str, str]) -> str:
+    """Return what a step of the diagnosis was to find out, what it did, and the values that were taken from it."""
+    values = "".join(f", {name} = {_value(value)}" for name, value in (record.outputs or {}).items())
+    failed = "" if record.state in _HAPPENED else f"{_SAID[record.state]}: "
+    return f"{_named(record, described)}: {failed}{record.summary.rstrip('.')}{values}"
+
+
+def _value(value: Any) -> str:
+    told = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return texts.cut(texts.visible(told), _VALUE)
+
+
 def _where_it_stands(incident: Incident) -> str:
-    phase, ended = incident.status.phase, incident.status.times.resolved
+    phase, times = incident.status.phase, incident.status.times
     if phase not in CLOSED_PHASES:
         return f"It stands at {phase.value}."
-    return f"It ended as {phase.value}{f' at {_time(ended)}' if ended is not None else ''}."
+    if times.resolved is None:
+        return f"It ended as {phase.value}."
+    return f"It ended as {phase.value} at {_time(times.resolved)}, after {elapsed(times.detected, times.resolved)}."
 
 
 def _timeline(incident: Incident) -> Iterator[str]:
-    yield "| time | what | evidence |"
-    yield "|---|---|---|"
+    yield "| time | stage | what | how long |"
+    yield "|---|---|---|---|"
     moments = [*_alert_moments(incident), *_approval_moments(incident), *_step_moments(incident)]
-    for at, what, evidence in sorted(moments, key=lambda moment: moment[0]):
-        yield f"| {rfc3339(at)} | {_cell(what)} | {evidence} |"
+    for each in sorted(moments, key=lambda moment: (moment.at, moment.rank)):
+        yield f"| {rfc3339(each.at)} | {each.where} | {cell(plain(each.what))} | {each.lasted} |"
+    beyond = len(incident.spec.alerts) - _ALERTS_TOLD + incident.spec.alerts_omitted
+    if beyond > 0:
+        yield f"\nOf the alerts the first {_ALERTS_TOLD} are told, {beyond} more are not."
 
 
-def _alert_moments(incident: Incident) -> Iterator[tuple[datetime, str, str]]:
-    for alert in incident.spec.alerts[:20]:
+def _alert_moments(incident: Incident) -> Iterator[_Moment]:
+    for alert in incident.spec.alerts[:_ALERTS_TOLD]:
         name = incident.spec.common_labels.get("alertname", alert.labels.get("alertname", "alert"))
-        yield alert.starts_at, f"{name} fires: {alert.summary or alert.id[:12]}", ""
-        if alert.ends_at is not None and alert.status.value == "resolved":
-            yield alert.ends_at, f"{name} resolves", ""
+        yield _Moment(alert.starts_at, "alert", f"{name} fires: {alert.summary or alert.id[:12]}", rank=0)
+        if alert.ends_at is not None and alert.status is AlertStatus.RESOLVED:
+            fired = elapsed(alert.starts_at, alert.ends_at)
+            yield _Moment(alert.ends_at, "alert", f"{name} resolves", f"fired {fired}")
 
 
-def _step_moments(incident: Incident) -> Iterator[tuple[datetime, str, str]]:
+def _step_moments(incident: Incident) -> Iterator[_Moment]:
     for record in incident.status.steps:
         at = record.finished_at or record.started_at
-        if at is not None:
-            told = f": {record.summary}" if record.summary else ""
-            yield at, f"{record.stage.value} {record.name} {record.state.value}{told}", _digest(record)
+        if at is None:
+            continue
+        told = f": {record.summary}" if record.summary else ""
+        took = elapsed(record.started_at, record.finished_at)
+        yield _Moment(at, record.stage.value, f"{_ended(record)}{told}", "" if took == "0s" else took, _rank(record))
 
 
-def _approval_moments(incident: Incident) -> Iterator[tuple[datetime, str, str]]:
+def _rank(record: StepRecord) -> int:
+    return 1 if record.stage in {Stage.DIAGNOSE, Stage.MITIGATE} else 3
+
+
+def _ended(record: StepRecord) -> str:
+    if not record.name.startswith(UNDO_PREFIX):
+        return f"{record.name} {_SAID[record.state]}"
+    undone = "undone" if record.state is StepState.SUCCEEDED else f"to be undone, {_SAID[record.state]}"
+    return f"{record.name.removeprefix(UNDO_PREFIX)} {undone}"
+
+
+def _approval_moments(incident: Incident) -> Iterator[_Moment]:
     for record in incident.status.approvals:
-        yield record.at, _answer(record), f"plan {record.plan_hash[:12]}"
+        if record.asked_at is not None:
+            yield _Moment(record.asked_at, "approval", f"asked for: {', '.join(record.steps)}", rank=2)
+        yield _Moment(record.at, "approval", _answer(record), _waited(record), 2)
+    pending = incident.status.pending_approval
+    if pending is not None and pending.asked_at is not None:
+        yield _Moment(pending.asked_at, "approval", f"asked for: {', '.join(pending.steps)}; not answered yet", rank=2)
     for answer in incident.status.answers:
-        yield answer.at, f"{answer.by} said {answer.verb} {answer.token}", ""
+        yield _Moment(answer.at, "answer", f"{answer.by} said {answer.verb} {answer.token}", rank=2)
+
+
+def _waited(record: ApprovalRecord) -> str:
+    waited = elapsed(record.asked_at, record.at)
+    return f"waited {waited}" if waited not in {"", "0s"} else ""
+
+
+def _acts(incident: Incident) -> list[StepRecord]:
+    """Return what was begun that changes something; an undo is told beside what it takes back."""
+    begun = [r for r in incident.status.steps if r.effect != Effect.READ and r.started_at is not None]
+    return [record for record in begun if not record.name.startswith(UNDO_PREFIX)]
 
 
 def _changes(incident: Incident) -> Iterator[str]:
-    acted = [r for r in incident.status.steps if r.effect != Effect.READ and r.started_at is not None]
+    acted = _acts(incident)
     if not acted:
         yield "Nothing was changed."
         return
-    yield "| step | what | undone? |"
-    yield "|---|---|---|"
+    yield "| step | what was done | came out as | before → after | taken back? |"
+    yield "|---|---|---|---|---|"
+    undos = {r.name.removeprefix(UNDO_PREFIX): r for r in incident.status.steps if r.name.startswith(UNDO_PREFIX)}
+    closed = incident.status.phase in CLOSED_PHASES
     for record in acted:
-        undone = record.undo.value if record.undo is not None else "-"
-        yield f"| {record.name} ({record.state.value}) | {_cell(_change(incident, record))} | {undone} |"
+        outcome = _SAID[record.state] + (f": {record.summary}" if record.summary else "")
+        cells = [
+            plain(record.name),
+            code(_did(incident, record)),
+            plain(outcome),
+            code(_shift(record)),
+            plain(_taken_back(record, undos.get(record.name), closed=closed)),
+        ]
+        yield f"| {' | '.join(map(cell, cells))} |"
 
 
-def _change(incident: Incident, record: StepRecord) -> str:
+def _did(incident: Incident, record: StepRecord) -> str:
+    if record.did:
+        return record.did
     approved = [entry for answer in incident.status.approvals for entry in answer.plan if entry.step == record.name]
-    did = f"{approved[-1].do}: " if approved and record.state is not StepState.PENDING else ""
-    captured = record.captured or {}
-    shift = f" ({captured['before']} → {captured['after']})" if {"before", "after"} <= captured.keys() else ""
-    return f"{did}{record.summary}{shift}"
+    return approved[-1].do if approved and record.state is not StepState.PENDING else record.action
 
 
-def _approvals(incident: Incident) -> Iterator[str]:
+def _shift(record: StepRecord) -> str:
+    """Return what was there and what came, as far as the action captured it; empty where it captured nothing."""
+    held = record.captured or {}
+    before, after = (held.get(name, held.get(other)) for name, other in (("before", "was"), ("after", "became")))
+    told = [texts.cut(_image(each), _CHANGE) for each in (before, after) if each is not None]
+    return " → ".join(told) if len(told) != 1 else f"{'was' if after is None else 'became'} {told[0]}"
+
+
+def _image(value: Any) -> str:
+    """Return a number, or rows of a table, as people write them: `id=PP-1, is_fresh=false; id=PP-2, …`."""
+    match value:
+        case list():
+            return "; ".join(map(_image, value))
+        case Mapping():
+            return ", ".join(f"{name}={_value(each)}" for name, each in value.items())
+        case _:
+            return _value(value)
+
+
+def _taken_back(record: StepRecord, undo: StepRecord | None, *, closed: bool) -> str:
+    if undo is not None and undo.state is StepState.SUCCEEDED:
+        return f"yes, at {_time(undo.finished_at)}"
+    if record.undo is UndoState.FAILED:
+        return f"no, that failed{f': {undo.summary}' if undo is not None and undo.summary else ''}"
+    if record.undo is UndoState.PENDING:
+        return "no, it is still in place" if closed else "not yet"
+    return "yes" if record.undo is UndoState.DONE else "stays"
+
+
+def _approvals(incident: Incident, *, digests: bool) -> Iterator[str]:
     for record in incident.status.approvals:
-        reason = f" ({plain(record.reason)})" if record.reason else ""
-        yield f"- {rfc3339(record.at)} {plain(_answer(record))}, plan `{record.plan_hash}`{reason}"
+        about = "; ".join(filter(None, [_waited(record), record.reason, *_void(record)]))
+        bound = f", plan `{record.plan_hash}`" if digests else f", plan {record.plan_hash[:12]}"
+        yield f"- {rfc3339(record.at)} {plain(_answer(record))}{bound}{f' ({plain(about)})' if about else ''}"
     if not incident.status.approvals:
         yield "None was asked for."
+
+
+def _void(record: ApprovalRecord) -> Iterator[str]:
+    if record.by and record.state is ApprovalState.VOIDED:
+        yield "void"
 
 
 def _answer(record: ApprovalRecord) -> str:
     steps = ", ".join(record.steps)
     if not record.by:
-        return f"{record.state.value}: {steps}"
-    said = "rejected" if record.state.value == "Rejected" else "approved"
+        return f"{'nobody answered' if record.state is ApprovalState.EXPIRED else 'taken back'}: {steps}"
+    said = "rejected" if record.state is ApprovalState.REJECTED else "approved"
     return f"{record.by} {said} {steps}"
 
 
@@ -173,20 +331,19 @@ def _todo(runbook: RunbookSpec | None) -> Iterator[str]:
     return (f"- [ ] {plain(task)}" for task in (runbook.review.tasks if runbook is not None else []))
 
 
-def _evidence(incident: Incident, differs: Mapping[str, str]) -> Iterator[str]:
-    for record in incident.status.steps:
-        if record.evidence:
-            place = f"`{record.name}.json` in ConfigMap `{record.evidence_in}`" if record.evidence_in else "not kept"
-            changed = f"; {differs[record.name]}" if record.name in differs else ""
-            yield f"- {record.name}: {place}, `{record.evidence}`{changed}"
+def _evidence(incident: Incident, differs: Mapping[str, str], *, digests: bool) -> Iterator[str]:
+    kept = [record for record in incident.status.steps if record.evidence]
+    for record in kept:
+        place = f"`{record.name}.json` in ConfigMap `{record.evidence_in}`" if record.evidence_in else "not kept"
+        yield f"- {record.name}: {place}{f', `{record.evidence}`' if digests else ''}"
+    if kept and differs:
+        yield ""
+    for words in dict.fromkeys(differs.values()):
+        yield f"{words[:1].upper()}{words[1:]}: {', '.join(step for step, told in differs.items() if told == words)}."
 
 
-def _digest(record: StepRecord) -> str:
-    return f"`{record.evidence[:19]}…`" if record.evidence else ""
-
-
-def _cell(text: str) -> str:
-    return plain(text).replace("|", "\\|")
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _time(moment: datetime | None) -> str:
