@@ -151,7 +151,7 @@ async def test_a_transaction_that_always_meets_another_one_is_tried_five_times_a
 
 async def test_conflicts_are_not_sat_out_longer_than_the_step_may_take(packs, writer, conflicting):
     conflicting(times=99)
-    outcome = await writer.run(call(FRESHEN, timeout=0.6))
+    outcome = await writer.run(call(FRESHEN, timeout=1.5))
     assert outcome == NotDone(2.0, "db: not this time")
     assert packs.value("SELECT last_value FROM tries") < 5
 
