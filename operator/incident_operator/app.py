@@ -36,6 +36,7 @@ from incident_operator.engine.leader_elector import LeaderElector, LeaseConfig
 from incident_operator.engine.leadership_callbacks import LeaderCallbacks
 from incident_operator.engine.machine_turns import MachineTurns
 from incident_operator.engine.metrics import EngineMetrics
+from incident_operator.engine.open_targets import OpenTargets
 from incident_operator.engine.policies import Policies
 from incident_operator.engine.readiness import Readiness
 from incident_operator.engine.reconciler import Reconciler
@@ -110,7 +111,16 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
             return ending.is_set() or not elector.may_act()
 
         reconciler = Reconciler(
-            state, runbooks, executor, recorder, clock, settings.leave, stopping, elector.led_for, scope
+            state,
+            runbooks,
+            executor,
+            recorder,
+            clock,
+            settings.leave,
+            stopping,
+            elector.led_for,
+            scope,
+            open_targets=OpenTargets(counts.is_open),
         )
         asked = Probes(tools.queries, tools.prometheus)
         usable = (tools.connections, asked, counts, clock, runbook_index.over_budget, scope)

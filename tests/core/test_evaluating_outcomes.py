@@ -170,3 +170,14 @@ def test_what_the_outside_says_is_stored_without_what_no_database_takes():
 def test_the_same_view_gives_the_same_decision():
     seen = view(runbook(diagnose=[read("look")]), incident())
     assert machine.decide(seen) == machine.decide(seen)
+
+
+def test_an_act_that_happened_and_ended_badly_keeps_what_its_undo_needs():
+    put_back = Failed(reasons.PUT_BACK, "put back to 2", retryable=False, effected=True, captured={"before": 2})
+    result = evaluated(scale("act"), put_back)
+    assert (result.state, result.effected, result.captured) == (StepState.FAILED, True, {"before": 2})
+
+
+def test_a_second_look_a_minute_later_is_in_the_time_of_a_step_whatever_its_timeout():
+    result = evaluated(scale("act", timeout="1s"), Pending(60, "scaled 2 → 5"))
+    assert (result.state, result.again_at) == (StepState.RUNNING, START + timedelta(seconds=60))

@@ -11,6 +11,7 @@ SQL: Json = {"connection": "db", "statement": "UPDATE t SET a = 1", "maxRows": 1
 EXEC: Json = {"target": "deployment/scheduler", "command": ["true"]}
 JOB: Json = {"from": "deployment/scheduler", "command": ["true"]}
 SCALE: Json = {"target": "deployment/web", "replicas": 3}
+FLOOR: Json = {"target": "deployment/web", "atLeast": 3}
 LOGS: Json = {"from": "deployment/web"}
 GET: Json = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
 UNTIL: Json = {"every": "2s", "for": "2m"}

@@ -6,6 +6,7 @@ import pytest
 
 from crds.objects import (
     EXEC,
+    FLOOR,
     GET,
     HTTP,
     JOB,
@@ -99,6 +100,10 @@ ACTIONS = [
          step(scale={**SCALE, "replicas": "many"}), "replicas is a number from 0 to maxReplicas, or an expression"),
     Pair("replicas keep below the limit", (step(scale={**SCALE, "replicas": 5, "maxReplicas": 5}),),
          step(scale={**SCALE, "replicas": 6, "maxReplicas": 5}), "replicas is a number from 0 to maxReplicas"),
+    Pair("a floor is a number or an expression", (step(scale=FLOOR), step(scale={**FLOOR, "atLeast": "${params.n + 2}"})),
+         step(scale={**FLOOR, "atLeast": "many"}), "atLeast is a number from 0 to maxReplicas, or an expression"),
+    Pair("it scales to a number or to a floor", (step(scale={**SCALE, "lower": True}),), step(scale={**SCALE, "atLeast": 2}),
+         "exactly one number (found replicas, atLeast)"),
     Pair("a daemonset has no replicas", (step(scale={**SCALE, "target": "statefulset/db"}),),
          step(scale={**SCALE, "target": "daemonset/agent"}), "scale.target: Invalid value"),
 ]  # fmt: skip

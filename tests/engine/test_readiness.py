@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from engine.world import World
+from engine.world import INCIDENT, World
 from incident_operator.api.annotations import EDITORS, REVIEWED
-from incident_operator.api.connection import Connection
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube, paths, probes
 from incident_operator.clients.connections import Connections, EndpointError
@@ -18,6 +17,7 @@ from incident_operator.engine.probe_results import ConnectionUsers
 from incident_operator.engine.readiness import Readiness
 from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks
+from kube.manifests import pod, service_account
 
 PACK, OTHER = ObjectKey("prod", "pack"), ObjectKey("prod", "other")
 
@@ -26,14 +26,13 @@ class Endpoints(Connections):
     """Lets every account in, but for those that the test names."""
 
     def __init__(self, client: kube.Kube) -> None:
-        self.client = client
+        super().__init__(client)
         self.refused: dict[str, str] = {}
 
     async def endpoint(self, namespace: str, name: str, service_account: str) -> Endpoint:
         if service_account in self.refused:
             raise EndpointError("SecretUnreadable", self.refused[service_account])
-        found = await self.client.get(paths.connections(namespace, name))
-        return Endpoint(Connection.model_validate(found), {}, "1")
+        return Endpoint(await self._connection(namespace, name), {}, "1")
 
 
 class Answering(probes.Probes):
@@ -211,11 +210,118 @@ async def test_a_missing_connection_makes_it_not_ready_until_it_appears(checks: 
     stored = checks.world.api.object(path)
     checks.world.api.remove(path)
     await checks.check(PACK)
-    assert checks.ready(paths.runbooks(*PACK))["reason"] == "Invalid"
+    assert checks.ready(paths.runbooks(*PACK))["reason"] == "TargetMissing"
     checks.world.api.put(stored)
     await checks.check(PACK)
     status = checks.world.api.object(paths.runbooks(*PACK))["status"]
     assert (checks.ready(paths.runbooks(*PACK))["status"], status["message"]) == ("True", "")
+
+
+SCALES = [{"name": "more", "scale": {"target": "deployment/web", "replicas": 5}}]
+READS = [
+    {"name": "lines", "logs": {"from": "statefulset/cache"}},
+    {"name": "again", "logs": {"from": "statefulset/cache"}},
+]
+FLUSHES = [
+    {"name": "build", "job": {"from": "deployment/scheduler", "command": ["build"]}},
+    {"name": "flush", "exec": {"target": "pod/cache-0", "command": ["flush"]}},
+]
+APPS = "/apis/apps/v1/namespaces/prod"
+
+
+def without_connections(checks: Checks, account: str = "rb") -> None:
+    """A Runbook whose steps name four objects of the cluster, one of them twice."""
+    path = paths.runbooks(*PACK)
+    body = checks.world.api.object(path)
+    stages = {"diagnose": READS, "mitigate": SCALES, "remediate": FLUSHES, "verify": []}
+    checks.world.api.put({**body, "spec": {**body["spec"], "serviceAccountName": account, "parameters": [], **stages}})
+    checks.world.api.put(pod("cache-0"))
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        (f"{APPS}/deployments/web", "there is no deployment/web in prod"),
+        (f"{APPS}/deployments/scheduler", "there is no deployment/scheduler in prod"),
+        (f"{APPS}/statefulsets/cache", "there is no statefulset/cache in prod"),
+        ("/api/v1/namespaces/prod/pods/cache-0", "there is no pod/cache-0 in prod"),
+    ],
+)
+async def test_a_target_that_is_not_there_is_told_until_it_is_and_not_where_the_account_may_not_look(
+    checks: Checks, path: str, told: str
+) -> None:
+    without_connections(checks)
+    stored = checks.world.api.object(path)
+    checks.world.api.remove(path)
+    await checks.check(PACK)
+    ready = checks.ready(paths.runbooks(*PACK))
+    assert (ready["status"], ready["reason"], ready["message"]) == ("False", "TargetMissing", told)
+    kind = path.split("/")[-2]
+    resource = kind if kind == "pods" else f"{kind}.apps"
+    checks.world.api.forbid("system:serviceaccount:prod:rb", "get", resource)
+    await checks.check(PACK)
+    assert checks.ready(paths.runbooks(*PACK))["status"] == "True"
+    checks.world.api.put(stored)
+    await checks.check(PACK)
+    assert checks.ready(paths.runbooks(*PACK))["status"] == "True"
+
+
+async def test_targets_are_looked_for_as_the_runbooks_account_each_once(checks: Checks) -> None:
+    without_connections(checks)
+    before = len(checks.world.api.requests)
+    await checks.check(PACK)
+    asked = [each for each in checks.world.api.requests[before:] if "/apps/" in each.path or "/pods/" in each.path]
+    objects = [each.path.rpartition("/")[2] for each in asked if "controllerrevisions" not in each.path]
+    assert sorted(objects) == ["cache", "cache-0", "scheduler", "web"]
+    assert {each.user for each in asked if "controllerrevisions" not in each.path} == {"system:serviceaccount:prod:rb"}
+
+
+async def test_an_account_that_is_not_there_is_told_instead_of_what_it_may_not_do(checks: Checks) -> None:
+    checks.world.api.remove("/api/v1/namespaces/prod/serviceaccounts/poor")
+    checks.endpoints.refused["poor"] = "poor may not get secret; grant it with a Role"
+    await checks.check(OTHER)
+    ready, told = checks.ready(paths.runbooks(*OTHER)), "there is no ServiceAccount poor in prod"
+    assert (ready["status"], ready["reason"]) == ("False", "AccountMissing")
+    assert ready["message"] == f"{told}: kubectl get serviceaccounts -n prod"
+    read = checks.ready(paths.connections("prod", "read"))
+    assert (read["status"], read["message"]) == ("False", ready["message"])
+    checks.world.api.put(service_account("poor"))
+    checks.endpoints.refused.clear()
+    await checks.check(OTHER)
+    assert checks.ready(paths.runbooks(*OTHER))["status"] == "True"
+
+
+@pytest.mark.parametrize("may", [("",), ("", "system:serviceaccount:prod:poor")], ids=["as itself", "nobody"])
+async def test_an_account_that_nobody_may_look_for_is_not_told_as_missing(checks: Checks, may: tuple[str, ...]) -> None:
+    checks.world.api.remove("/api/v1/namespaces/prod/serviceaccounts/poor")
+    for user in may:
+        checks.world.api.forbid(user, "get", "serviceaccounts")
+    await checks.check(OTHER)
+    assert checks.ready(paths.runbooks(*OTHER))["status"] == ("False" if len(may) == 1 else "True")
+
+
+async def test_a_connection_is_named_once_in_what_is_told_of_it(checks: Checks) -> None:
+    checks.endpoints.refused["poor"] = "Connection read: poor may not get secret"
+    await checks.check(OTHER)
+    told = checks.ready(paths.runbooks(*OTHER))["message"].splitlines()
+    assert "Connection read: poor may not get secret" in told
+    assert not any("Connection read: Connection read" in line for line in told)
+
+
+@pytest.mark.parametrize("gone", ["account", "target", "connection"])
+async def test_a_runbook_whose_account_or_target_is_missing_runs_all_the_same(pack: World, gone: str) -> None:
+    where = {
+        "account": "/api/v1/namespaces/prod/serviceaccounts/rb",
+        "target": f"{APPS}/deployments/scheduler",
+        "connection": paths.connections("prod", "api"),
+    }
+    pack.api.remove(where[gone])
+    checks = Checks(pack)
+    await checks.check(PACK)
+    assert checks.ready(paths.runbooks(*PACK))["reason"] in {"AccountMissing", "TargetMissing"}
+    await pack.engine().reconcile(INCIDENT)
+    assert pack.targets.done() == ["serve"]
+    assert pack.incident().status.pending_approval is not None
 
 
 async def test_a_runbook_that_is_gone_is_told(checks: Checks) -> None:

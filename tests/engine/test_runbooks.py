@@ -108,7 +108,6 @@ def changed(pack: World, path: str, part: str, **fields: Any) -> None:
         (lambda pack: changed(pack, paths.incidents(*INCIDENT), "spec", runbookRef=None), "NoRunbook"),
         (lambda pack: pack.api.remove(RUNBOOK), "RunbookNotFound"),
         (lambda pack: changed(pack, RUNBOOK, "spec", suspend=True), "RunbookSuspended"),
-        (lambda pack: pack.api.remove(paths.connections("prod", "read")), "RunbookNotReady"),
         (lambda pack: changed(pack, RUNBOOK, "spec", surprise=nested(200)), "RunbookNotReady"),
         (
             lambda pack: changed(pack, RUNBOOK, "spec", verify=[{"name": "a", "scale": {"replicas": []}}]),
@@ -120,7 +119,6 @@ def changed(pack: World, path: str, part: str, **fields: Any) -> None:
         "none matches",
         "it is gone",
         "it is suspended",
-        "a connection is missing",
         "it is nested too deep",
         "an action is malformed",
         "its revision is gone",

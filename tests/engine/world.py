@@ -35,6 +35,7 @@ from incident_operator.engine.redactors import Redactors
 from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks
 from kube.fake_apiserver import FakeApiserver
+from kube.manifests import deployment, service_account, statefulset
 from played import clients
 
 START = datetime(2025, 10, 21, 0, 30, tzinfo=UTC)
@@ -245,6 +246,10 @@ class World:
 async def world(runbook: str) -> AsyncIterator[World]:
     """A world in which an alert has just become an Incident."""
     async with FakeApiserver() as api, kube.Kube(api.access()) as client:
+        for account in ("rb", "poor"):
+            api.put(service_account(account))
+        for made in (deployment("scheduler"), deployment("web"), statefulset("cache")):
+            api.put(made)
         for connection in ("read", "write", "api"):
             kind = "http" if connection == "api" else "postgres"
             api.put(_named("Connection", connection, {"type": kind}))

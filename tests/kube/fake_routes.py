@@ -134,7 +134,8 @@ def serve(store: Store, at: Target, request: Request) -> Object:
             return store.create(at.where, request.body, dry_run=dry_run)
         case "patch":
             edit = _edit(request.content_type, request.body)
-            return store.change(at.where, edit, subresource=at.subresource, dry_run=dry_run)
+            manager = request.agent.partition("/")[0]
+            return store.change(at.where, edit, subresource=at.subresource, dry_run=dry_run, manager=manager)
         case "delete":
             return store.delete(at.where, (request.body or {}).get("preconditions"))
         case other:

@@ -98,7 +98,13 @@ class Store:
         return made if dry_run else self._keep(at, made)
 
     def change(
-        self, where: Where, edit: Callable[[Object], Object], *, subresource: str = "", dry_run: bool = False
+        self,
+        where: Where,
+        edit: Callable[[Object], Object],
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+        manager: str = "",
     ) -> Object:
         """Apply an edit to the live object; `edit` sees all of it, and what it may not touch is put back."""
         old = self.get(where)
@@ -111,6 +117,8 @@ class Store:
         new = _allowed(where.kind, subresource, old, wanted)
         if new == old:
             return old
+        if manager and _replicas(new) != _replicas(old):
+            new["metadata"]["managedFields"] = _owned_by(manager, new["metadata"].get("managedFields", []))
         return new if dry_run else self._keep(where, new)
 
     def delete(self, where: Where, preconditions: Mapping[str, str] | None = None) -> Object:
@@ -159,6 +167,19 @@ class Store:
         self.changes.append(change)
         for listener in self.listeners:
             listener(change)
+
+
+def _replicas(made: Object) -> Any:
+    return (made.get("spec") or {}).get("replicas")
+
+
+def _owned_by(manager: str, entries: list[Object]) -> list[Object]:
+    """Return `managedFields` once a manager wrote other replicas: nobody else owns these any more. Of other fields none is told."""
+    others = [copy.deepcopy(entry) for entry in entries if entry["manager"] != manager or entry.get("subresource")]
+    for entry in others:
+        entry["fieldsV1"].get("f:spec", {}).pop("f:replicas", None)
+    fields = {"fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+    return [*others, {"manager": manager, "operation": "Update", "time": CREATED, **fields}]
 
 
 def _guard(where: Where, old: Object, wanted: Object) -> None:

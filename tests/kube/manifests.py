@@ -18,6 +18,10 @@ def deployment(name="web", namespace="prod", replicas=2, **pod_spec) -> Object:
     }
 
 
+def statefulset(name, **more) -> Object:
+    return {**deployment(name, **more), "kind": "StatefulSet"}
+
+
 def pod(name, namespace="prod", labels=None, containers=("main",), annotations=None, **status) -> Object:
     return {
         "apiVersion": "v1",
@@ -44,3 +48,24 @@ def autoscaler(target, namespace="prod", name="scaler") -> Object:
             "maxReplicas": 3,
         },
     }
+
+
+def service_account(name, namespace="prod") -> Object:
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}
+
+
+def managed(made: Object, *writers: tuple[str, str, str]) -> Object:
+    """The object as (manager, operation, subresource) wrote its replicas, the last of them now."""
+    entries = [
+        {
+            "manager": manager,
+            "operation": operation,
+            "apiVersion": "apps/v1",
+            "time": "2025-10-21T00:00:00Z",
+            "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:spec": {"f:replicas": {}}},
+            **({"subresource": subresource} if subresource else {}),
+        }
+        for manager, operation, subresource in writers
+    ]
+    return {**made, "metadata": {**made["metadata"], "managedFields": entries}}

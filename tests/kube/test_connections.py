@@ -11,6 +11,7 @@ from incident_operator.connections import postgres
 from incident_operator.core import reasons
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
+from kube.manifests import service_account
 
 USER = "system:serviceaccount:prod:rb-pricing"
 META = {"name": "db", "namespace": "prod"}
@@ -136,7 +137,7 @@ async def test_a_connection_without_a_secret_reads_none(api, connections):
     ],
 )
 async def test_what_is_missing_is_told_by_name(api, connections, objects, denied, reason, told):
-    for made in objects:
+    for made in [service_account("rb-pricing"), *objects]:
         api.put(made)
     if denied:
         api.forbid(USER, "get", "secrets")
@@ -144,6 +145,20 @@ async def test_what_is_missing_is_told_by_name(api, connections, objects, denied
         await connections.endpoint("prod", "db", "rb-pricing")
     assert refused.value.reason == reason
     assert told in refused.value.message
+
+
+async def test_an_account_that_does_not_exist_is_told_instead_of_a_role_for_it(api, connections):
+    api.put(connection(secretRef={"name": "db"}))
+    api.put(secret())
+    api.forbid(USER, "get", "secrets")
+    with pytest.raises(EndpointError) as refused:
+        await connections.endpoint("prod", "db", "rb-pricing")
+    assert "there is no ServiceAccount rb-pricing in prod" in refused.value.message
+    assert "Role" not in refused.value.message
+    api.forbid("", "get", "serviceaccounts")
+    api.forbid(USER, "get", "serviceaccounts")
+    with pytest.raises(EndpointError, match="grant it with a Role"):  # who may not tell tells nothing
+        await connections.endpoint("prod", "db", "rb-pricing")
 
 
 async def test_a_namespace_that_has_not_opted_in_is_told_how_to(api, connections):

@@ -139,15 +139,6 @@ async def test_nothing_is_written_where_the_replicas_are_right_already(api, scal
     assert api.writes == []
 
 
-async def test_an_autoscaled_workload_is_refused_by_the_autoscalers_name(api, scale):
-    api.put(deployment())
-    api.put(autoscaler("web"))
-    outcome = await scale.run(call(to(5)))
-    assert outcome.reason == reasons.BAD_REQUEST
-    assert "HorizontalPodAutoscaler scaler sets the replicas of deployment/web" in outcome.message
-    assert api.writes == []
-
-
 async def test_another_workloads_autoscaler_is_no_obstacle(api, scale):
     api.put(deployment())
     api.put(autoscaler("worker"))

@@ -21,6 +21,7 @@ from incident_operator.clients.scopes import EVERYWHERE
 from incident_operator.receiver import alertmanager, polling
 from incident_operator.receiver.polling import AlertmanagerPoll
 from kube.fake_faults import Fault
+from kube.manifests import service_account
 from receiver import messages
 from receiver.messages import alert
 from receiver.world import World
@@ -315,6 +316,7 @@ async def test_the_secret_is_read_as_the_account_that_the_connection_names(world
     data = {"token": base64.b64encode(TOKEN.encode()).decode()}
     meta = {"name": "alertmanager", "namespace": "prod"}
     world.api.put({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": data})
+    world.api.put(service_account("reads-alerts"))
     await reader(world).once()
     assert ready(world) == ("True", "")
     assert source.seen[0].headers["Authorization"] == f"Bearer {TOKEN}"

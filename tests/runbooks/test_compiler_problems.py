@@ -385,7 +385,7 @@ def test_a_step_without_exactly_one_action_is_told_even_past_the_api(change, val
         (
             "mitigate.0",
             {"name": "a", "scale": {"target": "deployment/web"}},
-            "spec.mitigate[0].scale.replicas: Field required",
+            "spec.mitigate[0].scale: needs either replicas or atLeast (found neither)",
         ),
         (
             "mitigate.0.undo.sqlExecute.maxRows",

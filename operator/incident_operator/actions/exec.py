@@ -228,6 +228,7 @@ ACTION = Action(
     effect=Effect.UNKEYED,
     rights="create and get pods/exec, get pods; of a workload: get it, list pods",
     checks=(_check,),
+    workload=lambda spec: spec.target,
     show=show,
     act=act,
 )

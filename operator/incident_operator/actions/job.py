@@ -306,6 +306,7 @@ ACTION = Action(
     effect=Effect.K8S_CREATE,
     rights="create, get and patch jobs, list pods, get pods/log, get the workload",
     checks=(_check,),
+    workload=lambda spec: spec.source,
     takes=_IN_TEMPLATE,
     timeout=timedelta(minutes=10),
     longest=timedelta(days=7),

@@ -31,9 +31,22 @@ def annotations(found: Json) -> Mapping[str, str]:
 
 def annotated(found: Json, key: str, value: str) -> Operation:
     """Return the operation that sets an annotation."""
-    if annotations(found):
-        return {"op": "add", "path": f"/metadata/annotations/{key.replace('/', '~1')}", "value": value}
-    return {"op": "add", "path": "/metadata/annotations", "value": {key: value}}
+    (operation,) = all_annotated(found, {key: value})
+    return operation
+
+
+def all_annotated(found: Json, wanted: Mapping[str, str | None]) -> Sequence[Operation]:
+    """Return the operations that set several annotations; one whose value is None is taken away where it is there."""
+    present = annotations(found)
+    values = {key: value for key, value in wanted.items() if value is not None}
+    if not present:
+        return [{"op": "add", "path": "/metadata/annotations", "value": values}] if values else []
+    gone = [{"op": "remove", "path": _at(key)} for key, value in wanted.items() if value is None and key in present]
+    return [*gone, *({"op": "add", "path": _at(key), "value": value} for key, value in values.items())]
+
+
+def _at(key: str) -> str:
+    return f"/metadata/annotations/{key.replace('/', '~1')}"
 
 
 def withdrawn(found: Json) -> str:

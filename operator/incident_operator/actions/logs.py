@@ -166,5 +166,6 @@ ACTION = Action(
     effect=Effect.READ,
     rights="get the workload, list pods, get pods/log",
     checks=(_check,),
+    workload=lambda spec: spec.source,
     read=read,
 )

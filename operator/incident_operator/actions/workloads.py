@@ -12,8 +12,10 @@ _OPERATORS = {"In": "in", "NotIn": "notin"}
 
 
 def path(namespace: str, reference: str) -> str:
-    """Return the API path of a workload reference, whose form its type has checked."""
+    """Return the API path of a workload or Pod reference, whose form its type has checked."""
     kind, _, name = reference.partition("/")
+    if kind == "pod":
+        return paths.pods(namespace, name)
     return paths.of(_APPS, namespace, f"{kind}s", name)
 
 

@@ -12,7 +12,7 @@ class PlanEntry(Model):
     """One step of a plan, rendered: exactly what will be done."""
 
     allows: Annotated[list[Annotated[str, Field(max_length=1024)]] | None, Field(max_length=400)] = None
-    """To be read first: what it does beyond the ordinary, which the Runbook's step allows, e.g. `hostPath: …`."""
+    """To be read first: what it does beyond the ordinary, which the Runbook's step allows, e.g. `hostPath: …`; and who else acts there."""
     step: str
     attempt: int
     do: Annotated[str, Field(max_length=32768)]

@@ -17,7 +17,7 @@ import pydantic
 
 from incident_operator import connections
 from incident_operator.api.connection import Connection
-from incident_operator.clients import kube, paths
+from incident_operator.clients import kube, missing, paths
 from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.redaction import Redactor
 from incident_operator.core import reasons
@@ -39,15 +39,25 @@ class EndpointError(Failure):
         super().__init__(reason, message, retryable=reason == reasons.CONNECTION_FAILED)
 
 
+class NoConnection(EndpointError):
+    """There is no Connection of that name."""
+
+
 @contextmanager
 def named(connection: str) -> Iterator[None]:
     """Put a Connection's name before what a failure inside says."""
     try:
         yield
     except Failure as failure:
-        failure.message = f"{connection}: {failure.message}"
+        if not is_named(failure.message, connection):
+            failure.message = f"{connection}: {failure.message}"
         failure.args = (failure.message,)
         raise
+
+
+def is_named(message: str, connection: str) -> bool:
+    """Return whether a message says of itself which Connection it is about."""
+    return f"Connection {connection}" in message
 
 
 class Finds(Protocol):
@@ -111,7 +121,7 @@ class Connections:
             return connections.connection_of(await self._kube.get(paths.connections(namespace, name)))
         except kube.NotFound:
             message = f"there is no Connection {name} in {namespace}: kubectl get connections -n {namespace}"
-            raise EndpointError(reasons.CONNECTION_NOT_FOUND, message) from None
+            raise NoConnection(reasons.CONNECTION_NOT_FOUND, message) from None
         except kube.Unavailable as error:
             raise EndpointError(reasons.CONNECTION_FAILED, f"cannot read Connection {name}: {error}") from error
         except kube.ApiError as error:
@@ -129,18 +139,30 @@ class Connections:
             message = f'Connection {connection} names Secret "{name}", which is not in {namespace}'
             raise EndpointError(reasons.SECRET_UNREADABLE, message) from None
         except kube.Forbidden as error:
-            message = _refusal(error, user, namespace, name)
+            absent = "" if _is_not_let_in(error) else await self._no_account(namespace, service_account)
+            message = absent or _refusal(error, user, namespace, name)
             raise EndpointError(reasons.SECRET_UNREADABLE, f"Connection {connection}: {message}") from None
         except kube.Unavailable as error:
             raise EndpointError(reasons.CONNECTION_FAILED, f'cannot read Secret "{name}": {error}') from error
         except kube.ApiError as error:
             raise EndpointError(reasons.SECRET_UNREADABLE, f'cannot read Secret "{name}": {error}') from error
 
+    async def _no_account(self, namespace: str, service_account: str) -> str:
+        """Say that the account does not exist, so that nobody grants it anything; empty where it does, or that is not known."""
+        try:
+            return await missing.account(self._kube, namespace, service_account)
+        except kube.ApiError:
+            return ""
+
 
 def _refusal(error: kube.Forbidden, user: str, namespace: str, secret: str) -> str:
-    if " cannot impersonate " in error.message:
+    if _is_not_let_in(error):
         return f"the operator may not act as {user}; bind its impersonator role in {namespace}"
     return f'{user} may not get secret "{secret}"; grant it with a Role that names this Secret'
+
+
+def _is_not_let_in(error: kube.Forbidden) -> bool:
+    return " cannot impersonate " in error.message
 
 
 def _decoded(stored: Json) -> Mapping[str, str]:

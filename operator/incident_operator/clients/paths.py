@@ -44,6 +44,11 @@ def secrets(namespace: str | None, name: str | None = None) -> str:
     return of(_CORE, namespace, "secrets", name)
 
 
+def serviceaccounts(namespace: str | None, name: str | None = None) -> str:
+    """Return the path of ServiceAccounts."""
+    return of(_CORE, namespace, "serviceaccounts", name)
+
+
 def pods(namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
     """Return the path of Pods; `subresource` may be `log` or `exec`."""
     return of(_CORE, namespace, "pods", name, subresource)

@@ -81,7 +81,7 @@ class Preview:
     whole: Mapping[str, Any] = field(default_factory=dict)
     """JSON that is shown as lines of YAML, under these names, e.g. a Pod template."""
     allows: tuple[str, ...] = ()
-    """What it does beyond the ordinary, for people to read first; the step allows it."""
+    """What it does beyond the ordinary, which the step allows, and who may undo it: for people to read first."""
     thing: Any = field(default=None, repr=False)
     """What is sent, and with which connection; it stays in memory."""
     bound: Any = field(default=None, repr=False)
@@ -153,6 +153,8 @@ class Action(Generic[S]):
     """How long one attempt may take, unless the step says so."""
     longest: timedelta = timedelta(hours=1)
     """How long one attempt may take at most, whatever the step says: a request or a transaction holds what others wait for."""
+    workload: Callable[[S], str | None] = lambda _: None
+    """Returns the Pod or workload that a step is about, as kubectl writes it (`deployment/web`); None where its text names none."""
     naturally_undoable: bool = False
     """Whether it captures what it replaces, and can put it back without a declared `undo`."""
     instead: str = ""

@@ -33,6 +33,8 @@ class Failed:
     result: Mapping[str, Json] = field(default_factory=dict)
     effected: bool = False
     """True where the act happened but ended badly (a Job that ran and failed): an undo is still due."""
+    captured: Mapping[str, Json] | None = None
+    """What that undo needs, as of a success."""
 
 
 @dataclass(frozen=True, slots=True)

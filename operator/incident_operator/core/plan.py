@@ -20,7 +20,9 @@ MAX_LINES = 400
 MAX_STEP_BYTES = 32 * 1024
 MAX_PLAN_BYTES = 96 * 1024
 """Steps that do not fit are asked for once those before them are done."""
+_OTHERS = "Other open Incidents act on "
 _SHOWN = 200
+_SHOWN_OTHERS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +97,19 @@ def _lines(value: Any) -> int:
             return 1
 
 
+def others(target: str, incidents: Sequence[str]) -> str:
+    """Return the line that people read first where other open Incidents act on the same object, with some of their names."""
+    more = f" and {len(incidents) - _SHOWN_OTHERS} more" if len(incidents) > _SHOWN_OTHERS else ""
+    return f"{_OTHERS}{target} too: {', '.join(incidents[:_SHOWN_OTHERS])}{more}"
+
+
 def difference(approved: PlanEntry, rendered: PlanEntry, *, trial_binds: bool) -> str:
     """Say how a step differs from what was approved; empty when it does not.
 
-    The attempt number makes none, nor does what a trial counted below a bound that was agreed to.
+    The attempt number makes none, nor does what a trial counted below a bound that was agreed to, nor which other Incidents act
+    on the same object: that there are any, where there were none, is one.
     """
-    changes = [_change("what", approved.do, rendered.do), _change("allows", approved.allows, rendered.allows)]
+    changes = [_change("what", approved.do, rendered.do), _change("allows", *_allowances(approved, rendered))]
     keys = sorted({*approved.details, *rendered.details} - {DIGEST})
     changes += [_change(key, approved.details.get(key), rendered.details.get(key)) for key in keys]
     if trial_binds:
@@ -109,6 +118,19 @@ def difference(approved: PlanEntry, rendered: PlanEntry, *, trial_binds: bool) -
     if not found and approved.details.get(DIGEST) != rendered.details.get(DIGEST):
         found = ["what would be sent differs in a part that the plan shows by its digest only"]
     return f"{approved.step}: {'; '.join(found)}" if found else ""
+
+
+def _allowances(approved: PlanEntry, rendered: PlanEntry) -> tuple[list[str] | None, list[str] | None]:
+    """Return what either allows; of other Incidents only where the person who approved did not know of any."""
+    then, now = approved.allows or [], rendered.allows or []
+    if not _of_others(then) and _of_others(now):
+        return then or None, now
+    bare = ([line for line in lines if not line.startswith(_OTHERS)] or None for lines in (then, now))
+    return next(bare), next(bare)
+
+
+def _of_others(lines: Sequence[str]) -> bool:
+    return any(line.startswith(_OTHERS) for line in lines)
 
 
 def _change(name: str, then: object, now: object) -> str:

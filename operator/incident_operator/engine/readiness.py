@@ -1,17 +1,17 @@
 """Whether a Runbook can be used: compiled, pinned, its Connections probed as its own account; told in `Ready`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
 
-from incident_operator.actions import ACTIONS
+from incident_operator.actions import ACTIONS, workloads
 from incident_operator.api.connection import Connection
 from incident_operator.api.meta import Condition, ObjectKey
 from incident_operator.api.runbook import Runbook, RunbookStatus
-from incident_operator.clients import kube, paths, probes, redaction
-from incident_operator.clients.connections import EndpointError, Finds, Teaching
+from incident_operator.clients import kube, missing, paths, probes, redaction
+from incident_operator.clients.connections import EndpointError, Finds, NoConnection, Teaching, is_named
 from incident_operator.clients.redaction import Redactor
 from incident_operator.core import sanitize, texts
 from incident_operator.core.alerts.scope import AlertScope
@@ -26,8 +26,19 @@ from incident_operator.engine.revisions import Altered, Revisions
 from incident_operator.engine.runbooks import Runbooks
 
 READY = "Ready"
+_NOT_READY = "ConnectionNotReady"
+_WORST_FIRST = ("AccountMissing", "TargetMissing", _NOT_READY)
 _MESSAGE_LIMIT = 4000
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What keeps steps of a Runbook from working, though its text is right: it runs all the same."""
+
+    reason: str
+    """Of the condition `Ready`."""
+    told: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,39 +96,55 @@ class Readiness:
         except Altered as error:
             await self._tell(runbook, "", alerts, _condition([str(error)], "RevisionAltered", self._now()))
             return
-        failures = await self._probe_all(runbook)
+        troubles = await self._troubles(runbook, compiled)
         restricted = self.scope.restricts(runbook.metadata.namespace, compiled.matchers)
         told = [editors.warning(runbook), restricted, *(f"Warning: {each}" for each in warnings.of(compiled))]
         warning = texts.cut("\n".join(filter(None, told)), _MESSAGE_LIMIT)
-        ready = _condition(failures, "ConnectionNotReady", self._now(), warning)
+        ready = _condition([each.told for each in troubles], _worst(troubles), self._now(), warning)
         await self._tell(runbook, revision, alerts, ready)
 
     def _now(self) -> datetime:
         return self.clock().replace(microsecond=0)
 
-    async def _probe_all(self, runbook: Runbook) -> list[str]:
-        failures = []
+    async def _troubles(self, runbook: Runbook, compiled: Compiled) -> list[Trouble]:
+        """Return what is not there or does not answer; without its account nothing can be asked."""
+        namespace, account = runbook.metadata.namespace, runbook.spec.service_account_name
+        absent = await missing.account(self.client, namespace, account)
+        connections = await self._probe_all(runbook, absent)
+        if absent:
+            return [Trouble("AccountMissing", absent)]
+        wanted = _workloads(compiled, namespace)
+        found = await missing.workloads(self.client, ObjectKey(namespace, account), wanted)
+        return [*(Trouble("TargetMissing", f"there is no {name} in {namespace}") for name in found), *connections]
+
+    async def _probe_all(self, runbook: Runbook, absent: str) -> list[Trouble]:
+        """Probe its Connections, and tell them; `absent` says that its account does not exist, so that none can be used."""
+        troubles = []
         names = sorted(uses.connections_of(runbook.spec, ACTIONS))
         if names:
             await self._learn_users(runbook.metadata.namespace)
         for name in names:
-            why = sanitize.text(await self._probe(runbook, name), _MESSAGE_LIMIT)
+            found = Trouble("AccountMissing", absent) if absent else await self._probe(runbook, name)
+            why = sanitize.text(found.told, _MESSAGE_LIMIT) if found is not None else ""
             connection = ObjectKey(runbook.metadata.namespace, name)
             self.probe_results.note(connection, runbook.spec.service_account_name, why)
             await self._tell_connection(connection, self.users.accounts(connection))
-            if why:
-                failures.append(f"Connection {name}: {why}")
-        return failures
+            if found is not None:
+                told = why if is_named(why, name) else f"Connection {name}: {why}"
+                troubles.append(Trouble(found.reason, told))
+        return troubles
 
-    async def _probe(self, runbook: Runbook, name: str) -> str:
+    async def _probe(self, runbook: Runbook, name: str) -> Trouble | None:
         account, redactor = runbook.spec.service_account_name, Redactor()
         try:
             endpoint = await Teaching(self.connections, redactor).endpoint(runbook.metadata.namespace, name, account)
+        except NoConnection as error:
+            return Trouble("TargetMissing", error.message)
         except EndpointError as error:
-            return error.message
+            return Trouble(_NOT_READY, error.message)
         with redaction.in_logs(redactor):
             failure = await self.probes.probe(endpoint)
-        return redactor.masks.text(failure.message) if failure is not None else ""
+        return Trouble(_NOT_READY, redactor.masks.text(failure.message)) if failure is not None else None
 
     async def _tell(self, runbook: Runbook | Malformed, revision: str, alerts: str, ready: Condition) -> None:
         key = ObjectKey(runbook.metadata.namespace, runbook.metadata.name)
@@ -165,6 +192,22 @@ class Readiness:
 
 def _used(runbook: Runbook) -> tuple[str, str, frozenset[str]]:
     return runbook.metadata.name, runbook.spec.service_account_name, uses.connections_of(runbook.spec, ACTIONS)
+
+
+def _workloads(compiled: Compiled, namespace: str) -> Iterator[tuple[str, str]]:
+    """Yield each Pod and workload that a step names, and its path."""
+    for step in compiled.steps.values():
+        parts = (step, step.undo, step.probe)
+        for act in (part.act for part in parts if part is not None):
+            name = act.action.workload(act.spec)
+            if name is not None:
+                yield name, workloads.path(namespace, name)
+
+
+def _worst(troubles: Iterable[Trouble]) -> str:
+    """Return the reason that is to be mended first."""
+    found = {each.reason for each in troubles}
+    return next((reason for reason in _WORST_FIRST if reason in found), _NOT_READY)
 
 
 def _condition(failures: list[str], reason: str, now: datetime, warning: str = "") -> Condition:

@@ -17,13 +17,14 @@ from incident_operator.clients.priority import Priority
 from incident_operator.clients.state import Gone, State, Superseded
 from incident_operator.core import reasons
 from incident_operator.core.alerts.scope import AlertScope
-from incident_operator.core.machine import decisions, in_flight, machine
+from incident_operator.core.machine import decisions, in_flight, machine, targets
 from incident_operator.core.machine.view import AGES, Blocked, View
 from incident_operator.core.runbooks.unasked import ALL_ASK, Leave
 from incident_operator.core.status import objectives
 from incident_operator.engine import failed_visits
 from incident_operator.engine.executor import Executor
 from incident_operator.engine.failed_visits import FailedVisits
+from incident_operator.engine.open_targets import OpenTargets
 from incident_operator.engine.progress import Progress
 from incident_operator.engine.recorder import Recorder
 from incident_operator.engine.runbooks import Runbooks
@@ -58,6 +59,8 @@ class Reconciler:
     scope: AlertScope = field(default_factory=AlertScope)
     """How severe an Incident of a namespace may be."""
     failed: FailedVisits = field(default_factory=FailedVisits)
+    open_targets: OpenTargets = field(default_factory=OpenTargets)
+    """What open Incidents act on, so that each hears of the others."""
     unstored: dict[ObjectKey, Progress] = field(default_factory=dict)
     """What is known of Incidents whose status could not be stored: nothing in the world may be able to tell it again."""
 
@@ -87,14 +90,14 @@ class Reconciler:
             known = self.unstored.pop(key, None)
             progress = Progress.of(incident) if known is None else known.on(incident)
             if incident.status.phase in CLOSED_PHASES or incident.metadata.deletion_timestamp is not None:
-                self.executor.redactors.forget(key)
+                self._forget(key)
                 return None
             self.recorder.expectations.expect(key, incident.metadata.resource_version)
             with redaction.in_logs(self.executor.redactors.of(key, incident.metadata.uid).redactor):
                 return await self._drive(progress)
         except Gone:
             self.unstored.pop(key, None)
-            self.executor.redactors.forget(key)
+            self._forget(key)
             return None
         finally:
             self.executor.in_flight.leave(key)
@@ -114,7 +117,7 @@ class Reconciler:
                         return _next_look(progress.stored, until, view.now)
                     case decisions.Stop():
                         await self.recorder.finish(progress, view)
-                        self.executor.redactors.forget(_key(progress.stored))
+                        self._forget(_key(progress.stored))
                         return None
                     case _ if in_flight.to_be_recorded(progress.stored.status, view, decision):
                         progress = await self.recorder.publish(progress, view)
@@ -129,6 +132,11 @@ class Reconciler:
                 await self._store(progress, view)
                 raise
         raise GoesInCircles(progress.working.metadata.name)
+
+    def _forget(self, key: ObjectKey) -> None:
+        """Forget what was known of an Incident that is closed, or gone."""
+        self.executor.redactors.forget(key)
+        self.open_targets.forget(key)
 
     async def _store(self, progress: Progress, view: View) -> None:
         """Store what is known although nobody can tell just now what comes next; what cannot be stored either is kept here."""
@@ -178,7 +186,12 @@ class Reconciler:
 
     async def _view(self, incident: Incident) -> View:
         runbook = await self.runbooks.in_force(incident)
-        return View(incident, runbook, self.clock(), self.leave, self.led_for(), self.scope)
+        view = View(incident, runbook, self.clock(), self.leave, self.led_for(), self.scope)
+        if isinstance(runbook, Blocked):
+            return view
+        key = _key(incident)
+        self.open_targets.note(key, targets.of(view))
+        return replace(view, others=self.open_targets.others(key))
 
 
 def _key(incident: Incident) -> ObjectKey:

@@ -112,12 +112,14 @@ class Runbooks:
             return None
 
     async def compile(self, runbook: Runbook) -> Compiled | tuple[compiler.Problem, ...]:
-        """Return the Runbook ready to run, or all that is wrong with it, its Connections included."""
+        """Return the Runbook ready to run, or all that is wrong with it, its Connections included.
+
+        One that is not there is not wrong with it: it may be what the alert is about, and the other steps run.
+        """
         namespace = runbook.metadata.namespace
         self._present.drop(ObjectKey(namespace, runbook.metadata.name))
         # only what it names: a namespace may have any number of them, and write as much beside each
-        found = {name: await self._type(namespace, name) for name in uses.connections_of(runbook.spec, ACTIONS)}
-        types = {name: kind for name, kind in found.items() if kind is not None}
+        types = {name: await self._type(namespace, name) for name in uses.connections_of(runbook.spec, ACTIONS)}
         return compiler.compile_runbook(runbook, types, ACTIONS)
 
     async def _type(self, namespace: str, connection: str) -> str | None:

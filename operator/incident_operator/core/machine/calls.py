@@ -10,7 +10,7 @@ from incident_operator.api.runbook import Stage
 from incident_operator.core import plan, sanitize, texts, yaml_lines
 from incident_operator.core.action import Call, Preview, UndoOf
 from incident_operator.core.expressions import facts, render
-from incident_operator.core.machine import limits, status
+from incident_operator.core.machine import limits, status, targets
 from incident_operator.core.machine.decisions import Run
 from incident_operator.core.machine.view import View
 from incident_operator.core.runbooks.compiled import CompiledAction, CompiledProbe, CompiledStep, CompiledUndo
@@ -65,7 +65,7 @@ def entry_of(view: View, run: Run, call: Call[Any], preview: Preview) -> PlanEnt
     whole = {name: yaml_lines.of(value) for name, value in preview.whole.items()}
     details = sanitize.exact({**common, "actsAs": call.service_account, **preview.details})
     entry = PlanEntry.model_construct(
-        allows=list(preview.allows) or None,
+        allows=[*targets.shared(view, run), *preview.allows] or None,
         step=run.record,
         attempt=run.attempt,
         do=texts.unmistakable(preview.do),

@@ -16,14 +16,14 @@ from enum import Enum
 from typing import Any, assert_never
 
 from incident_operator.api.approvals import ApprovalState, PlanEntry
-from incident_operator.api.incident import Incident, IncidentStatus
+from incident_operator.api.incident import Incident, IncidentStatus, StepState
 from incident_operator.core import approval, plan, reasons
 from incident_operator.core.action import Call, Preview
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Failure, outcome_of, outcome_of_another_try, outcome_of_look
 from incident_operator.core.evidence import Evidence
 from incident_operator.core.expressions import render
-from incident_operator.core.machine import coverage, outcome, status
+from incident_operator.core.machine import coverage, outcome, status, targets
 from incident_operator.core.machine.calls import Mark, call_of, entry_of, unmarked
 from incident_operator.core.machine.decisions import Ask, Begin, Look, Probe, Read, Run, Transition, Turn
 from incident_operator.core.machine.view import View
@@ -279,6 +279,8 @@ def recorded(incident: Incident, view: View, run: Run, ran: Ran, *, begun: bool 
         return current
     result = outcome.evaluate(incident, step, record, run, ran.outcome, ran.at, led_for=view.led_for)
     result = _with_evidence(outcome.to_be_kept(result, ran.masks), ran)
+    if result.state is StepState.SUCCEEDED and not run.undo and (shared := targets.shared(view, run)):
+        result = replace(result, summary="; ".join([result.summary, *shared]))
     undoable = step.undo is not None
     return approval.used(status.record_outcome(current, run, result, undoable=undoable, now=ran.at, begun=begun))
 

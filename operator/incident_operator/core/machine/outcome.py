@@ -142,7 +142,9 @@ def _failed(step: CompiledStep, record: StepRecord, outcome: Failed, now: dateti
     if outcome.retryable and not outcome.effected and record.failures + 1 < limits.attempts(step):
         at = later(now, limits.backoff(step).total_seconds())
         return StepResult(StepState.PENDING, outcome.message, outcome.reason, again_at=at)
-    return StepResult(StepState.FAILED, outcome.message, outcome.reason, effected=outcome.effected)
+    return StepResult(
+        StepState.FAILED, outcome.message, outcome.reason, captured=outcome.captured, effected=outcome.effected
+    )
 
 
 def _pending(

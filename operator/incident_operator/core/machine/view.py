@@ -1,6 +1,6 @@
 """What the machine sees when it decides: the Incident, its Runbook or why there is none, and the time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -47,6 +47,9 @@ class View:
     """How long this process has led; whoever led before may still be in the middle of an act."""
     scope: AlertScope = field(default_factory=AlertScope)
     """Whose alerts are whose, and how severe an Incident of a namespace may be."""
+
+    others: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Of the objects that this Incident acts on (`core/machine/targets.py`): the names of other open Incidents that do too."""
 
     @property
     def status(self) -> IncidentStatus:

@@ -39,10 +39,13 @@ MAX_PROBLEMS = 50
 Problems = tuple[Problem, ...]
 
 
-def compile_runbook(runbook: Runbook, connections: Mapping[str, str] | None, actions: Actions) -> Compiled | Problems:
+def compile_runbook(
+    runbook: Runbook, connections: Mapping[str, str | None] | None, actions: Actions
+) -> Compiled | Problems:
     """Return the Runbook ready to run, or its defects in the order of the text, at most 50.
 
-    `connections` are those of its namespace, or of them those that it names, name → type; None skips the checks that need them. `actions` are those there are.
+    `connections` are those of its namespace, or of them those that it names, name → type; None skips the checks that need them, for
+    all or, in place of a type, for one that is not there yet. `actions` are those there are.
     """
     spec = runbook.spec
     placed = list(compiler_draft.placed(spec, actions))

@@ -22,7 +22,7 @@ def actions_keep_their_own_rules(draft: Draft) -> Iterator[Problem]:
             yield from check(action.spec, action.path)
 
 
-def _connections(action: PlacedAction, known: Mapping[str, str]) -> Iterator[Problem]:
+def _connections(action: PlacedAction, known: Mapping[str, str | None]) -> Iterator[Problem]:
     if not action.action.connections:
         return
     written = action.spec.model_dump(by_alias=True)
@@ -32,10 +32,12 @@ def _connections(action: PlacedAction, known: Mapping[str, str]) -> Iterator[Pro
             yield from _connection(action, f"{action.path}.{field}", name, wanted, known)
 
 
-def _connection(action: PlacedAction, path: str, name: str, wanted: str, known: Mapping[str, str]) -> Iterator[Problem]:
+def _connection(
+    action: PlacedAction, path: str, name: str, wanted: str, known: Mapping[str, str | None]
+) -> Iterator[Problem]:
     if name not in known:
         others = ", ".join(sorted(each for each, kind in known.items() if kind == wanted))
         told = f"; of type {wanted}: {others}" if others else ""
         yield Problem(path, f"there is no Connection {name} in this namespace{told}")
-    elif known[name] != wanted:
+    elif known[name] not in {None, wanted}:
         yield Problem(path, f"Connection {name} is of type {known[name]}; {action.key} needs {wanted}")

@@ -50,7 +50,7 @@ class Draft:
     """All steps as written, in the order in which they run."""
     compiled: tuple[CompiledStep, ...]
     """The steps whose expressions compile; the others are already told of."""
-    connections: Mapping[str, str] | None
+    connections: Mapping[str, str | None] | None
     """The Connections of the namespace, name → type; None where they are not known."""
 
     @cached_property

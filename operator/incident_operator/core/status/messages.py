@@ -106,7 +106,8 @@ def _deadline(view: View, record: StepRecord) -> datetime:
     step = view.step(record)
     if step.step.until is not None:
         return began + delta(step.step.until.for_)
-    return began + limits.timeout(step, record.action)
+    until = began + limits.timeout(step, record.action)
+    return until if record.not_before is None else max(until, record.not_before)
 
 
 def _until(view: View, record: StepRecord) -> str:
