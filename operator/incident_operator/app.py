@@ -131,12 +131,12 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
         leadership.queues += (inbox.incidents, inbox.runbooks)
         leadership.callbacks += (expiry.run,)
         metrics.watch_depth(lambda: inbox.incidents.depth)
-        intake = await stack.enter_async_context(
-            receiving.receiver(settings, client, namespace, inbox, registry, priority, own)
+        source = receiving.Source(tools.connections, clock, namespaces)
+        received = await stack.enter_async_context(
+            receiving.receiver(settings, client, namespace, inbox, registry, priority, own, source)
         )
-        if intake is not None:
-            reading = (client, tools.connections, intake, priority, clock, namespaces)
-            leadership.callbacks += (receiving.alertmanager_poll(settings, *reading).run,)
+        if received is not None and received.poll is not None:
+            leadership.callbacks += (received.poll.run,)
         await stack.enter_async_context(_health(settings, inbox, registry))
         _tell_trust(settings.unasked_problem, await policies.problem())
         _tell_served(identity, access.server, namespaces)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -15,10 +16,10 @@ from incident_operator.clients.kube import Kube
 from incident_operator.clients.priority import Priority
 from incident_operator.clients.redaction import Redactor
 from incident_operator.clients.scopes import Scopes
+from incident_operator.core.alerts.kept import LabelLimits
 from incident_operator.inbox import Inbox
 from incident_operator.receiver import server
 from incident_operator.receiver.auth import TokenFiles, Tokens
-from incident_operator.receiver.checking import LabelLimits
 from incident_operator.receiver.intake import Intake
 from incident_operator.receiver.metrics import ReceiverMetrics
 from incident_operator.receiver.polling import AlertmanagerPoll
@@ -30,6 +31,24 @@ from incident_operator.settings import Settings
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What Alertmanagers are read again with: the Connections of these namespaces."""
+
+    connections: Finds
+    clock: Callable[[], datetime]
+    namespaces: Scopes
+
+
+@dataclass(frozen=True, slots=True)
+class Receiving:
+    """What takes alerts in."""
+
+    intake: Intake
+    poll: AlertmanagerPoll | None
+    """Of the open alerts; for the process that leads to run, and for any to read the rest of a long message. None without a source."""
+
+
 @asynccontextmanager
 async def receiver(
     settings: Settings,
@@ -39,10 +58,11 @@ async def receiver(
     registry: CollectorRegistry,
     priority: Priority,
     own: Redactor,
-) -> AsyncIterator[Intake | None]:
+    source: Source | None = None,
+) -> AsyncIterator[Receiving | None]:
     """Receive alerts for the block's time; None where no token lets anybody in. `namespace` is the operator's own.
 
-    `own` learns the tokens, which are credentials of the operator itself.
+    `own` learns the tokens, which are credentials of the operator itself. `source` is what Alertmanagers are read again with.
 
     Raises `TokenError`, `CertificateError`, `ApiError`, or `OSError`: why nobody could post.
     """
@@ -51,8 +71,8 @@ async def receiver(
             _log.warning("No token is set, so no alerts are received; Incidents can be opened by hand")
             yield None
             return
-        async with _open(settings, client, inbox, registry, priority, tokens) as intake:
-            yield intake
+        async with _open(settings, client, inbox, registry, priority, tokens, source) as receiving:
+            yield receiving
 
 
 @asynccontextmanager
@@ -75,33 +95,36 @@ async def _tokens(
 
 @asynccontextmanager
 async def _open(
-    settings: Settings, client: Kube, inbox: Inbox, registry: CollectorRegistry, priority: Priority, tokens: Tokens
-) -> AsyncIterator[Intake]:
+    settings: Settings,
+    client: Kube,
+    inbox: Inbox,
+    registry: CollectorRegistry,
+    priority: Priority,
+    tokens: Tokens,
+    source: Source | None,
+) -> AsyncIterator[Receiving]:
     chosen, metrics = _chosen(settings), ReceiverMetrics(registry)
     metrics.watch_writes(priority.writes)
     store = IncidentStore(client, inbox.incident_index, priority, inbox.incident)
     intake = Intake(
-        store, inbox.incident_index, inbox.runbook_index, metrics, unmatched_namespace=chosen.unmatched_namespace
+        store,
+        inbox.incident_index,
+        inbox.runbook_index,
+        metrics,
+        unmatched_namespace=chosen.unmatched_namespace,
+        ignore=chosen.unmatched_ignore,
     )
-    handler = server.WebhookHandler(chosen, intake, (inbox.incident_index, inbox.runbook_index), metrics, tokens)
+    limits = LabelLimits(chosen.max_labels, chosen.max_label_bytes)
+    poll = (
+        AlertmanagerPoll(client, source.connections, intake, limits, source.clock, source.namespaces, priority)
+        if source
+        else None
+    )
+    needed = (inbox.incident_index, inbox.runbook_index)
+    handler = server.WebhookHandler(chosen, intake, needed, metrics, tokens, poll)
     async with server.serving(handler, chosen) as port:
         _log.info("Receives alerts", address=chosen.host, port=port, path=chosen.path)
-        yield intake
-
-
-def alertmanager_poll(
-    settings: Settings,
-    client: Kube,
-    connections: Finds,
-    intake: Intake,
-    priority: Priority,
-    clock: Callable[[], datetime],
-    namespaces: Scopes,
-) -> AlertmanagerPoll:
-    """Return the poll of the open alerts of every Alertmanager that a Connection of these namespaces names."""
-    chosen = _chosen(settings)
-    limits = LabelLimits(chosen.max_labels, chosen.max_label_bytes)
-    return AlertmanagerPoll(client, connections, intake, limits, clock, namespaces, priority)
+        yield Receiving(intake, poll)
 
 
 def _chosen(settings: Settings) -> ReceiverSettings:
@@ -111,4 +134,5 @@ def _chosen(settings: Settings) -> ReceiverSettings:
         tls_certificate=settings.tls_cert,
         tls_key=settings.tls_key,
         unmatched_namespace=settings.unmatched_namespace,
+        unmatched_ignore=settings.unmatched_ignore,
     )

@@ -1,5 +1,6 @@
 """What the operator may be told; the only reader of the environment."""
 
+import json
 import os
 import re
 import socket
@@ -9,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from incident_operator.api.meta import DURATION_PATTERN, Severity, delta, is_dns_label, is_object_name
-from incident_operator.core.alerts import scope
+from incident_operator.core.alerts import scope, unmatched
 from incident_operator.core.alerts.scope import AlertScope
 from incident_operator.core.runbooks import unasked
 from incident_operator.core.runbooks.unasked import Leave, UnaskedStep
@@ -43,6 +44,8 @@ class Settings:
     health_port: int = 8080
     unmatched_namespace: str | None = None
     """UNMATCHED_NAMESPACE: where alerts that no Runbook matches become Incidents; unset only counts them."""
+    unmatched_ignore: tuple[str, ...] = unmatched.IGNORE
+    """UNMATCHED_IGNORE: matchers of alerts that are only counted where no Runbook matches them, a JSON list; `[]` for none."""
     namespace_label: str = scope.LABEL
     """NAMESPACE_LABEL: the label of an alert that names its namespace; a Runbook takes alerts of its own."""
     global_namespaces: tuple[str, ...] = ()
@@ -112,6 +115,7 @@ def _read(environment: Mapping[str, str]) -> Settings:
         health_address=known.get("HEALTH_ADDRESS", _DEFAULT.health_address),
         health_port=_port(known, "HEALTH_PORT", _DEFAULT.health_port),
         unmatched_namespace=known.get("UNMATCHED_NAMESPACE"),
+        unmatched_ignore=_ignored(known),
         namespace_label=known.get("NAMESPACE_LABEL", _DEFAULT.namespace_label),
         global_namespaces=_words(known.get("GLOBAL_NAMESPACES", "")),
         severity_ceiling=_ceilings(known.get("SEVERITY_CEILING", "")),
@@ -174,6 +178,25 @@ def _unasked(known: Mapping[str, str]) -> tuple[frozenset[UnaskedStep], str]:
         return unasked.steps_of(known.get("UNASKED", "[]")), ""
     except ValueError as error:
         return frozenset(), f"{PREFIX}UNASKED: {error}; nothing is named by it, and everything asks"
+
+
+def _ignored(known: Mapping[str, str]) -> tuple[str, ...]:
+    text = known.get("UNMATCHED_IGNORE")
+    if text is None:
+        return _DEFAULT.unmatched_ignore
+    try:
+        told = json.loads(text)
+    except ValueError:
+        told = None
+    if not isinstance(told, list) or not all(isinstance(each, str) for each in told):
+        raise SettingError(
+            f"{PREFIX}UNMATCHED_IGNORE: write a JSON list of matchers, such as {json.dumps(unmatched.IGNORE)}"
+        )
+    try:
+        unmatched.matchers(told)
+    except ValueError as error:
+        raise SettingError(f"{PREFIX}UNMATCHED_IGNORE: {error}") from error
+    return tuple(told)
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """What a namespace writes is worked on in a time that grows with its length, and no faster."""
 
+import json
+import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +21,9 @@ from incident_operator.core.machine import machine
 from incident_operator.core.masks import Credential
 from incident_operator.core.runbooks import compiler_statements, reading, statements
 from incident_operator.core.runbooks.compiler_statements import Sql
+from incident_operator.receiver import payload
 from incident_operator.receiver.index import IncidentIndex
+from incident_operator.receiver.rejections import MalformedError
 from receiver import messages
 from runbooks.runbook_texts import compile_spec
 
@@ -291,3 +295,44 @@ def test_an_incident_with_many_labels_is_noted_in_linear_time() -> None:
         return {**found, "metadata": {**found["metadata"], "labels": {f"l{at}": "x" for at in range(count)}}}
 
     assert growth(labelled, lambda found: IncidentIndex().note(found), 500) <= MOST
+
+
+ONE = json.dumps(messages.alert()).encode()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda n: b'{"alerts":[' + b",".join([ONE] * n) + b"]}",
+        lambda n: b'{"alerts":[' + b"{}," * n + b"{}]}",
+        lambda n: b'{"alerts":[' + b"[]," * n + b"[]]}",
+        lambda n: b'{"alerts":[{"labels":{"a":"' + b"x" * 64 * n,
+        lambda n: b'{"alerts":[{"labels":{"a":"' + b'\\"' * 64 * n + b'"}}]}',
+        lambda n: b'{"x":' + b'{"a":' * n,
+        lambda n: b'{"x":[' + b"[]," * n + b'[]],"alerts":[]}',
+        lambda n: b"{" + b" " * 64 * n,
+    ],
+    ids=["alerts", "empty alerts", "lists", "a text without end", "escapes", "deep", "beside the alerts", "blanks"],
+)
+def test_a_message_is_read_in_linear_time(written: Callable[[int], bytes]) -> None:
+    def read(body: bytes) -> object:
+        try:
+            return payload.read(body, messages.LIMITS, beginning=True)
+        except MalformedError:
+            return None
+
+    assert growth(written, read, 200) <= MOST
+
+
+def test_of_a_long_message_only_what_is_kept_stays_in_memory() -> None:
+    told = {**messages.alert(), "annotations": {"description": "x" * 2**20}}
+    alerts = [json.dumps({**told, "labels": {"alertname": "A", "pod": str(at)}}).encode() for at in range(31)]
+    body = b'{"alerts":[' + b",".join(alerts) + b"]}"
+    tracemalloc.start()
+    try:
+        message = payload.read(body, messages.LIMITS)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (len(message.alerts), len(body) > 30 * 2**20) == (31, True)
+    assert peak < 8 * 2**20, "one alert at a time is decoded, which has 1 MiB"

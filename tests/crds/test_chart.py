@@ -225,6 +225,20 @@ def test_only_approvers_approve_and_nobody_becomes_one_by_aggregation() -> None:
     assert not [key for key in labels if key.startswith("rbac.authorization.k8s.io/")]
 
 
+@pytest.mark.parametrize(
+    ("argument", "ignored"),
+    [
+        ('unmatched.ignore={severity=~"none|info"}', ('severity=~"none|info"',)),
+        ("unmatched.ignore=null", ()),
+        ("unmatched=null", ('alertname="Watchdog"', 'alertname="InfoInhibitor"')),
+    ],
+)
+def test_what_is_ignored_is_a_value_and_an_earlier_chart_s_values_have_none(
+    argument: str, ignored: tuple[str, ...]
+) -> None:
+    assert settings.from_environment(environment(f"--set={argument}")).unmatched_ignore == ignored
+
+
 def test_every_variable_is_a_setting_that_the_operator_reads() -> None:
     given = environment(*EVERYTHING_ON)
     read = settings.from_environment(given)
@@ -237,6 +251,7 @@ def test_every_variable_is_a_setting_that_the_operator_reads() -> None:
     assert (read.webhook_port, read.health_port) == (9095, 8080)
     assert (read.lease_namespace, read.lease_name, read.lease_seconds) == ("ops", "incident-operator", 15)
     assert (read.unmatched_namespace, read.log_format) == ("prod", "json")
+    assert read.unmatched_ignore == settings.Settings().unmatched_ignore
     assert read.alert_scope == AlertScope("team", frozenset({"shop"}), "", {"shop": Severity.P2, "dev": Severity.P3})
     assert settings.from_environment(environment()).alert_scope == AlertScope()
     named = frozenset({UnaskedStep("prod", "rb", "block", DIGEST)})

@@ -1,5 +1,6 @@
 """Every name in the documentation names something, and every name that a reader needs is in it."""
 
+import json
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from incident_operator.actions import ACTIONS
 from incident_operator.api.parameters import ParameterType
 from incident_operator.api.runbook import Stage
 from incident_operator.core import effects, reasons
+from incident_operator.core.alerts import unmatched
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.receiver import json_text
 from incident_operator.receiver.metrics import ReceiverMetrics
@@ -78,7 +80,8 @@ def test_every_setting_is_in_the_table_with_its_default_and_nothing_else_is():
     default = Settings()
     for name, told in rows:
         value = getattr(default, name.lower())
-        expected = {"NAMESPACES": "all", "INSTANCE": "host name"}.get(name, written(value))
+        special = {"NAMESPACES": "all", "INSTANCE": "host name", "UNMATCHED_IGNORE": json.dumps(unmatched.IGNORE)}
+        expected = special.get(name, written(value))
         assert told.strip() == (expected if value or name in {"NAMESPACES", "INSTANCE"} else "none"), name
 
 
@@ -150,4 +153,4 @@ def test_a_line_is_no_longer_than_the_code_s(page: Path):
 
 
 def test_the_manual_names_the_receiver_s_own_limit_of_a_message():
-    assert f"{json_text.ELEMENTS:,} lists, objects and commas a message" in (pages.DOCS / "operating.md").read_text()
+    assert f"{json_text.ELEMENTS:,} lists, objects and commas an alert" in (pages.DOCS / "operating.md").read_text()

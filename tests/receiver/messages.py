@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 from incident_operator.core.alerts import received_alerts
+from incident_operator.core.alerts.kept import LabelLimits
 from incident_operator.core.alerts.received_alerts import ReceivedAlert
 from incident_operator.receiver import payload
-from incident_operator.receiver.checking import LabelLimits
 
 STARTED = "2025-10-21T00:10:12.5Z"
 ENDED = "2025-10-21T00:40:00Z"

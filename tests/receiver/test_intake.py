@@ -25,7 +25,7 @@ def statuses(incident) -> list[str]:
 
 async def test_an_alert_becomes_an_incident_of_its_runbook(world: World):
     receipt = await world.one.take(alert(pack_date="2025-10-21"))
-    assert str(receipt) == "1 alerts: 1 Incidents opened, 0 changed"
+    assert str(receipt) == "1 alert: 1 Incident opened"
     incident = world.incident()
     group = grouping.of("prod", "pack", ["pack_date"], {"pack_date": "2025-10-21"})
     assert incident["metadata"]["name"] == f"pack-{group.sequence.digest[:5]}-1"

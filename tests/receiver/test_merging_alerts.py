@@ -145,7 +145,7 @@ def test_texts_are_cut_and_control_characters_do_not_reach_a_terminal():
     (alert,) = opened(changes).alerts
     assert len(alert.summary) == 512
     assert alert.summary.endswith("…")
-    assert alert.annotations["description"] == "red \ufffd[31m alert"
+    assert alert.description == "red \ufffd[31m alert"
     assert len(alert.annotations["long"]) == 1024
     assert alert.generator_url == ""
 

@@ -18,7 +18,7 @@ from incident_operator.clients import alertmanagers, paths
 from incident_operator.clients.connections import Connections
 from incident_operator.clients.priority import READERS
 from incident_operator.clients.scopes import EVERYWHERE
-from incident_operator.receiver import alertmanager, polling
+from incident_operator.receiver import alertmanager, checking, polling
 from incident_operator.receiver.polling import AlertmanagerPoll
 from kube.fake_faults import Fault
 from kube.manifests import service_account
@@ -228,11 +228,11 @@ def broken(**fields: Any) -> dict[str, Any]:
         (broken(body=b"<html>"), "the answer is not that of Alertmanager's API v2: body: is not JSON"),
         (broken(body=b'{"status":"success"}'), "API v2: body: expected `array`, got `object`"),
         (broken(body=b'[{"alerts":[{}]}]'), "API v2: [0]"),
-        (broken(body=b"[" + b"[]," * 160_000 + b"[]]"), "API v2: body: holds more than"),
-        (broken(body=b" " * (alertmanagers.ANSWER_BYTES + 1)), "is longer than 8388608 bytes"),
+        (broken(body=b"[" + b"[]," * 160_000 + b"[]]"), "API v2: body: expected `object`, got `array`"),
+        (broken(body=b'[{"receiver":{"name":"a"},"alerts":[],"x":[' + b"[]," * 310_000 + b"]}]"), "holds more than"),
         (
-            broken(body=json.dumps([group({**open_alert(), "labels": {"a": "\x00"}})]).encode()),
-            '1 alerts can never be stored: [0].alerts[0].labels["a"]: holds U+0000',
+            broken(body=json.dumps([group({**open_alert(), "labels": {"a": 1}})]).encode()),
+            "1 alert can never be stored: [0].alerts[0].labels[...]: expected `str`, got `int`",
         ),
     ],
     ids=range(8),
@@ -250,6 +250,30 @@ async def test_an_answer_that_cannot_be_used_is_told_once(world: World, source: 
     source.other = None
     await reading.once()
     assert ready(world) == ("True", "")
+
+
+async def test_a_long_answer_is_read_alone_and_one_beyond_all_measure_is_told(
+    world: World, source: Alertmanager, monkeypatch
+):
+    world.api.put(connection(source))
+    monkeypatch.setattr(alertmanagers, "LONG_ANSWER_BYTES", alertmanagers.ANSWER_BYTES + 64 * 1024)
+    long = open_alert(pack_date="long")
+    long["annotations"] = {"text": "x" * checking.ALERT_BYTES}
+    source.groups = [group({**long, "labels": {}}), group({**long, "labels": {}}), group(open_alert(pack_date="fires"))]
+    await reader(world).once()
+    assert labels(world) == ["fires"]
+    assert ready(world)[1].startswith("2 alerts can never be stored: [0].alerts[0]: takes ")
+    source.groups = [*source.groups, group({**long, "labels": {}})]
+    await reader(world).once()
+    assert "is longer than 8454144 bytes" in ready(world)[1]
+
+
+async def test_an_alert_that_cannot_be_understood_keeps_no_other_one_away(world: World, source: Alertmanager):
+    world.api.put(connection(source))
+    source.groups = [group({**open_alert(), "startsAt": None}, "x", open_alert(pack_date="fires"))]
+    await reader(world).once()
+    assert labels(world) == ["fires"]
+    assert ready(world)[1].startswith("2 alerts can never be stored: [0].alerts[0]: object missing required field")
 
 
 async def test_an_alertmanager_that_is_not_there_is_told(world: World, source: Alertmanager):

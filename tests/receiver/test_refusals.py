@@ -38,7 +38,7 @@ async def test_a_refusal_that_stays_is_answered_and_counted_and_others_are_serve
     one = impatient(world)
     with capture_logs() as logs:
         receipt = await one.take(alert(pod="a"), alert(pod="b"))
-    assert str(receipt) == "2 alerts: 1 Incidents opened, 0 changed, 2 refused by their namespaces"
+    assert str(receipt) == "2 alerts: 1 Incident opened, 2 refused by their namespaces"
     assert len(world.incidents("oncall")) == 1
     assert one.counted("alerts_refused_total") == 2
     (told,) = [one for one in logs if one["log_level"] == "error"]

@@ -78,7 +78,7 @@ async def handler(world: World, tokens: Path) -> AsyncIterator[Open]:
 async def test_a_message_is_answered_after_it_is_stored(handler: Open):
     status, answer = await handler.post(messages.body(alert()))
     assert status == 200
-    assert answer == {"status": "success", "message": "1 alerts: 1 Incidents opened, 0 changed"}
+    assert answer == {"status": "success", "message": "1 alert: 1 Incident opened"}
     assert len(handler.world.incidents()) == 1
     assert handler.posts(200) == 1
 
@@ -98,10 +98,12 @@ async def test_without_the_token_nothing_is_read(handler: Open, headers):
 
 async def test_another_path_and_another_method_are_told_so(handler: Open):
     status, answer = await handler.post(b"{}", path="/api/v2/alerts")
-    assert (status, answer["message"]) == (404, "POST /api/v2/alerts: Not Found")
+    assert (status, answer["message"]) == (404, "POST /api/v2/alerts: Not Found; alerts are posted to /api/v1/alerts")
     async with handler.http.get(f"http://127.0.0.1:{handler.port}/api/v1/alerts") as response:
-        assert (response.status, response.headers["Allow"]) == (405, "POST")
-        assert (await response.json())["message"] == "GET /api/v1/alerts: Method Not Allowed"
+        assert (response.status, response.headers["Allow"]) == (405, "POST,PUT")
+        assert (await response.json())[
+            "message"
+        ] == "GET /api/v1/alerts: Method Not Allowed; alerts are posted to /api/v1/alerts"
 
 
 async def test_a_malformed_message_is_told_its_field(handler: Open):
@@ -111,11 +113,11 @@ async def test_a_malformed_message_is_told_its_field(handler: Open):
 
 
 async def test_an_alert_that_cannot_be_stored_does_not_take_the_others_with_it(handler: Open):
-    bad = {**alert(), "labels": {"pod": "a\x00b"}}
+    bad = {**alert(), "labels": {"pod": 1}}
     status, answer = await handler.post(messages.body(bad, alert(pod="good")))
     assert status == 400
     assert answer["message"].startswith(
-        '1 alerts refused: alerts[0].labels["pod"]: holds U+0000, which is no text; the'
+        "1 alert refused: alerts[0].labels[...]: expected `str`, got `int`; the others are stored: 1 alert: "
     )
     assert handler.world.incident()["spec"]["commonLabels"]["pod"] == "good"
     assert handler.world.one.counted("alerts_refused_total") == 1
@@ -123,36 +125,20 @@ async def test_an_alert_that_cannot_be_stored_does_not_take_the_others_with_it(h
 
 async def test_what_could_not_be_stored_is_to_be_sent_again_before_what_can_never_be(handler: Open):
     handler.world.api.inject(Fault.INTERNAL_ERROR, method="POST")
-    body = messages.body({**alert(), "labels": {"pod": "\x00"}}, alert(pod="good"))
+    body = messages.body({**alert(), "labels": {"pod": 1}}, alert(pod="good"))
     assert await handler.told(body) == 503
     assert await handler.told(body) == 400
     assert len(handler.world.incidents()) == 1
 
 
-async def test_a_body_that_is_too_long_is_refused(handler: Open):
-    status, answer = await handler.post(io.BytesIO(b" " * (4 * 1024 * 1024 + 1)))
-    assert (status, answer["message"]) == (413, "the body is longer than 4194304 bytes")
-
-
-async def test_a_body_that_is_announced_as_too_long_is_not_waited_for(handler: Open):
-    reader, writer = await asyncio.open_connection("127.0.0.1", handler.port)
-    writer.write(HEAD + b"Content-Length: 999999999\r\n\r\n{")
-    assert (await asyncio.wait_for(reader.readline(), 5)).split()[1] == b"413"
-    writer.close()
-
-
-async def test_a_body_that_grows_too_long_on_the_way_is_refused(world: World, tokens):
-    async def endless():
-        for _ in range(100):
-            yield b" " * 1024
-
-    async with opened(world, tokens, max_body_bytes=4096) as handler:
-        assert (await handler.post(endless()))[0] == 413
+async def test_a_body_that_is_announced_as_too_long_is_waited_for_as_long_as_any(world: World, tokens):
+    async with opened(world, tokens, body_timeout=0.1) as handler:
+        assert b" 503 " in await raw(handler, HEAD + b"Content-Length: 999999999\r\n\r\n{")
 
 
 async def test_a_compressed_body_is_not_inflated(handler: Open):
     status, answer = await handler.post(b"\x1f\x8b" + b"\x00" * 20, {**AUTHORIZED, "Content-Encoding": "gzip"})
-    assert (status, answer["message"]) == (400, "body: is not UTF-8 at byte 1")
+    assert (status, answer["message"]) == (400, "body: is not JSON: Expecting value at byte 0")
 
 
 @pytest.mark.parametrize("fault", [Fault.REPLY_LOST, Fault.TOO_MANY_REQUESTS, Fault.INTERNAL_ERROR])

@@ -55,6 +55,17 @@ def test_lists_are_separated_by_commas_and_blanks_do_not_count() -> None:
         ({"NAMESPACES": "prod", "UNMATCHED_NAMESPACE": "oncall"}, "nobody would see its Incidents"),
         ({"GLOBAL_NAMESPACES": "Ops"}, "INCIDENT_OPERATOR_GLOBAL_NAMESPACES: 'Ops'"),
         (
+            {"UNMATCHED_IGNORE": 'alertname="A"'},
+            "INCIDENT_OPERATOR_UNMATCHED_IGNORE: write a JSON list of matchers, such as",
+        ),
+        ({"UNMATCHED_IGNORE": '{"a": 1}'}, "INCIDENT_OPERATOR_UNMATCHED_IGNORE: write a JSON list"),
+        ({"UNMATCHED_IGNORE": "[1]"}, "INCIDENT_OPERATOR_UNMATCHED_IGNORE: write a JSON list"),
+        (
+            {"UNMATCHED_IGNORE": '["alertname"]'},
+            "INCIDENT_OPERATOR_UNMATCHED_IGNORE: 'alertname': expected =, !=, =~ or !~",
+        ),
+        ({"UNMATCHED_IGNORE": '["a=~\\"(\\""]'}, "not a regular expression"),
+        (
             {"NAMESPACES": "prod,dev", "GLOBAL_NAMESPACES": "prod,ops"},
             "INCIDENT_OPERATOR_GLOBAL_NAMESPACES: 'ops' is not one of INCIDENT_OPERATOR_NAMESPACES",
         ),
@@ -100,3 +111,9 @@ def test_a_list_of_actions_as_older_versions_took_it_lets_nothing_run_and_is_tol
 @pytest.mark.parametrize(("written", "hours"), [("", 720), ("0", 0), ("0h", 0), ("36h", 36), ("1h30m", 1.5)])
 def test_closed_incidents_are_kept_for_a_duration(written: str, hours: float) -> None:
     assert read(CLOSED_TTL=written).closed_ttl == timedelta(hours=hours)
+
+
+def test_what_is_ignored_is_a_list_of_matchers_and_may_be_empty() -> None:
+    assert read().unmatched_ignore == ('alertname="Watchdog"', 'alertname="InfoInhibitor"')
+    assert read(UNMATCHED_IGNORE='["severity=~\\"none|info\\""]').unmatched_ignore == ('severity=~"none|info"',)
+    assert read(UNMATCHED_IGNORE="[]").unmatched_ignore == ()

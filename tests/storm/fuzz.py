@@ -26,7 +26,7 @@ from receiver import messages
 from storm.abuse import bodies
 from storm.function_handler import FunctionHandler
 
-ANSWERS = {200, 400, 401, 404, 405, 413}
+ANSWERS = {200, 400, 401, 404, 405}
 _LONGEST = 4096
 _LARGE = ("4 MiB", "deep", "a gzip", "a deflate")
 _WORLD_LASTS = 2000

@@ -31,7 +31,14 @@ class Alert(Model):
     status: AlertStatus = AlertStatus.FIRING
     labels: Annotated[dict[str, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
     summary: Annotated[str, Field(max_length=512)] = ""
+    """Of its annotations; so are the three that follow."""
+    description: Annotated[str, Field(max_length=1024)] = ""
+    runbook_url: Annotated[str, Field(alias="runbookURL", max_length=2048)] = ""
+    """An http or https URL, without user and password."""
+    dashboard_url: Annotated[str, Field(alias="dashboardURL", max_length=2048)] = ""
+    """The same."""
     annotations: Annotated[dict[str, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
+    """The other annotations; expressions see all of them as `annotations`."""
     generator_url: Annotated[str, Field(alias="generatorURL", max_length=2048)] = ""
 
 

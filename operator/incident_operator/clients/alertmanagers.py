@@ -19,6 +19,8 @@ from incident_operator.core.errors import Failure
 
 ANSWER_BYTES = 8 * 1024 * 1024
 """About 8,000 alerts, each as often as it is routed."""
+LONG_ANSWER_BYTES = 64 * 1024 * 1024
+"""Of one that is read while no other long one is."""
 _ACTIVE_ALONE = {"active": True, "silenced": False, "inhibited": False, "muted": False}
 
 
@@ -27,6 +29,10 @@ class AlertmanagerError(Failure):
 
     def __init__(self, message: str) -> None:
         super().__init__(reasons.CONNECTION_FAILED, message, retryable=True)
+
+
+class LongAnswerError(AlertmanagerError):
+    """The answer is longer than was to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +44,29 @@ class Answer:
     """When, by its own clock; None where it did not say."""
 
 
-async def open_alerts(endpoint: Endpoint, seconds: float) -> Answer:
-    """Return its groups of alerts that fire, without the silenced, inhibited and muted. Raises `AlertmanagerError`.
+async def open_alerts(endpoint: Endpoint, seconds: float, most: int = ANSWER_BYTES) -> Answer:
+    """Return its groups of alerts that fire, without the silenced, inhibited and muted, in at most so many bytes.
+
+    Raises `AlertmanagerError`, and `LongAnswerError` where there are more bytes.
 
     Asked for by group: the plain list of alerts does not leave out what a time interval mutes.
     """
-    reply = await _get(endpoint, "/api/v2/alerts/groups", _ACTIVE_ALONE, seconds)
+    reply = await _get(endpoint, "/api/v2/alerts/groups", _ACTIVE_ALONE, seconds, most)
     return Answer(reply.body, _moment(reply.headers.get("date", "")))
 
 
-async def _get(endpoint: Endpoint, path: str, query: Mapping[str, bool], seconds: float) -> Reply:
+async def _get(endpoint: Endpoint, path: str, query: Mapping[str, bool], seconds: float, most: int) -> Reply:
     url = _where(endpoint).url
     request = Request("GET", http_requests.target(url, path, query))
     try:
-        reply = await http.send(request, endpoint.secret, seconds, ANSWER_BYTES)
+        reply = await http.send(request, endpoint.secret, seconds, most)
     except HttpError as error:
         raise AlertmanagerError(error.message) from None
     if reply.status != 200:
         raise AlertmanagerError(f"{url}: GET {path} was answered with {reply.status}")
     if not reply.complete:
-        raise AlertmanagerError(f"{url}: the answer to GET {path} broke off, or is longer than {ANSWER_BYTES} bytes")
+        told = f"{url}: the answer to GET {path} broke off, or is longer than {most} bytes"
+        raise LongAnswerError(told) if len(reply.body) == most else AlertmanagerError(told)
     return reply
 
 

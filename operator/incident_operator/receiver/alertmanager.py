@@ -1,17 +1,22 @@
 """The open alerts that an Alertmanager's API tells of: from its answer to alerts as the webhook tells them.
 
 Format: `alertGroups` of <https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml>. Fields that are not
-used here are not looked at.
+used here are not looked at, and an alert that cannot be understood is refused alone.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 
 import msgspec
 
 from incident_operator.api.incident import AlertStatus
-from incident_operator.receiver import checking, json_text, payload
-from incident_operator.receiver.checking import LabelLimits, RawAlert
+from incident_operator.core.alerts.kept import LabelLimits
+from incident_operator.core.alerts.received_alerts import ReceivedAlert
+from incident_operator.receiver import checking, payload
+from incident_operator.receiver.checking import RawAlert
+from incident_operator.receiver.cursor import Cursor
 from incident_operator.receiver.payload import Message
+from incident_operator.receiver.rejections import MalformedError, Rejection
 
 _ACTIVE = "active"
 
@@ -28,27 +33,48 @@ class _Receiver(msgspec.Struct):
     name: str
 
 
-class _Group(msgspec.Struct):
-    receiver: _Receiver
-    alerts: list[_Alert]
-
-
 def read(body: bytes, limits: LabelLimits, receiver: str, at: datetime | None) -> Message:
     """Return the alerts that are neither silenced nor inhibited, and that go to the receiver (to any, if it is empty).
 
     `at` is when the answer was given, by Alertmanager's clock: what ended before then has resolved. What is not told is
     not judged. Raises `MalformedError`, and nothing else, where the answer cannot be read.
     """
-    groups = checking.converted(json_text.read(body), list[_Group])
-    return payload.of(
-        [
-            checking.checked(alert, _status(alert, at), f"[{number}].alerts[{index}]", limits)
-            for number, group in enumerate(groups)
-            if receiver in {"", group.receiver.name}
-            for index, alert in enumerate(group.alerts)
-            if alert.status.state == _ACTIVE
-        ]
-    )
+    return payload.of(_checked(body, limits, receiver, at))
+
+
+def _checked(
+    body: bytes, limits: LabelLimits, receiver: str, at: datetime | None
+) -> Iterator[ReceivedAlert | Rejection]:
+    cursor = Cursor(body)
+    for number in cursor.elements():
+        group = _parts(cursor, f"[{number}]")
+        if receiver not in {"", _receiver(group["receiver"].value(), f"[{number}].receiver")}:
+            continue
+        alerts = group["alerts"]
+        for index in alerts.elements():
+            place = f"[{number}].alerts[{index}]"
+            alert = checking.decoded(alerts.value(), _Alert, place)
+            if isinstance(alert, Rejection):
+                yield alert
+            elif alert.status.state == _ACTIVE:
+                yield checking.checked(alert, _status(alert, at), place, limits)
+    cursor.end()
+
+
+def _parts(cursor: Cursor, place: str) -> dict[str, Cursor]:
+    """Return what is used of a group."""
+    found = {key: cursor.part() for key in cursor.members() if key in {"receiver", "alerts"}}
+    for key in ("receiver", "alerts"):
+        if key not in found:
+            raise MalformedError(place, f"object missing required field `{key}`")
+    return found
+
+
+def _receiver(written: bytes, place: str) -> str:
+    try:
+        return msgspec.json.decode(written, type=_Receiver).name
+    except msgspec.DecodeError as error:
+        raise MalformedError(place, str(error)) from None
 
 
 def _status(alert: RawAlert, at: datetime | None) -> AlertStatus:

@@ -42,6 +42,14 @@ class Tokens:
         equal = [hmac.compare_digest(presented, token) and bool(token) for token in self._current()]
         return scheme.lower() == _SCHEME and any(equal)
 
+    def why_not(self, authorization: str | None) -> str:
+        """Return why a header does not let a request in, for the log: nothing of what it says is in it."""
+        if not authorization:
+            return "it has no header Authorization"
+        if authorization.partition(" ")[0].lower() != _SCHEME:
+            return "its header Authorization is not of the form Bearer TOKEN"
+        return f"its token is not one of those in {self._source}"
+
     def _current(self) -> Sequence[bytes]:
         tokens = self._source.current()
         for new in frozenset(tokens) - self._told:

@@ -8,15 +8,17 @@ from weakref import WeakValueDictionary
 import structlog
 
 from incident_operator.clients.api_errors import ApiError, Forbidden
-from incident_operator.core import fair_queue
-from incident_operator.core.alerts import episodes
+from incident_operator.core import fair_queue, texts
+from incident_operator.core.alerts import episodes, unmatched
 from incident_operator.core.alerts.episodes import Merge, Open, Plan, Step
 from incident_operator.core.alerts.grouping import IncidentSequence
 from incident_operator.core.alerts.received_alerts import ReceivedAlert
+from incident_operator.core.alerts.unmatched import Unmatched
 from incident_operator.receiver import routing
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.metrics import ReceiverMetrics
 from incident_operator.receiver.payload import Message
+from incident_operator.receiver.receipt import Receipt
 from incident_operator.receiver.refusals import Refusals
 from incident_operator.receiver.routing import Delivery, Routed, Runbooks
 from incident_operator.receiver.store import IncidentStore
@@ -25,6 +27,7 @@ _log = structlog.get_logger()
 _ROUNDS = 10
 """How often one group is planned anew because others stored at the same time; more is a defect or an attack."""
 _NAMED_ALERTS = 5
+_SHOWN = 80
 _GRANT = "bind the operator's writer role there (the chart does, for each of `namespaces`), or take the namespace from the list"
 _AT_ONCE = 200
 """Alerts or groups that are looked at before others have their turn."""
@@ -39,26 +42,6 @@ class NotStoredError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of a message, all of which is stored."""
-
-    alerts: int
-    opened: int
-    changed: int
-    unmatched: int
-    never_stored: int
-    refused: int = 0
-
-    def __str__(self) -> str:
-        """Return it for the reply."""
-        text = f"{self.alerts} alerts: {self.opened} Incidents opened, {self.changed} changed"
-        unmatched = f", {self.unmatched} without a Runbook" if self.unmatched else ""
-        unknown = f", {self.never_stored} resolved without ever having been stored" if self.never_stored else ""
-        refused = f", {self.refused} refused by their namespaces" if self.refused else ""
-        return text + unmatched + unknown + refused
-
-
-@dataclass(frozen=True, slots=True)
 class _Settled:
     opened: int
     changed: int
@@ -66,6 +49,10 @@ class _Settled:
     """Ids of the alerts that are stored in the sequence now."""
     refused: tuple[ReceivedAlert, ...] = ()
     """What the namespace has refused for so long that it is given up."""
+    known: frozenset[str] = frozenset()
+    """Ids of the alerts that told nothing new."""
+    known_in: frozenset[str] = frozenset()
+    """The Incidents that hold these, `namespace/name`."""
 
 
 class Intake:
@@ -79,13 +66,14 @@ class Intake:
         metrics: ReceiverMetrics,
         *,
         unmatched_namespace: str | None = None,
+        ignore: Iterable[str] = unmatched.IGNORE,
         refusals: Refusals | None = None,
     ) -> None:
         self._store = store
         self._index = incidents
         self._runbooks = runbooks
         self._metrics = metrics
-        self._unmatched_namespace = unmatched_namespace
+        self._unmatched = Unmatched(unmatched_namespace, unmatched.matchers(ignore))
         self._refusals = refusals or Refusals()
         self._locks: WeakValueDictionary[IncidentSequence, asyncio.Lock] = WeakValueDictionary()
 
@@ -94,7 +82,7 @@ class Intake:
         routed = Routed(message.truncated)
         for at in range(0, len(message.alerts), _ROUTED_AT_ONCE):
             part = message.alerts[at : at + _ROUTED_AT_ONCE]
-            routing.route(part, self._runbooks, self._index, self._unmatched_namespace, routed)
+            routing.route(part, self._runbooks, self._index, self._unmatched, routed)
             if at:
                 await asyncio.sleep(0)
         return routed
@@ -111,10 +99,13 @@ class Intake:
         self._count(message)
         if routed is None:
             routed = await self.route(message)
+        if routed.heartbeats:
+            self._metrics.heartbeat.set_to_current_time()
         settled = await self._settle_all(routed)
         held = frozenset[str]().union(*(one.held for one in settled))
         refused = {alert.id for one in settled for alert in one.refused}
-        never_stored = [alert for alert in message.alerts if not alert.firing and alert.id not in held | refused]
+        told = held | refused | _ids(routed.ignored)
+        never_stored = [alert for alert in message.alerts if not alert.firing and alert.id not in told]
         self._report(routed, never_stored)
         return Receipt(
             alerts=len(message.alerts),
@@ -123,6 +114,10 @@ class Intake:
             unmatched=len(routed.unmatched),
             never_stored=len(never_stored),
             refused=len(refused),
+            known=len(frozenset[str]().union(*(one.known for one in settled))),
+            known_in=tuple(sorted(frozenset[str]().union(*(one.known_in for one in settled)))),
+            ignored=len(routed.ignored),
+            heartbeats=routed.heartbeats,
         )
 
     async def reread(self, message: Message, namespace: str) -> int:
@@ -181,6 +176,7 @@ class Intake:
     async def _store_all(self, delivery: Delivery) -> _Settled:
         sequence = delivery.sequence
         opened = changed = 0
+        written: frozenset[str] = frozenset()
         for _ in range(_ROUNDS):
             plan = self._plan(delivery)
             if self._guesses(sequence, plan):
@@ -190,9 +186,25 @@ class Intake:
             stored = [step for step, result in zip(plan.steps, results, strict=True) if result]
             opened += sum(isinstance(step, Open) for step in stored)
             changed += sum(isinstance(step, Merge) for step in stored)
+            written = written.union(*(_ids(step.changes) for step in stored))
             if False not in results:
-                return _Settled(opened, changed, _ids(delivery.changes) - _ids(plan.never_stored))
+                held = _ids(delivery.changes) - _ids(plan.never_stored)
+                known = held - written
+                return _Settled(opened, changed, held, known=known, known_in=self._holders(delivery, plan, known))
         raise NotStoredError(f"{sequence.namespace}/{sequence.stem} changed {_ROUNDS} times while alerts were stored")
+
+    def _holders(self, delivery: Delivery, plan: Plan, known: frozenset[str]) -> frozenset[str]:
+        """Return which Incidents hold alerts that told nothing new; one whose list is full holds what it only counts."""
+        if not known:
+            return frozenset()
+        sequence = delivery.sequence
+        counting = {step.number for step in plan.steps if known & _ids(step.changes)}
+        return frozenset(
+            f"{sequence.namespace}/{sequence.name(episode.number)}"
+            for episode in self._index.episodes(sequence)
+            if episode.group == sequence.digest
+            and (episode.number in counting or not known.isdisjoint((*episode.firing, *episode.resolved)))
+        )
 
     def _guesses(self, sequence: IncidentSequence, plan: Plan) -> bool:
         """Tell whether an alert looks new though closed Incidents of its group may hold it: those are not watched.
@@ -223,16 +235,17 @@ class Intake:
     def _count(self, message: Message) -> None:
         for alert in message.alerts:
             self._metrics.alerts.labels(alert.status.value).inc()
-        self._metrics.refused.inc(len(message.refused))
+        self._metrics.refused.inc(message.refused_count)
         self._metrics.truncated.inc(message.truncated)
 
     def _report(self, routed: Routed, never_stored: Sequence[ReceivedAlert]) -> None:
-        unmatched, elsewhere = routed.unmatched, routed.elsewhere
-        self._metrics.unmatched.inc(len(unmatched))
+        without, elsewhere = routed.unmatched, routed.elsewhere
+        self._metrics.unmatched.inc(len(without))
+        self._metrics.ignored.inc(len(routed.ignored))
         self._metrics.elsewhere.inc(len(elsewhere))
         self._metrics.never_stored.inc(len(never_stored))
-        if unmatched:
-            _log.warning("No Runbook matches", alerts=len(unmatched), alertnames=_names(unmatched))
+        if without:
+            _log.warning("No Runbook matches", alerts=len(without), alertnames=_names(without))
         if elsewhere:
             _log.warning("Only Runbooks of other namespaces match", alerts=len(elsewhere), first=elsewhere[0])
         if never_stored:
@@ -254,4 +267,5 @@ def _ids(alerts: Iterable[ReceivedAlert]) -> frozenset[str]:
 
 
 def _names(alerts: Sequence[ReceivedAlert]) -> list[str]:
-    return sorted({alert.labels.get("alertname", "") for alert in alerts})[:_NAMED_ALERTS]
+    named = {alert.labels.get("alertname", "") for alert in alerts}
+    return [texts.cut(texts.visible(name), _SHOWN) for name in sorted(named)[:_NAMED_ALERTS]]

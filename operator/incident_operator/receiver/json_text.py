@@ -1,7 +1,7 @@
-"""Reads JSON from strangers: refuses what Python's parser would let through or stumble over.
+"""Reads one JSON value from strangers: refuses what Python's parser would let through or stumble over.
 
 Python takes NaN, lets the last of two equal keys win, and fails in its own ways on deep nesting and on numbers of
-thousands of digits. A few megabytes of `[],[],` would be millions of objects, so what a body holds, and how deep, is
+thousands of digits. A few megabytes of `[],[],` would be millions of objects, so what a text holds, and how deep, is
 counted first.
 """
 
@@ -12,34 +12,31 @@ from typing import Any, NoReturn
 
 from incident_operator.core import json_depth, texts
 from incident_operator.core.outcomes import Json
-from incident_operator.receiver.rejections import MalformedError, Rejection
+from incident_operator.receiver.rejections import MalformedError
 
-_DIGITS = 19
-"""Of a 64-bit number."""
+_DIGITS = 400
+"""Of one number; Go writes a large float, such as a value that Grafana sends, with all its digits."""
 ELEMENTS = 300_000
-"""Lists, objects and commas in one body: 4 MiB of the shortest alerts that Alertmanager can send hold some 230,000."""
+"""Lists, objects and commas in one value; an alert has some fifty."""
 _COUNTED = (b",", b"[", b"{")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+_HALVES = re.compile("[\ud800-\udfff]")
 _SHOWN = 40
-_NUL = "U+0000"
 
 
 def read(body: bytes) -> Json:
-    """Return the decoded body. Raises `MalformedError`, and nothing else, for whatever is not plain JSON."""
+    """Return what a text says. Raises `MalformedError`, and nothing else, for whatever is not plain JSON.
+
+    Bytes and escapes that are not text become U+FFFD, as Go reads them, and thus Alertmanager itself; tabs and line ends need no escape.
+    """
     _check_size(body)
     try:
-        return json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=_float,
-            parse_constant=_constant,
-        )
-    except UnicodeDecodeError as error:
-        raise MalformedError("body", f"is not UTF-8 at byte {error.start}") from error
+        decoded = _DECODER.decode(body.decode("utf-8", "replace"))
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise MalformedError("body", f"is not JSON: {error.msg} at {place}") from error
+    return _without_halves(decoded) if _HALF.search(body) else decoded
 
 
 def _check_size(body: bytes) -> None:
@@ -54,25 +51,14 @@ def _elements(body: bytes) -> int:
     return sum(map(body.count, _COUNTED))
 
 
-def half_characters(decoded: Json) -> Rejection:
-    """Return where half of a surrogate pair stands (a lone `U+D800`, say), given that one does."""
-    waiting: list[tuple[str, Any]] = [("", decoded)]
-    while waiting:
-        place, value = waiting.pop()
-        character = texts.not_storable(value) if isinstance(value, str) else None
-        if character and character != _NUL:
-            return Rejection(place or "body", f"holds {character}, which is no text")
-        waiting.extend(_inside(place, value))
-    return Rejection("body", "holds half of a surrogate pair")
-
-
-def _inside(place: str, value: Json) -> list[tuple[str, Json]]:
+def _without_halves(value: Any) -> Any:
+    if isinstance(value, str):
+        return _HALVES.sub("\ufffd", value)
     if isinstance(value, list):
-        return [(f"{place}[{index}]", item) for index, item in enumerate(value)]
+        return [_without_halves(item) for item in value]
     if isinstance(value, dict):
-        fields = [(f"{place}.{texts.escaped(key, _SHOWN)}".removeprefix("."), key, item) for key, item in value.items()]
-        return [*((field, key) for field, key, _ in fields), *((field, item) for field, _, item in fields)]
-    return []
+        return {_without_halves(key): _without_halves(item) for key, item in value.items()}
+    return value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -105,4 +91,9 @@ def _float(digits: str) -> float:
 
 
 def _constant(name: str) -> NoReturn:
-    raise MalformedError(f"number {name}", "is no JSON number")
+    raise MalformedError(f"number {name}", "is not a JSON number")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant, strict=False
+)

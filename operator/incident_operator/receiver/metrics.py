@@ -48,6 +48,16 @@ class ReceiverMetrics:
             "Firing alerts that only Runbooks of other namespaces match; they are among the unmatched.",
             registry=registry,
         )
+        self.ignored = Counter(
+            "incident_operator_alerts_ignored",
+            "Alerts that no Runbook matches, and that unmatched.ignore leaves out.",
+            registry=registry,
+        )
+        self.heartbeat = Gauge(
+            "incident_operator_watchdog_last_received_timestamp_seconds",
+            "When the alert Watchdog last arrived, in seconds since 1970; 0 before the first.",
+            registry=registry,
+        )
         self.never_stored = Counter(
             "incident_operator_alerts_resolved_unknown",
             "Resolved alerts that no Incident ever held.",
@@ -69,6 +79,12 @@ class ReceiverMetrics:
         )
         self.posts = Counter(
             "incident_operator_alert_posts", "Messages by the HTTP status they got.", ["code"], registry=registry
+        )
+        self.too_long = Counter(
+            "incident_operator_alert_posts_too_long",
+            "Messages that go on beyond what is read of one, by whether the rest was read from an Alertmanager at once.",
+            ["rest"],
+            registry=registry,
         )
         self.duration = Histogram(
             "incident_operator_alert_post_duration_seconds",

@@ -6,7 +6,7 @@ word that it resolved counts.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from incident_operator import connections
 from incident_operator.api.connection import Connection
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import alertmanagers, paths, redaction
-from incident_operator.clients.alertmanagers import AlertmanagerError
+from incident_operator.clients.alertmanagers import AlertmanagerError, Answer, LongAnswerError
 from incident_operator.clients.api_errors import ApiError
 from incident_operator.clients.connections import EndpointError, Finds, Teaching
 from incident_operator.clients.kube import Kube
@@ -28,19 +28,23 @@ from incident_operator.clients.seats import FLOW, Seats
 from incident_operator.connections import alertmanager as declared
 from incident_operator.connections.alertmanager import Alertmanager
 from incident_operator.core import sanitize
+from incident_operator.core.alerts.kept import LabelLimits
 from incident_operator.core.expressions import problems
 from incident_operator.core.outcomes import Json
 from incident_operator.core.status import conditions
 from incident_operator.receiver import alertmanager
-from incident_operator.receiver.checking import LabelLimits
 from incident_operator.receiver.intake import Intake, NotStoredError
 from incident_operator.receiver.payload import Message
+from incident_operator.receiver.receipt import counted
 from incident_operator.receiver.rejections import MalformedError
 
 _EVERY = 120.0
 """Seconds between two rounds."""
 _ANSWER_SECONDS = 10.0
+_LONG_SECONDS = 30.0
+_REST_SECONDS = 60.0
 _MESSAGE = 1000
+_NAMED = 3
 _log = structlog.get_logger()
 
 
@@ -59,6 +63,9 @@ class AlertmanagerPoll:
     """What was last said in the log about each Connection."""
     _places: Seats = field(default_factory=lambda: Seats(READERS, lends=True))
     _read_now: set[ObjectKey] = field(default_factory=set)
+    _long_answer: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Of answers that take much memory there is one at a time."""
+    _rests: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self) -> None:
         """Poll until cancelled: for the process that leads, once it knows what is stored. No round waits for a slow one."""
@@ -76,6 +83,51 @@ class AlertmanagerPoll:
             return
         self._warn(ObjectKey("", ""), "")
         await asyncio.gather(*(self._poll_once(connection) for connection in found))
+
+    async def read_now(self, message: Message) -> str:
+        """Store the alerts that a message did not get to; return why not all are, empty where they are. Never raises.
+
+        All are where every namespace that they belong to has a Connection whose Alertmanager knows the message's alerts.
+        """
+        try:
+            async with asyncio.timeout(_REST_SECONDS), self._rests:
+                return await self._rest([connection async for connection in self._found()], message)
+        except TimeoutError:
+            return f"the rest was not read from Alertmanager within {_REST_SECONDS:g}s"
+        except ApiError as error:
+            return f"the Connections cannot be listed: {error}"
+
+    async def _rest(self, found: Sequence[Connection], message: Message) -> str:
+        problems, read, wanted = [], set[str](), set[str]()
+        for connection in found:
+            answer = await self._asked_for(connection, message)
+            if isinstance(answer, str):
+                problems.append(f"Connection {connection.metadata.namespace}/{connection.metadata.name}: {answer}")
+                continue
+            read.add(connection.metadata.namespace)
+            wanted |= {sequence.namespace for sequence in (await self.intake.route(answer)).deliveries}
+        if not found:
+            return "there is no Connection of type alertmanager from which the rest could be read"
+        if not read:
+            return "; ".join(problems[:_NAMED])
+        missing = ", ".join(sorted(wanted - read)[:_NAMED])
+        return (
+            f"no Connection of type alertmanager in {missing} could be read, where the rest belongs" if missing else ""
+        )
+
+    async def _asked_for(self, connection: Connection, message: Message) -> Message | str:
+        """Return what an Alertmanager tells, taken in, or why the rest of the message is not in it."""
+        redactor = Redactor()
+        FLOW.set(self.priority.flow(connection.metadata.namespace))
+        with redaction.in_logs(redactor):
+            answer = await self._taken_in(connection, redactor)
+        if isinstance(answer, str):
+            return redactor.masks.text(answer)
+        known = {alert.id for alert in answer.alerts}
+        fires = [alert.id for alert in message.alerts if alert.firing]
+        if fires and known.isdisjoint(fires):
+            return "its Alertmanager does not know the alerts of this message"
+        return answer
 
     async def _found(self) -> AsyncIterator[Connection]:
         for namespace in self.namespaces:
@@ -117,6 +169,15 @@ class AlertmanagerPoll:
 
     async def _read(self, connection: Connection, redactor: Redactor) -> str:
         """Take the open alerts in, and return what is wrong; empty where nothing is."""
+        message = await self._taken_in(connection, redactor)
+        if isinstance(message, str):
+            return message
+        if message.refused:
+            return f"{counted(message.refused_count, 'alert')} can never be stored: {message.refused[0]}"
+        return ""
+
+    async def _taken_in(self, connection: Connection, redactor: Redactor) -> Message | str:
+        """Take the open alerts in, and return what Alertmanager told, or why it could not be read or stored."""
         where = declared.CONNECTION.of(connection.spec)
         if where is None or (connection.spec.secret_ref and not where.service_account_name):
             return "alertmanager.serviceAccountName is missing: the account as which the Secret is read"
@@ -129,12 +190,20 @@ class AlertmanagerPoll:
             return f"{where.url}: the answer is not that of Alertmanager's API v2: {error}"
         if changed:
             _log.info("Alerts that had not arrived are stored", connection=connection.metadata.name, incidents=changed)
-        return f"{len(message.refused)} alerts can never be stored: {message.refused[0]}" if message.refused else ""
+        return message
 
     async def _ask(self, connection: Connection, where: Alertmanager, redactor: Redactor) -> Message:
         meta, found = connection.metadata, Teaching(self.connections, redactor)
         endpoint = await found.endpoint(meta.namespace, meta.name, where.service_account_name or "")
-        answer = await alertmanagers.open_alerts(endpoint, _ANSWER_SECONDS)
+        try:
+            answer = await alertmanagers.open_alerts(endpoint, _ANSWER_SECONDS)
+        except LongAnswerError:
+            async with self._long_answer:
+                answer = await alertmanagers.open_alerts(endpoint, _LONG_SECONDS, alertmanagers.LONG_ANSWER_BYTES)
+                return await self._understood(answer, where)
+        return await self._understood(answer, where)
+
+    async def _understood(self, answer: Answer, where: Alertmanager) -> Message:
         # in a thread: megabytes of JSON must not hold up what arrives meanwhile
         return await asyncio.to_thread(alertmanager.read, answer.body, self.limits, where.receiver, answer.at)
 

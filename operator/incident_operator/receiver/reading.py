@@ -8,6 +8,7 @@ from typing import TypeVar
 _AT_ONCE = 64 * 1024
 """Bytes that are read on the spot: a few milliseconds, and less than the way to a thread and back where there are few."""
 _Read = TypeVar("_Read")
+_Body = TypeVar("_Body", bytes, bytearray)
 
 
 class Reading:
@@ -20,7 +21,7 @@ class Reading:
         """Let go of the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def read(self, reader: Callable[[bytes], _Read], body: bytes) -> _Read:
+    async def read(self, reader: Callable[[_Body], _Read], body: _Body) -> _Read:
         """Return what the reader makes of a body; raises what it raises."""
         if len(body) <= _AT_ONCE:
             return reader(body)

@@ -21,4 +21,6 @@ class MalformedError(Exception):
     """The message cannot be read at all."""
 
     def __init__(self, field: str, reason: str) -> None:
+        self.field = field
+        self.reason = reason
         super().__init__(str(Rejection(field, reason)))

@@ -8,6 +8,7 @@ from incident_operator.api.meta import Severity
 from incident_operator.core.alerts import grouping, received_alerts
 from incident_operator.core.alerts.grouping import Group, IncidentSequence
 from incident_operator.core.alerts.received_alerts import ReceivedAlert
+from incident_operator.core.alerts.unmatched import Unmatched, is_heartbeat
 from incident_operator.receiver.runbooks import Candidate
 
 
@@ -55,6 +56,10 @@ class Routed:
     """Firing, and no Runbook takes it."""
     elsewhere: list[str] = field(default_factory=list)
     """Of those that match a Runbook but for its namespace: which one, and what helps."""
+    ignored: list[ReceivedAlert] = field(default_factory=list)
+    """No Runbook takes it, and the settings say that nobody has to."""
+    heartbeats: int = 0
+    """How many only say that the way to here works."""
 
     def within(self, namespace: str) -> "Routed":
         """Return what of it stays in one namespace; alerts without a Runbook are somebody else's to tell of."""
@@ -70,28 +75,34 @@ def route(
     alerts: Iterable[ReceivedAlert],
     runbooks: Runbooks,
     incidents: Holders,
-    unmatched_namespace: str | None,
+    unmatched: Unmatched,
     routed: Routed,
 ) -> None:
     """Add to `routed` which alerts go where; a resolved one also goes to whatever holds it, for Runbooks may have changed."""
     for alert in alerts:
+        if is_heartbeat(alert):
+            routed.heartbeats += 1
+            continue
         candidates = runbooks.matching(alert.labels)
         for candidate in candidates:
             group = grouping.of(candidate.namespace, candidate.name, candidate.group_by, alert.labels)
             _deliver(alert, group, candidate.severity, routed)
         if not candidates:
-            _without_runbook(alert, runbooks, unmatched_namespace, routed)
+            _without_runbook(alert, runbooks, unmatched, routed)
         if not alert.firing:
             _to_holders(alert, incidents, routed)
 
 
-def _without_runbook(alert: ReceivedAlert, runbooks: Runbooks, unmatched_namespace: str | None, routed: Routed) -> None:
+def _without_runbook(alert: ReceivedAlert, runbooks: Runbooks, unmatched: Unmatched, routed: Routed) -> None:
+    if unmatched.ignores(alert.labels):
+        routed.ignored.append(alert)
+        return
     if alert.firing:
         routed.unmatched.append(alert)
         if told := runbooks.elsewhere(alert.labels):
             routed.elsewhere.append(told)
-    if unmatched_namespace:
-        _deliver(alert, grouping.unmatched(unmatched_namespace, alert.labels), Severity.P2, routed)
+    if unmatched.namespace:
+        _deliver(alert, grouping.unmatched(unmatched.namespace, alert.labels), Severity.P2, routed)
 
 
 def _to_holders(alert: ReceivedAlert, incidents: Holders, routed: Routed) -> None:

@@ -3,28 +3,33 @@
 | answer | when | Alertmanager |
 |---|---|---|
 | 200 | every alert is stored | is content |
-| 400 | the message, or an alert in it, can never be stored; its other alerts are | drops the message |
-| 401, 404, 405, 413 | not allowed, not here, not so, too long | drops the message |
-| 503 | not everything is stored: starting, overloaded, no apiserver | sends it again |
+| 400 | the message, or an alert in it, can never be understood; its other alerts are stored | drops the message |
+| 401, 404, 405 | not allowed, not here, not so | drops the message |
+| 503 | not everything is stored: starting, overloaded, no apiserver, too long | sends it again |
 """
 
 import asyncio
+import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Protocol
 
 import structlog
 from aiohttp import web
 
+from incident_operator.core import texts
+from incident_operator.core.alerts.kept import LabelLimits
 from incident_operator.receiver import payload, tls
 from incident_operator.receiver.auth import Tokens
-from incident_operator.receiver.checking import LabelLimits
 from incident_operator.receiver.intake import Intake, NotStoredError
 from incident_operator.receiver.load_limit import Arrival, LoadLimit, OverloadedError
 from incident_operator.receiver.metrics import ReceiverMetrics
 from incident_operator.receiver.payload import Message
 from incident_operator.receiver.reading import Reading
+from incident_operator.receiver.receipt import Receipt, counted
+from incident_operator.receiver.refusal_log import RefusalLog
 from incident_operator.receiver.rejections import MalformedError
 from incident_operator.receiver.settings import ReceiverSettings
 
@@ -33,6 +38,17 @@ _LINGER = 2.0
 """Seconds that the rest of a refused body is read and thrown away, so that its sender sees the answer."""
 _NAMED_REJECTIONS = 3
 _BACKLOG = 1024
+_SHOWN = 200
+_RIGHT_HEADER = (
+    "send the header Authorization: Bearer TOKEN, with a token of the webhook's Secret "
+    "(in Alertmanager: http_config.authorization.credentials_file)"
+)
+_RIGHT_MESSAGE = "send what Alertmanager's webhook sends; the error names the field"
+_NO_CONNECTION = "there is no Connection of type alertmanager from which the rest could be read"
+_SHORTER = (
+    "Set max_alerts in the webhook_configs of this receiver, group by more labels, or make a Connection of type alertmanager, "
+    "from which the operator reads the rest itself"
+)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -42,6 +58,14 @@ class Readiness(Protocol):
     @property
     def ready(self) -> bool:
         """Whether it is."""
+        ...
+
+
+class Rest(Protocol):
+    """Who knows the alerts of a message that was too long to be read to its end."""
+
+    async def read_now(self, message: Message) -> str:
+        """Store the alerts that the message did not get to; return why not all are, empty where they are. Never raises."""
         ...
 
 
@@ -55,12 +79,15 @@ class WebhookHandler:
         needed: tuple[Readiness, ...],
         metrics: ReceiverMetrics,
         tokens: Tokens,
+        rest: Rest | None = None,
     ) -> None:
         self._settings = settings
         self._intake = intake
         self._needed = needed
         self._metrics = metrics
         self._tokens = tokens
+        self._rest = rest
+        self._refusals = RefusalLog()
         self._load_limit = LoadLimit(settings.max_posts, settings.max_posts_bytes, metrics.in_flight)
         self._reading = Reading()
         self._limits = LabelLimits(settings.max_labels, settings.max_label_bytes)
@@ -68,7 +95,9 @@ class WebhookHandler:
     def application(self) -> web.Application:
         """Return the aiohttp application."""
         app = web.Application(client_max_size=self._settings.max_body_bytes, middlewares=[self._always_json])
-        app.router.add_post(self._settings.path, self._post)
+        path = f"/{{before:/*}}{self._settings.path.strip('/')}{{after:/*}}"
+        for method in ("POST", "PUT"):  # Grafana can be told to use either
+            app.router.add_route(method, path, self._post)
         app.on_cleanup.append(self._close)
         return app
 
@@ -76,12 +105,12 @@ class WebhookHandler:
         self._reading.close()
 
     async def _post(self, request: web.Request) -> web.Response:
-        if not self._tokens.admits(request.headers.get("Authorization")):
+        authorization = request.headers.get("Authorization")
+        if not self._tokens.admits(authorization):
+            self._refusals.tell(request.remote, 401, self._tokens.why_not(authorization), _RIGHT_HEADER)
             return _answer(401, "the bearer token is missing or wrong", {"WWW-Authenticate": "Bearer"})
         if not all(each.ready for each in self._needed):
             return _answer(503, "still reading what is stored; send it again")
-        if (request.content_length or 0) > self._settings.max_body_bytes:
-            return self._too_large()
         try:
             with self._load_limit.arrival() as arrival, self._metrics.duration.time():
                 return await self._take(request, arrival)
@@ -90,30 +119,35 @@ class WebhookHandler:
 
     async def _take(self, request: web.Request, arrival: Arrival) -> web.Response:
         try:
-            body = await self._body(request, arrival)
-            message = await self._reading.read(self._read, body)
-        except web.HTTPRequestEntityTooLarge:
-            return self._too_large()
+            message = await self._message(request, arrival)
         except (TimeoutError, web.RequestPayloadError, ConnectionError):
             return _answer(503, "the body did not arrive whole; send it again")
         except MalformedError as error:
-            _log.warning("Refused a message", error=str(error), sender=request.remote)
+            self._refusals.tell(request.remote, 400, str(error), _RIGHT_MESSAGE)
             return _answer(400, str(error))
         return await self._store(message, request.remote)
 
-    def _read(self, body: bytes) -> Message:
-        return payload.read(body, self._limits)
+    async def _message(self, request: web.Request, arrival: Arrival) -> Message:
+        """Return what a request tells; its body is let go of. Raises what reading and understanding it raise."""
+        body, whole = await self._body(request, arrival)
+        return await self._reading.read(partial(self._read, beginning=not whole), body)
 
-    async def _body(self, request: web.Request, arrival: Arrival) -> bytes:
-        body = bytearray()
+    def _read(self, body: bytes | bytearray, *, beginning: bool) -> Message:
+        return payload.read(body, self._limits, beginning=beginning)
+
+    async def _body(self, request: web.Request, arrival: Arrival) -> tuple[bytearray, bool]:
+        """Return the body as far as it is read, and whether that is all of it."""
+        body, whole = bytearray(), True
         async with asyncio.timeout(self._settings.body_timeout):
             async for chunk in request.content.iter_any():
-                arrival.grow(len(chunk))
-                body += chunk
-                if len(body) > self._settings.max_body_bytes:
-                    raise web.HTTPRequestEntityTooLarge(self._settings.max_body_bytes, len(body))
+                room = self._settings.max_body_bytes - len(body)
+                arrival.grow(min(len(chunk), room))
+                body += chunk[:room]
+                if len(chunk) > room:
+                    whole = False
+                    break
         arrival.arrived()
-        return bytes(body)
+        return body, whole
 
     async def _store(self, message: Message, sender: str | None) -> web.Response:
         try:
@@ -125,14 +159,29 @@ class WebhookHandler:
             reason = str(error) or f"not everything was stored within {self._settings.store_timeout:g}s"
             _log.warning("Alerts are not stored yet", error=reason, alerts=len(message.alerts))
             return _answer(503, f"{reason}; send it again")
+        if message.goes_on and (missing := await self._read_rest(message)):
+            _log.error("A message is too long", error=missing, sender=sender, remedy=_SHORTER)
+            limit = f"the message goes on beyond the {self._settings.max_body_bytes} bytes that are read"
+            return _answer(503, f"{limit}; stored is what they tell ({receipt}); {missing}. {_SHORTER}")
         if message.refused:
-            refused = "; ".join(str(rejection) for rejection in message.refused[:_NAMED_REJECTIONS])
-            _log.error("Refused alerts", refused=len(message.refused), error=refused, sender=sender)
-            return _answer(400, f"{len(message.refused)} alerts refused: {refused}; the others are stored: {receipt}")
-        return _answer(200, str(receipt))
+            return self._refuse_alerts(message, receipt, sender)
+        more = "; the rest of the message was read from Alertmanager" if message.goes_on else ""
+        return _answer(200, f"{receipt}{more}")
 
-    def _too_large(self) -> web.Response:
-        return _answer(413, f"the body is longer than {self._settings.max_body_bytes} bytes")
+    async def _read_rest(self, message: Message) -> str:
+        """Read what a message did not get to from Alertmanager itself; return why not all is stored, empty where it is."""
+        if self._rest is None:
+            missing = _NO_CONNECTION
+        else:
+            missing = await self._rest.read_now(message)
+        self._metrics.too_long.labels("missing" if missing else "read").inc()
+        return missing
+
+    def _refuse_alerts(self, message: Message, receipt: Receipt, sender: str | None) -> web.Response:
+        named = "; ".join(str(rejection) for rejection in message.refused[:_NAMED_REJECTIONS])
+        told = f"{counted(message.refused_count, 'alert')} refused: {named}"
+        self._refusals.tell(sender, 400, told, _RIGHT_MESSAGE)
+        return _answer(400, f"{told}; the others are stored: {receipt}")
 
     @web.middleware
     async def _always_json(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -140,7 +189,11 @@ class WebhookHandler:
             response = await handler(request)
         except web.HTTPException as error:
             allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-            response = _answer(error.status, f"{request.method} {request.path}: {error.reason}", allow)
+            told = f"{texts.escaped(request.method, _SHOWN)} {texts.escaped(request.path, _SHOWN)}: {error.reason}"
+            remedy = f"alerts are posted to {self._settings.path}"
+            if 400 <= error.status < 500:
+                self._refusals.tell(request.remote, error.status, told, remedy)
+            response = _answer(error.status, f"{told}; {remedy}", allow)
         except Exception:  # noqa: BLE001 # an answer of our own keeps the alerts: the sender comes again
             _log.exception("Taking a message in failed")
             response = _answer(503, "a defect of the receiver, its log tells more; send it again")
@@ -185,4 +238,5 @@ async def _secured(settings: ReceiverSettings) -> AsyncIterator[ssl.SSLContext |
 
 def _answer(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
     word = "success" if status < 300 else "error"
-    return web.json_response({"status": word, "message": message}, status=status, headers=headers)
+    text = json.dumps({"status": word, "message": message}) + "\n"
+    return web.Response(text=text, status=status, headers=headers, content_type="application/json")

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from incident_operator.core.alerts import unmatched
+
 _LABELS_OF_AN_INCIDENT = 64
 _BYTES_OF_A_LABEL = 1024
 
@@ -18,15 +20,17 @@ class ReceiverSettings:
     tls_key: Path | None = None
     unmatched_namespace: str | None = None
     """Where alerts that no Runbook matches become Incidents; None only counts and logs them."""
-    max_body_bytes: int = 4 * 1024 * 1024
-    """Alertmanager drops a message that is refused for its length, and 2,000 alerts of 700 bytes take 1.4 MB."""
+    unmatched_ignore: tuple[str, ...] = unmatched.IGNORE
+    """Matchers of alerts that only count where no Runbook matches them."""
+    max_body_bytes: int = 32 * 1024 * 1024
+    """Read of one message; 3,900 alerts with 1 KB of text take 8 MB. What is beyond is read from Alertmanager itself, or sent again."""
     max_labels: int = _LABELS_OF_AN_INCIDENT
     max_label_bytes: int = _BYTES_OF_A_LABEL
-    """Of one name or value, in UTF-8."""
+    """Of one name or value, in UTF-8; what an Incident keeps of it."""
     max_posts: int = 256
     """Posts in work at a time; more are told to come again."""
-    max_posts_bytes: int = 32 * 1024 * 1024
-    """Bodies of those together."""
+    max_posts_bytes: int = 48 * 1024 * 1024
+    """Bodies of those together: more than one may take, so that a long one does not wait until nobody else sends."""
     header_timeout: float = 5.0
     """Seconds for a connection to send its request's head, and to stay silent between two requests."""
     body_timeout: float = 10.0

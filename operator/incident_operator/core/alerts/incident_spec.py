@@ -11,29 +11,26 @@ from datetime import UTC, datetime
 from functools import reduce
 from typing import Any
 
-import orjson
-
 from incident_operator.api.incident import Alert, AlertStatus, IncidentSpec
 from incident_operator.api.meta import NameRef, Severity
-from incident_operator.core import texts
-from incident_operator.core.alerts import received_alerts
+from incident_operator.core.alerts import json_size, kept, received_alerts
 from incident_operator.core.alerts.grouping import Group
 from incident_operator.core.alerts.received_alerts import ReceivedAlert
 
 DETAILED_BYTES = 80 * 1024
 LISTED_ALERTS = 1000
 """About 115 bytes each without details: with them and the labels a spec stays under 200 KiB, an Incident under 256."""
-_SUMMARY = 512
-_ANNOTATION = 1024
-_ANNOTATIONS = 32
-_URL = 2048
 
 
 def opened(group: Group, severity: Severity, changes: Sequence[ReceivedAlert], truncated: int) -> IncidentSpec:
     """Return the spec of a new Incident for these firing alerts."""
     runbook = NameRef(name=group.runbook) if group.runbook else None
-    empty = IncidentSpec(runbook_ref=runbook, severity=severity, group=dict(group.values))
+    empty = IncidentSpec(runbook_ref=runbook, severity=severity, group=_group(group))
     return merged(empty, changes, truncated)
+
+
+def _group(group: Group) -> dict[str, str]:
+    return {name: kept.label(value) for name, value in group.values}
 
 
 def merged(spec: IncidentSpec, changes: Sequence[ReceivedAlert], truncated: int) -> IncidentSpec:
@@ -70,9 +67,8 @@ def to_json(spec: IncidentSpec) -> dict[str, Any]:
 
 
 def stored_size(value: Any) -> int:
-    """Return at most how many bytes a JSON value takes in etcd, where the apiserver writes `<`, `>`, `&` as six."""
-    written = orjson.dumps(value)
-    return len(written) + 5 * sum(written.count(sign) for sign in (b"<", b">", b"&"))
+    """Return at most how many bytes a JSON value takes in etcd."""
+    return json_size.stored(value)
 
 
 def _fresh(spec: IncidentSpec, changes: Iterable[ReceivedAlert]) -> list[ReceivedAlert]:
@@ -125,8 +121,8 @@ def _ended(alert: Alert, enders: _Enders) -> Alert:
 def _common(spec: IncidentSpec, fresh: Sequence[ReceivedAlert]) -> dict[str, str]:
     if not fresh:
         return spec.common_labels
-    start = spec.common_labels if spec.alerts else fresh[0].labels
-    return reduce(_shared, (alert.labels for alert in fresh), dict(start))
+    start = spec.common_labels if spec.alerts else fresh[0].kept
+    return reduce(_shared, (alert.kept for alert in fresh), dict(start))
 
 
 def _shared(common: dict[str, str], labels: Mapping[str, str]) -> dict[str, str]:
@@ -141,20 +137,20 @@ def _with_labels(alert: Alert, before: Mapping[str, str], after: Mapping[str, st
 
 
 def _alert(alert: ReceivedAlert, common: Mapping[str, str]) -> Alert:
-    annotations = {name: texts.cleaned(text) for name, text in (alert.annotations or {}).items()}
-    others = sorted(name for name in annotations if name != "summary")[:_ANNOTATIONS]
+    annotations = dict(alert.annotations or {})
+    links = {name: kept.link(annotations.get(name, "")) for name in (kept.RUNBOOK_URL, kept.DASHBOARD_URL)}
+    told = {kept.SUMMARY_NAME, kept.DESCRIPTION, *(name for name, url in links.items() if url)}
     return Alert(
         id=alert.id,
         starts_at=_whole_second(alert.starts_at),
-        labels={name: value for name, value in alert.labels.items() if name not in common},
-        summary=texts.cut(annotations.get("summary", ""), _SUMMARY),
-        annotations={texts.cleaned(name): texts.cut(annotations[name], _ANNOTATION) for name in others},
-        generator_url=_url(alert.generator_url),
+        labels={name: value for name, value in alert.kept.items() if name not in common},
+        summary=annotations.get(kept.SUMMARY_NAME, ""),
+        description=annotations.get(kept.DESCRIPTION, ""),
+        runbook_url=links[kept.RUNBOOK_URL],
+        dashboard_url=links[kept.DASHBOARD_URL],
+        annotations={name: annotations[name] for name in sorted(annotations.keys() - told)},
+        generator_url=alert.generator_url,
     )
-
-
-def _url(url: str) -> str:
-    return url if len(url) <= _URL and not texts.not_text(url) else ""
 
 
 def _whole_second(moment: datetime) -> datetime:
@@ -163,15 +159,26 @@ def _whole_second(moment: datetime) -> datetime:
 
 def _bounded(common: Mapping[str, str], alerts: Iterable[Alert]) -> list[Alert]:
     used = stored_size(common)
-    kept = []
+    bounded = []
     for alert in alerts:
-        size = stored_size(_lean(alert))
-        if used + size <= DETAILED_BYTES:
-            used += size
-            kept.append(alert)
-        else:
-            kept.append(_compact(alert))
-    return kept
+        fits = _fitting(alert, DETAILED_BYTES - used)
+        used += stored_size(_lean(fits)) if fits else 0
+        bounded.append(fits or _compact(alert))
+    return bounded
+
+
+def _fitting(alert: Alert, room: int) -> Alert | None:
+    """Return what of an alert fits: all, or its labels without its texts; None where not even these do."""
+    for each in (alert, _untold(alert)) if room > 0 else ():
+        if stored_size(_lean(each)) <= room:
+            return each
+    return None
+
+
+def _untold(alert: Alert) -> Alert:
+    return Alert(
+        id=alert.id, starts_at=alert.starts_at, ends_at=alert.ends_at, status=alert.status, labels=alert.labels
+    )
 
 
 def _compact(alert: Alert) -> Alert:

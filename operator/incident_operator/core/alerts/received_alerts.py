@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 import orjson
 
 from incident_operator.api.incident import AlertStatus
+from incident_operator.core.alerts import kept as kept_texts
+from incident_operator.core.alerts.kept import LabelLimits
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SEPARATOR = "-"
@@ -29,6 +31,9 @@ class ReceivedAlert:
     status: AlertStatus
     starts_at: datetime
     labels: Mapping[str, str]
+    """All of them, whole: who it is, and who takes it."""
+    kept: Mapping[str, str]
+    """Its labels as an Incident holds them: cut, and clean."""
     ends_at: datetime | None = None
     annotations: Mapping[str, str] | None = None
     generator_url: str = ""
@@ -73,10 +78,18 @@ def of(
     status: AlertStatus = AlertStatus.FIRING,
     annotations: Mapping[str, str] | None = None,
     generator_url: str = "",
+    limits: LabelLimits = kept_texts.LIMITS,
 ) -> ReceivedAlert:
-    """Return the alert with its identity."""
+    """Return the alert with its identity; of its texts what an Incident keeps."""
     return ReceivedAlert(
-        identity(labels, starts_at), status, starts_at, labels, ends_at, annotations or {}, generator_url
+        identity(labels, starts_at),
+        status,
+        starts_at,
+        labels,
+        kept_texts.labels(labels, limits),
+        ends_at,
+        kept_texts.annotations(annotations or {}),
+        kept_texts.generator(generator_url),
     )
 
 

@@ -50,7 +50,7 @@ class AlertScope:
             return ""
         names, first = _names(runbooks), runbooks[0].namespace
         named = labels.get(self.label)
-        has = f'has {self.label}="{texts.cut(named, _SHOWN)}"' if named else f"has no label {self.label}"
+        has = f'has {self.label}="{texts.cut(texts.visible(named), _SHOWN)}"' if named else f"has no label {self.label}"
         match = f"Runbook {names} matches it" if len(runbooks) == 1 else f"Runbooks {names} match it"
         return (
             f"{match}, but a Runbook takes alerts of its own namespace only, and this one {has}. "

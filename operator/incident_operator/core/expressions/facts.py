@@ -33,10 +33,21 @@ def alert_variable(incident: Incident) -> Mapping[str, Any]:
 def _alert(incident: Incident, alert: Alert) -> dict[str, Any]:
     return {
         "labels": {**incident.spec.common_labels, **alert.labels},
-        "annotations": dict(alert.annotations),
+        "annotations": {**alert.annotations, **_told(alert)},
         "startsAt": rfc3339(alert.starts_at),
         "status": alert.status.value,
     }
+
+
+def _told(alert: Alert) -> dict[str, str]:
+    """Return the annotations that have a field of their own."""
+    own = {
+        "summary": alert.summary,
+        "description": alert.description,
+        "runbook_url": alert.runbook_url,
+        "dashboard_url": alert.dashboard_url,
+    }
+    return {name: text for name, text in own.items() if text}
 
 
 def _fact(record: StepRecord) -> StepFact:
