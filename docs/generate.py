@@ -16,11 +16,13 @@ import click
 
 from incident_operator.actions import ACTIONS
 from incident_operator.api import connection, incident, meta, runbook
+from incident_operator.clients import sql_types
 from incident_operator.connections import CONNECTIONS
 from incident_operator.core.action import Action
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions import render_fields
 from incident_operator.core.expressions.render_fields import Take
+from incident_operator.core.runbooks import retries
 from incident_operator.crdgen import members, stages
 
 DOCS = Path(__file__).parent
@@ -192,8 +194,26 @@ def _results(action: Action[Any]) -> Iterator[str]:
         yield f"`{name}` ({remarks[0]})" if remarks else f"`{name}`"
 
 
+def types() -> Iterator[str]:
+    """Yield the rows of the table of PostgreSQL's types and what they are in an expression."""
+    yield from ("| type of PostgreSQL | in an expression | for example | |", "|---|---|---|---|")
+    for row in sql_types.TABLE:
+        names = ", ".join(f"`{name}`" for name in row.types)
+        value = json.dumps(row.becomes, ensure_ascii=False)
+        yield f"| {names} | {row.gives} | `{row.example}` is `{value}` | {row.told} |"
+    yield from (f"| {what} | {gives} | | |" for what, gives in sql_types.BEYOND)
+
+
+def retried() -> Iterator[str]:
+    """Yield the rows of the table of what `retry` covers."""
+    yield from ("| effect | is tried again after |", "|---|---|")
+    yield from (f"| `{effect}` | {told} |" for effect, told in retries.COVERS.items())
+
+
 TABLES: Mapping[str, tuple[str, Callable[[], Iterable[str]]]] = {
     "actions": ("runbook.md", actions),
+    "retried": ("runbook.md", retried),
+    "types": ("runbook.md", types),
     "taken": ("runbook.md", taken),
     "connections": ("runbook.md", connections),
     "effects": ("how-it-works.md", effects),

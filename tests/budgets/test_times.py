@@ -43,10 +43,10 @@ def told(step: dict, stage: str = "diagnose") -> list[str]:
             builders.job("a", timeout="100h", retry={"attempts": 2}),
             "spec.remediate[0].retry: with all attempts the step may take more than 168h (7 days)",
         ),
-        ("verify", builders.read("a", expect="true", until={"every": "1m", "for": "168h"}), ""),
+        ("verify", builders.read("a", expect="result.truncated", until={"every": "1m", "for": "168h"}), ""),
         (
             "verify",
-            builders.read("a", expect="true", until={"every": "1m", "for": "200h"}),
+            builders.read("a", expect="result.truncated", until={"every": "1m", "for": "200h"}),
             "spec.verify[0].until.for: a step waits 168h (7 days) at most, and this one 200h; the next release refuses that",
         ),
     ],

@@ -53,8 +53,14 @@ def scale(name: str, **more: Any) -> Json:
     return {"name": name, "scale": {"target": "deployment/web", "replicas": 5}, **more}
 
 
+ANYTHING = "size(result) >= 0"
+"""What every answer fulfils, for a step of `verify` that is there for its place."""
+
+
 def runbook(**spec: Any) -> Compiled:
-    """A Runbook; stages are lists of the steps above."""
+    """A Runbook; stages are lists of the steps above, and a step of `verify` that says nothing takes any answer."""
+    if "verify" in spec:
+        spec["verify"] = [{"expect": ANYTHING, **step} for step in spec["verify"]]
     whole = {
         "title": "Pricing pack build failure",
         "severity": "P1",

@@ -80,6 +80,18 @@ def test_what_was_not_asked_cannot_be_answered():
         approval.expire(World(usual()).status, START)
 
 
+def test_a_plan_that_its_trial_voids_says_how_to_agree_to_a_bound(monkeypatch):
+    remedy = "to agree to a bound, let the step say rowsBind: upToMaxRows"
+    counts = itertools.count(1)
+    world = World(usual(remediate=[sql("publish")]))
+    growing = lambda *_: Preview("UPDATE", in_trial=f"{next(counts)} rows", trial_remedy=remedy)  # noqa: E731
+    monkeypatch.setattr(World, "preview", growing)
+    world.go().approve().go()
+    assert world.pending is not None
+    assert world.pending.changed.endswith(f"rows ({remedy})")
+    assert "publish" not in world.done
+
+
 def test_an_approval_after_its_time_counts_for_nothing():
     world = World(usual()).go().approve()
     world.now += timedelta(minutes=30)

@@ -59,7 +59,13 @@ def carried(node):
 
 
 def compiles(stage, step):
-    spec = {"title": "t", "serviceAccountName": "rb", "match": ["a=b"], stage.value: [{"name": "one", **step}]}
+    proves = {"expect": "size(result) > 0"} if stage is Stage.VERIFY else {}
+    spec = {
+        "title": "t",
+        "serviceAccountName": "rb",
+        "match": ["a=b"],
+        stage.value: [{"name": "one", **proves, **step}],
+    }
     return isinstance(compile_runbook(Runbook.model_validate({"spec": spec}), None, ACTIONS), Compiled)
 
 

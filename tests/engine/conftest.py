@@ -48,6 +48,7 @@ remediate:
 verify:
 - name: works
   http: {connection: api, method: POST, path: /execute, safe: true}
+  expect: result.status == 200
 """
 PROBE = """
   probe: {http: {connection: api, path: /flushed}, expect: result.status == 200}

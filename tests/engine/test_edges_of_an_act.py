@@ -29,6 +29,7 @@ mitigate:
 verify:
 - name: works
   http: {connection: api, method: POST, path: /execute, safe: true}
+  expect: result.status == 200
 """
 DRAINED = """
 title: "x"

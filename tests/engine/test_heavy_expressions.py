@@ -42,6 +42,7 @@ mitigate:
 verify:
 - name: works
   http: {connection: api, method: POST, path: /execute, safe: true}
+  expect: result.status == 200
 """
 
 

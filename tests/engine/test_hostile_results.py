@@ -116,13 +116,15 @@ async def test_a_deep_result_is_judged_and_what_is_too_deep_is_told(levels: int)
     assert ("[nested too deep]" in exhibit.text) is (levels > 80)
 
 
-async def test_what_no_json_can_say_is_told_as_text() -> None:
-    odd = {"nan": math.nan, "inf": -math.inf, "big": 2**70, "text": "a\0b\ud800", 5: b"x"}
-    found, _, _ = await told(Succeeded(odd, "done"))
+async def test_what_no_json_can_say_is_told_as_text_and_a_double_is_one_to_expressions() -> None:
+    odd = {"nan": math.nan, "inf": -math.inf, "big": 2**70, "text": "a\0b\ud800", 5: b"x", "long": "y" * 300}
+    found, _, exhibit = await told(Succeeded(odd, "done"))
     assert isinstance(found, Succeeded)
-    assert found.result == {
-        "nan": "NaN", "inf": "-Infinity", "big": str(2**70), "text": "a\ufffdb\ufffd", "5": "b'x'",
-    }  # fmt: skip
+    texts = {"big": str(2**70), "text": "a\ufffdb\ufffd", "5": "b'x'", "long": "y" * 300}
+    assert math.isnan(found.result["nan"])
+    assert {name: value for name, value in found.result.items() if name != "nan"} == {**texts, "inf": -math.inf}
+    assert exhibit is not None
+    assert json.loads(exhibit.text) == {**texts, "nan": "NaN", "inf": "-Infinity"}
 
 
 async def test_a_result_that_nothing_can_be_made_of_leaves_a_note() -> None:

@@ -33,6 +33,7 @@ diagnose:
 verify:
 - name: works
   sqlQuery: {connection: write, statement: "SELECT 1"}
+  expect: result.rows.size() >= 0
 """
 
 
@@ -230,6 +231,7 @@ mitigate:
 verify:
 - name: works
   sqlQuery: {connection: write, statement: "SELECT 1"}
+  expect: result.rows.size() >= 0
 """
 
 

@@ -19,9 +19,17 @@ from played import Played, clients
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-def endpoint(url: str, secret: dict[str, str] | None = None, kind: str = "http", probe_path: str = "/") -> Endpoint:
+def endpoint(
+    url: str,
+    secret: dict[str, str] | None = None,
+    kind: str = "http",
+    probe_path: str = "/",
+    headers: dict[str, str] | None = None,
+) -> Endpoint:
     safe = {"safePaths": ["/execute", "/query/*"]} if kind == "http" else {}
-    spec = ConnectionSpec.model_validate({"type": kind, kind: {"url": url, "probePath": probe_path, **safe}})
+    spec = ConnectionSpec.model_validate(
+        {"type": kind, kind: {"url": url, "probePath": probe_path, "headers": headers or {}, **safe}}
+    )
     return Endpoint(Connection(metadata=ObjectMeta(name="api"), spec=spec), secret or {}, "1/1")
 
 

@@ -10,7 +10,7 @@ from http_calls import FakeConnections, answering, call, endpoint, listening, re
 
 from incident_operator.clients.connections import EndpointError
 from incident_operator.core.errors import Failure
-from incident_operator.core.outcomes import Failed, NotDone, Pending, Succeeded, Undetermined
+from incident_operator.core.outcomes import Doubt, Failed, NotDone, Pending, Succeeded, Undetermined
 from played import Played
 
 TOKEN = "s3cr3t/t0ken+=="
@@ -152,6 +152,7 @@ async def test_an_absolute_url_is_no_path(service):
         (request(headers={"X": "a\r\nY: z"}), "headers.X: holds a control character"),
         (request("POST", idempotencyKey="Host"), "headers.Host: is not for a step to set"),
         (request(query={"a": {"b": 1}}), "query.a: an object"),
+        (request(query={"a": ["x", None]}), "query.a: a list of other things than texts"),
         (request("POST", json={}, body="x"), "either json or body"),
         (request("POST", json={"a": 2**70}), "cannot be written"),
         (request("POST", json="\ud800"), "cannot be written"),
@@ -199,6 +200,53 @@ async def test_for_a_read_every_status_is_an_answer(service, status):
     outcome = await action(service.url).run(call(READ))
     assert isinstance(outcome, Succeeded)
     assert outcome.result["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("status", "passes"), [(200, None), (204, None), (302, False), (404, False), (429, True), (500, False), (503, True)]
+)
+async def test_a_read_says_what_speaks_against_its_answer(service, status, passes):
+    service.answer = web.Response(
+        text="\nwarming up\nmore" if status != 204 else None, status=status, headers={"Retry-After": "7"}
+    )
+    outcome = await action(service.url).run(call(READ))
+
+    assert isinstance(outcome, Succeeded)
+    expected = Doubt(f"the status is {status}, not 2xx (warming up)", "status", bool(passes), 7.0)
+    assert outcome.doubt == (None if passes is None else expected)
+
+
+async def test_a_read_whose_body_broke_off_may_be_asked_again():
+    async with listening(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")) as port:
+        outcome = await action(f"http://127.0.0.1:{port}").run(call(READ))
+    assert isinstance(outcome, Succeeded)
+    assert outcome.doubt == Doubt("the connection broke in the body", "truncated", passes=True)
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 429])
+async def test_what_was_sent_without_a_key_is_never_sent_again_by_itself(service, status):
+    service.answer = web.Response(text="slow down", status=status, headers={"Retry-After": "7"})
+    unkeyed = await action(service.url).run(call(UNKEYED))
+    service.answer = web.Response(status=status, headers={"Retry-After": "7"})
+    keyed = await action(service.url).run(call(KEYED))
+
+    assert isinstance(unkeyed, Failed)
+    assert not unkeyed.retryable
+    assert unkeyed.message.endswith(f"{status}: refused (slow down)")
+    assert isinstance(keyed, Pending)
+    assert keyed.after == 7.0
+
+
+async def test_the_connections_headers_go_with_every_request_and_no_step_sets_them(service):
+    made = endpoint(service.url, {"header.X-Api-Key": "k3y-of-ours"}, headers={"X-Scope-OrgID": "team-a"})
+    played = sending(FakeConnections(made))
+    await played.run(call(request(headers={"X-Mine": "1"})))
+    taken = [await played.run(call(request(headers={name: "b"}))) for name in ("x-scope-orgid", "X_Api_Key")]
+
+    seen = service.seen[0].headers
+    assert (seen["X-Scope-OrgID"], seen["X-Api-Key"], seen["X-Mine"]) == ("team-a", "k3y-of-ours", "1")
+    assert ["the Connection sets it" in each.message for each in taken if isinstance(each, Failed)] == [True, True]
+    assert len(service.seen) == 1
 
 
 STATUSES = {

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from aiohttp import web
@@ -15,7 +17,8 @@ from incident_operator.actions.promql import Promql as Spec
 from incident_operator.clients import prometheus
 from incident_operator.clients.connections import EndpointError
 from incident_operator.clients.priority import THREADS
-from incident_operator.clients.prometheus import Prometheus, Sample
+from incident_operator.clients.prometheus import Prometheus
+from incident_operator.clients.prometheus_answers import Answer
 from incident_operator.clients.seats import FLOW
 from incident_operator.core.fair_queue import Flow
 from incident_operator.core.outcomes import Failed, Succeeded
@@ -64,6 +67,7 @@ def asking(client: Prometheus, connections: FakeConnections) -> Played:
     return Played(promql.ACTION, clients(connections=connections, prometheus=client))
 
 
+HISTOGRAM = {"count": "60", "sum": "33.5", "buckets": [[1, "0.5", "1", "60"]]}
 ANSWERS = {
     "one series": (
         data("vector", [{"metric": {"job": "api"}, "value": [1.5, "0.25"]}]),
@@ -82,15 +86,39 @@ ANSWERS = {
         {"value": 3.0, "series": [{"labels": {}, "value": 3.0}]},
         "value 3.0",
     ),
-    "not a number": (
-        data("vector", [{"metric": {}, "value": [1, "NaN"]}]),
-        {"value": "NaN", "series": [{"labels": {}, "value": "NaN"}]},
-        "value NaN",
-    ),
     "infinity": (
         data("vector", [{"metric": {}, "value": [1, "+Inf"]}]),
-        {"value": "+Inf", "series": [{"labels": {}, "value": "+Inf"}]},
+        {"value": math.inf, "series": [{"labels": {}, "value": math.inf}]},
         "value +Inf",
+    ),
+    "a text": (data("string", [1, "5"]), {"value": "5", "series": [{"labels": {}, "value": "5"}]}, "value 5"),
+    "an empty matrix": (data("matrix", []), {"value": None, "series": []}, "no series"),
+    "a native histogram": (
+        data("vector", [{"metric": {"a": "1"}, "histogram": [1, HISTOGRAM]}]),
+        {"value": None, "series": [{"labels": {"a": "1"}, "value": None, "histogram": {"count": 60.0, "sum": 33.5}}]},
+        "a native histogram (count 60, sum 33.5), not a number; histogram_quantile or histogram_count makes one of it",
+    ),
+    "a matrix of native histograms": (
+        data("matrix", [{"metric": {}, "histograms": [[1, {"count": "1", "sum": "2"}], [2, HISTOGRAM]]}]),
+        {"value": None, "series": [{"labels": {}, "value": None, "histogram": {"count": 60.0, "sum": 33.5}}]},
+        "a native histogram (count 60, sum 33.5), not a number; histogram_quantile or histogram_count makes one of it",
+    ),
+    "a matrix that became native histograms": (
+        data(
+            "matrix",
+            [
+                {"metric": {}, "values": [[1, "7"]], "histograms": [[2, HISTOGRAM]]},
+                {"metric": {"a": "2"}, "values": [[1, "2"]]},
+            ],
+        ),
+        {
+            "value": None,
+            "series": [
+                {"labels": {}, "value": None, "histogram": {"count": 60.0, "sum": 33.5}},
+                {"labels": {"a": "2"}, "value": 2.0},
+            ],
+        },
+        "2 series, 1 of them native histograms, which are not numbers",
     ),
 }
 
@@ -100,8 +128,115 @@ async def test_an_answer_becomes_a_value_and_series(client, service, answer, res
     service.answer = answer
     outcome = await action(client, service.url).run(call(query()))
 
-    assert outcome == Succeeded({**result, "truncated": False}, summary)
-    json.dumps(outcome.result, allow_nan=False)
+    assert outcome == Succeeded({**result, "warnings": [], "infos": [], "truncated": False}, summary)
+
+
+async def test_what_is_not_a_number_is_a_double(client, service):
+    service.answer = data("vector", [{"metric": {}, "value": [1, "NaN"]}])
+    outcome = await action(client, service.url).run(call(query()))
+    assert isinstance(outcome, Succeeded)
+    assert math.isnan(outcome.result["value"])
+    assert outcome.summary == "value NaN"
+
+
+WARNED = {
+    "status": "success",
+    "data": {"resultType": "vector", "result": [{"metric": {}, "value": [1, "0"]}]},
+    "warnings": ["a store did not answer"],
+    "infos": ["metric might not be a counter"],
+}
+
+
+@pytest.mark.parametrize(
+    ("written", "kind", "doubted"),
+    [({}, Succeeded, True), ({"warnings": "tell"}, Succeeded, False), ({"warnings": "fail"}, Failed, False)],
+)
+async def test_what_is_said_beside_the_number_is_told_and_counts(client, service, written, kind, doubted):
+    service.answer = web.json_response(WARNED)
+    spec = Spec.model_validate({"connection": "metrics", "query": "up", **written})
+    outcome = await action(client, service.url).run(call(spec))
+
+    assert isinstance(outcome, kind)
+    told = outcome.summary if isinstance(outcome, Succeeded) else outcome.message
+    assert told == "value 0.0; warning: a store did not answer; info: metric might not be a counter"
+    assert outcome.result["warnings"] == ["a store did not answer"]
+    assert outcome.result["infos"] == ["metric might not be a counter"]
+    assert (isinstance(outcome, Succeeded) and outcome.doubt is not None) == doubted
+
+
+@pytest.mark.parametrize("said", [{"infos": ["odd"]}, {"warnings": []}, {"warnings": None}])
+async def test_an_answer_without_warnings_is_not_doubtful(client, service, said):
+    service.answer = web.json_response({**WARNED, "warnings": [], **said})
+    outcome = await action(client, service.url).run(call(query()))
+    assert isinstance(outcome, Succeeded)
+    assert outcome.doubt is None
+
+
+async def test_a_tenant_goes_with_every_query_and_a_secret_one_is_masked(client, service):
+    made = endpoint(
+        service.url,
+        {**SECRET, "header.X-Api-Key": "k3y-of-ours\n"},
+        kind="prometheus",
+        headers={"X-Scope-OrgID": "team-a"},
+    )
+    service.answer = refusal(400, "bad_data", "no such key: k3y-of-ours")
+    outcome = await asking(client, FakeConnections(made)).run(call(query()))
+
+    seen = service.seen[0].headers
+    assert (seen["X-Scope-OrgID"], seen["X-Api-Key"]) == ("team-a", "k3y-of-ours")
+    assert seen["Authorization"] == "Bearer s3cr3t-t0ken"
+    assert isinstance(outcome, Failed)
+    assert outcome.message == "metrics: Prometheus answered 400: no such key: ***"
+
+
+async def test_a_connection_cannot_set_what_is_not_its_to_set(client, service):
+    made = endpoint(service.url, kind="prometheus", headers={"Host": "elsewhere"})
+    outcome = await asking(client, FakeConnections(made)).run(call(query()))
+    assert isinstance(outcome, Failed)
+    assert "headers.Host: is not for a Connection to set" in outcome.message
+    assert service.seen == []
+
+
+async def test_a_long_query_goes_by_post(client, service):
+    service.answer = data("vector", [])
+    text = " or ".join(["up"] * 2000)
+    await action(client, service.url).run(call(query(text)))
+
+    assert (service.seen[0].method, service.seen[0].query_string) == ("POST", "")
+    sent = parse_qs(service.bodies[0].decode())
+    assert (sent["query"], sent["timeout"]) == ([text], ["5.000"])
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize(("header", "after"), [("7", 7.0), ("999999", 300.0), ("soon", 0.0), (None, 0.0)])
+async def test_not_now_may_be_asked_again_after_what_the_service_says(client, service, status, header, after):
+    service.answer = web.Response(
+        text="\n  <html>upstream connect error\nmore", status=status, headers={"Retry-After": header} if header else {}
+    )
+    outcome = await action(client, service.url).run(call(query()))
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.reason, outcome.retryable, outcome.after) == ("ConnectionFailed", True, after)
+    assert outcome.message == f"metrics: Prometheus answered {status}: <html>upstream connect error"
+
+
+async def test_the_first_line_of_an_errors_body_is_quoted_clean_and_short(client, service):
+    service.answer = web.Response(body=b"\x1b[31mno such tenant\xff " + b"x" * 900 + b"\nline 2", status=401)
+    outcome = await action(client, service.url).run(call(query()))
+    assert isinstance(outcome, Failed)
+    assert not outcome.retryable
+    assert "line 2" not in outcome.message
+    assert "\x1b" not in outcome.message
+    assert outcome.message.startswith("metrics: Prometheus answered 401: \ufffd[31mno such tenant\ufffd xxx")
+    assert len(outcome.message) < 600
+
+
+@pytest.mark.parametrize("body", [b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", b"", b"HTTP/1.1 20"])
+async def test_a_connection_that_breaks_may_be_asked_again(client, body):
+    async with listening(answering(body)) as port:
+        outcome = await action(client, f"http://127.0.0.1:{port}").run(call(query()))
+    assert isinstance(outcome, Failed)
+    assert (outcome.reason, outcome.retryable) == ("ConnectionFailed", True)
 
 
 async def test_the_query_is_sent_with_credentials_and_a_timeout(client, service):
@@ -135,6 +270,16 @@ def test_a_parameter_becomes_one_quoted_string(value, literal):
 async def test_a_missing_parameter_is_told(client, service):
     outcome = await action(client, service.url).run(call(query("up{job=%(job)s}")))
     assert outcome == Failed("BadRequest", "query: %(job)s is not among params", retryable=False)
+    assert service.seen == []
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [(None, "null"), (["a"], "a list or an object"), ({"a": 1}, "a list or an object")]
+)
+async def test_what_is_not_one_value_never_enters_a_query(client, service, value, kind):
+    outcome = await action(client, service.url).run(call(query("up{job=%(job)s}", job=value)))
+    told = f"params.job: {kind}; a parameter of a query is a text, a number or a boolean"
+    assert outcome == Failed("BadRequest", told, retryable=False)
     assert service.seen == []
 
 
@@ -238,9 +383,7 @@ async def test_an_answer_that_is_nested_too_deep_is_told_as_such(client, service
     service.answer = web.Response(body=b"[" * levels + b"]" * levels, status=status, content_type="application/json")
     outcome = await action(client, service.url).run(call(query()))
     assert isinstance(outcome, Failed)
-    told = (
-        "the answer is nested more than 64 levels deep" if status == 200 else "Prometheus answered 422: no reason given"
-    )
+    told = "the answer is nested more than 64 levels deep" if status == 200 else "Prometheus answered 422: [[["
     assert told in outcome.message
 
 
@@ -249,13 +392,13 @@ async def test_labels_that_are_no_text_are_an_answer_all_the_same(client, servic
     service.answer = web.Response(body=body, content_type="application/json")
     outcome = await action(client, service.url).run(call(query()))
     assert isinstance(outcome, Succeeded)
-    assert outcome.result["series"] == [{"labels": {"a": "\ufffd", "b": [["Infinity"]]}, "value": 1.0}]
+    assert outcome.result["series"] == [{"labels": {"a": "\ufffd", "b": [[math.inf]]}, "value": 1.0}]
 
 
-def asked(client: Prometheus, namespace: str, port: int, seconds: float) -> "asyncio.Task[list[Sample]]":
+def asked(client: Prometheus, namespace: str, port: int, seconds: float) -> "asyncio.Task[Answer]":
     """Ask as a visit of that namespace does."""
 
-    async def ask() -> list[Sample]:
+    async def ask() -> Answer:
         FLOW.set(Flow(namespace, 2))
         return await client.query(endpoint(f"http://127.0.0.1:{port}", SECRET, kind="prometheus"), "up", seconds)
 
@@ -267,8 +410,8 @@ async def test_four_hanging_queries_of_one_namespace_leave_a_thread_to_others(cl
         hanging = [asked(client, "eve", port, 30.0) for _ in range(2 * THREADS)]
         await asyncio.sleep(0)
         for _ in range(THREADS):
-            (sample,) = await asked(client, "prod", serve_metrics, 5.0)
-            assert sample.value == 1.0
+            answer = await asked(client, "prod", serve_metrics, 5.0)
+            assert answer.samples[0].value == 1.0
         for each in hanging:
             each.cancel()
         await asyncio.gather(*hanging, return_exceptions=True)

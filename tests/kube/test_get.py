@@ -121,6 +121,18 @@ async def test_an_apiserver_that_does_not_answer_is_a_failed_read(api, get, faul
     assert (outcome.reason, outcome.retryable) == (reasons.CONNECTION_FAILED, True)
 
 
+@pytest.mark.parametrize("fault", [Fault.TOO_MANY_REQUESTS, Fault.SERVICE_UNAVAILABLE])
+@pytest.mark.parametrize(("header", "after"), [("7", 7.0), ("100000", 300.0), ("soon", 0.0)])
+async def test_an_apiserver_that_says_when_to_come_again_is_heard(api, get, fault, header, after):
+    api.put(deployment())
+    await get.run(call(one()))  # so that the kinds are known
+    api._faults.headers["Retry-After"] = header
+    api.inject(fault, path="/deployments/web")
+    outcome = await get.run(call(one()))
+    assert isinstance(outcome, Failed)
+    assert (outcome.reason, outcome.retryable, outcome.after) == (reasons.CONNECTION_FAILED, True, after)
+
+
 async def test_kinds_are_asked_for_once(api, get):
     api.put(deployment())
     await get.run(call(one()))

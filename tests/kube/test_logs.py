@@ -5,7 +5,7 @@ import pytest
 from incident_operator.actions.clients import Clients
 from incident_operator.actions.logs import ACTION, Logs
 from incident_operator.core import reasons
-from incident_operator.core.outcomes import Failed, Succeeded
+from incident_operator.core.outcomes import Doubt, Failed, Succeeded
 from kube.calls import ACCOUNT, Player, call
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
@@ -99,6 +99,7 @@ async def test_one_unreadable_pod_is_told_and_the_others_are_read(web, logs):
     outcome = await logs.run(call(of()))
     assert outcome.result["lines"] == BUILD.splitlines()
     assert "; web-0 not readable: injected" in outcome.summary
+    assert outcome.doubt == Doubt("not every Pod's log could be read", "pods", passes=True)
 
 
 async def test_no_readable_pod_at_all_is_a_failure(web, logs):

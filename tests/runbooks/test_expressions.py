@@ -85,7 +85,7 @@ def test_an_expression_gives_plain_json(source, expected):
         ("params.n / 0", "divide by zero, in: params.n / 0"),
         ("params.n * 1.5", "* does not work on (int64, double), in: params.n * 1.5"),
         ("params.lost", 'there is no "lost", in: params.lost'),
-        ("result.rows[0].id", "element 0 is asked of an empty list, in: result.rows[0].id"),
+        ("result.rows[0].id", "no data: element 0 is asked of an empty list, in: result.rows[0].id"),
         (
             "result.status.code",
             "a field is asked of something that has none (null, text, a number), in: result.status.code",
@@ -267,7 +267,7 @@ def test_outputs_keep_what_has_a_value_and_tell_the_rest():
     programs = {name: compiled(source) for name, source in sources.items()}
     found = evaluation.outputs(programs, facts(), NOW, {"rows": [], "status": 200})
     assert found.values == {"count": 0, "status": 200}
-    assert found.problems == {"first": "element 0 is asked of an empty list, in: result.rows[0].id"}
+    assert found.problems == {"first": "no data: element 0 is asked of an empty list, in: result.rows[0].id"}
 
 
 def test_outputs_take_four_kibibytes_together_and_no_more():

@@ -69,7 +69,8 @@ def test_what_is_no_runbook_at_all_is_told(raw):
 
 
 def test_an_action_is_kept_as_it_is_written():
-    step = {"name": "post", "http": {"connection": "api", "json": {"a": None, "b": [1]}, "fromTheFuture": 1}}
+    http = {"connection": "api", "json": {"a": None, "b": [1]}, "fromTheFuture": 1}
+    step = {"name": "post", "http": http, "expect": "result.status == 200"}
     found = reading.runbook_of(runbook(verify=[{**step, "alsoNew": {"x": None}}]))
     assert isinstance(found, Runbook)
     assert found.spec.to_json()["verify"][0].items() >= {**step, "alsoNew": {"x": None}}.items()

@@ -168,7 +168,8 @@ def sixty() -> Iterator[Json]:
         steps = [
             _step(f"s{index}", sqlQuery={"connection": "database", "statement": _padded(index)}) for index in range(81)
         ]
-        yield _runbook(f"sixty-{number:02d}", diagnose=steps[:50], review={}, verify=steps[50:])
+        verifying = [{**step, "expect": "result.rows.size() == 1"} for step in steps[50:]]
+        yield _runbook(f"sixty-{number:02d}", diagnose=steps[:50], review={}, verify=verifying)
 
 
 def _padded(index: int) -> str:

@@ -71,6 +71,16 @@ async def test_a_connection_lost_before_commit_certainly_had_no_effect(packs, tr
     assert not fresh(packs)
 
 
+@pytest.mark.parametrize("trouble", [Trouble.LOST, Trouble.REPLY_LOST])
+async def test_a_connection_lost_in_a_query_may_be_asked_again(packs, trouble):
+    async with proxy(packs.host, b"pricing_pack", trouble) as port:
+        found = packs.endpoint("app_read", host="127.0.0.1", port=port)
+        outcome = await reading(FakeConnections(found)).run(call(query("SELECT id FROM pricing_pack")))
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.reason, outcome.retryable) == ("ConnectionFailed", True)
+
+
 @pytest.mark.parametrize("trigger", [b"ON CONFLICT", b"SELECT rows_changed"])
 async def test_a_connection_lost_before_the_marker_is_read_is_never_called_a_failure(packs, writer, trigger):
     await writer.run(call(FRESHEN))

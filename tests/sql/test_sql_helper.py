@@ -80,7 +80,7 @@ async def test_what_is_read_there_is_what_would_be_read_here(packs, helped, read
     there = await run(helped, statement, **asked)
     assert isinstance(there, Succeeded)
     assert there.result["truncated"]
-    assert there == await run(reader, statement, **asked)
+    assert repr(there) == repr(await run(reader, statement, **asked))  # NaN is not equal to itself
 
 
 @pytest.mark.parametrize(

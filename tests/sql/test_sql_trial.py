@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from incident_operator.actions.sql import trial
 from incident_operator.api.approvals import PlanEntry
 from incident_operator.core import plan
 from incident_operator.core.action import Preview
@@ -284,18 +285,24 @@ def approved(preview: Preview) -> PlanEntry:
 async def grown(schema: Database, writer, **how) -> tuple[list[PlanEntry], list[str]]:
     """Show a step three times while its table grows, and say how each differs from the one before."""
     schema.run("DELETE FROM audit")
-    entries = []
+    entries, remedies = [], []
     for _ in range(3):
         schema.run("INSERT INTO audit VALUES (1)")
-        entries.append(approved(await writer.show(call(execute("UPDATE audit SET id = 2", **how)))))
-    pairs = itertools.pairwise(entries)
-    return entries, [plan.difference(then, now, trial_binds=True) for then, now in pairs]
+        preview = await writer.show(call(execute("UPDATE audit SET id = 2", **how)))
+        entries.append(approved(preview))
+        remedies.append(preview.trial_remedy)
+    pairs = zip(itertools.pairwise(entries), remedies[1:], strict=True)
+    return entries, [plan.difference(then, now, trial_binds=True, remedy=remedy) for (then, now), remedy in pairs]
 
 
 async def test_by_default_an_approval_is_for_the_very_number_of_rows(schema, writer):
     entries, differences = await grown(schema, writer, max_rows=3)
     assert [entry.in_trial for entry in entries] == ["1 row", "2 rows", "3 rows"]
-    assert differences == ["settle: in trial 1 row → 2 rows", "settle: in trial 2 rows → 3 rows"]
+    assert differences == [
+        f"settle: in trial 1 row → 2 rows ({trial.REMEDY})",
+        f"settle: in trial 2 rows → 3 rows ({trial.REMEDY})",
+    ]
+    assert trial.REMEDY == "to agree to a bound, let the step say rowsBind: upToMaxRows"
 
 
 async def test_a_table_that_grows_all_the_time_is_approved_up_to_max_rows(schema, writer):
@@ -328,7 +335,7 @@ async def test_a_table_that_moves_between_the_last_trial_and_the_act_is_left_alo
     schema.run("INSERT INTO audit VALUES (1)")
     moved = await writer.send(settle, preview)
 
-    assert moved == NotDone(0.0, "would have been 2 rows, in trial it was 1 row; rolled back")
+    assert moved == NotDone(0.0, f"would have been 2 rows, in trial it was 1 row; rolled back ({trial.REMEDY})")
     assert schema.value("SELECT count(*) FROM audit WHERE id = 5") == 0
     assert isinstance(await writer.send(settle, await writer.show(settle)), Succeeded)
 

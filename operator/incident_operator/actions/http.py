@@ -1,7 +1,8 @@
 """http: one request below a Connection's URL. Effect: read, keyed-call or unkeyed, by what the step declares.
 
-For a read every reply is an answer, whatever its status: `expect` judges it. For an effect the status says what
-became of it: 2xx done; 307, 308 and 4xx refused, so not done; anything else unclear, as is a lost reply.
+For a read every reply is an answer, whatever its status: `expect` judges it, and in `verify` it has to be 2xx unless `expect` looks
+at the status. For an effect the status says what became of it: 2xx done; 307, 308 and 4xx refused, so not done; anything else unclear,
+as is a lost reply.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,14 +20,14 @@ from incident_operator.clients import http, http_requests
 from incident_operator.clients.http import Reply
 from incident_operator.clients.http_requests import Request
 from incident_operator.connections import http as declared
-from incident_operator.core import json_depth, reasons
+from incident_operator.core import json_depth, reasons, retry_after, texts
 from incident_operator.core.action import Action, Call, Connects, Preview
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Unusable
 from incident_operator.core.expressions import render_fields
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.expressions.render_fields import Take
-from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded, Undetermined
+from incident_operator.core.outcomes import Doubt, Failed, Outcome, Pending, Succeeded, Undetermined
 
 _READS = frozenset({"GET", "HEAD"})
 
@@ -92,6 +93,8 @@ LOOK_AGAIN_SECONDS = 5.0
 RESULT_BYTES = 240_000
 BODY_CHARACTERS_BESIDE_JSON = 4096
 """Of the body's text where `json` has all of it anyway."""
+QUOTED_CHARACTERS = 200
+"""Of the body, in a message."""
 HEADERS = 32
 HEADER_CHARACTERS = 512
 _REFUSED_FOR_NOW = frozenset({408, 409, 425, 429})
@@ -114,7 +117,7 @@ async def read(call: Call[Http], clients: Clients) -> Outcome:
     """Send a request that changes nothing and return {status, headers, body, json, truncated}. Raises `Failure`."""
     thing = await _thing(call, clients, safe=True)
     reply = await http.send(thing.request, thing.secret, call.timeout)
-    return Succeeded(result_of(reply), _summary(thing.request, reply))
+    return Succeeded(result_of(reply), _summary(thing.request, reply), doubt=_doubt(reply))
 
 
 async def show(call: Call[Http], clients: Clients, trial: bool) -> Preview:  # noqa: ARG001 # the interface of every action
@@ -149,6 +152,8 @@ async def _thing(call: Call[Http], clients: Clients, *, safe: bool = False) -> T
     if safe:
         _check_safe(where, call.spec)
     http_requests.check_headers(_idempotency(call))
+    theirs = [*where.headers, *declared.headers_in(endpoint.secret)]
+    http_requests.refuse_those_of(theirs, {**call.spec.headers, **_idempotency(call)})
     return Thing(_request(where, call.spec), endpoint.secret)
 
 
@@ -165,11 +170,12 @@ def _check_safe(where: declared.HttpEndpoint, spec: Http) -> None:
 def _request(where: declared.HttpEndpoint, spec: Http) -> Request:
     try:
         http_requests.check_headers(spec.headers)
+        http_requests.check_headers(where.headers, "a Connection")
         url = http_requests.target(where.url, spec.path, spec.query)
         body, kind_of_body = _body(spec)
     except (UnicodeError, orjson.JSONEncodeError) as error:
         raise Unusable(f"cannot be written as UTF-8 or JSON: {error}") from None
-    return Request(spec.method, url, {**kind_of_body, **spec.headers}, body)
+    return Request(spec.method, url, {**kind_of_body, **spec.headers, **where.headers}, body)
 
 
 def _body(spec: Http) -> tuple[bytes | None, dict[str, str]]:
@@ -194,20 +200,38 @@ def _answered(reply: Reply, request: Request, effect: Effect) -> Outcome:
     summary, keyed = _summary(request, reply), effect is Effect.KEYED_CALL
     if 200 <= reply.status < 300:
         return Succeeded(result_of(reply), summary)
+    again = max(LOOK_AGAIN_SECONDS, reply.retry_after)
     if keyed and reply.status in _REFUSED_FOR_NOW:
-        return Pending(LOOK_AGAIN_SECONDS, f"{summary}; asking again with the same key")
+        return Pending(again, f"{summary}{_quoted(reply)}; asking again with the same key")
     if reply.status in {307, 308} or 400 <= reply.status < 500:
         return _refused(reply, summary)
     if keyed:
-        return Pending(LOOK_AGAIN_SECONDS, f"{summary}; asking again with the same key")
-    return Undetermined(f"{summary}: that status does not tell whether it was carried out")
+        return Pending(again, f"{summary}{_quoted(reply)}; asking again with the same key")
+    return Undetermined(f"{summary}: that status does not tell whether it was carried out{_quoted(reply)}")
 
 
 def _refused(reply: Reply, summary: str) -> Failed:
     reason = reasons.FORBIDDEN if reply.status in {401, 403} else reasons.BAD_REQUEST
     why = "redirects are not followed" if reply.status in {307, 308} else "refused"
-    retryable = reply.status in _REFUSED_FOR_NOW
-    return Failed(reason, f"{summary}: {why}", retryable=retryable, result=result_of(reply))
+    # what was sent without a key is not sent again by itself, whatever came back: nobody could tell two of it apart
+    return Failed(reason, f"{summary}: {why}{_quoted(reply)}", retryable=False, result=result_of(reply))
+
+
+def _doubt(reply: Reply) -> Doubt | None:
+    """Return what speaks against the answer to a read: a status that is not 2xx, or a body that broke off."""
+    if reply.broken:
+        return Doubt("the connection broke in the body", "truncated", passes=True)
+    if 200 <= reply.status < 300:
+        return None
+    passes = reply.status in retry_after.LATER
+    why = f"the status is {reply.status}, not 2xx{_quoted(reply)}"
+    return Doubt(why, "status", passes=passes, after=reply.retry_after)
+
+
+def _quoted(reply: Reply) -> str:
+    """Return the first line of a body, for a message; empty where there is none."""
+    line = texts.first_line(_text(reply), QUOTED_CHARACTERS)
+    return f" ({line})" if line else ""
 
 
 def result_of(reply: Reply) -> dict[str, Any]:

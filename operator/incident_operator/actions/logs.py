@@ -23,7 +23,7 @@ from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Unusable
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.expressions.render_fields import Take
-from incident_operator.core.outcomes import Json, Outcome, Succeeded
+from incident_operator.core.outcomes import Doubt, Json, Outcome, Succeeded
 from incident_operator.core.runbooks import field_checks
 
 
@@ -85,7 +85,8 @@ async def read(call: Call[Logs], clients: Clients) -> Outcome:
     kept = await log_lines.read_aside(lines, pattern)
     cut = kept.truncated or len(pods) > _MAX_PODS
     result = {"pods": names, "lines": kept.lines, "matches": kept.matches, "truncated": cut}
-    return Succeeded(result, _summary(spec, names, len(lines), len(kept.matches)) + _unread(names, texts))
+    summary = _summary(spec, names, len(lines), len(kept.matches)) + _unread(names, texts)
+    return Succeeded(result, summary, doubt=_doubt(texts))
 
 
 async def _selector(account: Account, call: Call[Logs]) -> str:
@@ -150,6 +151,15 @@ def _summary(spec: Logs, pods: Sequence[str], lines: int, matches: int) -> str:
     whose = pods[0] if len(pods) == 1 else f"{len(pods)} Pods"
     matching = f", {matches} match" if spec.pattern else ""
     return f"{lines} lines of {whose}{matching}"
+
+
+def _doubt(texts: Sequence[_Text]) -> Doubt | None:
+    """Return what speaks against lines that are not all there."""
+    missing = [text for text in texts if not isinstance(text, str)]
+    if not missing:
+        return None
+    after = max(error.after for error in missing)
+    return Doubt("not every Pod's log could be read", "pods", passes=any(e.retryable for e in missing), after=after)
 
 
 def _unread(pods: Sequence[str], texts: Sequence[_Text]) -> str:

@@ -1,7 +1,8 @@
 """promql: an instant query. Effect: read."""
 
+import math
 from collections.abc import Iterator
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from pydantic import Field
 
@@ -10,13 +11,13 @@ from incident_operator.actions.fields import Params, Statement
 from incident_operator.api.meta import Model, ObjectName
 from incident_operator.clients import prometheus
 from incident_operator.clients.connections import named
-from incident_operator.clients.prometheus import Sample
-from incident_operator.core import results
+from incident_operator.clients.prometheus_answers import Answer, Sample
+from incident_operator.core import reasons, results
 from incident_operator.core.action import Action, Call, Connects
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.expressions.render_fields import Take
-from incident_operator.core.outcomes import Outcome, Succeeded
+from incident_operator.core.outcomes import Doubt, Failed, Outcome, Succeeded
 from incident_operator.core.runbooks import compiler_statements
 
 
@@ -27,20 +28,35 @@ class Promql(Model):
     query: Statement
     """PromQL; `%(name)s` stands for a parameter and becomes a quoted string literal."""
     params: Annotated[Params, Take.NATIVE] = Field(default_factory=dict)
+    warnings: Literal["fail", "tell"] | None = None
+    """What warnings beside the answer mean, e.g. that a store did not answer: that the step fails, or that they are told only.
+
+    The default: they fail a step of `verify` whose `expect` does not look at `result.warnings`, and are told otherwise.
+    """
+
+
+class Histogram(TypedDict):
+    """Of a native histogram; `histogram_quantile` and its like make a number of one."""
+
+    count: float
+    sum: float
 
 
 class Series(TypedDict):
     """One series of the answer."""
 
     labels: dict[str, str]
-    value: float
+    value: float | None
+    histogram: NotRequired[Histogram]
 
 
 class Result(TypedDict):
     """What `result` holds."""
 
     value: Annotated[float | None, "of the only series, else null"]
-    series: Annotated[list[Series], "`labels`, `value`"]
+    series: Annotated[list[Series], "`labels`, `value`; of a native histogram `histogram` with `count` and `sum`"]
+    warnings: Annotated[list[str], "what the answer lacks"]
+    infos: Annotated[list[str], "what is odd in the query"]
     truncated: bool
 
 
@@ -49,30 +65,64 @@ def _check(spec: Promql, path: str) -> Iterator[Problem]:
 
 
 async def read(call: Call[Promql], clients: Clients) -> Outcome:
-    """Return {value, series, truncated}; `value` is that of the only series, else null. Raises `Failure`."""
+    """Return {value, series, warnings, infos, truncated}; `value` is that of the only series, else null. Raises `Failure`."""
     spec = call.spec
     query = prometheus.render(spec.query, spec.params)
     endpoint = await clients.connections.endpoint(call.namespace, spec.connection, call.service_account)
     with named(spec.connection):
-        return _succeeded(await clients.prometheus.query(endpoint, query, call.timeout))
+        answer = await clients.prometheus.query(endpoint, query, call.timeout)
+    told = _summary(answer)
+    if spec.warnings == "fail" and answer.warnings:
+        return Failed(reasons.EXPECTATION_FAILED, told, retryable=True, result=_result(answer))
+    doubt = Doubt(_WARNED, "warnings", passes=True) if answer.warnings and spec.warnings is None else None
+    return Succeeded(_result(answer), told, doubt=doubt)
 
 
-def _succeeded(samples: list[Sample]) -> Succeeded:
-    rows: list[dict[str, Any]] = [{"labels": dict(sample.labels), "value": sample.value} for sample in samples]
+_WARNED = "the answer comes with warnings, which fail a verify unless the step says warnings: tell, or its expect looks at result.warnings"
+_SAID = 2
+"""Warnings, and infos, in the summary."""
+
+
+def _result(answer: Answer) -> dict[str, Any]:
+    rows = [_row(sample) for sample in answer.samples]
     series, _ = results.fit(rows, results.RESULT_BYTES)
-    value = samples[0].value if len(samples) == 1 else None
-    result = {"value": value, "series": series, "truncated": len(series) < len(rows)}
-    return Succeeded(result, _summary(samples))
+    value = answer.samples[0].value if len(answer.samples) == 1 else None
+    beside = {"warnings": list(answer.warnings), "infos": list(answer.infos)}
+    return {"value": value, "series": series, **beside, "truncated": len(series) < len(rows)}
 
 
-def _summary(samples: list[Sample]) -> str:
+def _row(sample: Sample) -> dict[str, Any]:
+    row = {"labels": dict(sample.labels), "value": sample.value}
+    return row if sample.histogram is None else {**row, "histogram": dict(sample.histogram)}
+
+
+def _summary(answer: Answer) -> str:
+    """Return the answer in a line: what was asked for first, then what was said beside it."""
+    said = [("warning", line) for line in answer.warnings[:_SAID]] + [("info", line) for line in answer.infos[:_SAID]]
+    return "; ".join([_found(answer.samples), *(f"{what}: {line}" for what, line in said)])
+
+
+def _found(samples: list[Sample]) -> str:
+    histograms = sum(sample.histogram is not None for sample in samples)
     match samples:
         case []:
             return "no series"
+        case [Sample(histogram=held)] if held is not None:
+            told = f"count {held['count']:g}, sum {held['sum']:g}"
+            return f"a native histogram ({told}), not a number; histogram_quantile or histogram_count makes one of it"
         case [only]:
-            return f"value {only.value}"
+            return f"value {_written(only.value)}"
+        case _ if histograms:
+            return f"{len(samples)} series, {histograms} of them native histograms, which are not numbers"
         case _:
             return f"{len(samples)} series"
+
+
+def _written(value: float | str | None) -> str:
+    """Return a value as Prometheus writes it where it is not finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else f"{'+' if value > 0 else '-'}Inf"
+    return str(value)
 
 
 ACTION = Action("promql", Promql, Result, effect=Effect.READ, rights="get the Secret", checks=(_check,), read=read)

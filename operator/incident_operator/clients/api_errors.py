@@ -7,7 +7,7 @@ import aiohttp
 import msgspec
 
 from incident_operator.clients import transport
-from incident_operator.core import json_depth, reasons
+from incident_operator.core import json_depth, reasons, retry_after
 from incident_operator.core.errors import Failure
 
 _REJECTED = "the server rejected our request due to an error in our request"
@@ -105,7 +105,9 @@ def of_answer(status: int, body: bytes, *, tested: bool = False, writes: bool = 
     reason = str(answer.get("reason") or "Unknown")
     message = str(answer.get("message") or f"the apiserver answered {status}")
     if status in {401, 429} or status >= 500:
-        return Unavailable(status, reason, message, maybe_applied=writes and status >= 500)
+        error = Unavailable(status, reason, message, maybe_applied=writes and status >= 500)
+        error.after = _asked(answer)
+        return error
     if status == 404 and not _names_an_object(answer):
         return NotServed(status, reason, message)
     if status == 409 and reason == "AlreadyExists":
@@ -121,6 +123,13 @@ def _status_object(body: bytes) -> Mapping[str, Any]:
     except ValueError:
         return {"message": body[:500].decode(errors="replace").strip()}
     return answer if isinstance(answer, dict) else {}
+
+
+def _asked(answer: Mapping[str, Any]) -> float:
+    """Return the seconds after which an answer says to come again; 0 where it does not."""
+    details = answer.get("details")
+    seconds = details.get("retryAfterSeconds") if isinstance(details, dict) else None
+    return retry_after.bounded(float(seconds)) if isinstance(seconds, int) else 0.0
 
 
 def _names_an_object(answer: Mapping[str, Any]) -> bool:

@@ -20,6 +20,7 @@ from incident_operator.clients import access as accesses
 from incident_operator.clients import api_errors, kube, paging, reads
 from incident_operator.clients.discovery import Discovery, ServedKind
 from incident_operator.clients.tail import Tail
+from incident_operator.core import retry_after
 from incident_operator.core.outcomes import Json
 
 LOG_BYTES = 1024 * 1024
@@ -122,6 +123,8 @@ class Account:
                 self.credentials.forget()
             answer = (error.body or "").encode()
             refusal = api_errors.of_answer(error.status, answer, tested=method == "PATCH", writes=writes)
+            asked = retry_after.seconds(error.headers or {})
+            refusal.after = max(refusal.after, asked)
             raise api_errors.acting_as(refusal, self.namespace, self.name) from error
         except accesses.AccessError as error:
             raise kube.Unavailable(0, "Unauthenticated", str(error), maybe_applied=False) from error

@@ -12,7 +12,7 @@ import aiohttp
 
 from incident_operator.clients import addresses, http_requests, redaction
 from incident_operator.clients.http_requests import Request
-from incident_operator.core import reasons
+from incident_operator.core import reasons, retry_after
 from incident_operator.core.errors import Failure
 
 CONNECT_SECONDS = 5.0
@@ -38,10 +38,17 @@ class Reply:
     complete: bool
     """False where the body was longer than the limit, or broke off."""
     charset: str
+    broken: bool = False
+    """Whether the connection broke in the body."""
+    retry_after: float = 0.0
+    """Seconds that the service asks to be left alone for, as far as they are obeyed."""
 
 
 async def send(request: Request, secret: Mapping[str, str], seconds: float, limit: int = BODY_BYTES) -> Reply:
-    """Send a request and return the reply with at most `limit` bytes of its body. Raises `HttpError`, without a secret in its message."""
+    """Send a request and return the reply with at most `limit` bytes of its body. Raises `HttpError`, without a secret in its message.
+
+    Credentials and headers that the Secret holds are sent with it; raises `Unusable` for one that it may not set.
+    """
     deadline = asyncio.get_running_loop().time() + seconds
     try:
         async with _session(secret, seconds) as session, await _begin(session, request, deadline) as response:
@@ -59,7 +66,11 @@ def _session(secret: Mapping[str, str], seconds: float) -> aiohttp.ClientSession
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={**http_requests.credentials(secret), "Accept-Encoding": "identity"},
+        headers={
+            **http_requests.secret_headers(secret),
+            **http_requests.credentials(secret),
+            "Accept-Encoding": "identity",
+        },
         middlewares=[_once],
         timeout=aiohttp.ClientTimeout(total=None, connect=connect),
     )
@@ -90,11 +101,12 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
 
 
 async def _reply(response: aiohttp.ClientResponse, deadline: float, limit: int) -> Reply:
-    body, complete = await _body(response, deadline, limit)
+    body, complete, broken = await _body(response, deadline, limit)
     headers: dict[str, str] = {}
     for name, value in response.headers.items():
         headers.setdefault(name.lower(), value.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-    return Reply(response.status, headers, body, complete, _charset(response))
+    asked = retry_after.seconds(headers)
+    return Reply(response.status, headers, body, complete, _charset(response), broken, asked)
 
 
 def _charset(response: aiohttp.ClientResponse) -> str:
@@ -104,18 +116,19 @@ def _charset(response: aiohttp.ClientResponse) -> str:
         return "utf-8"
 
 
-async def _body(response: aiohttp.ClientResponse, deadline: float, limit: int) -> tuple[bytes, bool]:
+async def _body(response: aiohttp.ClientResponse, deadline: float, limit: int) -> tuple[bytes, bool, bool]:
+    """Return what was read, whether that is all, and whether the connection broke."""
     read = bytearray()
     try:
         async with asyncio.timeout_at(deadline):
             async for chunk in response.content.iter_chunked(16384):
                 read += chunk
                 if len(read) > limit:
-                    return bytes(read[:limit]), False
+                    return bytes(read[:limit]), False, False
     except (aiohttp.ClientError, OSError):
         # the status came, so this is an answer, though its body broke off
-        return bytes(read), False
-    return bytes(read), True
+        return bytes(read), False, True
+    return bytes(read), True, False
 
 
 def _socket(found: tuple[Any, ...]) -> socket.socket:

@@ -4,7 +4,7 @@ Nothing is sent from here.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
@@ -84,6 +84,8 @@ def _pairs(name: str, value: Any) -> list[tuple[str, str]]:
     if isinstance(value, Mapping):
         raise Unusable(f"query.{name}: an object; only texts, numbers, booleans and lists of them go into a query")
     items = value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(item, str | int | float) for item in items):
+        raise Unusable(f"query.{name}: a list of other things than texts, numbers and booleans, or of null")
     return [(name, _written(item)) for item in items]
 
 
@@ -91,20 +93,39 @@ def _written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def check_headers(headers: Mapping[str, str]) -> None:
-    """Raise `Unusable` for a header that a step may not set, or that would break the request apart.
+def check_headers(headers: Mapping[str, str], by: str = "a step") -> None:
+    """Raise `Unusable` for a header that nobody but the operator may set, or that would break the request apart.
 
     Raises `UnicodeError` for half a surrogate pair.
     """
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name):
             raise Unusable(f"headers: {name!r} is not a header name")
-        if name.lower().replace("_", "-") in _RESERVED:  # many services take one for the other
-            told = "is not for a step to set; credentials come from the Connection's Secret"
+        if _same(name) in _RESERVED:
+            told = f"is not for {by} to set; credentials come from the Connection's Secret"
             raise Unusable(f"headers.{name}: {told}, method and path from the step's own fields")
         value.encode()
         if _NOT_TEXT.search(value):
             raise Unusable(f"headers.{name}: holds a control character")
+
+
+def secret_headers(secret: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers that a Connection's Secret holds as `header.NAME`. Raises `Unusable` for one that is not to be set."""
+    found = services.headers_in(secret)
+    check_headers(found, "a Connection's Secret")
+    return found
+
+
+def refuse_those_of(theirs: Iterable[str], headers: Mapping[str, str]) -> None:
+    """Raise `Unusable` where a step sets a header that its Connection sets: whose data it reads is not for a step to say."""
+    taken = {_same(name) for name in theirs}
+    for name in headers:
+        if _same(name) in taken:
+            raise Unusable(f"headers.{name}: the Connection sets it, so a step may not")
+
+
+def _same(name: str) -> str:
+    return name.lower().replace("_", "-")  # many services take one for the other
 
 
 def credentials(secret: Mapping[str, str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 What is asked is declared with the type (`connections/`); how, is here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from incident_operator import connections
@@ -60,9 +61,9 @@ class _Asking:
     async def promql(self, query: str) -> None:
         await self.prometheus.query(self.endpoint, query, PROBE_SECONDS)
 
-    async def get(self, base: str, path: str, *, ok: bool = False) -> None:
-        reply = await http.send(
-            Request("GET", http_requests.target(base, path, {})), self.endpoint.secret, PROBE_SECONDS
-        )
+    async def get(self, base: str, path: str, *, ok: bool = False, headers: Mapping[str, str] | None = None) -> None:
+        http_requests.check_headers(headers or {}, "a Connection")
+        request = Request("GET", http_requests.target(base, path, {}), headers or {})
+        reply = await http.send(request, self.endpoint.secret, PROBE_SECONDS)
         if ok and reply.status != 200:
             raise Unusable(f"{base}: GET {path} was answered with {reply.status}")

@@ -11,9 +11,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError
 
 from incident_operator.clients import addresses
-from incident_operator.core import json_depth
+from incident_operator.core import json_depth, retry_after, texts
 
 REASON_CHARACTERS = 500
+_LOOKED_AT = 8192
+URL_CHARACTERS = 2000
 REPLY_BYTES = 2 * 1024 * 1024
 """Of one reply, unpacked."""
 
@@ -24,6 +26,13 @@ class ReplyTooLargeError(requests.RequestException):
 
 class RefusedError(requests.RequestException):
     """Prometheus answered, but not with a result; the message is its own."""
+
+    def __init__(self, message: str, *, passes: bool = False, after: float = 0.0) -> None:
+        super().__init__(message)
+        self.passes = passes
+        """Whether the same again may be answered."""
+        self.after = after
+        """Seconds that it asks to be left alone for."""
 
 
 class OpenConnections:
@@ -56,6 +65,15 @@ class Adapter(HTTPAdapter):
     def __init__(self, connections: OpenConnections) -> None:
         self._classes = _pool_classes(connections.note)
         super().__init__(max_retries=0)
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        """Send a request; a long query goes into the body of a POST, for proxies limit the length of a URL."""
+        if request.method == "GET" and len(request.url or "") > URL_CHARACTERS:
+            request.url, _, query = str(request.url).partition("?")
+            request.method = "POST"
+            request.headers["Content-Type"] = "application/x-www-form-urlencoded"
+            request.prepare_body(query, None)
+        return super().send(request, *args, **kwargs)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pools of the connections above."""
@@ -132,14 +150,22 @@ def checked(response: requests.Response, *_: Any, **__: Any) -> requests.Respons
         response.close()
         raise RefusedError("it redirects; redirects are not followed, so correct the Connection's url")
     if response.status_code != requests.codes.ok:
-        raise RefusedError(f"Prometheus answered {response.status_code}: {_reason(response)}")
+        raise _refused(response)
     if json_depth.deeper_than(response.content):
         raise RefusedError(f"the answer is nested more than {json_depth.MOST} levels deep")
     return response
 
 
+def _refused(response: requests.Response) -> RefusedError:
+    asked = retry_after.seconds(response.headers)
+    told = f"Prometheus answered {response.status_code}: {_reason(response)}"
+    return RefusedError(told, passes=response.status_code in retry_after.LATER, after=asked)
+
+
 def _reason(response: requests.Response) -> str:
+    """Return what was wrong, in the server's words: its `error`, or where the body is not its own JSON, the first line of that."""
     try:
-        return str(json_depth.loads(response.content)["error"])[:REASON_CHARACTERS]
+        said = str(json_depth.loads(response.content)["error"])
     except (ValueError, LookupError, TypeError):
-        return "no reason given"
+        said = response.content[:_LOOKED_AT].decode(errors="replace")
+    return texts.first_line(said, REASON_CHARACTERS) or "no reason given"

@@ -2,17 +2,19 @@
 
 import base64
 import math
-from collections.abc import Mapping
-from decimal import Decimal
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
+import orjson
 import psycopg
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.types.json import Jsonb
 
+from incident_operator.clients import sql_types
 from incident_operator.clients.sql_errors import Fault, SqlError
-from incident_operator.core import json_depth
+from incident_operator.clients.sql_texts import Number
 
 
 def bind(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,76 +53,42 @@ def _check_characters(where: str, text: str) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Return a loaded column value as plain JSON: no NaN, tuples as lists, anything exotic as its text."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else _not_finite(value)
+    """Return a loaded column value as plain JSON, but for numbers that are not finite: tuples as lists, anything exotic as its text."""
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
-    if value is None or isinstance(value, str | int | dict):
+    if value is None or isinstance(value, str | int | float | dict):
         return value
     return str(value)
 
 
-def _not_finite(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"
+def stored(rows: list[dict[str, Any]]) -> bytes:
+    """Return rows as JSON for a `jsonb`: a `numeric` with all its digits, what is beyond a double as its text."""
+    return orjson.dumps(rows, default=_exact)
 
 
-class _TextLoader(Loader):
-    """Keeps PostgreSQL's own text, e.g. of a date: no range error for `infinity` or year 10000."""
-
-    def load(self, data: Buffer) -> Any:
-        return bytes(data).decode()
-
-
-class _TimestampLoader(Loader):
-    """`2025-10-21 00:30:04+00` → `2025-10-21T00:30:04Z` (RFC 3339; sessions run in UTC)."""
-
-    def load(self, data: Buffer) -> str:
-        text = bytes(data).decode().replace(" ", "T", 1)
-        return f"{text[:-3]}Z" if text.endswith("+00") else text
+def _exact(value: Any) -> Any:
+    if not isinstance(value, Number):
+        raise TypeError(f"a {type(value).__name__} is not JSON")
+    # what is beyond a double is a number to PostgreSQL, and to no reader of JSON here
+    return orjson.Fragment(value.text) if math.isfinite(value) else value.text
 
 
-class _NumericLoader(Loader):
-    """A float where it is exact, else the number's text."""
+@cache
+def _loader(read: Callable[[str], Any]) -> type[Loader]:
+    """Return the loader that reads the server's text so."""
 
-    def load(self, data: Buffer) -> float | str:
-        text = bytes(data).decode()
-        number = float(text)
-        exact = math.isfinite(number) and Decimal(repr(number)) == Decimal(text)
-        return number if exact else text
+    class Reading(Loader):
+        def load(self, data: Buffer) -> Any:
+            return read(bytes(data).decode())
 
-
-class _BytesLoader(Loader):
-    def load(self, data: Buffer) -> str:
-        return base64.b64encode(bytes.fromhex(bytes(data).decode().removeprefix("\\x"))).decode()
-
-
-class _JsonLoader(Loader):
-    """Decoded JSON; what is too deep or too long for us stays text."""
-
-    def load(self, data: Buffer) -> Any:
-        text = bytes(data)
-        try:
-            return json_depth.loads(text)
-        except ValueError:
-            return text.decode(errors="replace")
-
-
-_LOADERS: dict[type[Loader], tuple[str, ...]] = {
-    _TextLoader: ("date", "time", "timetz", "interval", "uuid", "inet", "cidr"),
-    _TimestampLoader: ("timestamp", "timestamptz"),
-    _NumericLoader: ("numeric",),
-    _BytesLoader: ("bytea",),
-    _JsonLoader: ("json", "jsonb"),
-}
+    return Reading
 
 
 def register(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Make a connection load columns as JSON values."""
-    for loader, types in _LOADERS.items():
-        for name in types:
-            connection.adapters.register_loader(name, loader)
+    """Make a connection load columns as the table of types says."""
+    for row in sql_types.TABLE:
+        if row.read is not None:
+            for name in row.types:
+                connection.adapters.register_loader(name, _loader(row.read))

@@ -28,7 +28,7 @@ class Asking(Protocol):
         """Evaluate an instant query."""
         ...
 
-    async def get(self, base: str, path: str, *, ok: bool = False) -> None:
+    async def get(self, base: str, path: str, *, ok: bool = False, headers: Mapping[str, str] | None = None) -> None:
         """Fetch a path below a URL; any status is an answer, or only 200 where `ok` says so."""
         ...
 

@@ -10,7 +10,8 @@ from incident_operator.api.connection import Url
 from incident_operator.api.meta import Model
 from incident_operator.connections.declaration import Asking, ConnectionType
 
-SECRET = "maybe `token` (sent as bearer), or `username` and `password`; maybe `ca.crt`"  # noqa: S105 # names of keys
+SECRET = "maybe `token` (sent as bearer), or `username` and `password`; maybe `ca.crt`; maybe headers, as `header.NAME`"  # noqa: S105 # names of keys
+_HEADER = "header."
 CREDENTIALS = frozenset({"token", "password"})
 """Keys of that Secret whose values are secret."""
 
@@ -20,6 +21,10 @@ class HttpEndpoint(Model):
 
     url: Url
     """Scheme, host and port, maybe a path; steps can only go below it, and redirects are not followed."""
+    headers: Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = Field(
+        default_factory=dict
+    )
+    """Sent with every request, e.g. `X-Scope-OrgID` for a tenant. A step cannot set one of them; what is secret is `header.NAME` of the Secret."""
     probe_path: Annotated[str, Field(pattern=r"^/", max_length=512)] = "/"
     """Path fetched to see whether the service answers; any HTTP status counts as an answer."""
     safe_paths: Annotated[list[Annotated[str, Field(pattern=r"^/", max_length=512)]], Field(max_length=32)] = Field(
@@ -34,7 +39,7 @@ class HttpEndpoint(Model):
 
 
 async def _probe(where: HttpEndpoint, ask: Asking) -> None:
-    await ask.get(where.url, where.probe_path)
+    await ask.get(where.url, where.probe_path, headers=where.headers)
 
 
 def basic(secret: Mapping[str, str]) -> str:
@@ -44,9 +49,15 @@ def basic(secret: Mapping[str, str]) -> str:
     return base64.b64encode(f"{secret['username']}:{secret['password']}".encode()).decode()
 
 
+def headers_in(secret: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers that a Secret holds, under `header.NAME`; a line end behind a value is the file's that it came from."""
+    return {key.removeprefix(_HEADER): value.rstrip("\r\n") for key, value in secret.items() if key.startswith(_HEADER)}
+
+
 def derived(secret: Mapping[str, str]) -> Iterator[str]:
-    """Yield what is sent in their place, which tells a password that is too short to be looked for."""
+    """Yield what else is secret: what is sent in place of a password that is too short to be looked for, and headers."""
     yield basic(secret)
+    yield from headers_in(secret).values()
 
 
 CONNECTION = ConnectionType("http", HttpEndpoint, SECRET, _probe, CREDENTIALS, derived)

@@ -78,6 +78,8 @@ class Preview:
     """What a rolled-back trial run did, e.g. `1 row`, or why there was none; None where an action tries nothing. Binds."""
     in_trial_counted: str | None = None
     """What it counted, where `in_trial` says only how much that may be. People see it; it binds nothing."""
+    trial_remedy: str = ""
+    """How the step may ask for a bound, where `in_trial` binds the very number; told where a trial voids an approval."""
     whole: Mapping[str, Any] = field(default_factory=dict)
     """JSON that is shown as lines of YAML, under these names, e.g. a Pod template."""
     allows: tuple[str, ...] = ()

@@ -28,6 +28,8 @@ class Failure(Exception):
 
     def __init__(self, reason: str, message: str, *, retryable: bool = False, maybe_applied: bool = False) -> None:
         super().__init__(message)
+        self.after = 0.0
+        """Seconds that whoever refused asks to be left alone for."""
         self.reason = reason
         """One CamelCase word from `core/reasons.py`."""
         self.message = message
@@ -52,14 +54,14 @@ def outcome_of(failure: Failure, effect: Effect) -> Outcome:
     knows. One that certainly did not happen failed, or is begun again later where what was in the way passes by itself.
     """
     if effect is Effect.READ:
-        return Failed(failure.reason, failure.message, retryable=failure.retryable)
+        return Failed(failure.reason, failure.message, retryable=failure.retryable, after=failure.after)
     if failure.maybe_applied:
         if effect.is_known:
-            return Pending(LOOK_AGAIN, f"cannot tell whether it is done: {failure.message}")
+            return Pending(max(LOOK_AGAIN, failure.after), f"cannot tell whether it is done: {failure.message}")
         return Undetermined(failure.message)
     if effect.is_known and failure.retryable and failure.reason in _PASSING:
-        return NotDone(LOOK_AGAIN, failure.message)
-    return Failed(failure.reason, failure.message, retryable=failure.retryable)
+        return NotDone(max(LOOK_AGAIN, failure.after), failure.message)
+    return Failed(failure.reason, failure.message, retryable=failure.retryable, after=failure.after)
 
 
 def outcome_of_another_try(outcome: Outcome) -> Outcome:
@@ -78,4 +80,4 @@ def outcome_of_another_try(outcome: Outcome) -> Outcome:
 
 def outcome_of_look(failure: Failure) -> Outcome:
     """Return what it means that an effect cannot be looked up: nothing. A failed look is never proof, whatever failed."""
-    return Pending(LOOK_AGAIN, f"cannot tell whether it is done: {failure.message}")
+    return Pending(max(LOOK_AGAIN, failure.after), f"cannot tell whether it is done: {failure.message}")

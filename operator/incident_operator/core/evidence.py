@@ -25,7 +25,7 @@ def evidence_of(outcome: Outcome) -> Evidence | None:
     """Return an outcome's result as evidence, cut where it is long; its digest is over what is kept, so that it can be compared."""
     if not isinstance(outcome, Succeeded | Failed) or not outcome.result:
         return None
-    result = sanitize.cleaned(outcome.result)
+    result = sanitize.finite(sanitize.cleaned(outcome.result))
     text = texts.with_escapes(json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False, default=str))
     kept = texts.cut_counted(text, MAX_TEXT)
     return Evidence(texts.digest(kept) if len(kept) > _SMALL else "", kept)

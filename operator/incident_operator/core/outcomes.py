@@ -9,6 +9,24 @@ Json = Any
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """What speaks against an answer that came: a status that is none of success, warnings beside the number.
+
+    A step of `verify`, and a probe, takes such an answer only where its `expect` looks at what is doubtful. Any other step judges
+    by its `expect` alone.
+    """
+
+    why: str
+    """One line for people."""
+    about: str
+    """The field of `result` that says so."""
+    passes: bool = False
+    """Whether the same question may be answered in a while."""
+    after: float = 0.0
+    """Seconds that whoever answered asks to be left alone for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Succeeded:
     """The act is complete (or had been completed under the same key before)."""
 
@@ -18,6 +36,8 @@ class Succeeded:
     """One line for people, e.g. `1 row changed`."""
     captured: Mapping[str, Json] | None = None
     """Small: what the action needs to take its effect back."""
+    doubt: Doubt | None = None
+    """Of a read: what speaks against its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +55,8 @@ class Failed:
     """True where the act happened but ended badly (a Job that ran and failed): an undo is still due."""
     captured: Mapping[str, Json] | None = None
     """What that undo needs, as of a success."""
+    after: float = 0.0
+    """Seconds that whoever refused asks to be left alone for, before another try."""
 
 
 @dataclass(frozen=True, slots=True)

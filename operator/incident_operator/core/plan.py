@@ -103,17 +103,18 @@ def others(target: str, incidents: Sequence[str]) -> str:
     return f"{_OTHERS}{target} too: {', '.join(incidents[:_SHOWN_OTHERS])}{more}"
 
 
-def difference(approved: PlanEntry, rendered: PlanEntry, *, trial_binds: bool) -> str:
+def difference(approved: PlanEntry, rendered: PlanEntry, *, trial_binds: bool, remedy: str = "") -> str:
     """Say how a step differs from what was approved; empty when it does not.
 
     The attempt number makes none, nor does what a trial counted below a bound that was agreed to, nor which other Incidents act
-    on the same object: that there are any, where there were none, is one.
+    on the same object: that there are any, where there were none, is one. `remedy` is how the step may ask for a bound instead,
+    told where its trial differs.
     """
     changes = [_change("what", approved.do, rendered.do), _change("allows", *_allowances(approved, rendered))]
     keys = sorted({*approved.details, *rendered.details} - {DIGEST})
     changes += [_change(key, approved.details.get(key), rendered.details.get(key)) for key in keys]
-    if trial_binds:
-        changes.append(_change("in trial", approved.in_trial, rendered.in_trial))
+    if trial_binds and (moved := _change("in trial", approved.in_trial, rendered.in_trial)):
+        changes.append(f"{moved} ({remedy})" if remedy else moved)
     found = [change for change in changes if change]
     if not found and approved.details.get(DIGEST) != rendered.details.get(DIGEST):
         found = ["what would be sent differs in a part that the plan shows by its digest only"]

@@ -40,9 +40,10 @@ def plain(value: Any) -> Any:
 
 
 def result(value: Any, depth: int = 0) -> Any:
-    """Return what an action brought back as JSON that all behind it can take; what is nested too deep is left out.
+    """Return what an action brought back as JSON that expressions can take; what is nested too deep is left out.
 
-    Numbers that JSON or 64 bits cannot hold become texts, texts lose NUL and halves of surrogate pairs, keys are texts.
+    Whole numbers beyond 64 bits become texts, texts lose NUL and halves of surrogate pairs, keys are texts. A double stays one,
+    NaN and infinities too: what is stored of a result goes through `finite`.
     """
     match value:
         case str():
@@ -52,7 +53,7 @@ def result(value: Any, depth: int = 0) -> Any:
         case int():
             return value if -(2**63) <= value < 2**64 else _digits(value)
         case float():
-            return value if math.isfinite(value) else _not_finite(value)
+            return value
         case Mapping() | list() | tuple() if depth >= json_depth.WRAPPED:
             return "[nested too deep]"
         case Mapping():
@@ -61,6 +62,19 @@ def result(value: Any, depth: int = 0) -> Any:
             return [result(item, depth + 1) for item in value]
         case _:
             return texts.storable(str(value))
+
+
+def finite(value: Any) -> Any:
+    """Return a result as JSON can say it: numbers that are not finite are the texts `NaN`, `Infinity` and `-Infinity`."""
+    match value:
+        case float() if not math.isfinite(value):
+            return _not_finite(value)
+        case Mapping():
+            return {key: finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [finite(item) for item in value]
+        case _:
+            return value
 
 
 def canonical(value: Any) -> Any:

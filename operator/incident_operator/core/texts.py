@@ -31,6 +31,8 @@ NULL = "null"
 """How a plan writes null; a text that is the same is in quotes."""
 _QUOTE = '"'
 _CUT = "…"
+_LOOKED_AT = 4096
+"""Characters in which a first line is looked for."""
 
 
 def not_text(text: str) -> str | None:
@@ -113,6 +115,12 @@ def with_escapes(written: str) -> str:
     if unseen(written.replace("\n", "")) is None:
         return written
     return _with(written, lambda each: each if each == "\n" else json.dumps(each)[1:-1])
+
+
+def first_line(text: str, length: int) -> str:
+    """Return the first line of a hostile text that says anything, for people, at most `length` long; empty where none does."""
+    lines = (visible(line) for line in text[:_LOOKED_AT].splitlines())
+    return cut(next((line for line in lines if line), ""), length)
 
 
 def cut(text: str, length: int) -> str:

@@ -154,8 +154,9 @@ def _given(part: _T | None, call: Call[Any]) -> _T:
 def _told(outcome: Outcome, masks: Masks) -> Outcome:
     """Return the outcome with its words masked, and its result fit for expressions."""
     match outcome:
-        case Succeeded(result, summary, captured):
-            return Succeeded(_shaped(result), masks.text(summary), masks.json(captured))
+        case Succeeded(result, summary, captured, doubt):
+            told = replace(doubt, why=masks.text(doubt.why)) if doubt else None
+            return Succeeded(_shaped(result), masks.text(summary), masks.json(captured), told)
         case Failed():
             return replace(outcome, message=masks.text(outcome.message), result=_shaped(outcome.result))
         case Pending() | NotDone():

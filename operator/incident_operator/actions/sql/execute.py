@@ -130,6 +130,7 @@ async def show(call: Call[SqlExecute], clients: Clients, wants_trial: bool) -> P
         {**details, **place, **_readable(details)},
         tried.binds,
         tried.counted,
+        trial.REMEDY if work.binds_count else "",
         thing=Thing(endpoint, work),
         bound={**details, **place},
         seen=place,

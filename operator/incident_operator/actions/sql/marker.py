@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-import orjson
-
 from incident_operator import clients
+from incident_operator.clients import sql_values
 from incident_operator.clients.sql import Row, Session
 from incident_operator.clients.sql_errors import Fault, SqlError
 from incident_operator.core import json_depth, sanitize
@@ -128,9 +127,9 @@ def _unclaimed(error: SqlError, role: str) -> SqlError:
 
 
 def _written(rows: list[Row]) -> str:
-    text = orjson.dumps(rows).decode()
+    text = sql_values.stored(rows).decode()
     # json knows NUL, jsonb does not; a look at the text costs less than one at each value
-    return orjson.dumps(sanitize.result(rows)).decode() if _NUL in text else text
+    return sql_values.stored(sanitize.result(rows)).decode() if _NUL in text else text
 
 
 def _image(text: str | None) -> list[Row] | None:

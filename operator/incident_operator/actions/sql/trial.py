@@ -74,6 +74,10 @@ FROM met JOIN pg_catalog.pg_attrdef ON adrelid = met.oid WHERE written AND %(def
 """Of all that the transaction met or may write: what is planned is locked. A plan does not show all that these call."""
 
 
+REMEDY = "to agree to a bound, let the step say rowsBind: upToMaxRows"
+"""Told where the number of rows voids an approval again and again, as of a table that changes each second."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tried:
     """What a plan says of a trial."""
@@ -108,7 +112,8 @@ def difference(in_trial: str | None, work: Work, done: Done) -> str:
     now = _summary(done.applied.rows_changed, work, _unusual(done.change)).binds
     if in_trial is None or in_trial.startswith(_UNTRIED) or in_trial == now:
         return ""
-    return f"would have been {now}, in trial it was {in_trial}; rolled back"
+    moved = f"would have been {now}, in trial it was {in_trial}; rolled back"
+    return f"{moved} ({REMEDY})" if work.binds_count else moved
 
 
 class _Untried(Exception):

@@ -9,9 +9,15 @@ _UNFINISHED = "the expression ends too early"
 NO_MEMORY = "it needs more memory than there is"
 
 
+_NO_DATA = "no data"
+"""Said where an answer has no row, no series or no value, which is the commonest reason of no answer."""
+_NULL = "null_type"
+
+
 def _overload(found: re.Match[str]) -> str:
     operator = found[1].replace("_", "").replace("@", "")
-    return f"{operator} does not work on ({found[2]})"
+    why = f"{operator} does not work on ({found[2].replace(_NULL, 'null')})"
+    return f"{_NO_DATA}: {why}" if _NULL in found[2] else why
 
 
 _Wording = tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
@@ -29,7 +35,7 @@ _COMPILE_WORDING: _Wording = (
 )
 _RUN_WORDING: _Wording = (
     (re.compile(r'Key not found in map : "?(.*?)"?$'), r'there is no "\1"'),
-    (re.compile(r"Index error: index=(-?\d+) size=0"), r"element \1 is asked of an empty list"),
+    (re.compile(r"Index error: index=(-?\d+) size=0"), rf"{_NO_DATA}: element \1 is asked of an empty list"),
     (re.compile(r"Index error: index=(-?\d+) size=(\d+)"), r"element \1 is asked of a list of \2"),
     (re.compile(r"No matching overloads found : <jump_condition>"), "the condition before ? is neither true nor false"),
     (re.compile(r"No matching overloads found : (.*?)\((.*)\)"), _overload),

@@ -35,8 +35,10 @@ def to_cel(value: Any, depth: int = 0) -> Any:
     if depth > MAX_DEPTH:
         raise UnusableError(f"the data is nested deeper than {MAX_DEPTH} levels")
     match value:
-        case None | bool() | float():
+        case None | bool():
             return value
+        case float():
+            return float(value)  # of what the database sent there may be more than a double
         case str():
             return clean(value)
         case int():

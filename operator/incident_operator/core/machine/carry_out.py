@@ -205,7 +205,7 @@ def _begin(view: View, begin: Begin, mark: Mark) -> Steps:
         differs = (
             f"{run.record}: {rendered}"
             if isinstance(rendered, str)
-            else plan.difference(begin.approved, rendered, trial_binds=begin.trial_binds)
+            else plan.difference(begin.approved, rendered, trial_binds=begin.trial_binds, remedy=preview.trial_remedy)
         )
         if differs:
             return _drifted(view, begin, differs)

@@ -7,11 +7,11 @@ from typing import assert_never
 
 from incident_operator.api.incident import Incident, StepRecord, StepState
 from incident_operator.api.meta import delta, seconds
-from incident_operator.core import reasons, sanitize
+from incident_operator.core import reasons, retry_after, sanitize
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions import evaluation, expr, facts
 from incident_operator.core.expressions.evaluation import Outputs
-from incident_operator.core.machine import limits
+from incident_operator.core.machine import doubts, limits
 from incident_operator.core.machine.decisions import Run
 from incident_operator.core.machine.status import StepResult, later
 from incident_operator.core.machine.view import AGES
@@ -60,6 +60,9 @@ def evaluate_probe(incident: Incident, step: CompiledStep, outcome: Outcome, now
         return StepResult(
             StepState.UNKNOWN, f"may or may not have run; its probe cannot tell: {said}", reasons.INTERRUPTED
         )
+    if outcome.doubt is not None and doubts.decides_probe(step.probe, outcome.doubt):
+        told = f"may or may not have run; its probe cannot tell: {outcome.doubt.why}"
+        return StepResult(StepState.UNKNOWN, told, reasons.INTERRUPTED)
     happened = evaluation.condition(step.probe.expect, facts.facts(incident), now, outcome.result)
     if isinstance(happened, expr.NoAnswer):
         return StepResult(
@@ -96,10 +99,14 @@ def _succeeded(
     incident: Incident, step: CompiledStep, record: StepRecord, outcome: Succeeded, now: datetime
 ) -> StepResult:
     effected = step.act.effect is not Effect.READ
+    if (doubt := outcome.doubt) is not None and doubts.decides(step, doubt):
+        return _unexpected(step, record, outcome, expr.NoAnswer(doubt.why), now)
     if step.expect is not None:
         held = evaluation.condition(step.expect, facts.facts(incident), now, outcome.result)
         if held is not True:
             return _unexpected(step, record, outcome, held, now)
+    elif (again := _another_try(step, record, outcome, now)) is not None:
+        return StepResult(StepState.PENDING, _told(outcome), reasons.CONNECTION_FAILED, again_at=again)
     outputs = Outputs({}, {})
     if step.outputs:
         found = evaluation.outputs(step.outputs, facts.facts(incident), now, outcome.result)
@@ -127,8 +134,10 @@ def _unexpected(
 ) -> StepResult:
     why = held.why if isinstance(held, expr.NoAnswer) else f"expected {step.step.expect}"
     summary = f"{outcome.summary}; {why}"
-    if (again := _next_poll(step, record, now)) is not None:
+    if (again := _next_poll(step, record, now, outcome.doubt.after if outcome.doubt else 0.0)) is not None:
         return StepResult(StepState.RUNNING, summary, again_at=again)
+    if (again := _another_try(step, record, outcome, now)) is not None:
+        return StepResult(StepState.PENDING, summary, reasons.EXPECTATION_FAILED, again_at=again)
     effected = step.act.effect is not Effect.READ
     reason = reasons.TIMED_OUT if step.step.until is not None else reasons.EXPECTATION_FAILED
     if isinstance(held, expr.NoAnswer) and held.over_budget:
@@ -137,10 +146,10 @@ def _unexpected(
 
 
 def _failed(step: CompiledStep, record: StepRecord, outcome: Failed, now: datetime) -> StepResult:
-    if (again := _next_poll(step, record, now)) is not None:
+    if (again := _next_poll(step, record, now, outcome.after)) is not None:
         return StepResult(StepState.RUNNING, outcome.message, outcome.reason, again_at=again)
-    if outcome.retryable and not outcome.effected and record.failures + 1 < limits.attempts(step):
-        at = later(now, limits.backoff(step).total_seconds())
+    if outcome.retryable and not outcome.effected and _has_another_try(step, record):
+        at = _after_backoff(step, now, outcome.after)
         return StepResult(StepState.PENDING, outcome.message, outcome.reason, again_at=at)
     return StepResult(
         StepState.FAILED, outcome.message, outcome.reason, captured=outcome.captured, effected=outcome.effected
@@ -176,13 +185,34 @@ def _longest(step: CompiledStep, run: Run) -> timedelta:
     return limits.timeout(step, action) + limits.GRACE
 
 
-def _next_poll(step: CompiledStep, record: StepRecord, now: datetime) -> datetime | None:
-    """Return when to look again; only a read can say `until`, as the compiler sees to."""
+def _next_poll(step: CompiledStep, record: StepRecord, now: datetime, asked: float = 0.0) -> datetime | None:
+    """Return when to look again, not before what was asked for; only a read can say `until`, as the compiler sees to."""
     until = step.step.until
     if until is None:
         return None
-    began = record.started_at or now
-    return None if now >= began + delta(until.for_) else later(now, seconds(until.every))
+    ends = (record.started_at or now) + delta(until.for_)
+    pause = max(seconds(until.every), min(retry_after.bounded(asked), (ends - now).total_seconds()))
+    return None if now >= ends else later(now, pause)
+
+
+def _another_try(step: CompiledStep, record: StepRecord, outcome: Succeeded, now: datetime) -> datetime | None:
+    """Return when to ask again for an answer that said "not now"; None where it did not, or no try is left. Never for an act."""
+    doubt = outcome.doubt
+    if doubt is None or not doubt.passes or step.act.effect is not Effect.READ or not _has_another_try(step, record):
+        return None
+    return _after_backoff(step, now, doubt.after)
+
+
+def _has_another_try(step: CompiledStep, record: StepRecord) -> bool:
+    return record.failures + 1 < limits.attempts(step)
+
+
+def _after_backoff(step: CompiledStep, now: datetime, asked: float) -> datetime:
+    return later(now, max(limits.backoff(step).total_seconds(), retry_after.bounded(asked)))
+
+
+def _told(outcome: Succeeded) -> str:
+    return f"{outcome.summary}; {outcome.doubt.why}" if outcome.doubt else outcome.summary
 
 
 def _minutes(duration: timedelta) -> str:

@@ -9,6 +9,7 @@ from incident_operator.core.runbooks import (
     compiler_stages,
     compiler_timing,
     compiler_untrusted,
+    compiler_verify,
 )
 from incident_operator.core.runbooks.compiler_draft import Draft
 
@@ -22,6 +23,7 @@ CHECKS: tuple[Check, ...] = (
     compiler_stages.protection_is_for_mitigations,
     compiler_stages.probes_are_reads,
     compiler_stages.approvals_are_for_acts,
+    compiler_verify.verify_steps_can_fail,
     compiler_timing.polls_can_end,
     compiler_timing.durations_are_some_time,
     compiler_references.names_exist,

@@ -1,6 +1,6 @@
-"""What a Runbook may still do in this release, and not in the next: told in its `Ready` condition and by `check`.
+"""What a Runbook may do and hardly means: told in its `Ready` condition and by `check`.
 
-A warning stops nothing. With the next release each of them becomes a problem, and the Runbook `Invalid`.
+A warning stops nothing. Those that say so become problems with the next release, and the Runbook `Invalid`.
 """
 
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from incident_operator.api.meta import delta
 from incident_operator.core.expressions.problems import Problem
+from incident_operator.core.runbooks import retries
 from incident_operator.core.runbooks.compiled import Compiled, CompiledStep
 
 MOST = 50
@@ -18,7 +19,7 @@ _NEXT = "the next release refuses that"
 
 
 def of(compiled: Compiled) -> tuple[Problem, ...]:
-    """Return what is to be changed before the next release, in the order of the steps, at most 50."""
+    """Return what is worth a look, or to be changed before the next release, in the order of the steps, at most 50."""
     return tuple(warning for step in compiled.steps.values() for warning in _of_step(step))[:MOST]
 
 
@@ -30,6 +31,8 @@ def _of_step(step: CompiledStep) -> Iterator[Problem]:
     elif (retry := step.step.retry) is not None and (timeout + delta(retry.backoff)) * retry.attempts > LONGEST_WAIT:
         told = f"with all attempts the step may take more than {_written(LONGEST_WAIT)}"
         yield Problem(f"{step.path}.retry", f"{told}; {_NEXT}")
+    else:
+        yield from retries.warned(step)
     until = step.step.until
     if until is not None and delta(until.for_) > LONGEST_WAIT:
         told = f"a step waits {_written(LONGEST_WAIT)} at most, and this one {until.for_}"
