@@ -44,7 +44,7 @@ test-policies: # they take the policies away for a moment, so nothing else on th
 	@$(BIN)/pytest -q -m cluster tests/approval_policy
 
 test-unit: # in one process: the groups beside it need the rest of the machine
-	@$(BIN)/pytest -q -m 'not cluster'
+	@$(BIN)/pytest -q -m 'not cluster' --ignore=tests/field
 
 test-e2e: test-policies
 	@$(BIN)/pytest -q -m cluster tests/e2e
@@ -53,13 +53,14 @@ test-faults: test-policies
 	@$(BIN)/pytest -q -m cluster tests/faults tests/rounds
 
 test-cluster: test-policies
-	@$(BIN)/pytest -q -m cluster --ignore=tests/e2e --ignore=tests/approval_policy --ignore=tests/faults --ignore=tests/rounds
+	@$(BIN)/pytest -q -m cluster --ignore=tests/e2e --ignore=tests/approval_policy --ignore=tests/faults --ignore=tests/rounds \
+		--ignore=tests/field
 
 .PHONY: unit
 unit: .venv/.synced ## Run the tests that need no cluster
 	@$(BIN)/pytest -n 2 -m 'not cluster'
 
-.PHONY: faults rounds storm siege bench explore mutants
+.PHONY: faults rounds storm siege field bench explore mutants
 faults: .venv/.synced cluster ## Kill, cut and garble at every write of every example: nothing lost, nothing doubled (resumes; ALL=1: each fault at each call)
 	@PYTHONPATH=tests $(BIN)/python -m faults $(if $(ONLY),--only $(ONLY))
 
@@ -71,6 +72,10 @@ storm: .venv/.synced cluster ## 10,000 alerts while the operator is killed; the 
 
 siege: .venv/.synced cluster ## One namespace does all that could stop the operator, in a Pod with the chart's limits: nobody else notices
 	@PYTHONPATH=tests $(BIN)/python -m siege
+
+field: .venv/.synced cluster ## What takes minutes on a real cluster: Jobs that fail in twelve ways, and the like (ONLY=words: some of them)
+	@PATH=.cluster/bin:$$PATH KUBECONFIG=$$($(PYTHON) hack/cluster kubeconfig) kubectl apply -f crds >/dev/null
+	@PYTHONPATH=tests $(BIN)/python -m field $(if $(ONLY),--only "$(ONLY)")
 
 bench: .venv/.synced cluster ## Measure beside a bare client and a textbook kopf operator
 	@PYTHONPATH=tests $(BIN)/python -m bench

@@ -36,6 +36,8 @@ class FakeApiserver:
         """Every request, in the order of arrival."""
         self.logs: dict[tuple[str, str, str], str] = {}
         """What containers wrote: (namespace, Pod, container) → text."""
+        self.previous_logs: dict[tuple[str, str, str], str] = {}
+        """What they wrote before they restarted."""
         self.planted: dict[str, bytes] = {}
         """Collection's path → the text of one more item, whatever it is, that its lists tell first."""
         self._kinds = kinds
@@ -195,8 +197,17 @@ class FakeApiserver:
             why = waiting[0]["state"]["waiting"]["reason"]
             message = f'container "{container}" in pod "{where.name}" is waiting to start: {why}'
             raise RefusedError(400, "BadRequest", message)
-        lines = self.logs.get((where.namespace, where.name, container), "").splitlines(keepends=True)
+        if request.params.get("previous") == "true":
+            return self._previous(where, container)
+        lines = re.findall(r"[^\n]*\n|[^\n]+", self.logs.get((where.namespace, where.name, container), ""))
         return "".join(lines[-int(request.params.get("tailLines", len(lines) or 1)) :])
+
+    def _previous(self, where: Where, container: str) -> str:
+        found = self.previous_logs.get((where.namespace, where.name, container))
+        if found is None:
+            message = f'previous terminated container "{container}" in pod "{where.name}" not found'
+            raise RefusedError(400, "BadRequest", message)
+        return found
 
 
 def _waits(status: Object, container: str) -> bool:

@@ -13,7 +13,11 @@ _STATUS = frozenset({"status"})
 _SCALED = frozenset({"status", "scale"})
 _OWN = ("incidents.dev", "v1alpha1")
 _ALWAYS_SELECTABLE = frozenset({"metadata.name", "metadata.namespace"})
-SELECTABLE = {"Incident": frozenset({"status.phase", "spec.severity"}), "Widget": frozenset({"status.phase"})}
+SELECTABLE = {
+    "Incident": frozenset({"status.phase", "spec.severity"}),
+    "Widget": frozenset({"status.phase"}),
+    "Event": frozenset({"involvedObject.uid", "involvedObject.name"}),
+}
 """Kind → `selectableFields` of its definition."""
 
 KINDS = (
@@ -28,7 +32,9 @@ KINDS = (
     Kind("apps", "v1", "ControllerRevision", "controllerrevisions"),
     Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", subresources=_STATUS),
     Kind("batch", "v1", "Job", "jobs", subresources=_STATUS),
+    Kind("batch", "v1", "CronJob", "cronjobs", subresources=_STATUS),
     Kind("coordination.k8s.io", "v1", "Lease", "leases"),
+    Kind("", "v1", "Event", "events"),
     Kind("events.k8s.io", "v1", "Event", "events"),
     Kind(*_OWN, "Incident", "incidents", subresources=_STATUS),
     Kind(*_OWN, "Runbook", "runbooks", subresources=_STATUS),
@@ -180,6 +186,8 @@ def selected(item: Object, params: Mapping[str, str]) -> bool:
     """Return whether an object is among those that the selectors ask for."""
     labels = item["metadata"].get("labels") or {}
     fields = {"metadata.name": item["metadata"]["name"], "metadata.namespace": item["metadata"].get("namespace", "")}
+    about = item.get("involvedObject") or {}
+    fields |= {f"involvedObject.{key}": about.get(key, "") for key in ("uid", "name")}
     fields["status.phase"] = (item.get("status") or {}).get("phase", "")
     fields["spec.severity"] = (item.get("spec") or {}).get("severity", "")
     return _holds(params.get("labelSelector", ""), labels) and _holds(params.get("fieldSelector", ""), fields)

@@ -19,7 +19,7 @@ USER = f"system:serviceaccount:prod:{ACCOUNT}"
 JOBS = "/apis/batch/v1/namespaces/prod/jobs"
 SPEC = Job(**{"from": "deployment/web"}, command=["python3", "-m", "jobs.build_pack"])
 CALL = call(SPEC, step="rebuild")
-MANIFEST = job_template.manifest(CALL, job_template.from_workload(deployment(), None))
+MANIFEST = job_template.manifest(CALL, job_template.from_workload(deployment(), SPEC))
 NAME = MANIFEST["metadata"]["name"]
 POD = f"{NAME}-x7k2p"
 MAIN_ENDED = {"name": "main", "state": {"terminated": {"exitCode": 3}}}
@@ -36,11 +36,16 @@ def web(api: FakeApiserver) -> FakeApiserver:
     return api
 
 
+def has_pod(api, name=POD, **status):
+    """A Pod that the Job controller made for it."""
+    made = pod(name, labels={"batch.kubernetes.io/job-name": NAME}, **status)
+    made["metadata"]["ownerReferences"] = [{"kind": "Job", "uid": api.object(f"{JOBS}/{NAME}")["metadata"]["uid"]}]
+    return api.put(made)
+
+
 def ends(api, kind="Complete", exit_code=0, log="", **condition):
     """What the Job controller and the kubelet do."""
-    labels = {"batch.kubernetes.io/job-name": NAME}
-    terminated = [{"name": "main", "state": {"terminated": {"exitCode": exit_code}}}]
-    api.put(pod(POD, labels=labels, containerStatuses=terminated))
+    has_pod(api, containerStatuses=[{"name": "main", "state": {"terminated": {"exitCode": exit_code}}}])
     api.logs["prod", POD, "main"] = log
     conditions = [{"type": kind, "status": "True", **condition}]
     api.put({**api.object(f"{JOBS}/{NAME}"), "status": {"conditions": conditions}})
@@ -70,6 +75,8 @@ async def test_a_job_that_ended_well_tells_its_log(web, job):
         "exitCode": 0,
         "log": ["fetching", "stored PP-2025-10-21"],
         "pod": POD,
+        "container": "main",
+        "reason": "",
     }
     assert outcome.summary == f"Job {NAME} succeeded"
 
@@ -80,7 +87,7 @@ async def test_a_job_that_failed_had_an_effect_and_is_not_tried_again_by_itself(
     outcome = await job.run(CALL)
     assert isinstance(outcome, Failed)
     assert (outcome.reason, outcome.retryable, outcome.effected) == (reasons.JOB_FAILED, False, True)
-    assert outcome.message == f"Job {NAME} failed: exit code 3; last line: ValueError: no prices"
+    assert outcome.message == f"Job {NAME} failed: container main: exit code 3; last line: ValueError: no prices"
     assert outcome.result["exitCode"] == 3
 
 
@@ -132,7 +139,7 @@ async def test_a_job_that_failed_tells_why_it_failed_and_nothing_else_it_said(we
 async def test_the_exit_code_is_that_of_the_container_that_was_asked_for(web, job, statuses, code):
     await job.run(CALL)
     ends(web, "Failed", reason="DeadlineExceeded")
-    web.put(pod(POD, labels={"batch.kubernetes.io/job-name": NAME}, containerStatuses=statuses))
+    has_pod(web, containerStatuses=statuses)
     assert (await job.run(CALL)).result["exitCode"] == code
 
 
@@ -190,7 +197,7 @@ UNSCHEDULABLE = {
 )
 async def test_what_a_job_is_doing_is_told(web, job, status, told):
     await job.run(CALL)
-    web.put(pod(POD, labels={"batch.kubernetes.io/job-name": NAME}, **status))
+    has_pod(web, **status)
     assert told in (await job.run(CALL)).summary
 
 
@@ -198,7 +205,7 @@ async def test_a_job_runs_although_its_account_may_not_see_the_pod(web, job):
     await job.run(CALL)
     web.put({**web.object(f"{JOBS}/{NAME}"), "status": {"active": 1}})
     web.forbid(USER, "list", "pods")
-    assert (await job.run(CALL)).summary == f"Job {NAME}: running for 60s"
+    assert (await job.run(CALL)).summary == f"Job {NAME}: running for 60s; its account may not list pods"
 
 
 async def test_a_suspended_job_says_what_it_waits_for(web, job):

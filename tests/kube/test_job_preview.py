@@ -3,8 +3,11 @@
 import pytest
 
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.job import ACTION
+from incident_operator.actions.job import ACTION, Job
+from incident_operator.actions.job_keeping import Keep
+from incident_operator.actions.pod_state import DEFAULT_CONTAINER
 from incident_operator.core.errors import Failure
+from incident_operator.core.expressions.render_fields import Take, take_of
 from kube.calls import Player, call
 from kube.fake_apiserver import FakeApiserver
 from kube.manifests import deployment
@@ -53,3 +56,42 @@ async def test_what_may_not_run_cannot_be_previewed(web, job):
     web.forbid(USER, "create", "jobs.batch")
     with pytest.raises(Failure, match="cannot create resource"):
         await job.show(CALL)
+
+
+async def test_what_a_job_from_a_workload_leaves_behind_is_told_in_the_plan(web, job):
+    assert "leftBehind" not in (await job.show(CALL)).details
+    made = web.object("/apis/apps/v1/namespaces/prod/deployments/web")
+    made["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+    made["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": "data"}}]
+    web.put({**made, "kind": "StatefulSet"})
+    preview = await job.show(call(Job(**{"from": "statefulset/web"})))
+    assert preview.details["leftBehind"] == ["/data of container main: volume data is a claim of each Pod"]
+
+
+async def test_labels_that_are_kept_are_part_of_what_is_approved(web, job):
+    made = web.object("/apis/apps/v1/namespaces/prod/deployments/web")
+    made["spec"]["template"]["metadata"]["labels"]["team"] = "data"
+    web.put(made)
+    kept = await job.show(call(Job(**{"from": "deployment/web"}, keep=Keep(labels=["team"]))))
+    assert kept.whole["template"]["metadata"]["labels"]["team"] == "data"
+    assert kept.digest != (await job.show(call(Job(**{"from": "deployment/web"})))).digest
+
+
+async def test_a_cronjobs_template_runs_now(web, job):
+    template = web.object("/apis/apps/v1/namespaces/prod/deployments/web")["spec"]["template"]
+    meta = {"name": "pack", "namespace": "prod"}
+    spec = {"schedule": "0 0 * * *", "jobTemplate": {"spec": {"template": template}}}
+    web.put({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": meta, "spec": spec})
+    assert (await job.show(call(Job(**{"from": "cronjob/pack"})))).do == "create a Job in prod from cronjob/pack"
+
+
+def test_a_template_has_its_own_metadata_and_keeps_none():
+    spec = Job(template={"spec": {"containers": [{"name": "main", "image": "x"}]}}, keep=Keep(labels=["team"]))
+    told = [str(problem) for check in ACTION.checks for problem in check(spec, "job")]
+    assert told == ["job.keep: is for a Job from a workload; a template has its own metadata"]
+
+
+def test_data_never_chooses_the_container_that_runs_the_command():
+    annotations = ("template", "metadata", "annotations")
+    assert take_of(ACTION.takes, (*annotations, DEFAULT_CONTAINER)) is Take.LITERAL
+    assert take_of(ACTION.takes, (*annotations, "other")) is Take.TEXT

@@ -26,8 +26,10 @@ pytestmark = pytest.mark.cluster
 
 SERVING = "import time; print('build_pack: prices fetched', flush=True); time.sleep(3600)"
 RIGHTS = (
-    {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]},
-    {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+    {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": ["get"]},
+    {"apiGroups": ["batch"], "resources": ["cronjobs"], "verbs": ["get"]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
     {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
     {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "create", "patch"]},
 )
@@ -141,6 +143,93 @@ async def test_a_container_that_is_not_there_is_told(prod, clients):
     assert "container cron is not valid for pod" in outcome.message
 
 
+ONCE = "import os, sys; first = not os.path.exists('/kept/x'); open('/kept/x', 'w'); print('before' if first else 'a\\u2028b', flush=True)"
+RESTARTS = f"{ONCE}; first and sys.exit(3); import time; time.sleep(600)"
+
+
+def python(script, name="main", **more):
+    return {
+        "name": name,
+        "image": IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-c", script],
+        **more,
+    }
+
+
+async def made_pod(world, **spec):
+    body = {"metadata": {"name": "one"}, "spec": {"terminationGracePeriodSeconds": 0, **spec}}
+    await world.client.create(paths.pods(world.namespace), body)
+
+
+async def test_what_a_container_wrote_before_it_restarted_can_be_read(prod, clients):
+    mount = [{"name": "kept", "mountPath": "/kept"}]
+    await made_pod(prod, containers=[python(RESTARTS, volumeMounts=mount)], volumes=[{"name": "kept", "emptyDir": {}}])
+    logs = Player(logging.ACTION, clients)
+    now, before = (
+        calls.call(Logs(pod="one", previous=previous), namespace=prod.namespace) for previous in (False, True)
+    )
+    outcome = await seen(lambda: logs.run(now), lambda outcome: outcome.result["lines"] == ["a\u2028b"])
+    told = "one: container main restarted once, the last time after exit code 3"
+    assert outcome.result["notes"] == [f"{told}; previous: true reads what it wrote before"]
+    outcome = await logs.run(before)
+    assert (outcome.result["lines"], outcome.result["notes"]) == (["before"], [told])
+
+
+async def test_a_pod_that_hangs_in_an_init_container_says_so(prod, clients):
+    await made_pod(prod, containers=[python("")], initContainers=[python(SERVING, "migrate")])
+    logs, step = Player(logging.ACTION, clients), calls.call(Logs(pod="one"), namespace=prod.namespace)
+    told = "one: container main has not started: init container migrate runs; container: migrate reads its log"
+    await seen(lambda: logs.run(step), lambda outcome: outcome.result["notes"] == [told])
+    first = calls.call(Logs(pod="one", container="migrate"), namespace=prod.namespace)
+    await seen(lambda: logs.run(first), lambda outcome: outcome.result["lines"] == ["build_pack: prices fetched"])
+
+
+async def test_a_container_that_never_restarted_has_nothing_from_before(prod, clients):
+    spec = Logs(**{"from": "deployment/scheduler", "previous": True})
+    outcome = await Player(logging.ACTION, clients).run(calls.call(spec, namespace=prod.namespace))
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result["lines"] == []
+
+
+def database():
+    """A StatefulSet of no Pods, whose second container is the one that is meant."""
+    mount = [{"name": "data", "mountPath": "/data"}]
+    template = {
+        "metadata": {
+            "labels": {"app": "db", "webhook": "needed"},
+            "annotations": {"kubectl.kubernetes.io/default-container": "db"},
+        },
+        "spec": {"containers": [python("", "proxy"), python("print('db')", "db", volumeMounts=mount)]},
+    }
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    claims = [{"metadata": {"name": "data"}, "spec": claim}]
+    spec = {"replicas": 0, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}}, "template": template}
+    return {"metadata": {"name": "db"}, "spec": {**spec, "volumeClaimTemplates": claims}}
+
+
+async def test_a_job_from_a_statefulset_with_claims_runs_in_its_default_container(prod, clients):
+    await prod.client.create(paths.of("/apis/apps/v1", prod.namespace, "statefulsets"), database())
+    step = await job_call(prod, "", **{"from": "statefulset/db", "command": [], "keep": {"labels": ["webhook"]}})
+    job = Player(jobs.ACTION, clients)
+    shown = await job.show(step)
+    assert shown.details["leftBehind"] == ["/data of container db: volume data is a claim of each Pod"]
+    assert shown.whole["template"]["metadata"]["labels"]["webhook"] == "needed"
+    outcome = await ended(job, step)
+    assert (outcome.result["container"], outcome.result["log"]) == ("db", ["db"])
+
+
+async def test_a_job_from_a_cronjob_runs_now(prod, clients):
+    pod = {"restartPolicy": "OnFailure", "containers": [python("print('nightly')")]}
+    spec = {"schedule": "0 0 1 1 *", "suspend": True, "jobTemplate": {"spec": {"template": {"spec": pod}}}}
+    path = paths.of("/apis/batch/v1", prod.namespace, "cronjobs")
+    await prod.client.create(path, {"metadata": {"name": "pack"}, "spec": spec})
+    outcome = await ended(
+        Player(jobs.ACTION, clients), await job_call(prod, "", **{"from": "cronjob/pack", "command": []})
+    )
+    assert outcome.result["log"] == ["nightly"]
+
+
 async def test_a_job_runs_with_the_workloads_environment_and_goes_with_its_incident(prod, clients):
     step = await job_call(prod, "import os; print('mode', os.environ['MODE']); print('stored')")
     job = Player(jobs.ACTION, clients)
@@ -187,7 +276,7 @@ async def test_a_failing_job_tells_its_exit_code_and_last_words(prod, clients):
     step = await job_call(prod, "print('no prices'); raise SystemExit(3)")
     outcome = await ended(Player(jobs.ACTION, clients), step)
     assert (outcome.reason, outcome.effected) == (reasons.JOB_FAILED, True)
-    assert outcome.message.endswith("failed: exit code 3; last line: no prices")
+    assert outcome.message.endswith("failed: container main: exit code 3; last line: no prices")
 
 
 async def test_a_job_that_takes_too_long_is_ended(prod, clients):

@@ -5,6 +5,7 @@ import pytest
 from incident_operator.actions.clients import Clients
 from incident_operator.actions.logs import ACTION, Logs
 from incident_operator.core import reasons
+from incident_operator.core.expressions.render_fields import Take, marked, take_of
 from incident_operator.core.outcomes import Doubt, Failed, Succeeded
 from kube.calls import ACCOUNT, Player, call
 from kube.fake_apiserver import FakeApiserver
@@ -35,7 +36,13 @@ def web(api: FakeApiserver) -> FakeApiserver:
 async def test_a_workloads_pods_are_read_as_the_runbooks_account(web, logs):
     outcome = await logs.run(call(of()))
     assert isinstance(outcome, Succeeded)
-    assert outcome.result == {"pods": ["web-1"], "lines": BUILD.splitlines(), "matches": [], "truncated": False}
+    assert outcome.result == {
+        "pods": ["web-1"],
+        "lines": BUILD.splitlines(),
+        "matches": [],
+        "truncated": False,
+        "notes": [],
+    }
     assert outcome.summary == "3 lines of web-1"
     assert {request.user for request in web.requests} == {USER}
 
@@ -140,10 +147,104 @@ async def test_bytes_that_are_no_text_are_still_lines(web, logs):
     assert len((await logs.run(call(of()))).result["lines"]) == 1
 
 
+@pytest.mark.parametrize("inside", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r"])
+async def test_lines_end_at_lf_and_nowhere_else(web, logs, inside):
+    web.logs["prod", "web-1", "main"] = f'{{"msg": "a{inside}b"}}\nnext\r\n\nlast'
+    outcome = await logs.run(call(of(pattern='"msg": "(?P<msg>.*)"')))
+    assert outcome.result["lines"] == [f'{{"msg": "a{inside}b"}}', "next", "", "last"]
+    assert outcome.result["matches"] == [{"msg": f"a{inside}b"}]
+
+
+async def test_one_named_pod_is_read_and_no_other(web, logs):
+    web.put(pod("web-2"))
+    outcome = await logs.run(call(Logs(pod="web-1")))
+    assert (outcome.result["pods"], outcome.result["lines"]) == (["web-1"], BUILD.splitlines())
+    assert [request.path for request in web.requests] == [
+        f"/api/v1/namespaces/prod/pods/web-1{part}" for part in ("", "/log")
+    ]
+
+
+async def test_a_named_pod_that_is_not_there_is_told(web, logs):
+    outcome = await logs.run(call(Logs(pod="web-9")))
+    assert (outcome.reason, outcome.message) == (reasons.NOT_FOUND, 'pods "web-9" not found')
+
+
+def test_the_name_of_a_pod_may_come_from_a_parameter():
+    assert take_of(marked(Logs), ("pod",)) is Take.NAME
+
+
+OOM = {"exitCode": 137, "reason": "OOMKilled"}
+AGAIN = {"name": "main", "restartCount": 3, "state": {"running": {}}, "lastState": {"terminated": OOM}}
+
+
+async def test_a_container_that_restarted_says_so_and_how_to_see_what_it_wrote_before(web, logs):
+    web.put(pod("web-1", phase="Running", containerStatuses=[AGAIN]))
+    web.previous_logs["prod", "web-1", "main"] = "before\n"
+    outcome = await logs.run(call(of()))
+    told = "web-1: container main restarted 3 times, the last time after OOMKilled, exit code 137 (SIGKILL)"
+    assert outcome.result["notes"] == [f"{told}; previous: true reads what it wrote before"]
+    assert outcome.summary.endswith("; " + outcome.result["notes"][0])
+    before = await logs.run(call(of(previous=True)))
+    assert (before.result["lines"], before.result["notes"]) == (["before"], [told])
+    assert before.summary == f"1 lines of web-1 before the last restart; {told}"
+
+
+async def test_a_container_that_never_restarted_has_nothing_from_before(web, logs):
+    outcome = await logs.run(call(of(previous=True)))
+    assert outcome.result["lines"] == []
+    assert outcome.summary == "0 lines of web-1 before the last restart; web-1: container main has not restarted"
+
+
+def waits(reason, message="", name="main", **more):
+    return {"name": name, "state": {"waiting": {"reason": reason, "message": message}}, **more}
+
+
+PODS_INIT = waits("PodInitializing")
+FAILED_BEFORE = {"lastState": {"terminated": {"exitCode": 7, "reason": "Error"}}, "restartCount": 4}
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        ({"containerStatuses": [waits("ImagePullBackOff", "not found: x:9")]}, "ImagePullBackOff (not found: x:9), container main"),
+        ({"containerStatuses": [waits("CreateContainerConfigError", 'secret "x" not found')]}, 'CreateContainerConfigError (secret "x" not found), container main'),
+        ({"containerStatuses": [waits("ContainerCreating")]}, "ContainerCreating"),
+        ({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]}, "Unschedulable (0/3 nodes)"),
+        ({"initContainerStatuses": [{"name": "migrate", "state": {"running": {}}}], "containerStatuses": [PODS_INIT]}, "init container migrate runs; container: migrate reads its log"),
+        ({"initContainerStatuses": [waits("CrashLoopBackOff", "back-off", "migrate", **FAILED_BEFORE)], "containerStatuses": [PODS_INIT]}, "CrashLoopBackOff (back-off), init container migrate; exit code 7; container: migrate reads its log"),
+        ({"initContainerStatuses": [{"name": "proxy", "state": {"running": {}}}, {"name": "migrate", "state": {"terminated": {"exitCode": 0}}}], "containerStatuses": [waits("ContainerCreating")]}, "ContainerCreating"),
+        ({}, "Pending"),
+    ],
+)  # fmt: skip
+async def test_a_pod_that_never_started_says_why(web, logs, status, told):
+    made = pod("web-2", phase="Pending", **status)
+    made["spec"]["initContainers"] = [{"name": "proxy", "restartPolicy": "Always"}, {"name": "migrate"}]
+    web.put(made)
+    outcome = await logs.run(call(of()))
+    assert outcome.result["lines"] == BUILD.splitlines()
+    assert outcome.result["notes"] == [f"web-2: container main has not started: {told}"]
+    assert outcome.summary.endswith(outcome.result["notes"][0])
+
+
+async def test_a_pod_that_was_evicted_says_so(web, logs):
+    status = [{"name": "main", "state": {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}}}]
+    web.put(pod("web-1", phase="Failed", reason="Evicted", message="low on memory", containerStatuses=status))
+    assert (await logs.run(call(of()))).result["notes"] == ["web-1: Evicted (low on memory)"]
+
+
+async def test_a_summary_names_a_few_pods_and_the_result_all(web, logs):
+    for number in range(9):
+        web.put(pod(f"web-{number}", phase="Pending", containerStatuses=[waits("ImagePullBackOff")]))
+    outcome = await logs.run(call(of()))
+    assert len(outcome.result["notes"]) == 9
+    assert outcome.summary.count("ImagePullBackOff") == 4
+
+
 @pytest.mark.parametrize(
     ("spec", "reason", "told"),
     [
         (Logs(), reasons.BAD_REQUEST, "either `from` or a selector"),
+        (of(pod="web-1"), reasons.BAD_REQUEST, "either `from` or a selector"),
         (of(selector={"a": "b"}), reasons.BAD_REQUEST, "either `from` or a selector"),
         (of(pattern="("), reasons.BAD_REQUEST, "pattern is not a regular expression (RE2): missing )"),
         (of(**{"from": "deployment/nobody"}), reasons.NOT_FOUND, 'deployments.apps "nobody" not found'),

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypedDict
 
 from pydantic import Field
 
-from incident_operator.actions import log_lines, workloads
+from incident_operator.actions import log_lines, pod_state, workloads
 from incident_operator.actions.clients import Clients
 from incident_operator.actions.fields import Pattern, Text, kind_and_name
 from incident_operator.api.meta import DnsLabel, Model
@@ -62,7 +62,6 @@ def _check(spec: Exec, path: str) -> Iterator[Problem]:
 
 
 _POD = "pod/"
-_DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _SHORTEST = 1.0
 """Seconds that a command gets in any case, however long it took to look at its Pod."""
 
@@ -156,14 +155,14 @@ async def _result(ended: Ended, pattern: Any) -> dict[str, Any]:
         "exitCode": ended.exit_code,
         "stdout": stdout,
         "stderr": stderr,
-        "matches": (await log_lines.read_aside(stdout.splitlines(), pattern)).matches,
+        "matches": (await log_lines.read_aside(log_lines.split(stdout), pattern)).matches,
         "truncated": ended.truncated,
     }
 
 
 def _last_line(ended: Ended) -> str:
     printed = ended.stdout if ended.exit_code == 0 else ended.stderr or ended.stdout
-    return log_lines.last_line(printed.decode(errors="replace").splitlines())
+    return log_lines.last_line(log_lines.split(printed.decode(errors="replace")))
 
 
 async def _find(account: Account, call: Call[Exec]) -> Place:
@@ -214,8 +213,7 @@ def ready(pod: Json) -> bool:
 
 def _container(pod: Json, wanted: str | None) -> str:
     names = [str(one["name"]) for one in pod["spec"]["containers"]]
-    annotations = pod["metadata"].get("annotations") or {}
-    chosen = wanted or str(annotations.get(_DEFAULT_CONTAINER) or names[0])
+    chosen = wanted or pod_state.default_container(pod["metadata"], pod["spec"]["containers"])
     if chosen not in names:
         raise Unusable(f"Pod {pod['metadata']['name']} has no container {chosen}; it has {', '.join(names)}")
     return chosen

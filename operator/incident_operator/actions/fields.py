@@ -18,6 +18,8 @@ def kind_and_name(*kinds: str) -> Any:
 
 WorkloadRef = Annotated[str, kind_and_name("deployment", "statefulset", "daemonset")]
 """A workload as kubectl writes it, e.g. `deployment/scheduler`."""
+JobSource = Annotated[str, kind_and_name("deployment", "statefulset", "daemonset", "cronjob")]
+"""What has a Pod template, as kubectl writes it."""
 Params = Annotated[dict[str, Any], Field(max_length=64)]
 Pattern = Annotated[str, Field(max_length=1024)]
 """RE2 with named groups."""

@@ -7,6 +7,7 @@ look     follows it by its uid                            → a Job that is gone
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, TypedDict
 
@@ -19,16 +20,18 @@ from incident_operator.actions import (
     job_state,
     job_template,
     kube_patches,
+    pod_state,
     workloads,
 )
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.fields import Text, WorkloadRef
+from incident_operator.actions.fields import JobSource, Text
 from incident_operator.actions.job_beyond import Allow, Beyond
+from incident_operator.actions.job_keeping import Keep
 from incident_operator.actions.job_state import State
 from incident_operator.api import rules
 from incident_operator.api.annotations import EFFECT_KEY
 from incident_operator.api.meta import DnsLabel, Model
-from incident_operator.clients import api_errors, paths
+from incident_operator.clients import api_errors
 from incident_operator.clients.cluster import Account
 from incident_operator.core import reasons
 from incident_operator.core.action import Action, Call, Preview
@@ -46,15 +49,17 @@ class Job(Model):
 
     model_config = ConfigDict(json_schema_extra=rules.validations(rules.exactly_one("source", ["from", "template"])))
 
-    source: Annotated[WorkloadRef | None, Field(alias="from")] = None
-    """The workload whose Pod template is used; either this or `template`."""
+    source: Annotated[JobSource | None, Field(alias="from")] = None
+    """The workload or CronJob whose Pod template is used; either this or `template`."""
     template: Annotated[dict[str, Any] | None, Take.NATIVE] = None
     """A Pod template: {metadata, spec}."""
     container: DnsLabel | None = None
-    """The container that runs `command`; the first one unless named."""
+    """The container that runs `command`, and whose end decides; unless named the Pod's default container, or its first one."""
     command: Annotated[list[Text], Field(max_length=64), Take.POD_ARGV] = Field(default_factory=list)
     """An argv list; never a shell string made from data. An element behind the program may be one `${…}`, or `--name=${…}`."""
     env: Annotated[dict[str, Text], Field(max_length=64), Take.ARGUMENT] = Field(default_factory=dict)
+    keep: Keep | None = None
+    """Labels and annotations of the workload's Pods that the Job's Pod has too."""
     allow: Annotated[list[Allow], Field(max_length=len(Allow), json_schema_extra=rules.unordered())] = Field(
         default_factory=list
     )
@@ -65,9 +70,11 @@ class Result(TypedDict):
     """What `result` holds."""
 
     succeeded: bool
-    exitCode: int
+    exitCode: Annotated[int, "null where it never ran"]
     log: Annotated[list[str], "last 200 lines"]
     pod: str
+    container: Annotated[str, "whose log and exit code these are"]
+    reason: Annotated[str, "the kubelet's, as `OOMKilled`"]
 
 
 _CONTAINER = ("template", "spec", ANY, ANY)
@@ -78,12 +85,15 @@ _IN_TEMPLATE = (
     Rule((*_CONTAINER, "env", ANY, "value"), Take.ARGUMENT),
     Rule((*_CONTAINER, "volumeMounts", ANY, "subPathExpr"), Take.ARGUMENT),
     *(Rule((*_CONTAINER, key), Take.LITERAL) for key in ("image", *job_commands.HOOKS)),
+    Rule(("template", "metadata", "annotations", pod_state.DEFAULT_CONTAINER), Take.LITERAL),
     Rule(("template", "metadata"), Take.TEXT),
 )
 
 
 def _check(spec: Job, path: str) -> Iterator[Problem]:
     yield from field_checks.one_of(path, {"from": spec.source, "template": spec.template})
+    if spec.keep is not None and spec.source is None:
+        yield Problem(f"{path}.keep", "is for a Job from a workload; a template has its own metadata")
     yield from job_commands.are_written_out(spec.template or {}, f"{path}.template")
     yield from job_commands.expand_no_data(spec, path)
     yield from job_commands.obey_no_data(spec, path)
@@ -92,13 +102,12 @@ def _check(spec: Job, path: str) -> Iterator[Problem]:
 
 
 def _not_allowed(spec: Job, template: Mapping[str, Any], path: str) -> Iterator[Problem]:
-    meant = spec.container or job_template.first_name(template)
+    meant = spec.container or job_template.meant(template)
     for one in job_beyond.beyond(template, meant, account=None):
         if one.allow not in spec.allow:
             yield Problem(f"{path}.template", f"{one.what}; where that is meant, write allow: [{one.allow.value}]")
 
 
-_BATCH = "/apis/batch/v1"
 _OF_ONE_JOB = frozenset({job_following.JOB_NAME, "batch.kubernetes.io/controller-uid", "job-name", "controller-uid"})
 """Labels by which the apiserver tells the Pods of one Job from another's."""
 _ATTEMPTS = 5
@@ -111,7 +120,8 @@ _PAUSE = 1.0
 async def show(call: Call[Job], clients: Clients, trial: bool) -> Preview:
     """Say what would run; in a trial after a dry run as the Runbook's account. Raises `Unusable` for what the step does not allow."""
     account = clients.account_of(call)
-    manifest = await _manifest(account, call)
+    made = await _made(account, call)
+    manifest = made.manifest
     found = _beyond(call, manifest)
     if trial:
         with suppress(api_errors.AlreadyExists):
@@ -120,7 +130,7 @@ async def show(call: Call[Job], clients: Clients, trial: bool) -> Preview:
     origin = call.spec.source or "the Runbook's template"
     return Preview(
         f"create a Job in {call.namespace} from {origin}",
-        _details(call, manifest),
+        {**_details(call, manifest), **({"leftBehind": made.left_behind} if made.left_behind else {})},
         in_trial="accepted" if trial else None,
         whole={"template": manifest["spec"]["template"]},
         allows=tuple(str(one) for one in found),
@@ -191,14 +201,24 @@ async def look(call: Call[Job], clients: Clients) -> Outcome:
     raise Failure(reasons.CONFLICT, f"Job {name} changed {_ATTEMPTS} times while it was looked at", retryable=True)
 
 
-async def _manifest(account: Account, call: Call[Job]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A Job that can be created."""
+
+    manifest: dict[str, Any]
+    left_behind: list[str]
+    """What the workload's containers mount and the Job's do not, for people."""
+
+
+async def _made(account: Account, call: Call[Job]) -> _Made:
     spec = call.spec
     if (spec.source is None) == (spec.template is None):
         raise Unusable("job needs either `from` or `template`")
     if spec.source is None:
-        return job_template.manifest(call, job_template.checked(spec.template or {}))
+        return _Made(job_template.manifest(call, job_template.checked(spec.template or {})), [])
     workload = await account.get(workloads.path(call.namespace, spec.source))
-    return job_template.manifest(call, job_template.from_workload(workload, spec.container))
+    manifest = job_template.manifest(call, job_template.from_workload(workload, spec))
+    return _Made(manifest, job_template.left_behind(workload, spec))
 
 
 async def _adopted(account: Account, call: Call[Job], manifest: Json, exists: api_errors.AlreadyExists) -> Json:
@@ -270,7 +290,7 @@ async def _of_an_older_version(account: Account, call: Call[Job], now: datetime)
 
 def _details(call: Call[Job], manifest: Json) -> Mapping[str, Any]:
     template = manifest["spec"]["template"]
-    chosen = job_template.chosen_name(call.spec, template["spec"])
+    chosen = job_template.chosen_name(call.spec, template)
     container = next(one for one in template["spec"]["containers"] if one["name"] == chosen)
     return {
         "container": chosen,
@@ -285,7 +305,7 @@ def _details(call: Call[Job], manifest: Json) -> Mapping[str, Any]:
 def _beyond(call: Call[Job], manifest: Json) -> list[Beyond]:
     """Return what the Pod does beyond the ordinary. Raises `Unusable` for what the step does not allow."""
     template = manifest["spec"]["template"]
-    meant = job_template.chosen_name(call.spec, template["spec"])
+    meant = job_template.chosen_name(call.spec, template)
     found = list(job_beyond.beyond(template, meant, call.service_account))
     refused = [one for one in found if one.allow not in call.spec.allow]
     if refused:
@@ -296,7 +316,7 @@ def _beyond(call: Call[Job], manifest: Json) -> list[Beyond]:
 
 
 def _path(call: Call[Job], name: str | None = None) -> str:
-    return paths.of(_BATCH, call.namespace, "jobs", name)
+    return workloads.job_path(call.namespace, name)
 
 
 ACTION = Action(
@@ -304,7 +324,7 @@ ACTION = Action(
     Job,
     Result,
     effect=Effect.K8S_CREATE,
-    rights="create, get and patch jobs, list pods, get pods/log, get the workload",
+    rights="create, get and patch jobs, list pods, get pods/log, get the workload; list events, to say why no Pod starts",
     checks=(_check,),
     workload=lambda spec: spec.source,
     takes=_IN_TEMPLATE,

@@ -1,23 +1,16 @@
-"""What a Job and its Pod say about how it stands, in words. Pure."""
+"""What a Job says about how it stands, in words. Pure."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
 
+from incident_operator.actions import pod_state
 from incident_operator.core.outcomes import Json
 
-_CANNOT_START = frozenset(
-    {
-        "ImagePullBackOff",
-        "ErrImagePull",
-        "ErrImageNeverPull",
-        "InvalidImageName",
-        "CreateContainerConfigError",
-        "CreateContainerError",
-        "RunContainerError",
-    }
-)
+_SAY_NOTHING = frozenset({"BackoffLimitExceeded", "PodFailurePolicy"})
+"""Reasons of a failed Job that only repeat that its one Pod failed."""
+_DISRUPTED = "has condition DisruptionTarget"
+"""In the words of a Job that failed by its Pod failure policy."""
 
 
 class State(Enum):
@@ -30,14 +23,6 @@ class State(Enum):
     FAILED = "failed"
     GONE = "gone"
     """It is being deleted before its end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How the container ended; the exit code is None where it never ran or nobody knows."""
-
-    pod: str
-    exit_code: int | None
 
 
 def state(job: Json) -> State:
@@ -54,37 +39,46 @@ def state(job: Json) -> State:
 
 
 def why_failed(job: Json) -> str:
-    """Return the Job controller's own reason, e.g. `DeadlineExceeded`."""
+    """Return the Job controller's own reason and message, e.g. `DeadlineExceeded`."""
     failed = _held(job).get("Failed", {})
-    return str(failed.get("reason") or failed.get("message") or "")
+    message = str(failed.get("message") or "")
+    if _DISRUPTED in message:
+        whose = message.partition(f" {_DISRUPTED}")[0]
+        return pod_state.words("Disrupted", f"{whose} was evicted, preempted, or lost with its node")
+    return pod_state.words(failed.get("reason"), message)
 
 
-def newest_pod(pods: Sequence[Json]) -> Json | None:
-    """Return the Pod that was made last."""
-    return max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
+def says_why(job: Json) -> bool:
+    """Tell whether the Job controller's reason says more than that the Pod failed."""
+    failed = _held(job).get("Failed", {})
+    return _DISRUPTED in str(failed.get("message")) or failed.get("reason") not in {*_SAY_NOTHING, None, ""}
 
 
-def ending(pod: Json, container: str) -> Ending:
-    """Return how a container of a Pod ended."""
-    for status in pod.get("status", {}).get("containerStatuses") or []:
-        terminated = (status.get("state") or {}).get("terminated")
-        if status["name"] == container and terminated:
-            return Ending(pod["metadata"]["name"], int(terminated["exitCode"]))
-    return Ending(pod["metadata"]["name"], None)
+def is_stopping(job: Json) -> bool:
+    """Tell whether the Job controller has decided that the Job fails, and waits for its Pod to end."""
+    return "FailureTarget" in _held(job)
 
 
-def progress(job: Json, pod: Json | None, now: datetime) -> str:
-    """Return one line on a Job that has not ended: how long it runs, or why it cannot."""
+def progress(job: Json, pod: Json | None, now: datetime, why: str = "") -> str:
+    """Return one line on a Job that has not ended: how long it runs, or why it cannot. `why` is what Events say."""
     which = f"Job {job['metadata']['name']}"
+    cause = f": {why}" if why else ""
     if job["spec"].get("suspend"):
         return f"{which}: suspended; nothing runs until somebody sets spec.suspend to false"
+    if pod is None and is_stopping(job):
+        return f"{which}: is being ended{cause}"
     if pod is None and not job.get("status", {}).get("active"):
-        return f"{which}: no Pod yet, after {age(job, now):.0f}s"
-    obstacle = _obstacle(pod) if pod is not None else ""
-    if obstacle:
-        return f"{which}: its Pod cannot start: {obstacle}"
-    doing = "starting" if pod is not None and pod.get("status", {}).get("phase") == "Pending" else "running"
-    return f"{which}: {doing} for {age(job, now):.0f}s"
+        return f"{which}: no Pod yet, after {age(job, now):.0f}s{cause}"
+    if pod is None:
+        return f"{which}: running for {age(job, now):.0f}s{cause}"
+    if pod["metadata"].get("deletionTimestamp"):
+        told = pod_state.trouble(pod) or why
+        return f"{which}: its Pod is being deleted{f': {told}' if told else ''}"
+    if obstacle := "; ".join(part for part in (pod_state.obstacle(pod), why) if part):
+        what = "cannot start" if pod.get("status", {}).get("phase") == "Pending" else "is in trouble"
+        return f"{which}: its Pod {what}: {obstacle}"
+    doing = "starting" if pod.get("status", {}).get("phase") == "Pending" else "running"
+    return f"{which}: {doing} for {age(job, now):.0f}s{pod_state.first_at_work(pod) or pod_state.unanswered(pod)}"
 
 
 def age(job: Json, now: datetime) -> float:
@@ -97,15 +91,3 @@ def _held(job: Json) -> Mapping[str, Json]:
     """Return the conditions that hold, by type."""
     conditions = job.get("status", {}).get("conditions") or []
     return {condition["type"]: condition for condition in conditions if condition["status"] == "True"}
-
-
-def _obstacle(pod: Json) -> str:
-    status = pod.get("status", {})
-    for condition in status.get("conditions") or []:
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return f"{condition.get('reason', 'Unscheduled')} ({condition.get('message', '')})"
-    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        if waiting.get("reason") in _CANNOT_START:
-            return f"{waiting['reason']} ({waiting.get('message', '')})"
-    return ""

@@ -2,8 +2,9 @@
 
 From a workload only the chosen container runs, with its image, environment, volumes and account, after the init
 containers (native sidecars among them). Left behind is what belongs to serving, or would keep a Job from ending or
-starting: other containers, ports, probes, lifecycle hooks, the Pod's labels (a Service would send it traffic), and
-its spreading away from its like. A `template` of the Runbook's own is taken as it is.
+starting: other containers, ports, probes, lifecycle hooks, the Pod's labels but those that the step keeps (a Service would send
+it traffic), its spreading away from its like, and what is mounted from a StatefulSet's claims, which only its own Pods have. A
+`template` of the Runbook's own is taken as it is.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from incident_operator.actions import job_keeping, pod_state, workloads
 from incident_operator.api import names
 from incident_operator.api.annotations import EFFECT_KEY
 from incident_operator.api.meta import owner_reference
@@ -24,8 +26,13 @@ if TYPE_CHECKING:
 _NAME_LENGTH = 63
 _KEY_LENGTH = 10
 _OF_SERVING = frozenset({"ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle"})
+_MAPS = ("labels", "annotations")
+_MOUNTS = ("volumeMounts", "volumeDevices")
 _OF_PLACE = frozenset({"topologySpreadConstraints", "readinessGates", "nodeName", "activeDeadlineSeconds"})
-_RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
+_DISRUPTED = {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+"""Lets the Job itself say that its Pod was evicted, preempted, or lost with its node: the Pod may be gone before anybody looks."""
+_TERMINATION, _LONGEST_TERMINATION, _SPARE = 30, 45, 5
+"""Seconds: what a Pod has to end where it does not say, how long that is waited for at most, and until the end is noticed."""
 
 
 def name(step: str, key: str) -> str:
@@ -53,8 +60,9 @@ def bound(manifest: Json) -> dict[str, Any]:
 
 
 def _content(call: "Call[Job]", template: Json) -> dict[str, Any]:
-    labels = dict(call.labels)
-    meta = template.get("metadata") or {}
+    """Return what is no other's: a Pod that is late is ended by the kubelet, and stays to be read; the Job's deadline deletes it."""
+    labels, seconds = dict(call.labels), max(1, int(call.timeout))
+    meta, pod = template.get("metadata") or {}, pod_spec(call.spec, template)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -62,10 +70,11 @@ def _content(call: "Call[Job]", template: Json) -> dict[str, Any]:
         "spec": {
             "suspend": True,
             "backoffLimit": 0,
-            "activeDeadlineSeconds": max(1, int(call.timeout)),
+            "podFailurePolicy": {"rules": [_DISRUPTED]},
+            "activeDeadlineSeconds": seconds + _until_it_has_ended(pod),
             "template": {
                 "metadata": {**meta, "labels": {**(meta.get("labels") or {}), **labels}},
-                "spec": pod_spec(call.spec, template["spec"]),
+                "spec": {**pod, "activeDeadlineSeconds": _sooner(pod.get("activeDeadlineSeconds"), seconds)},
             },
         },
     }
@@ -79,6 +88,9 @@ def checked(template: Mapping[str, Any]) -> Json:
         raise Unusable("template needs spec.containers, a list of containers with names")
     if not all(_has_name(variable) for one in containers for variable in one.get("env") or []):
         raise Unusable("template: every entry of a container's env needs a name")
+    meta = template.get("metadata") or {}
+    if not isinstance(meta, Mapping) or not all(isinstance(meta.get(key) or {}, Mapping) for key in _MAPS):
+        raise Unusable("template: metadata is not a mapping, or its labels or annotations are not one")
     return template
 
 
@@ -86,51 +98,97 @@ def _has_name(entry: object) -> bool:
     return isinstance(entry, Mapping) and isinstance(entry.get("name"), str)
 
 
-def from_workload(workload: Json, container: str | None) -> Json:
+def from_workload(workload: Json, spec: "Job") -> Json:
     """Return the Pod template of a workload, fit for running one container once. Raises `Unusable`."""
-    template = workload["spec"]["template"]
-    pod = template["spec"]
+    template = workloads.pod_template(workload)
+    pod, volumes = template["spec"], _volumes(template["spec"])
     kept = {key: value for key, value in pod.items() if key not in _OF_PLACE}
-    kept["containers"] = [_without(_chosen(pod["containers"], container), _OF_SERVING)]
+    chosen = _chosen(template, spec.container)
+    kept["containers"] = [_mounting(_without(chosen, _OF_SERVING), volumes)]
     if pod.get("initContainers"):
-        kept["initContainers"] = [_without(one, frozenset({"ports"})) for one in pod["initContainers"]]
+        kept["initContainers"] = [
+            _mounting(_without(one, frozenset({"ports"})), volumes) for one in pod["initContainers"]
+        ]
     if pod.get("affinity"):
         kept["affinity"] = _without(pod["affinity"], frozenset({"podAffinity", "podAntiAffinity"}))
-    annotations = (template.get("metadata") or {}).get("annotations") or {}
-    return {"metadata": {"annotations": _without(annotations, frozenset({_RESTARTED_AT}))}, "spec": kept}
+    return {"metadata": job_keeping.metadata(workload, spec.keep, str(chosen["name"])), "spec": kept}
 
 
-def pod_spec(spec: "Job", pod: Json) -> dict[str, Any]:
+def left_behind(workload: Json, spec: "Job") -> list[str]:
+    """Return the mounts that a Job from this workload does not have, for people: only the workload's own Pods have their volumes."""
+    template = workloads.pod_template(workload)
+    volumes, claims = _volumes(template["spec"]), workloads.claimed_volumes(workload)
+    return [
+        f"{one.get('mountPath') or one.get('devicePath')} of container {container['name']}: "
+        f"volume {one.get('name')} is {'a claim of each Pod' if one.get('name') in claims else 'not there'}"
+        for container in [_chosen(template, spec.container), *(template["spec"].get("initContainers") or [])]
+        for key in _MOUNTS
+        for one in container.get(key) or []
+        if one.get("name") not in volumes
+    ]
+
+
+def _volumes(pod: Json) -> frozenset[str]:
+    return frozenset(str(one.get("name")) for one in pod.get("volumes") or [])
+
+
+def _mounting(container: Json, volumes: frozenset[str]) -> dict[str, Any]:
+    """Return a container without the mounts of volumes that are not among these."""
+    mounts = {
+        key: [one for one in container[key] if one.get("name") in volumes] for key in _MOUNTS if container.get(key)
+    }
+    return {**container, **mounts}
+
+
+def pod_spec(spec: "Job", template: Json) -> dict[str, Any]:
     """Return a Pod spec that never restarts and in which the chosen container runs the step's command."""
-    containers = pod.get("containers") or []
-    chosen = _chosen(containers, spec.container)
-    changed = [_running(one, spec) if one is chosen else one for one in containers]
+    pod, chosen = template["spec"], _chosen(template, spec.container)
+    changed = [_running(one, spec) if one is chosen else one for one in pod["containers"]]
     return {**pod, "restartPolicy": "Never", "containers": changed}
 
 
-def first_name(template: Mapping[str, Any]) -> str:
-    """Return the name of the container that is meant where none is named; empty where a template as written has none."""
-    spec = template.get("spec")
+def meant(template: Mapping[str, Any]) -> str:
+    """Return the container that is meant where none is named; empty where a template as written has none."""
+    spec, meta = template.get("spec"), template.get("metadata")
     containers = spec.get("containers") if isinstance(spec, Mapping) else None
-    first = containers[0] if isinstance(containers, list) and containers else None
-    return str(first.get("name", "")) if isinstance(first, Mapping) else ""
+    named = [one for one in containers if _has_name(one)] if isinstance(containers, list) else []
+    notes = meta.get("annotations") if isinstance(meta, Mapping) else None
+    return (
+        pod_state.default_container({"annotations": notes} if isinstance(notes, Mapping) else None, named)
+        if named
+        else ""
+    )
 
 
-def chosen_name(spec: "Job", pod: Json) -> str:
+def chosen_name(spec: "Job", template: Json) -> str:
     """Return the name of the container that runs the command."""
-    return str(_chosen(pod.get("containers") or [], spec.container)["name"])
+    return str(_chosen(template, spec.container)["name"])
 
 
-def _chosen(containers: Sequence[Json], wanted: str | None) -> Json:
+def _chosen(template: Json, wanted: str | None) -> Json:
+    """Return the container that is named, or the one that `exec` and `logs` would take."""
+    containers = template["spec"].get("containers") or []
     if not containers:
         raise Unusable("the Pod template has no containers")
-    if wanted is None:
-        return containers[0]
+    name = wanted or pod_state.default_container(template.get("metadata"), containers)
     for container in containers:
-        if container["name"] == wanted:
+        if container["name"] == name:
             return container
     there = ", ".join(str(container["name"]) for container in containers)
     raise Unusable(f"there is no container {wanted}; there is {there}")
+
+
+def _until_it_has_ended(pod: Json) -> int:
+    """Return how many seconds a Pod may take to end, until the Job's own deadline deletes it."""
+    asked = pod.get("terminationGracePeriodSeconds")
+    return min(asked if isinstance(asked, int) else _TERMINATION, _LONGEST_TERMINATION) + _SPARE
+
+
+def _sooner(asked: object, seconds: int) -> object:
+    """Return the sooner deadline; what is not a number is left as it is, for the apiserver to refuse."""
+    if asked is None:
+        return seconds
+    return min(asked, seconds) if isinstance(asked, int) else asked
 
 
 def _running(container: Json, spec: "Job") -> Json:

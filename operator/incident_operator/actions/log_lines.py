@@ -38,6 +38,17 @@ def compiled(pattern: str | None) -> Any:
         raise Unusable(f"pattern is {error}") from error
 
 
+def split(text: str) -> list[str]:
+    """Return a log's lines, which end at LF and nowhere else, as the runtime has them: U+2028 or a lone CR may stand in one.
+
+    The CR of a line that ends with CR LF is left out.
+    """
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
+
+
 def read(lines: Sequence[str], pattern: Any) -> Read:
     """Keep what fits, newest last; a match holds the named groups that took part in it.
 

@@ -1,19 +1,19 @@
-"""`logs`: reads the newest lines of one container of each Pod of a workload, or of the Pods with some labels (effect: read).
+"""`logs`: reads the newest lines of one container of a Pod, or of each Pod of a workload or with some labels (effect: read).
 
-A pattern turns lines into typed values.
+A pattern turns lines into typed values. A Pod that never started says why, and a container that restarted how to see what it wrote before.
 """
 
 import asyncio
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, TypedDict
 
 from pydantic import ConfigDict, Field
 
-from incident_operator.actions import log_lines, workloads
+from incident_operator.actions import log_lines, pod_state, workloads
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.fields import Pattern, Selector, WorkloadRef
+from incident_operator.actions.fields import Pattern, Selector, Text, WorkloadRef
 from incident_operator.api import meta, rules
 from incident_operator.api.meta import DnsLabel, Duration, Model
 from incident_operator.clients import api_errors, paths
@@ -30,16 +30,23 @@ from incident_operator.core.runbooks import field_checks
 class Logs(Model):
     """Reads Pod logs (effect: read)."""
 
-    model_config = ConfigDict(json_schema_extra=rules.validations(rules.exactly_one("source", ["from", "selector"])))
+    model_config = ConfigDict(
+        json_schema_extra=rules.validations(rules.exactly_one("source", ["from", "selector", "pod"]))
+    )
 
     source: Annotated[WorkloadRef | None, Field(alias="from")] = None
-    """The workload whose Pods are read; either this or `selector`."""
+    """The workload whose Pods are read; this, `selector` or `pod`."""
     selector: Annotated[Selector | None, Take.LABEL] = None
     """Labels of the Pods to read."""
+    pod: Annotated[Text | None, Take.NAME] = None
+    """The one Pod to read, e.g. one that the alert names."""
     container: DnsLabel | None = None
+    """The Pod's default container, or its first one, unless named."""
     tail: Annotated[int, Field(ge=1, le=5000)] = 200
     """Lines per container."""
     since: Duration | None = None
+    previous: bool = False
+    """Whether to read what the container wrote before it restarted last."""
     pattern: Pattern | None = None
     """RE2 with named groups; every matching line gives an entry in `result.matches`."""
 
@@ -51,10 +58,11 @@ class Result(TypedDict):
     lines: list[str]
     matches: Annotated[list[dict[str, str]], "a map of groups for each line that `pattern` finds"]
     truncated: bool
+    notes: Annotated[list[str], "why a Pod did not start, or restarted"]
 
 
 def _check(spec: Logs, path: str) -> Iterator[Problem]:
-    yield from field_checks.one_of(path, {"from": spec.source, "selector": spec.selector})
+    yield from field_checks.one_of(path, {"from": spec.source, "selector": spec.selector, "pod": spec.pod})
     yield from field_checks.selects(path, spec.selector)
     yield from field_checks.is_pattern(path, spec.pattern)
 
@@ -63,36 +71,40 @@ def _check(spec: Logs, path: str) -> Iterator[Problem]:
 class _Pod:
     name: str
     container: str
-    """The one whose log is meant where the step names none."""
+    """The one whose log is read."""
+    note: str
+    """Why it did not start, or restarted, for people; empty where neither is so."""
 
 
 _Text = str | api_errors.ApiError
 _MAX_PODS = 20
 _LISTED_PODS = 500
+_WROTE_NOTHING = ("is waiting to start", "previous terminated container")
+"""In the apiserver's words: there is no log, and that is no failure."""
 _LOG_BYTES, _ALL_LOGS_BYTES = 1024 * 1024, 4 * 1024 * 1024
 """Of the log of one container, and of all together: what is held in memory, the newest."""
-_DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+_MOST_NOTES = 4
+"""In a summary; all are in the result."""
 
 
 async def read(call: Call[Logs], clients: Clients) -> Outcome:
-    """Return `{pods, lines, matches, truncated}`; no Pods is an answer too, not a failure."""
+    """Return `{pods, lines, matches, truncated, notes}`; no Pods of a workload is an answer too, not a failure."""
     spec, account = call.spec, clients.account_of(call)
     pattern = log_lines.compiled(spec.pattern)
-    pods = await _pods(account, call.namespace, await _selector(account, call))
+    pods = await _pods(account, call)
     texts = await _texts(account, call.namespace, pods[:_MAX_PODS], spec)
     names = [pod.name for pod in pods]
-    lines = [line for text in texts if isinstance(text, str) for line in text.splitlines()]
+    lines = [line for text in texts if isinstance(text, str) for line in log_lines.split(text)]
     kept = await log_lines.read_aside(lines, pattern)
     cut = kept.truncated or len(pods) > _MAX_PODS
-    result = {"pods": names, "lines": kept.lines, "matches": kept.matches, "truncated": cut}
-    summary = _summary(spec, names, len(lines), len(kept.matches)) + _unread(names, texts)
-    return Succeeded(result, summary, doubt=_doubt(texts))
+    notes = [pod.note for pod in pods if pod.note]
+    result = {"pods": names, "lines": kept.lines, "matches": kept.matches, "truncated": cut, "notes": notes}
+    told = _summary(spec, names, len(lines), len(kept.matches)) + _unread(names, texts)
+    return Succeeded(result, "; ".join([told, *notes[:_MOST_NOTES]]), doubt=_doubt(texts))
 
 
 async def _selector(account: Account, call: Call[Logs]) -> str:
     spec = call.spec
-    if (spec.source is None) == (not spec.selector):
-        raise Unusable("logs needs either `from` or a selector with at least one label")
     if spec.source is None:
         return workloads.selector(spec.selector or {})
     workload = await account.get(workloads.path(call.namespace, spec.source))
@@ -102,14 +114,27 @@ async def _selector(account: Account, call: Call[Logs]) -> str:
     return found
 
 
-async def _pods(account: Account, namespace: str, selector: str) -> Sequence[_Pod]:
+async def _pods(account: Account, call: Call[Logs]) -> Sequence[_Pod]:
     """Return the first Pods by name, of which no more is kept than it takes to read their logs."""
+    spec = call.spec
+    if sum((spec.source is not None, bool(spec.selector), spec.pod is not None)) != 1:
+        raise Unusable("logs needs either `from` or a selector with at least one label, or `pod`")
+    if spec.pod is not None:
+        return [_pod(await account.get(paths.pods(call.namespace, spec.pod)), spec)]
     found: list[_Pod] = []
-    async for pod in account.list(paths.pods(namespace), params={"labelSelector": selector}):
+    query = {"labelSelector": await _selector(account, call)}
+    async for pod in account.list(paths.pods(call.namespace), params=query):
         if len(found) == _LISTED_PODS:
             break
-        found.append(_Pod(str(pod["metadata"]["name"]), _default_container(pod)))
+        found.append(_pod(pod, spec))
     return sorted(found, key=lambda pod: pod.name)
+
+
+def _pod(pod: Json, spec: Logs) -> _Pod:
+    name = str(pod["metadata"]["name"])
+    container = spec.container or pod_state.default_container(pod["metadata"], pod["spec"]["containers"])
+    told = pod_state.standing(pod, container, previous=spec.previous)
+    return _Pod(name, container, f"{name}: {told}" if told else "")
 
 
 async def _texts(account: Account, namespace: str, pods: Sequence[_Pod], spec: Logs) -> Sequence[_Text]:
@@ -123,23 +148,20 @@ async def _texts(account: Account, namespace: str, pods: Sequence[_Pod], spec: L
 
 
 async def _text(account: Account, namespace: str, pod: _Pod, spec: Logs, most: int) -> _Text:
-    """Return the log of a Pod's container; one that has not started, or is gone by now, wrote nothing."""
-    query = _query(spec, spec.container or pod.container)
+    """Return the log of a Pod's container; one that has not started, or is gone by now, wrote nothing, nor did one that never restarted."""
+    query = _query(spec, pod.container)
     try:
         return await account.log(paths.pods(namespace, pod.name, "log"), params=query, keep=most)
     except api_errors.NotFound:
         return ""
     except api_errors.ApiError as error:
-        return "" if "is waiting to start" in error.message else error
-
-
-def _default_container(pod: Json) -> str:
-    annotations: Mapping[str, Any] = pod["metadata"].get("annotations") or {}
-    return str(annotations.get(_DEFAULT_CONTAINER) or pod["spec"]["containers"][0]["name"])
+        return "" if any(words in error.message for words in _WROTE_NOTHING) else error
 
 
 def _query(spec: Logs, container: str) -> Mapping[str, str]:
     query = {"container": container, "tailLines": str(spec.tail)}
+    if spec.previous:
+        query["previous"] = "true"
     if spec.since is None:
         return query
     return {**query, "sinceSeconds": str(max(1, math.ceil(meta.seconds(spec.since))))}
@@ -150,7 +172,8 @@ def _summary(spec: Logs, pods: Sequence[str], lines: int, matches: int) -> str:
         return f"no Pods of {spec.source}" if spec.source else f"no Pods with {workloads.selector(spec.selector or {})}"
     whose = pods[0] if len(pods) == 1 else f"{len(pods)} Pods"
     matching = f", {matches} match" if spec.pattern else ""
-    return f"{lines} lines of {whose}{matching}"
+    before = " before the last restart" if spec.previous else ""
+    return f"{lines} lines of {whose}{before}{matching}"
 
 
 def _doubt(texts: Sequence[_Text]) -> Doubt | None:
@@ -174,8 +197,8 @@ ACTION = Action(
     Logs,
     Result,
     effect=Effect.READ,
-    rights="get the workload, list pods, get pods/log",
+    rights="get the workload, list pods (by `pod`: get pods), get pods/log",
     checks=(_check,),
-    workload=lambda spec: spec.source,
+    workload=lambda spec: spec.source or (f"pod/{spec.pod}" if spec.pod else None),
     read=read,
 )

@@ -1,4 +1,4 @@
-"""Workloads as a Runbook names them, e.g. `deployment/scheduler`: where they are, and which Pods are theirs."""
+"""Workloads as a Runbook names them, e.g. `deployment/scheduler`: where they are, what their Pods are made from, and which are theirs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 from incident_operator.clients import paths
 from incident_operator.core.outcomes import Json
 
-_APPS = "/apis/apps/v1"
+_APPS, _BATCH = "/apis/apps/v1", "/apis/batch/v1"
+_CRONJOB = "cronjob"
 KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet", "daemonset": "DaemonSet"}
 _OPERATORS = {"In": "in", "NotIn": "notin"}
 
@@ -16,7 +17,24 @@ def path(namespace: str, reference: str) -> str:
     kind, _, name = reference.partition("/")
     if kind == "pod":
         return paths.pods(namespace, name)
-    return paths.of(_APPS, namespace, f"{kind}s", name)
+    return paths.of(_BATCH if kind == _CRONJOB else _APPS, namespace, f"{kind}s", name)
+
+
+def job_path(namespace: str, name: str | None = None) -> str:
+    """Return the API path of a Job, or of all of a namespace."""
+    return paths.of(_BATCH, namespace, "jobs", name)
+
+
+def pod_template(workload: Json) -> Json:
+    """Return what a workload's Pods are made from; a CronJob has it in what its Jobs are made from."""
+    spec = workload["spec"]
+    return spec["jobTemplate"]["spec"]["template"] if "jobTemplate" in spec else spec["template"]
+
+
+def claimed_volumes(workload: Json) -> frozenset[str]:
+    """Return the volumes that each Pod of a StatefulSet has from a claim of its own."""
+    claims = workload["spec"].get("volumeClaimTemplates") or []
+    return frozenset(str(claim["metadata"]["name"]) for claim in claims)
 
 
 def pod_selector(workload: Json) -> str:

@@ -64,6 +64,11 @@ def events(namespace: str | None, name: str | None = None) -> str:
     return of("/apis/events.k8s.io/v1", namespace, "events", name)
 
 
+def core_events(namespace: str | None) -> str:
+    """Return the path of the same Events as `v1` has them: what people grant, and what kubectl reads."""
+    return of(_CORE, namespace, "events")
+
+
 def controllerrevisions(namespace: str | None, name: str | None = None) -> str:
     """Return the path of ControllerRevisions."""
     return of("/apis/apps/v1", namespace, "controllerrevisions", name)

@@ -10,8 +10,10 @@ def one_of(path: str, alternatives: Mapping[str, object]) -> Iterator[Problem]:
     """Require exactly one of some fields, name → value; None is one that is not written."""
     written = [name for name, value in alternatives.items() if value is not None]
     if len(written) != 1:
-        expected = " or ".join(alternatives)
-        yield Problem(path, f"needs either {expected} (found {' and '.join(written) or 'neither'})")
+        several = len(alternatives) > 2
+        expected = f"one of {', '.join(alternatives)}" if several else f"either {' or '.join(alternatives)}"
+        found = " and ".join(written) or ("none" if several else "neither")
+        yield Problem(path, f"needs {expected} (found {found})")
 
 
 def selects(path: str, selector: Mapping[str, str] | None) -> Iterator[Problem]:
