@@ -45,7 +45,7 @@ _BOUNDS = {
     "maximum": "≤ {}",
 }
 _PATTERNS = {
-    meta.DURATION_PATTERN: "a duration such as `90s` or `1h30m`",
+    meta.DURATION_PATTERN: "a duration such as `90s`, `1h30m` or `7d`",
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": "a DNS label",
     r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": "an object name",
 }

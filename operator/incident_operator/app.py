@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 from prometheus_client import CollectorRegistry
 
-from incident_operator import health, logs, process, receiving
+from incident_operator import health, logs, process, process_metrics, receiving
 from incident_operator.actions import ACTIONS, clients
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import access as accesses
@@ -87,7 +87,7 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
         settings, namespaces = await _served(client, settings)
         namespace = settings.lease_namespace or access.namespace
         markers = await _markers(client, namespace, settings.lease_name)
-        scope, registry, ending = settings.alert_scope, CollectorRegistry(), asyncio.Event()
+        scope, registry, ending = settings.alert_scope, process_metrics.registry(), asyncio.Event()
         priority, metrics = Priority(scope.ceilings), EngineMetrics(registry)
         tools = await stack.enter_async_context(clients.opened(access, client, clock, metrics.helpers))
         background = Background(priority)

@@ -31,6 +31,8 @@ class Inbox:
     in_flight: InFlight = field(default_factory=InFlight)
     connection_users: ConnectionUsers = field(default_factory=ConnectionUsers)
     _runbooks: dict[ObjectKey, int] = field(default_factory=dict)
+    _edited: set[ObjectKey] = field(default_factory=set)
+    """Runbooks that were edited, and are not checked yet."""
     """The newest version that was seen of each Runbook."""
     _connections: dict[ObjectKey, int] = field(default_factory=dict)
     """The generation of each Connection as last seen."""
@@ -79,15 +81,20 @@ class Inbox:
         self.runbook_index.note(body)
         current = body.get("status", {}).get("observedGeneration") == body["metadata"]["generation"]
         if current and seen is not None:
+            if key in self._edited:  # what is checked is known: whoever is asked may be told that it is another version
+                self._edited.discard(key)
+                self._wake_users(key)
             return
         self.runbooks.add(key)
         if not current:
+            self._edited.add(key)
             self._wake_users(key)
 
     def runbook_gone(self, body: Json) -> None:
         """Forget a deleted Runbook."""
         self.runbook_index.forget(body)
         self._runbooks.pop(_key(body), None)
+        self._edited.discard(_key(body))
         self.runbooks.forget(_key(body))
         self.connection_users.forget(_key(body))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from incident_operator.api.meta import DURATION_PATTERN, Severity, delta, is_dns_label, is_object_name
+from incident_operator.api.meta import Severity, delta, is_dns_label, is_duration, is_object_name
 from incident_operator.core.alerts import scope, unmatched
 from incident_operator.core.alerts.scope import AlertScope
 from incident_operator.core.runbooks import unasked
@@ -226,8 +226,8 @@ def _duration(known: Mapping[str, str], name: str, default: timedelta) -> timede
     text = known.get(name)
     if text is None:
         return default
-    if text != "0" and not re.fullmatch(DURATION_PATTERN, text):
-        raise SettingError(f"{PREFIX}{name}={text!r}: a duration such as 720h or 90m, or 0")
+    if text != "0" and not is_duration(text):
+        raise SettingError(f"{PREFIX}{name}={text!r}: a duration such as 720h, 30d or 90m, or 0")
     return delta(text)
 
 

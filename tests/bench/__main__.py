@@ -59,8 +59,11 @@ def main() -> int:
     size = QUICK if chosen.quick else Size()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         on = ground.prepared(Path(folder))
-        results = asyncio.run(_measured(on, size, chosen.only))
-        kubernetes = on.kubernetes()
+        try:
+            results = asyncio.run(_measured(on, size, chosen.only))
+            kubernetes = on.kubernetes()
+        finally:
+            ground.left(on)
     print(page.table(results))  # noqa: T201
     if not chosen.quick and chosen.only is None:
         page.PAGE.write_text(page.page(results, size, kubernetes))

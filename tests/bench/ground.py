@@ -12,7 +12,7 @@ from demonstration import chart
 from demonstration import cluster as clusters
 
 from bench import textbook
-from e2e import ground
+from e2e import ground, leaving
 from e2e.operator_process import kubeconfig
 from incident_operator.actions import ACTIONS
 from incident_operator.api.runbook import Runbook
@@ -52,6 +52,13 @@ def prepared(folder: Path) -> Ground:
     cluster.kubectl("wait", "--for=condition=Established", named, CRD_TIMEOUT)
     access = kubeconfig(folder / "kubeconfig", ground.server(cluster), token, ground.authority(cluster))
     return Ground(cluster, access, folder)
+
+
+def left(on: Ground) -> None:
+    """Take away what was installed, but for the operator's own definitions."""
+    on.cluster.try_kubectl("delete", f"crd/{textbook.PLURAL}.{textbook.GROUP}", "--ignore-not-found")
+    on.cluster.try_kubectl("delete", "clusterrole/bench", "clusterrolebinding/bench", "--ignore-not-found")
+    leaving.leave(on.cluster)
 
 
 @contextlib.contextmanager

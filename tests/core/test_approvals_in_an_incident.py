@@ -1,6 +1,7 @@
 """Approval in the life of an Incident: asked, answered, expired, voided, used up."""
 
 import itertools
+from dataclasses import replace
 from datetime import timedelta
 from typing import ClassVar
 
@@ -12,11 +13,12 @@ from incident_operator.api.annotations import OPENED_BY, Verb
 from incident_operator.api.incident import Phase
 from incident_operator.core import approval, reasons
 from incident_operator.core.action import Preview
-from incident_operator.core.machine import machine
+from incident_operator.core.machine import coverage, machine
 from incident_operator.core.machine.carry_out import Do, How
 from incident_operator.core.machine.decisions import Transition
 from incident_operator.core.machine.view import Blocked
 from incident_operator.core.outcomes import NotDone, Succeeded, Undetermined
+from incident_operator.core.status import present
 
 HOUR = timedelta(hours=1)
 TWO = {"mitigate": [scale("grow"), sql("serve", undo=UNDO)]}
@@ -302,12 +304,41 @@ def test_a_step_that_may_be_tried_again_is_under_the_same_approval():
     assert world.done == ["serve", "drain"]
 
 
-def test_an_approval_ends_with_the_first_step_that_fails():
-    world = World(usual(remediate=[sql("drain", onFailure="continue"), job("rebuild")]))
+@pytest.mark.parametrize("on_failure", ["stop", "escalate", None])
+def test_an_approval_ends_with_the_first_step_that_fails(on_failure):
+    asked = {"onFailure": on_failure} if on_failure else {}
+    world = World(usual(remediate=[sql("drain", **asked), job("rebuild")]))
     world.script["drain"] = [failed()]
     world.go().approve().go()
     assert world.done == ["serve"]
-    assert world.pending.steps == ["rebuild"]
+    assert (world.status.phase, world.status.approvals[-1].state.value) == (Phase.NEEDS_HUMAN, "Consumed")
+    assert world.retry().go().pending.steps == ["drain", "rebuild"]
+
+
+@pytest.mark.parametrize("effected", [False, True])
+def test_the_rest_of_a_plan_goes_on_under_its_approval_where_a_step_says_that_it_does_after_a_failure(effected):
+    world = World(usual(remediate=[sql("drain", onFailure="continue"), job("rebuild"), sql("replay")]))
+    world.script["drain"] = [failed(effected=effected)]
+    world.go().approve().go()
+    assert world.done[-2:] == ["rebuild", "replay"]
+    (given,) = world.status.approvals
+    assert (given.state.value, given.reason) == ("Consumed", "drain failed")
+
+
+def test_the_last_step_of_a_plan_ends_its_approval_also_where_it_fails_and_the_runbook_goes_on():
+    world = World(usual(remediate=[sql("drain"), job("rebuild", onFailure="continue")]))
+    world.script["rebuild"] = [failed()]
+    world.go().approve().go()
+    assert world.status.approvals[-1].state.value == "Consumed"
+    assert world.status.phase is Phase.VERIFYING
+
+
+def test_a_step_that_may_have_happened_ends_the_approval_whatever_it_says_of_a_failure():
+    world = World(usual(remediate=[post("replay", onFailure="continue"), job("rebuild")]))
+    world.script["replay"] = [Undetermined("connection lost")]
+    world.go().approve().go()
+    assert world.done == ["serve"]
+    assert world.status.approvals[-1].state.value == "Consumed"
 
 
 def test_an_approval_does_not_outlive_a_step_that_nobody_can_tell_about():
@@ -424,3 +455,15 @@ def test_a_plan_never_covers_what_was_done_already():
     assert world.retry().go().pending.steps == ["drain"]
     world.approve().go()
     assert world.done == ["serve", "rebuild", "drain"]
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_whoever_decides_is_told_that_the_runbook_was_edited_since(edited):
+    world = World(usual()).go()
+    seen = world.view(world.status)
+    seen = replace(seen, runbook=replace(seen.pinned, edited=edited))
+    told = " was edited since this Incident began; this plan is of the version from then"
+    assert present.present(seen)[0].message.endswith(f"{told}.") is edited
+    unasked_yet = seen.with_status(seen.status.model_copy(update={"pending_approval": None}))
+    asked = coverage.asked(unasked_yet, world.pending.plan, "nonce").pending_approval
+    assert asked.edited_since.endswith(told) is edited

@@ -145,3 +145,15 @@ def _approved_with(world, outcome):
 def _drifted(world, what):
     world.does["rebuild"] = what
     world.approve()
+
+
+def test_a_status_and_its_conditions_tell_which_spec_they_are_of_and_that_alone_is_not_worth_a_write():
+    stored = World(usual()).go().stored
+
+    def shown(generation: int):
+        meta = stored.metadata.model_copy(update={"generation": generation})
+        return present.present(view(usual(), stored.model_copy(update={"metadata": meta}), START))[0]
+
+    told = shown(3)
+    assert (told.observed_generation, {each.observed_generation for each in told.conditions}) == (3, {3})
+    assert not present.differs(shown(4), told)

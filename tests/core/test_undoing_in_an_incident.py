@@ -4,10 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from core.builders import UNDO, post, runbook, scale, sql, usual
+from core.builders import UNDO, post, read, runbook, scale, sql, usual
 from core.simulator import World, failed, unasked
 from incident_operator.api.incident import Phase, UndoState
 from incident_operator.core import reasons
+from incident_operator.core.errors import Failure
 from incident_operator.core.machine import status
 
 HOUR = timedelta(hours=1)
@@ -101,3 +102,59 @@ def test_an_undo_that_the_runbook_does_not_know_is_not_waited_for():
     world.stored = world.stored.model_copy(update={"status": current})
     assert world.resolve().go().status.phase is Phase.RESOLVED
     assert world.done == ["revoke"]
+
+
+class CannotShow(World):
+    """What would be done in `replay` cannot be told."""
+
+    def preview(self, step):
+        return Failure(reasons.FORBIDDEN, "not allowed") if step == "replay" else super().preview(step)
+
+
+def restoring(kind: type[World] = World, **step) -> World:
+    """An Incident whose mitigation is in place, once its alert has resolved: a step of restore is next."""
+    look = read("look", outputs={"bad": "result.rows.size() > 0"})
+    steps = usual(diagnose=[look], remediate=[], restore=[sql("replay", **step)])
+    world = kind(steps, script={"look": [failed()]}).go()
+    assert world.done == ["serve"]
+    return world
+
+
+def without_policy(world: World) -> World:
+    world.policy_problem = "approvals cannot be trusted: policy incident-approval is missing."
+    return world
+
+
+@pytest.mark.parametrize(
+    ("world", "told"),
+    [
+        (lambda: restoring(CannotShow), "The plan for replay cannot be rendered: replay: not allowed Retry: kubectl annotate"),
+        (lambda: without_policy(restoring()), "approvals cannot be trusted: policy incident-approval is missing."),
+        (lambda: restoring(when="steps.look.outputs.bad"), "Cannot tell whether replay is needed: "),
+    ],
+    ids=["its plan fails", "approvals cannot be trusted", "its condition is unknown"],
+)  # fmt: skip
+def test_what_is_temporary_is_taken_back_before_a_step_of_restore_that_nobody_can_be_asked_for_calls_a_person(
+    world, told
+):
+    stopped = world().resolve().go()
+    assert stopped.done == ["serve", "undo-serve"]
+    assert (stopped.status.phase, stopped.status.reason) == (Phase.NEEDS_HUMAN, reasons.RESTORE_FAILED)
+    assert stopped.status.message.startswith(told)
+    assert "Still in place" not in stopped.status.message
+
+
+def test_a_step_of_restore_that_could_not_be_asked_for_is_asked_for_once_it_can_be():
+    world = without_policy(restoring()).resolve().go()
+    world.policy_problem = ""
+    assert world.retry().go().pending.steps == ["replay"]
+    assert world.status.steps[-1].name == "undo-serve"
+    assert world.approve().go().done == ["serve", "undo-serve", "replay"]
+    assert world.status.phase is Phase.RESOLVED
+
+
+def test_approvals_that_lose_their_policy_hold_up_no_undo_either():
+    world = restoring().resolve().go()
+    without_policy(world.approve()).go()
+    assert world.done == ["serve", "undo-serve"]
+    assert (world.status.phase, world.status.reason) == (Phase.NEEDS_HUMAN, reasons.RESTORE_FAILED)

@@ -1,7 +1,7 @@
 """The quickstart: ten lines of Runbook scale a Deployment up, and back once the alert resolves."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,16 @@ EXAMPLE = REPOSITORY / "examples" / "quickstart"
 
 
 @pytest.fixture(scope="module")
-def web(cluster: clusters.Cluster, installed: str) -> clusters.Cluster:
-    """The Deployment, the Runbook and its account, as they ship; two replicas run."""
+def web(cluster: clusters.Cluster, installed: str) -> Iterator[clusters.Cluster]:
+    """The Deployment, the Runbook and its account, as they ship; two replicas run. What people try next finds none of it."""
     clusters.build_image("quickstart-web:dev", "examples/quickstart/Dockerfile")
     files = ("web.yaml", "rbac.yaml", "runbook.yaml")
     cluster.apply([each for file in files for each in yaml.safe_load_all((EXAMPLE / file).read_text()) if each])
     cluster.apply(ground.served(NAMESPACE))
     cluster.kubectl("scale", "deployment/web", "--replicas=2", "-n", NAMESPACE)
     cluster.roll_out(NAMESPACE, "web")
-    return cluster
+    yield cluster
+    cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true", timeout=120)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from incident_operator.clients import priority as figures
 from incident_operator.clients.priority import Priority
 from incident_operator.core.action import Call, Preview
 from incident_operator.core.outcomes import Outcome
+from incident_operator.engine import executor
 from incident_operator.engine.work_queue import WorkQueue
 from incident_operator.engine.workers import Workers
 
@@ -163,3 +164,52 @@ async def test_a_process_that_ends_waits_for_an_act_without_a_worker(pack: World
         targets.answers_now.set()
         await asyncio.wait_for(idle, 15)
     assert pack.state("serve") == "Succeeded"
+
+
+async def test_an_incident_that_hangs_in_its_first_read_says_what_it_is_at_with_one_write(
+    pack: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor, "_WORTH_TELLING", 0.01)
+    targets = hanging(pack, "prod/packs")
+    async with working(pack) as (queue, _):
+        queue.add(INCIDENT, "P1")
+        await eventually(lambda: "prod" in targets.hang and pack.incident().status.step == "packs")
+        told = pack.incident().status
+        assert (told.phase, told.reason, pack.state("packs")) == ("Diagnosing", "Running", "Running")
+        assert told.message.startswith("Running packs")
+        await asyncio.sleep(0.1)
+        written = [each for each in pack.api.writes if each.path == paths.incidents(*INCIDENT, "status")]
+        assert len(written) == 1, "however long it hangs"
+        targets.answers_now.set()
+        await eventually(lambda: pack.incident().status.phase == "AwaitingApproval")
+        assert pack.state("packs") == "Succeeded"
+
+
+async def test_what_takes_long_is_dropped_by_an_abort_also_while_it_is_being_told(
+    pack: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor, "_WORTH_TELLING", 0.0)
+    targets = hanging(pack, "prod/packs")
+    async with working(pack) as (queue, _):
+        queue.add(INCIDENT, "P1")
+        await eventually(lambda: "prod" in targets.hang)
+        await pack.annotate("abort", "now alice@example.com")
+        pack.in_flight.abort_came(INCIDENT)
+        await eventually(lambda: pack.incident().status.phase == "Failed")
+        assert targets.done() == []
+
+
+async def test_where_it_cannot_be_told_what_takes_long_goes_on_all_the_same(
+    pack: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor, "_WORTH_TELLING", 0.01)
+    targets = hanging(pack, "prod/packs")
+    async with working(pack) as (queue, _):
+        queue.add(INCIDENT, "P1")
+        await eventually(lambda: "prod" in targets.hang)
+        body = pack.api.object(paths.incidents(*INCIDENT))
+        pack.api.put({**body, "spec": {**body["spec"], "truncatedAlerts": 3}})
+        await asyncio.sleep(0.1)
+        targets.answers_now.set()
+        await eventually(lambda: pack.incident().status.phase == "AwaitingApproval")
+        assert targets.hang == {"prod": ["packs"]}, "it is not read again"

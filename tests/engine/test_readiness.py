@@ -333,3 +333,77 @@ def test_a_runbook_that_is_edited_while_its_namespace_is_listed_counts_as_it_is_
     users.note(PACK, "rb-pack", frozenset())
     users.learn("prod", [("pack", "rb-pack", frozenset({"read"})), ("other", "poor", frozenset({"read"}))])
     assert (users.knows("prod"), users.accounts(read)) == (True, ["poor"])
+
+
+def abnormal(checks: Checks, path: str) -> dict[str, tuple[str, str]]:
+    """Return the reason and message of each condition that is there only while something is wrong."""
+    told = checks.world.api.object(path)["status"]["conditions"]
+    assert all(each["status"] == "True" for each in told if each["type"] != "Ready")
+    return {each["type"]: (each["reason"], each["message"]) for each in told if each["type"] != "Ready"}
+
+
+def observed(checks: Checks, path: str) -> tuple[int, set[int]]:
+    """Return the generation that a status tells of, and those of its conditions."""
+    status = checks.world.api.object(path)["status"]
+    return status["observedGeneration"], {each["observedGeneration"] for each in status["conditions"]}
+
+
+async def test_a_runbook_that_nothing_but_an_edit_helps_is_stalled_and_a_good_one_is_not(checks: Checks) -> None:
+    path = paths.runbooks(*PACK)
+    good = checks.world.api.object(path)
+    checks.world.api.put({**good, "spec": {**good["spec"], "match": ["no matcher"]}})
+    await checks.check(PACK)
+    ready = checks.ready(path)
+    assert abnormal(checks, path) == {"Stalled": ("Invalid", ready["message"])}
+    generation = checks.world.api.object(path)["metadata"]["generation"]
+    assert observed(checks, path) == (generation, {generation})
+    checks.world.api.put({**checks.world.api.object(path), "spec": good["spec"]})
+    await checks.check(PACK)
+    assert (checks.ready(path)["status"], abnormal(checks, path)) == ("True", {})
+
+
+async def test_what_another_object_would_mend_is_tried_again_and_not_stalled(checks: Checks) -> None:
+    checks.endpoints.refused["poor"] = "poor may not get secret"
+    await checks.check(OTHER)
+    assert set(abnormal(checks, paths.runbooks(*OTHER))) == {"Reconciling"}
+    told = abnormal(checks, paths.connections("prod", "read"))
+    assert told == {"Reconciling": ("ProbeFailed", "poor may not get secret")}
+    checks.world.api.remove(paths.connections("prod", "write"))
+    await checks.check(PACK)
+    assert (checks.ready(paths.runbooks(*PACK))["reason"], set(abnormal(checks, paths.runbooks(*PACK)))) == (
+        "Invalid",
+        {"Reconciling"},
+    )
+
+
+async def test_a_malformed_connection_is_stalled_and_says_where(checks: Checks) -> None:
+    path = paths.connections("prod", "read")
+    checks.world.api.put({**checks.world.api.object(path), "spec": {"type": "postgres"}})
+    await checks.check(PACK)
+    why = "malformed at spec.postgres: it is missing, and says where a Connection of type postgres leads"
+    assert abnormal(checks, path) == {"Stalled": ("Malformed", why)}
+    generation = checks.world.api.object(path)["metadata"]["generation"]
+    assert observed(checks, path) == (generation, {generation})
+
+
+async def test_nothing_is_observed_of_a_connection_that_no_runbook_names_any_more(checks: Checks) -> None:
+    path = paths.connections("prod", "read")
+    await checks.check(PACK, OTHER)
+    for key in (PACK, OTHER):
+        checks.world.api.remove(paths.runbooks(*key))
+    await checks.check(PACK, OTHER)
+    status = checks.world.api.object(path)["status"]
+    assert (status["usedBy"], status["conditions"], status.get("observedGeneration")) == (0, [], None)
+
+
+async def test_all_that_is_wrong_with_a_runbook_is_one_line_for_kubectl_get(checks: Checks) -> None:
+    path = paths.runbooks(*PACK)
+    body = checks.world.api.object(path)
+    broken = [{**step, "when": "params. +"} for step in body["spec"]["diagnose"]]
+    checks.world.api.put({**body, "spec": {**body["spec"], "diagnose": broken, "match": ["a", "b"] * 10}})
+    await checks.check(PACK)
+    message = checks.world.api.object(path)["status"]["message"]
+    assert message.startswith("spec.match[0]: ")
+    assert "; spec.match[1]: " in message
+    assert "\n" not in message
+    assert len(message) <= 2020

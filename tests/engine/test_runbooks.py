@@ -156,3 +156,27 @@ async def test_a_known_runbook_costs_a_look_at_its_version_and_a_pinned_one_noth
     assert isinstance(pinned, Pinned)
     assert pinned.compiled is first.compiled
     assert len(pack.api.requests) == before + 1
+
+
+async def test_an_incident_that_follows_an_earlier_version_than_the_present_one_knows_it(pack: World) -> None:
+    revisions = Revisions(pack.client)
+    runbooks = Runbooks(pack.client, revisions)
+    first = await runbooks.in_force(pack.incident())
+    assert isinstance(first, Pinned)
+    changed(pack, paths.incidents(*INCIDENT), "status", runbookRevision=first.revision)
+
+    async def edited(**spec: Any) -> bool:
+        body = pack.api.object(RUNBOOK)
+        pack.api.put({**body, "spec": {**body["spec"], **spec}})
+        await revisions.keep(Runbook.model_validate(pack.api.object(RUNBOOK)))
+        followed = await runbooks.in_force(pack.incident())
+        assert isinstance(followed, Pinned)
+        assert followed.revision == first.revision
+        return followed.edited
+
+    title = pack.api.object(RUNBOOK)["spec"]["title"]
+    assert not await edited()
+    assert await edited(title="Another")
+    assert not await edited(title=title), "it is as it was"
+    pack.api.put(edited_by(pack.api.object(RUNBOOK), EDITOR, "mallory@example.com"))
+    assert not await edited(), "who wrote it changes none of its steps"

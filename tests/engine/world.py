@@ -252,7 +252,8 @@ async def world(runbook: str) -> AsyncIterator[World]:
             api.put(made)
         for connection in ("read", "write", "api"):
             kind = "http" if connection == "api" else "postgres"
-            api.put(_named("Connection", connection, {"type": kind}))
+            where = {"http": {"url": "http://api"}, "postgres": {"host": "db", "database": "dawsos"}}
+            api.put(_named("Connection", connection, {"type": kind, kind: where[kind]}))
         api.put(edited_by(_named("Runbook", "pack", yaml.safe_load(runbook)), EDITOR))
         alert = {"id": "a1", "startsAt": "2025-10-21T00:30:00Z", "status": "firing"}
         labels = {"alertname": "PackFailed", "pack_date": "2025-10-21"}

@@ -16,6 +16,11 @@ RUNBOOKS: dict[str, Compiled] = {
         ],
         restore=[sql("replay", approval={"expiresAfter": "10m"})],
     ),
+    "a plan that goes on after a failure": runbook(
+        mitigate=[],
+        remediate=[sql("drain", onFailure="continue"), job("rebuild")],
+        verify=[read("check")],
+    ),
     "mitigations that go when verification fails": runbook(
         mitigate=[scale("grow", undoOn=["Failed", "Resolved"]), sql("serve", undo=UNDO)],
         verify=[read("check", expect="result.rows.size() == 0", until={"every": "10s", "for": "1m"})],

@@ -10,7 +10,7 @@ from incident_operator.api.incident import CLOSED_PHASES, IncidentStatus, Phase,
 from incident_operator.api.runbook import Stage, UndoOn
 from incident_operator.core import approval, plan, reasons
 from incident_operator.core.action import Call, Preview
-from incident_operator.core.machine import decisions, finish, machine, status
+from incident_operator.core.machine import coverage, decisions, finish, machine, status
 from incident_operator.core.machine.carry_out import Ran
 from incident_operator.core.machine.decisions import Begin, Run
 from incident_operator.core.machine.view import is_undo
@@ -58,7 +58,7 @@ def check_told(node: Node, shown: IncidentStatus) -> None:
 def check_resting(node: Node, decision: decisions.Wait) -> None:
     """Check a state in which nothing is done: it says what it waits for, for whom and until when."""
     told = node.working
-    assert approval.used(told) is told, "an approval that is used up has ended"
+    assert coverage.used(node.view, told) is told, "an approval that is used up has ended"
     if told.phase is Phase.NEEDS_HUMAN:
         assert decision.until is None
         assert "kubectl annotate" in told.message

@@ -50,6 +50,7 @@ class Arena:
         folder = self.folder / namespace
         folder.mkdir(exist_ok=True)
         async with AsyncExitStack() as stack:
+            stack.callback(self.cluster.try_kubectl, "delete", "namespace", namespace, "--wait=false")
             proxy = Proxy(self.admin.server, cluster_ground.server_trust(self.cluster), self.made.server())
             await stack.enter_async_context(proxy)
             admin = await stack.enter_async_context(Kube(self.admin))

@@ -87,8 +87,8 @@ def reader(world: World, *namespaces: str) -> AlertmanagerPoll:
 
 
 def ready(world: World, namespace: str = "prod") -> tuple[str, str]:
-    (condition,) = world.api.object(paths.connections(namespace, "alerts"))["status"]["conditions"]
-    assert condition["type"] == "Ready"
+    told = world.api.object(paths.connections(namespace, "alerts"))["status"]["conditions"]
+    condition = next(each for each in told if each["type"] == "Ready")
     return condition["status"], condition["message"]
 
 
@@ -386,3 +386,30 @@ async def test_a_connection_without_its_section_is_told_what_is_missing(world: W
     world.api.put({**made, "spec": {"type": "alertmanager"}})
     await reader(world).once()
     assert ready(world)[1].startswith("alertmanager.serviceAccountName is missing")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"type": "alertmanager"},
+        {"type": "alertmanager", "alertmanager": {"url": "nonsense"}},
+        {"type": "alertmanager", "alertmanager": {"url": "http://alerts"}, "secretRef": {"name": "token"}},
+    ],
+    ids=["no section", "no url", "no account"],
+)
+async def test_a_connection_that_only_an_edit_helps_is_stalled_and_one_that_is_not_there_is_tried_again(
+    world: World, source: Alertmanager, spec
+):
+    def abnormal() -> set[str]:
+        found = world.api.object(paths.connections("prod", "alerts"))
+        told, generation = found["status"], found["metadata"]["generation"]
+        assert {told["observedGeneration"], *(each["observedGeneration"] for each in told["conditions"])} == {
+            generation
+        }
+        return {each["type"] for each in told["conditions"]} - {"Ready"}
+
+    made = connection(Alertmanager("http://127.0.0.1:1"))
+    for written, wanted in ((spec, {"Stalled"}), (made["spec"], {"Reconciling"}), (connection(source)["spec"], set())):
+        world.api.put({**made, "spec": written})
+        await reader(world).once()
+        assert abnormal() == wanted

@@ -72,6 +72,7 @@ async def ground(cluster: Cluster, folder: Path, lease_seconds: int = LEASE_SECO
         line = await stack.enter_async_context(Line(lambda: asyncio.open_unix_connection(socket)))
         carried = await stack.enter_async_context(service())
         token = e2e_ground.install_chart_without_pods(cluster)
+        stack.callback(cluster.try_kubectl, "delete", "namespace", NAMESPACE, "--wait=false")
         _install(cluster, line.port, carried.port)
         admin = await stack.enter_async_context(Kube(await accesses.load(str(cluster.kubeconfig))))
         config = people.gather(cluster).alice.cluster.kubeconfig

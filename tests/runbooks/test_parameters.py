@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incident_operator.api.parameters import Parameter
+from incident_operator.api.parameters import Parameter, ParameterType
 from incident_operator.core.runbooks import parameters
 from incident_operator.core.runbooks.compiler_parameters import compile_parameter
 from incident_operator.core.runbooks.parameters import CompiledParameter, ParameterError
@@ -47,7 +47,7 @@ HOSTILE = [
     "a..b",
     "1h ",
     "-5m",
-    "1d",
+    "1x",
     "NaN",
     " 5",
     "true",
@@ -75,7 +75,7 @@ TYPES = {
     "enum": compiled(type="string", enum=["alpha", "beta"]),
     "pattern": compiled(type="string", pattern="[a-z0-9]+"),
 }
-_WORDS = {"1e9", "0x10", "1d", "20250101", "true", "null"}
+_WORDS = {"1e9", "0x10", "1x", "20250101", "true", "null"}
 HARMLESS = {"pattern": _WORDS, "k8sName": _WORDS | {"2025-13-41", "2025-02-29", "2025-1-1"}}
 """What of it is a value of the type after all, and goes through as it is."""
 PLAIN = {"it's", '"', "$(reboot)", "`reboot`", "${params.secret}", "'; DROP TABLE users; --"}
@@ -90,6 +90,8 @@ PLAIN = {"it's", '"', "$(reboot)", "`reboot`", "${params.secret}", "'; DROP TABL
         ({"type": "int"}, "9" * 18, 10**18 - 1),
         ({"type": "k8sName"}, "api-7d9f.prod", "api-7d9f.prod"),
         ({"type": "duration"}, "1h30m", "1h30m"),
+        ({"type": "duration"}, "7d", "7d"),
+        ({"type": "duration"}, "1d12h", "1d12h"),
         ({"type": "duration"}, "0.5s", "0.5s"),
         ({"type": "string"}, "any text, é漢字 🙂", "any text, é漢字 🙂"),
         ({"type": "string", "pattern": "PP-[0-9-]+"}, "PP-2025-10-21", "PP-2025-10-21"),
@@ -97,6 +99,18 @@ PLAIN = {"it's", '"', "$(reboot)", "`reboot`", "${params.secret}", "'; DROP TABL
         ({"type": "string"}, "v" * 253, "v" * 253),
         ({"type": "int", "from": "size(alert.labels)"}, "ignored", 1),
         ({"type": "date", "from": "alert.startsAt.substring(0, 10)"}, "ignored", "2025-10-21"),
+        ({"type": "date", "from": "alert.startsAt"}, "ignored", "2025-10-21"),
+        ({"type": "date", "from": ' alert["startsAt"]'}, "ignored", "2025-10-21"),
+        ({"type": "date", "from": "string(alert.startsAt)"}, "ignored", "2025-10-21"),
+        ({"type": "date", "from": "timestamp(alert.startsAt) - duration('1h')"}, "ignored", "2025-10-20"),
+        ({"type": "date", "from": "timestamp(alert.labels.x)"}, "2025-10-21T23:30:00-05:00", "2025-10-22"),
+        ({"type": "string", "from": "alert.startsAt"}, "ignored", "2025-10-21T00:30:04Z"),
+        ({"type": "int", "from": "int(timestamp(alert.startsAt))"}, "ignored", 1761006604),
+        (
+            {"type": "duration", "from": "timestamp(alert.startsAt) - timestamp(alert.labels.x)"},
+            "2025-10-21T00:00:04Z",
+            "1800s",
+        ),
     ],
 )
 def test_a_value_of_its_type_comes_through(fields, text, expected):
@@ -218,3 +232,42 @@ def test_a_parameter_that_can_never_have_a_value_is_a_problem(fields, path, mess
     assert isinstance(found, tuple)
     assert found[0].path == f"spec.parameters[0]{path}"
     assert found[0].message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "told"),
+    [
+        ("int", "alert.startsAt", "gives a timestamp, which is never of type int; int(timestamp(…)) gives the seconds since"),
+        ("duration", "now()", "gives a timestamp, which is never of type duration; now() - timestamp(…) gives how long"),
+        ("k8sName", "timestamp(alert.labels.x)", "gives a timestamp, which is never of type k8sName; use type string or date"),
+        ("date", "size(alert.labels)", "gives an int, which is never of type date; use type string or int or k8sName"),
+        ("duration", "5", 'gives an int, which is never of type duration; write string(…) + "s" where it counts seconds'),
+        ("int", "now() - timestamp(alert.startsAt)", "gives a duration, which is never of type int; write ….getSeconds()"),
+        ("int", "double(alert.labels.x)", "gives a double, which is never of type int; write int(…) or string(…)"),
+        ("string", '"x" in alert.labels', 'gives a bool, which is never of type string; write for example … ? "yes" : "no"'),
+        ("string", "alert.labels", "gives a map, which is never of type string; name one of its values, such as alert.labels."),
+        ("string", "[alert.labels.x]", "gives a list, which is never of type string; name one of its values"),
+        ("string", "optional.of(alert.labels.x)", "gives an optional, which is never of type string; end it with .orValue(…)"),
+        ("int", "alert.status", "gives firing or resolved, which is never of type int; use type string or k8sName"),
+        ("date", '"today"', "always gives 'today', which is not a date (YYYY-MM-DD)"),
+        ("int", "1 / 0", "never gives a value: "),
+    ],
+)  # fmt: skip
+def test_an_expression_that_never_gives_a_value_of_the_type_is_refused_and_says_what_would_be_right(
+    kind, written, told
+):
+    found = compile_parameter(
+        Parameter.model_validate({"name": "x", "type": kind, "from": written}), "spec.parameters[0]"
+    )
+    assert isinstance(found, tuple)
+    (problem,) = found
+    assert problem.path == "spec.parameters[0].from"
+    assert problem.message.startswith(told)
+
+
+@pytest.mark.parametrize("kind", list(ParameterType))
+@pytest.mark.parametrize(
+    "written", ["alert.labels.x", "alert.annotations.x", 'alert.labels.x == "" ? "" : alert.startsAt', "null"]
+)
+def test_what_only_the_alert_decides_is_left_to_it(kind, written):
+    assert isinstance(compiled(type=kind, **{"from": written}, default=None), CompiledParameter)

@@ -165,6 +165,16 @@ def test_an_edited_runbook_is_checked_and_its_open_incidents_look_again(seen: Se
     assert seen.incidents.taken() == [("now", INCIDENT)]
 
 
+def test_once_an_edit_is_checked_the_open_incidents_look_once_more(seen: Seen) -> None:
+    seen.box.runbook(runbook(observed=1))
+    seen.box.incident(incident())
+    seen.box.runbook(runbook(generation=2, observed=1, version="6"))
+    seen.incidents.taken()
+    for version in ("7", "8"):
+        seen.box.runbook(runbook(generation=2, observed=2, version=version))
+    assert seen.incidents.taken() == [("now", INCIDENT)]
+
+
 def test_a_connection_that_appears_or_goes_has_runbooks_and_their_incidents_look_again(seen: Seen) -> None:
     seen.box.runbook(runbook(observed=1))
     seen.box.incident(incident())

@@ -265,6 +265,15 @@ async def test_the_right_password_opens_and_a_wrong_one_is_told_without_being_sh
     assert PASSWORD not in repr(wrong)
 
 
+async def test_a_password_that_ends_with_a_newline_is_said_to_without_being_shown(guarded):
+    secret = {"username": "guarded", "password": f"{PASSWORD}\n"}
+    where = endpoint(postgres.CONNECTION.of(guarded.endpoint().connection.spec), secret)
+    found = await reading(FakeConnections(where)).run(call(query("SELECT 1")))
+    assert isinstance(found, Failed)
+    assert "; the Secret's password ends with a newline: " in found.message
+    assert PASSWORD not in repr(found)
+
+
 TROUBLES = {
     "a refused port": ({"host": "127.0.0.1", "port": _unused_port()}, "Connection refused", True),
     "an unknown host": ({"host": "no-such-host.invalid"}, "no-such-host.invalid", True),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,13 +32,37 @@ def build(request: images.Request, name: str, base: bases.Base, output: Path, lo
     """Build an image on a base and write it as an archive."""
     packages.ensure(packages.IMAGES, base.cache)
     storage = Storage(base.cache, "overlay" if mounts.can_hold_overlays(base.cache) else "vfs")
-    with files.locked(base.cache / "buildah.lock"):
+    with files.locked(_lock(base.cache)), _without_containers(storage):
         if not commands.succeeds(["buildah", *storage.options, "inspect", "--type", "image", base.reference]):
             commands.run(pull_command(storage, base), timeout=BUILD_SECONDS)
         volumes = [path for path in WANTED_OF_HOST if path.exists()]
         commands.run_logged(build_command(storage, request, name, base, volumes), log, timeout=BUILD_SECONDS)
         commands.run(push_command(storage, name, output), timeout=BUILD_SECONDS)
         _forget_old_builds(storage)
+
+
+def let_go(cache: Path) -> bool:
+    """Unmount what builds have left mounted in the cache, so that it can be removed; False where one is under way."""
+    if not (cache / "buildah").exists():
+        return True
+    with files.locked_if_free(_lock(cache)) as free:
+        if free:
+            mounts.unmount_below([cache / "buildah"])
+        return free
+
+
+def _lock(cache: Path) -> Path:
+    return cache / "buildah.lock"
+
+
+@contextlib.contextmanager
+def _without_containers(storage: Storage) -> Iterator[None]:
+    """Remove the containers in which the block builds: `bud` leaves one behind, mounted, each time."""
+    try:
+        yield
+    finally:
+        # one that cannot be removed is in nobody's way before the cache is to be removed, and says nothing of the build
+        commands.succeeds(["buildah", *storage.options, "rm", "--all"])
 
 
 def pull_command(storage: Storage, base: bases.Base) -> list[str]:

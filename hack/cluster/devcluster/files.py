@@ -40,6 +40,19 @@ def _described(path: Path, relative_to: Path) -> bytes:
 
 
 @contextlib.contextmanager
+def locked_if_free(path: Path) -> Iterator[bool]:
+    """Hold the lock of that name, unless somebody else does: then it yields False."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+@contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock of that name; waits for whoever holds it. The kernel frees it when its holder dies."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -52,12 +52,15 @@ def start(config: settings.Settings, built: Path) -> None:
     _await(config, "coredns", lambda: ports.is_open("127.0.0.1", config.ports.coredns_ready))
 
 
-def stop(config: settings.Settings) -> None:
-    """Stop all parts in reverse order, end all containers, and remove every mount, rule and device of the cluster."""
+def stop(config: settings.Settings, *, forget_data: bool = False) -> None:
+    """Stop all parts in reverse order, end all containers, and remove every mount, rule and device of the cluster.
+
+    Where its data is forgotten next, no part is given time to put it in order: that is most of what stopping takes.
+    """
     for part in reversed(components.in_order(config, config.cache)):
         if part.name == "containerd":
             leftovers.end_containers(config)
-        processes.stop(components.process_of(config, part), grace=part.grace)
+        processes.stop(components.process_of(config, part), grace=0.0 if forget_data else part.grace)
     _end_containers(config)
     network.remove(config)
     kernel.restore(config.runtime)

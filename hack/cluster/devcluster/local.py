@@ -9,7 +9,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from devcluster import api, binary, components, files, leftovers, lifecycle, node, ownership, packages, settings
+from devcluster import (
+    api,
+    binary,
+    buildah,
+    components,
+    files,
+    leftovers,
+    lifecycle,
+    node,
+    ownership,
+    packages,
+    settings,
+)
 from devcluster.console import ClusterError, duration, say
 from devcluster.ownership import Claim
 
@@ -42,11 +54,13 @@ def down(config: settings.Settings) -> None:
 
 
 def reset(config: settings.Settings) -> None:
-    """Stop everything and forget all data. Built image archives stay."""
+    """Stop everything and forget all data. Built image archives stay, and the cache, in which nothing stays mounted."""
     packages.require_linux_root()
     with _machine_locked(config):
-        _end(config)
+        _end(config, forget_data=True)
         _forget(config.state)
+    if not buildah.let_go(config.cache):
+        say(f"another build is under way: {config.cache} stays mounted until it is done and `reset` is run again")
     say(f"the cluster is gone; {config.state} is empty but for built images")
 
 
@@ -94,10 +108,10 @@ def _clear_what_others_left(config: settings.Settings) -> None:
     lifecycle.stop(theirs)
 
 
-def _end(config: settings.Settings) -> None:
+def _end(config: settings.Settings, *, forget_data: bool = False) -> None:
     match _claim(config):
         case Claim.OURS:
-            lifecycle.stop(config)
+            lifecycle.stop(config, forget_data=forget_data)
         case Claim.LEFT_BEHIND:
             _clear_what_others_left(config)
         case Claim.FREE | Claim.TAKEN:

@@ -22,8 +22,8 @@ class Mount:
 
 def unmount_below(directories: Sequence[Path]) -> None:
     """Unmount whatever is mounted in these directories, innermost first."""
-    for point in points_below(MOUNTINFO.read_text(), directories):
-        commands.run(["umount", "--lazy", point])
+    if points := points_below(MOUNTINFO.read_text(), directories):
+        commands.run(["umount", "--lazy", *points])
 
 
 def points_below(mountinfo: str, directories: Sequence[Path]) -> list[Path]:

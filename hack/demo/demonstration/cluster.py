@@ -13,6 +13,8 @@ from demonstration import shell
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 TOOL = (sys.executable, str(REPOSITORY / "hack" / "cluster"))
+OFTEN = {"CLUSTER_PROGRESS_SECONDS": "5"}
+"""How often `hack/cluster` says how far it has come: the demonstration shows it in a bar, or leaves most of it out."""
 NOT_FOUND = "Error from server (NotFound)"
 
 Tell = Callable[[str], None]
@@ -102,7 +104,7 @@ def is_up() -> bool:
 
 def up(tell: Tell = _quiet) -> Cluster:
     """Bring the cluster up, and return it as its administrator sees it; a first time builds Kubernetes."""
-    shell.stream([*TOOL, "up"], tell)
+    shell.stream([*TOOL, "up"], tell, environment={**os.environ, **OFTEN})
     kubeconfig = Path(tool("kubeconfig").strip())
     return Cluster(kubeconfig, kubeconfig.parent / "bin")
 
@@ -115,4 +117,4 @@ def down() -> None:
 def build_image(tag: str, dockerfile: str, base: str = "python", tell: Tell = _quiet) -> None:
     """Build an image of this repository, and load it into the cluster; quick when nothing changed."""
     words = ("--tag", tag, "--file", str(REPOSITORY / dockerfile), "--context", str(REPOSITORY), "--base", base)
-    shell.stream([*TOOL, "build-image", *words], tell)
+    shell.stream([*TOOL, "build-image", *words], tell, environment={**os.environ, **OFTEN})

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 INDENT = " " * 9
 PATIENCE_SECONDS = 10.0
 """Without a terminal, a step that takes longer shows what it is at; quick ones stay one line."""
+EVERY_SECONDS = 60.0
+"""Without a terminal, the least time between two such lines."""
 
 Tell = Callable[[str], None]
 
@@ -46,29 +48,45 @@ class Story:
         return time.monotonic() - self.began
 
 
+@dataclass(slots=True)
+class Seldom:
+    """Lets one through, and then none for a while."""
+
+    every: float = EVERY_SECONDS
+    _next: float = 0.0
+
+    def passes(self, now: float) -> bool:
+        """Tell whether one may pass at this moment of the monotonic clock."""
+        if now < self._next:
+            return False
+        self._next = now + self.every
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class SetUp:
     """The set-up: each step folded to a line, with a bar for all of them."""
 
     console: Console
     progress: Progress
+    clock: Callable[[], float] = time.monotonic
+    seldom: Seldom = field(default_factory=Seldom)
 
     @contextmanager
     def step(self, text: str) -> Iterator[Tell]:
         """Show one step while it runs, and its duration when it is done; what it is told becomes its small print."""
-        began, task = time.monotonic(), self.progress.task_ids[0]
+        began, task = self.clock(), self.progress.task_ids[0]
 
         def tell(line: str) -> None:
             self.progress.update(task, description=escape(f"{text}: {line}"[: self.console.width // 2]))
-            if not self.console.is_terminal and time.monotonic() - began > PATIENCE_SECONDS:
+            now = self.clock()
+            if not self.console.is_terminal and now - began > PATIENCE_SECONDS and self.seldom.passes(now):
                 self.console.print(f"    {line}", style="dim", soft_wrap=True, markup=False)
 
         self.progress.update(task, description=escape(text))
         yield tell
         self.progress.advance(task)
-        self.console.print(
-            f"  [green]✓[/green] {escape(text):<68} {duration(time.monotonic() - began):>6}", soft_wrap=True
-        )
+        self.console.print(f"  [green]✓[/green] {escape(text):<68} {duration(self.clock() - began):>6}", soft_wrap=True)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from incident_operator.actions.clients import Clients
 from incident_operator.actions.fields import Text
 from incident_operator.api import rules
 from incident_operator.api.meta import Model, ObjectName
-from incident_operator.clients import http, http_requests
+from incident_operator.clients import credential_hints, http, http_requests
 from incident_operator.clients.http import Reply
 from incident_operator.clients.http_requests import Request
 from incident_operator.connections import http as declared
@@ -117,7 +117,8 @@ async def read(call: Call[Http], clients: Clients) -> Outcome:
     """Send a request that changes nothing and return {status, headers, body, json, truncated}. Raises `Failure`."""
     thing = await _thing(call, clients, safe=True)
     reply = await http.send(thing.request, thing.secret, call.timeout)
-    return Succeeded(result_of(reply), _summary(thing.request, reply), doubt=_doubt(reply))
+    hint = credential_hints.of_status(thing.secret, reply.status)
+    return Succeeded(result_of(reply), f"{_summary(thing.request, reply)}{hint}", doubt=_doubt(reply))
 
 
 async def show(call: Call[Http], clients: Clients, trial: bool) -> Preview:  # noqa: ARG001 # the interface of every action
@@ -140,7 +141,7 @@ async def act(call: Call[Http], preview: Preview, clients: Clients) -> Outcome: 
     thing: Thing = preview.thing
     request = replace(thing.request, headers={**thing.request.headers, **_idempotency(call)})
     reply = await http.send(request, thing.secret, call.timeout)
-    return _answered(reply, request, _effect(call.spec))
+    return _answered(reply, request, _effect(call.spec), credential_hints.of_status(thing.secret, reply.status))
 
 
 async def _thing(call: Call[Http], clients: Clients, *, safe: bool = False) -> Thing:
@@ -196,7 +197,7 @@ def _summary(request: Request, reply: Reply) -> str:
     return f"{request.method} {request.url.path}: {reply.status}"
 
 
-def _answered(reply: Reply, request: Request, effect: Effect) -> Outcome:
+def _answered(reply: Reply, request: Request, effect: Effect, hint: str) -> Outcome:
     summary, keyed = _summary(request, reply), effect is Effect.KEYED_CALL
     if 200 <= reply.status < 300:
         return Succeeded(result_of(reply), summary)
@@ -204,17 +205,17 @@ def _answered(reply: Reply, request: Request, effect: Effect) -> Outcome:
     if keyed and reply.status in _REFUSED_FOR_NOW:
         return Pending(again, f"{summary}{_quoted(reply)}; asking again with the same key")
     if reply.status in {307, 308} or 400 <= reply.status < 500:
-        return _refused(reply, summary)
+        return _refused(reply, summary, hint)
     if keyed:
         return Pending(again, f"{summary}{_quoted(reply)}; asking again with the same key")
     return Undetermined(f"{summary}: that status does not tell whether it was carried out{_quoted(reply)}")
 
 
-def _refused(reply: Reply, summary: str) -> Failed:
+def _refused(reply: Reply, summary: str, hint: str) -> Failed:
     reason = reasons.FORBIDDEN if reply.status in {401, 403} else reasons.BAD_REQUEST
     why = "redirects are not followed" if reply.status in {307, 308} else "refused"
     # what was sent without a key is not sent again by itself, whatever came back: nobody could tell two of it apart
-    return Failed(reason, f"{summary}: {why}{_quoted(reply)}", retryable=False, result=result_of(reply))
+    return Failed(reason, f"{summary}: {why}{_quoted(reply)}{hint}", retryable=False, result=result_of(reply))
 
 
 def _doubt(reply: Reply) -> Doubt | None:

@@ -45,6 +45,8 @@ class PendingApproval(Model):
         default_factory=list
     )
     excluded_because: Annotated[str, Field(max_length=512)] = ""
+    edited_since: Annotated[str, Field(max_length=512)] = ""
+    """That the Runbook was edited since the Incident began, where it was: the plan is of the version from then."""
     changed: Annotated[str, Field(max_length=4096)] = ""
     """Why an earlier approval no longer holds: the difference between then and now."""
     approve_with: Annotated[str, Field(max_length=1024)]

@@ -193,6 +193,8 @@ class Times(Model):
 class IncidentStatus(Model):
     """Everything done about it. Written by the operator only, in `clients/state.py` only."""
 
+    observed_generation: int | None = None
+    """The generation of the spec that the newest write knew. A change of the spec that changes nothing here is not written."""
     phase: Phase = Phase.PENDING
     reason: Annotated[str, Field(max_length=128)] = ""
     """Why it is in this phase, one CamelCase word."""

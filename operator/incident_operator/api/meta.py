@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from incident_operator.api import rules
 
@@ -16,17 +17,36 @@ GROUP = "incidents.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
-DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
-_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w|y))+$"
+"""As Go writes durations and as Prometheus and Alertmanager do: a day has 24 hours, a week 7 days, a year 365."""
+DURATION_EXAMPLES = "such as 90s, 1h30m or 7d"
+_DURATION = re.compile(DURATION_PATTERN.removeprefix("^").removesuffix("$"))
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w|y)")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
+_LONGEST_SECONDS = 100 * _UNIT_SECONDS["y"]
+"""What is longer counts as this: no moment is beyond the calendar's end."""
 
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 OBJECT_NAME_PATTERN = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
 """As the definitions have it; the apiserver takes no empty part between two dots either (`is_object_name`)."""
 DnsLabel = Annotated[str, Field(pattern=f"^{_DNS_LABEL}$", max_length=63)]
 ObjectName = Annotated[str, Field(pattern=f"^{OBJECT_NAME_PATTERN}$", max_length=253)]
-Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=32)]
-"""A Go-style duration such as `90s` or `1h30m`, as everywhere in Kubernetes."""
+
+
+def is_duration(text: str) -> bool:
+    """Tell whether a text is a duration such as `90s`, `1h30m` or `7d`."""
+    return len(text) <= 32 and _DURATION.fullmatch(text) is not None
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, str) and is_duration(value):
+        return value
+    told = f"this is not a duration: write numbers with units, {DURATION_EXAMPLES}; units are ms, s, m, h, d, w and y"
+    raise PydanticCustomError("duration", told)
+
+
+Duration = Annotated[str, BeforeValidator(_duration), Field(pattern=DURATION_PATTERN, max_length=32)]
+"""A duration such as `90s`, `1h30m` or `7d`: as Kubernetes, Prometheus and Alertmanager write them."""
 Cel = Annotated[str, Field(min_length=1, max_length=1024)]
 """A bare CEL expression."""
 
@@ -89,12 +109,13 @@ class Model(BaseModel):
 
 @lru_cache(maxsize=4096)
 def seconds(duration: str) -> float:
-    """Return a Go-style duration in seconds; the text was validated by its type."""
-    return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(duration))
+    """Return a duration in seconds, 100 years at most; the text was validated by its type."""
+    told = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(duration))
+    return min(told, _LONGEST_SECONDS)
 
 
 def delta(duration: str) -> timedelta:
-    """Return a Go-style duration as a timedelta."""
+    """Return the same as a timedelta."""
     return timedelta(seconds=seconds(duration))
 
 

@@ -51,8 +51,12 @@ class Until(Model):
 
     model_config = ConfigDict(
         json_schema_extra=rules.validations(
-            rules.rule("duration(self.every) > duration('0s')", "every has to be longer than 0s"),
-            rules.rule("duration(self.every) <= duration(self.__for__)", "every may not be longer than for"),
+            rules.rule("self.every.matches('[1-9]')", "every has to be longer than 0s"),
+            # the apiserver's duration() knows no days: of those the compiler tells
+            rules.rule(
+                "(self.every + self.__for__).matches('[dwy]') || duration(self.every) <= duration(self.__for__)",
+                "every may not be longer than for",
+            ),
         )
     )
 
@@ -73,7 +77,7 @@ class ApprovalPolicy(Model):
 
     model_config = ConfigDict(
         json_schema_extra=rules.validations(
-            rules.rule("duration(self.expiresAfter) > duration('0s')", "expiresAfter has to be longer than 0s")
+            rules.rule("self.expiresAfter.matches('[1-9]')", "expiresAfter has to be longer than 0s")
         )
     )
 
@@ -113,9 +117,7 @@ class Step(WithAction):
     model_config = ConfigDict(
         json_schema_extra=rules.validations(
             rules.rule("!has(self.until) || has(self.expect)", "until polls expect, so it needs one"),
-            rules.rule(
-                "!has(self.timeout) || duration(self.timeout) > duration('0s')", "timeout has to be longer than 0s"
-            ),
+            rules.rule("!has(self.timeout) || self.timeout.matches('[1-9]')", "timeout has to be longer than 0s"),
             rules.rule(
                 "!self.name.startsWith('undo-')", "undo-… is the name of a step's undo; call this step something else"
             ),
@@ -229,6 +231,7 @@ class RunbookStatus(Model):
     """Whether the Runbook can be used, and why not."""
 
     observed_generation: int = 0
+    """The generation of the spec that this tells of; -1 before the operator has seen any."""
     revision: str = ""
     """The ControllerRevision that holds the current spec."""
     alerts: Annotated[str, Field(max_length=512)] = ""

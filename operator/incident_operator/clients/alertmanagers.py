@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
-from incident_operator.clients import http, http_requests
+from incident_operator.clients import credential_hints, http, http_requests
 from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.http import HttpError, Reply
 from incident_operator.clients.http_requests import Request
 from incident_operator.connections import alertmanager
 from incident_operator.connections.alertmanager import Alertmanager
 from incident_operator.core import reasons
-from incident_operator.core.errors import Failure
+from incident_operator.core.errors import Failure, Unusable
 
 ANSWER_BYTES = 8 * 1024 * 1024
 """About 8,000 alerts, each as often as it is routed."""
@@ -60,10 +60,11 @@ async def _get(endpoint: Endpoint, path: str, query: Mapping[str, bool], seconds
     request = Request("GET", http_requests.target(url, path, query))
     try:
         reply = await http.send(request, endpoint.secret, seconds, most)
-    except HttpError as error:
+    except (HttpError, Unusable) as error:
         raise AlertmanagerError(error.message) from None
     if reply.status != 200:
-        raise AlertmanagerError(f"{url}: GET {path} was answered with {reply.status}")
+        hint = credential_hints.of_status(endpoint.secret, reply.status)
+        raise AlertmanagerError(f"{url}: GET {path} was answered with {reply.status}{hint}")
     if not reply.complete:
         told = f"{url}: the answer to GET {path} broke off, or is longer than {most} bytes"
         raise LongAnswerError(told) if len(reply.body) == most else AlertmanagerError(told)

@@ -155,6 +155,18 @@ class Connections:
             return ""
 
 
+def malformed(stored: Json) -> str:
+    """Return what keeps a Connection as stored from ever being used, whoever tries; empty where nothing does."""
+    try:
+        spec = connections.connection_of(stored).spec
+    except pydantic.ValidationError as error:
+        return f"malformed at {problems.of_validation(error)}"
+    kind = connections.named(spec.type)
+    if kind is None or kind.of(spec) is None:
+        return f"malformed at spec.{spec.type}: it is missing, and says where a Connection of type {spec.type} leads"
+    return ""
+
+
 def _refusal(error: kube.Forbidden, user: str, namespace: str, secret: str) -> str:
     if _is_not_let_in(error):
         return f"the operator may not act as {user}; bind its impersonator role in {namespace}"

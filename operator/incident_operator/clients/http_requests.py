@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote, urlencode
 
 from yarl import URL
 
+from incident_operator.clients import credential_hints
 from incident_operator.connections import http as services
 from incident_operator.core.errors import Unusable
 
@@ -129,8 +130,13 @@ def _same(name: str) -> str:
 
 
 def credentials(secret: Mapping[str, str]) -> dict[str, str]:
-    """Return the Authorization header that a Connection's Secret asks for: `token`, or `username` and `password`."""
+    """Return the Authorization header that a Connection's Secret asks for: `token`, or `username` and `password`.
+
+    Raises `Unusable` for a token that no header can hold.
+    """
     if token := secret.get("token", "").strip():
+        if _NOT_TEXT.search(token):
+            raise Unusable(f"no request can carry the credentials{credential_hints.of(secret)}")
         return {"Authorization": f"Bearer {token}"}
     if pair := services.basic(secret):
         return {"Authorization": f"Basic {pair}"}

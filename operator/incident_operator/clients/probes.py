@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from incident_operator import connections
-from incident_operator.clients import http, http_requests
+from incident_operator.clients import credential_hints, http, http_requests
 from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.http_requests import Request
 from incident_operator.clients.prometheus import Prometheus
@@ -65,5 +65,6 @@ class _Asking:
         http_requests.check_headers(headers or {}, "a Connection")
         request = Request("GET", http_requests.target(base, path, {}), headers or {})
         reply = await http.send(request, self.endpoint.secret, PROBE_SECONDS)
-        if ok and reply.status != 200:
-            raise Unusable(f"{base}: GET {path} was answered with {reply.status}")
+        hint = credential_hints.of_status(self.endpoint.secret, reply.status)
+        if hint or (ok and reply.status != 200):
+            raise Unusable(f"{base}: GET {path} was answered with {reply.status}{hint}")

@@ -11,7 +11,13 @@ from typing import Any
 import requests
 from prometheus_api_client import PrometheusConnect
 
-from incident_operator.clients import http_requests, prometheus_answers, prometheus_transport, redaction
+from incident_operator.clients import (
+    credential_hints,
+    http_requests,
+    prometheus_answers,
+    prometheus_transport,
+    redaction,
+)
 from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.fair_threads import FairThreads
 from incident_operator.clients.priority import THREADS
@@ -90,7 +96,8 @@ def _ask(endpoint: Endpoint, query: str, seconds: float, connections: OpenConnec
         with tempfile.NamedTemporaryFile("w", suffix=".crt") as trust:
             return prometheus_answers.answer_of(_result(endpoint, query, seconds, connections, trust))
     except RefusedError as error:
-        told = redaction.without(endpoint.secret, str(error))
+        hint = credential_hints.of_status(endpoint.secret, error.status)
+        told = f"{redaction.without(endpoint.secret, str(error))}{hint}"
         raise PromqlError(told, answered=True, passes=error.passes, after=error.after) from None
     except (requests.JSONDecodeError, LookupError, TypeError, AttributeError):
         raise PromqlError(f"{_url(endpoint)}: {_NONSENSE}", answered=True) from None

@@ -27,8 +27,9 @@ class ReplyTooLargeError(requests.RequestException):
 class RefusedError(requests.RequestException):
     """Prometheus answered, but not with a result; the message is its own."""
 
-    def __init__(self, message: str, *, passes: bool = False, after: float = 0.0) -> None:
+    def __init__(self, message: str, *, status: int = 200, passes: bool = False, after: float = 0.0) -> None:
         super().__init__(message)
+        self.status = status
         self.passes = passes
         """Whether the same again may be answered."""
         self.after = after
@@ -159,7 +160,7 @@ def checked(response: requests.Response, *_: Any, **__: Any) -> requests.Respons
 def _refused(response: requests.Response) -> RefusedError:
     asked = retry_after.seconds(response.headers)
     told = f"Prometheus answered {response.status_code}: {_reason(response)}"
-    return RefusedError(told, passes=response.status_code in retry_after.LATER, after=asked)
+    return RefusedError(told, status=response.status_code, passes=response.status_code in retry_after.LATER, after=asked)
 
 
 def _reason(response: requests.Response) -> str:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import psycopg
 
-from incident_operator.clients import redaction
+from incident_operator.clients import credential_hints, redaction
 from incident_operator.core import reasons
 from incident_operator.core.errors import Failure
 
@@ -107,7 +107,9 @@ def explained(secret: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except (psycopg.Error, UnicodeError, OSError) as error:
-        raise SqlError(_fault(error), redaction.without(secret, _text(error))) from None
+        fault, told = _fault(error), redaction.without(secret, _text(error))
+        hint = credential_hints.of(secret) if fault is Fault.REJECTED else ""
+        raise SqlError(fault, f"{told}{hint}") from None
 
 
 def _fault(error: Exception) -> Fault:

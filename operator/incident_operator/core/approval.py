@@ -3,7 +3,7 @@
 The annotation itself is made trustworthy by the admission policy; here it is only read. Design §6.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -99,16 +99,20 @@ def end_active(status: IncidentStatus, state: ApprovalState, reason: str = "") -
     return status.model_copy(update={"approvals": [*status.approvals[:-1], ended]})
 
 
-def used(status: IncidentStatus) -> IncidentStatus:
-    """End the active approval once its steps are done, or one of them has failed: what follows is asked anew."""
+def used(status: IncidentStatus, goes_on: Collection[str] = ()) -> IncidentStatus:
+    """End the active approval once its steps are done, or one of them has failed: what follows is asked anew.
+
+    The plan is carried on after a failure of the steps in `goes_on`: whoever approved it approved that as well.
+    """
     if (current := active(status)) is None:
         return status
     states = {record.name: record.state for record in status.steps}
     failed = [name for name in current.steps if states.get(name) in _ENDS_EARLY]
-    if failed:
-        return end_active(status, ApprovalState.CONSUMED, f"{failed[0]} failed")
-    done = all(states.get(name) in _DONE for name in current.steps)
-    return end_active(status, ApprovalState.CONSUMED) if done else status
+    ends = [name for name in failed if states[name] is not StepState.FAILED or name not in goes_on]
+    if not ends and not all(name in failed or states.get(name) in _DONE for name in current.steps):
+        return status
+    told = [*ends, *failed][:1]
+    return end_active(status, ApprovalState.CONSUMED, f"{told[0]} failed" if told else "")
 
 
 def times_expired(status: IncidentStatus, step: str) -> int:

@@ -31,7 +31,7 @@ class Kind:
     short_name: str
     columns: tuple[Column, ...]
     selectable: tuple[str, ...] = ()
-    initial_status: tuple[tuple[str, str], ...] = ()
+    initial_status: tuple[tuple[str, str | int], ...] = ()
     """Status that a reader sees before the operator has written any."""
     completed: Callable[[Json], Json] = dict
     """Adds to the model's JSON schema what catalogues and stages say, which the model does not know."""
@@ -81,6 +81,8 @@ def runbook_kind(actions: Actions) -> Kind:
             _AGE,
             Column("Message", ".status.message"),
         ),
+        # what waits for an object (kstatus) takes one without any status for done
+        initial_status=(("observedGeneration", -1),),
         completed=lambda model: stages.completed(model, actions),
         shortened=lambda structural: stages.shortened(structural, actions),
     )

@@ -34,6 +34,8 @@ from incident_operator.engine.workers import Workers
 
 _NOTE_AGAIN = 1.0
 """Seconds until an abort is noted again that could not be."""
+_WORTH_TELLING = 1.5
+"""Seconds that a read, or a trial, takes before the Incident says what it is at: quick ones cost no write."""
 _T = TypeVar("_T")
 _log = structlog.get_logger()
 
@@ -106,10 +108,14 @@ class Executor:
                 return progress, await self._unless_aborted(view, self.policies.problem(incident, plan_hash))
             case Now():
                 return progress, self.clock()
+            case Show(trial=True):
+                return await self._told_if_slow(progress, view, self.calls.shown(request))
             case Show():
                 return progress, await self._unless_aborted(view, self.calls.shown(request))
-            case Together(reads):
-                found = await self._unless_aborted(view, asyncio.gather(*(self.calls.ran(each) for each in reads)))
+            case Together(reads, current):
+                seen = view if current is None else view.with_status(current)
+                asked = asyncio.gather(*(self.calls.ran(each) for each in reads))
+                progress, found = await self._told_if_slow(progress, seen, asked)
                 for read, each in zip(reads, found, strict=True):
                     progress = _with_evidence(progress, read, each)
                 return progress, found
@@ -174,6 +180,34 @@ class Executor:
         except (Superseded, Gone, kube.ApiError) as error:
             _log.warning("An abort could not be recorded", incident=view.incident.metadata.name, error=str(error))
             asyncio.get_running_loop().call_later(_NOTE_AGAIN, self.in_flight.abort_came, _key(view))
+            return progress
+
+    async def _told_if_slow(self, progress: Progress, view: View, work: Awaitable[_T]) -> tuple[Progress, _T]:
+        """Wait for what changes nothing, unless aborted. Where that takes long, the Incident says meanwhile what it is at."""
+        telling = asyncio.Event()
+        slow = asyncio.create_task(self._tell_slow(progress, view, telling))
+        try:
+            found = await self._unless_aborted(view, work)
+        except asyncio.CancelledError:
+            slow.cancel()
+            raise
+        finally:
+            if not telling.is_set():
+                slow.cancel()
+            if not slow.cancelling():
+                # a write that has begun is not cut off: nobody could tell which version is stored then
+                await asyncio.wait([slow])
+        return (slow.result() if telling.is_set() else progress), found
+
+    async def _tell_slow(self, progress: Progress, view: View, telling: asyncio.Event) -> Progress:
+        await asyncio.sleep(_WORTH_TELLING)
+        telling.set()
+        if not self.may_act():
+            return progress
+        try:
+            return await self.recorder.publish(progress, view)
+        except (Superseded, Gone, kube.ApiError) as error:  # what comes next is stored all the same, or tells why not
+            _log.debug("What takes long was not told", incident=view.incident.metadata.name, error=str(error))
             return progress
 
     async def _unless_aborted(self, view: View, work: Awaitable[_T]) -> _T:

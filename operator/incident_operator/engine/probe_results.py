@@ -31,13 +31,16 @@ class ConnectionUsers:
             self._by_runbook[namespace].setdefault(name, (account, names))
         self._listed.add(namespace)
 
-    def note(self, runbook: ObjectKey, account: str, names: frozenset[str]) -> None:
-        """Remember a Runbook as it is now."""
+    def note(self, runbook: ObjectKey, account: str, names: frozenset[str]) -> frozenset[str]:
+        """Remember a Runbook as it is now; return the Connections that it named before, and does not any more."""
+        before = self.forget(runbook)
         self._by_runbook[runbook.namespace][runbook.name] = (account, names)
+        return before - names
 
-    def forget(self, runbook: ObjectKey) -> None:
-        """Drop a Runbook that is gone, or cannot be read."""
-        self._by_runbook[runbook.namespace].pop(runbook.name, None)
+    def forget(self, runbook: ObjectKey) -> frozenset[str]:
+        """Drop a Runbook that is gone, or cannot be read; return the Connections that it named."""
+        _, names = self._by_runbook[runbook.namespace].pop(runbook.name, ("", frozenset[str]()))
+        return names
 
     def accounts(self, connection: ObjectKey) -> list[str]:
         """Return the service account of each Runbook that names a Connection."""

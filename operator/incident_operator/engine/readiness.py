@@ -1,8 +1,10 @@
 """Whether a Runbook can be used: compiled, pinned, its Connections probed as its own account; told in `Ready`."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -11,7 +13,7 @@ from incident_operator.api.connection import Connection
 from incident_operator.api.meta import Condition, ObjectKey
 from incident_operator.api.runbook import Runbook, RunbookStatus
 from incident_operator.clients import kube, missing, paths, probes, redaction
-from incident_operator.clients.connections import EndpointError, Finds, NoConnection, Teaching, is_named
+from incident_operator.clients.connections import EndpointError, Finds, NoConnection, Teaching, is_named, malformed
 from incident_operator.clients.redaction import Redactor
 from incident_operator.core import sanitize, texts
 from incident_operator.core.alerts.scope import AlertScope
@@ -28,7 +30,8 @@ from incident_operator.engine.runbooks import Runbooks
 READY = "Ready"
 _NOT_READY = "ConnectionNotReady"
 _WORST_FIRST = ("AccountMissing", "TargetMissing", _NOT_READY)
-_MESSAGE_LIMIT = 4000
+_MESSAGE_LIMIT = 2000
+_LINE_LIMIT = 1000
 _log = structlog.get_logger()
 
 
@@ -64,43 +67,49 @@ class Readiness:
         """Check one Runbook, its Connections included; False where there is none. Raises `kube.ApiError`."""
         runbook = await self.runbooks.read(key.namespace, key.name)
         if runbook is None:
-            self.users.forget(key)
+            await self._tell_unused(key, self.users.forget(key))
             return False
         if isinstance(runbook, Malformed):
-            self.users.forget(key)
-            ready = _condition([str(runbook.problem)], "Invalid", self._now())
-            await self._tell(runbook, "", runbook.status.alerts, ready)
+            await self._tell_unused(key, self.users.forget(key))
+            ready = _condition([str(runbook.problem)], "Invalid", self._now(), runbook.metadata.generation)
+            await self._tell(runbook, "", runbook.status.alerts, ready, for_good=True)
         else:
             await self._judge(runbook)
         return True
 
     async def _judge(self, runbook: Runbook) -> None:
         key, alerts = ObjectKey(runbook.metadata.namespace, runbook.metadata.name), ", ".join(runbook.spec.match)[:512]
-        self.users.note(key, runbook.spec.service_account_name, uses.connections_of(runbook.spec, ACTIONS))
+        named = uses.connections_of(runbook.spec, ACTIONS)
+        await self._tell_unused(key, self.users.note(key, runbook.spec.service_account_name, named))
         compiled = await self.runbooks.compile(runbook)
         if not isinstance(compiled, Compiled):
-            await self._tell_invalid(runbook, alerts, map(str, compiled))
+            for_good = not all(problem.elsewhere for problem in compiled)
+            await self._tell_invalid(runbook, alerts, map(str, compiled), for_good=for_good)
             return
-        over = [self.over_budget(key), *map(str, await self.turns.over_budget(key.namespace, compiled))]
-        if any(over):
-            await self._tell_invalid(runbook, alerts, filter(None, over))
+        by_others, by_itself = self.over_budget(key), await self.turns.over_budget(key.namespace, compiled)
+        if by_others or by_itself:
+            told = filter(None, [by_others, *map(str, by_itself)])
+            await self._tell_invalid(runbook, alerts, told, for_good=bool(by_itself))
             return
         await self._judge_usable(runbook, compiled, alerts)
 
-    async def _tell_invalid(self, runbook: Runbook, alerts: str, problems: Iterable[str]) -> None:
-        await self._tell(runbook, "", alerts, _condition(list(problems), "Invalid", self._now()))
+    async def _tell_invalid(self, runbook: Runbook, alerts: str, problems: Iterable[str], *, for_good: bool) -> None:
+        ready = _condition(list(problems), "Invalid", self._now(), runbook.metadata.generation)
+        await self._tell(runbook, "", alerts, ready, for_good=for_good)
 
     async def _judge_usable(self, runbook: Runbook, compiled: Compiled, alerts: str) -> None:
         try:
             revision = await self.revisions.keep(runbook)
         except Altered as error:
-            await self._tell(runbook, "", alerts, _condition([str(error)], "RevisionAltered", self._now()))
+            altered = _condition([str(error)], "RevisionAltered", self._now(), runbook.metadata.generation)
+            await self._tell(runbook, "", alerts, altered, for_good=True)
             return
         troubles = await self._troubles(runbook, compiled)
         restricted = self.scope.restricts(runbook.metadata.namespace, compiled.matchers)
         told = [editors.warning(runbook), restricted, *(f"Warning: {each}" for each in warnings.of(compiled))]
-        warning = texts.cut("\n".join(filter(None, told)), _MESSAGE_LIMIT)
-        ready = _condition([each.told for each in troubles], _worst(troubles), self._now(), warning)
+        warning = _joined(filter(None, told))
+        generation = runbook.metadata.generation
+        ready = _condition([each.told for each in troubles], _worst(troubles), self._now(), generation, warning)
         await self._tell(runbook, revision, alerts, ready)
 
     def _now(self) -> datetime:
@@ -125,7 +134,7 @@ class Readiness:
             await self._learn_users(runbook.metadata.namespace)
         for name in names:
             found = Trouble("AccountMissing", absent) if absent else await self._probe(runbook, name)
-            why = sanitize.text(found.told, _MESSAGE_LIMIT) if found is not None else ""
+            why = sanitize.text(found.told, _LINE_LIMIT) if found is not None else ""
             connection = ObjectKey(runbook.metadata.namespace, name)
             self.probe_results.note(connection, runbook.spec.service_account_name, why)
             await self._tell_connection(connection, self.users.accounts(connection))
@@ -146,7 +155,9 @@ class Readiness:
             failure = await self.probes.probe(endpoint)
         return Trouble(_NOT_READY, redactor.masks.text(failure.message)) if failure is not None else None
 
-    async def _tell(self, runbook: Runbook | Malformed, revision: str, alerts: str, ready: Condition) -> None:
+    async def _tell(
+        self, runbook: Runbook | Malformed, revision: str, alerts: str, ready: Condition, *, for_good: bool = False
+    ) -> None:
         key = ObjectKey(runbook.metadata.namespace, runbook.metadata.name)
         last = self.counts.last(key, runbook.status.last_incident)
         wanted = RunbookStatus(
@@ -157,7 +168,7 @@ class Readiness:
             open_incidents=self.counts.open(key),
             last_incident=last,
             last=f"{last.phase} {last.at:%Y-%m-%dT%H:%M:%SZ}" if last else "",
-            conditions=conditions.mark(runbook.status.conditions, ready),
+            conditions=conditions.readiness(runbook.status.conditions, ready, for_good=for_good),
         )
         if wanted.to_json() == runbook.status.to_json():
             return
@@ -168,17 +179,32 @@ class Readiness:
 
     async def _tell_connection(self, key: ObjectKey, users: list[str]) -> None:
         try:
-            found = Connection.model_validate(await self.client.get(paths.connections(*key)))
+            stored = await self.client.get(paths.connections(*key))
+            found = Connection.model_validate(stored)
         except kube.NotFound:
             self.probe_results.forget(key)
             return
-        failures = self.probe_results.failures(key, set(users))
-        ready = _condition(failures, "ProbeFailed", self._now())
-        wanted = found.status.model_copy(
-            update={"used_by": len(users), "conditions": conditions.mark(found.status.conditions, ready)}
-        )
+        problem, generation = malformed(stored), found.metadata.generation
+        failures = [problem] if problem else self.probe_results.failures(key, set(users))
+        ready = _condition(failures, "Malformed" if problem else "ProbeFailed", self._now(), generation)
+        told = conditions.readiness(found.status.conditions, ready, for_good=bool(problem))
+        update = {"used_by": len(users), "observed_generation": generation, "conditions": told}
+        wanted = found.status.model_copy(update=update)
         if wanted.to_json() != found.status.to_json():
             await self.client.write_status(paths.connections(*key, "status"), wanted.to_json())
+
+    async def _tell_unused(self, runbook: ObjectKey, names: frozenset[str]) -> None:
+        """Tell of Connections that a Runbook names no longer; of one that nobody names any more nothing is observed."""
+        for name in sorted(names):
+            key = ObjectKey(runbook.namespace, name)
+            await self._learn_users(key.namespace)
+            if users := self.users.accounts(key):
+                await self._tell_connection(key, users)
+                continue
+            self.probe_results.forget(key)
+            with suppress(kube.NotFound):
+                nothing: dict[str, Any] = {"usedBy": 0, "observedGeneration": None, "conditions": []}
+                await self.client.write_status(paths.connections(*key, "status"), nothing)
 
     async def _learn_users(self, namespace: str) -> None:
         """List a namespace's Runbooks, once: who uses what is kept up to date by their checks from then on."""
@@ -210,9 +236,20 @@ def _worst(troubles: Iterable[Trouble]) -> str:
     return next((reason for reason in _WORST_FIRST if reason in found), _NOT_READY)
 
 
-def _condition(failures: list[str], reason: str, now: datetime, warning: str = "") -> Condition:
-    if not failures:
-        return conditions.condition(READY, status=True, reason="Ready", message=warning, now=now)
-    return conditions.condition(
-        READY, status=False, reason=reason, message=texts.cut("\n".join(failures), _MESSAGE_LIMIT), now=now
+def _condition(failures: list[str], reason: str, now: datetime, generation: int, warning: str = "") -> Condition:
+    """Return `Ready` of this generation; `reason` is why it is not, where there are failures."""
+    told = _joined(failures) if failures else warning
+    found = conditions.condition(
+        READY, status=not failures, reason=reason if failures else "Ready", message=told, now=now
     )
+    return found.model_copy(update={"observed_generation": generation})
+
+
+def _joined(told: Iterable[str]) -> str:
+    """Return all on one line, as far as it goes, for `kubectl get`; an excerpt of many lines is for `check`."""
+    lines = [texts.cut(texts.visible(each.partition("\n")[0]), _LINE_LIMIT) for each in told]
+    kept = list(lines)
+    while len("; ".join(kept)) > _MESSAGE_LIMIT:
+        kept.pop()
+    more = len(lines) - len(kept)
+    return "; ".join([*kept, f"and {more} more"] if more else kept)

@@ -56,6 +56,8 @@ class Revisions:
     def __init__(self, client: kube.Kube) -> None:
         self._kube = client
         self._known: LRUCache[ObjectKey, _Kept] = LRUCache(_KEPT)
+        self._newest: LRUCache[ObjectKey, tuple[str, Json]] = LRUCache(_KEPT)
+        """Of each Runbook: the revision of its present version, and its spec."""
 
     async def keep(self, runbook: Runbook) -> str:
         """Make sure that this version of the Runbook is kept, and return its name.
@@ -71,7 +73,14 @@ class Revisions:
             raise Altered(revision)
         if known is None:
             self._known.put(key, _Kept(data, Runbook.model_validate(data)))
+        self._newest.put(ObjectKey(key.namespace, runbook.metadata.name), (revision, data["spec"]))
         return revision
+
+    def is_outdated(self, namespace: str, runbook: str, revision: str) -> bool:
+        """Tell whether the Runbook's present version, where this process has seen it, says something else than a revision."""
+        newest, spec = self._newest.get(ObjectKey(namespace, runbook)) or (revision, None)
+        kept = self._known.get(ObjectKey(namespace, revision))
+        return newest != revision and (kept is None or kept.data["spec"] != spec)
 
     async def _create(self, runbook: Runbook, revision: str, data: Json) -> Json:
         """Create the revision, and return what is kept under its name, which another process may have created."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -168,6 +168,13 @@ class Runbooks:
         return pinned
 
     async def _pinned(self, incident: Incident) -> Pinned | Blocked:
+        found, ref = await self._kept(incident), incident.spec.runbook_ref
+        if isinstance(found, Blocked) or ref is None:
+            return found
+        edited = self._revisions.is_outdated(incident.metadata.namespace, ref.name, found.revision)
+        return replace(found, edited=True) if edited else found
+
+    async def _kept(self, incident: Incident) -> Pinned | Blocked:
         namespace, revision = incident.metadata.namespace, incident.status.runbook_revision
         known = self._pins.get(ObjectKey(namespace, revision))
         if known is not None:

@@ -7,6 +7,7 @@ word that it resolved counts.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -134,11 +135,16 @@ class AlertmanagerPoll:
             async for stored in self.client.list(paths.connections(namespace)):
                 if stored["spec"].get("type") != declared.CONNECTION.key:
                     continue
+                lean = {**stored, "metadata": _identity(stored["metadata"])}
                 try:
-                    yield connections.connection_of({**stored, "metadata": _identity(stored["metadata"])})
+                    yield connections.connection_of(lean)
                 except pydantic.ValidationError as error:
-                    key = ObjectKey(stored["metadata"]["namespace"], stored["metadata"]["name"])
-                    self._warn(key, f"is malformed at {problems.of_validation(error)}")
+                    await self._tell_malformed(lean, f"is malformed at {problems.of_validation(error)}")
+
+    async def _tell_malformed(self, stored: Json, problem: str) -> None:
+        self._warn(ObjectKey(stored["metadata"]["namespace"], stored["metadata"]["name"]), problem)
+        with suppress(ApiError, pydantic.ValidationError):
+            await self._tell(Connection.model_validate(stored), problem, for_good=True)
 
     async def _poll_once(self, connection: Connection) -> None:
         """Read one, unless the round before is still at it."""
@@ -159,7 +165,7 @@ class AlertmanagerPoll:
                 with redaction.in_logs(redactor):
                     told = await self._read(connection, redactor)
                 problem = redactor.masks.text(told)
-                await self._tell(connection, problem)
+                await self._tell(connection, problem, for_good=_lacks_an_account(connection))
             except ApiError as error:
                 problem = f"its status cannot be written: {error}"
             except Exception:  # noqa: BLE001 # a defect met by one Connection must not end the reading of others
@@ -179,7 +185,7 @@ class AlertmanagerPoll:
     async def _taken_in(self, connection: Connection, redactor: Redactor) -> Message | str:
         """Take the open alerts in, and return what Alertmanager told, or why it could not be read or stored."""
         where = declared.CONNECTION.of(connection.spec)
-        if where is None or (connection.spec.secret_ref and not where.service_account_name):
+        if where is None or _lacks_an_account(connection):
             return "alertmanager.serviceAccountName is missing: the account as which the Secret is read"
         try:
             message = await self._ask(connection, where, redactor)
@@ -207,13 +213,14 @@ class AlertmanagerPoll:
         # in a thread: megabytes of JSON must not hold up what arrives meanwhile
         return await asyncio.to_thread(alertmanager.read, answer.body, self.limits, where.receiver, answer.at)
 
-    async def _tell(self, connection: Connection, problem: str) -> None:
-        """Write the Ready condition where it changed."""
-        now = self.clock().replace(microsecond=0)
-        reason = "ProbeFailed" if problem else "Ready"
+    async def _tell(self, connection: Connection, problem: str, *, for_good: bool) -> None:
+        """Write the Ready condition where it changed; `for_good` says that only a change of the Connection helps."""
+        now, generation = self.clock().replace(microsecond=0), connection.metadata.generation
+        reason = "Malformed" if for_good else "ProbeFailed" if problem else "Ready"
         ready = conditions.condition("Ready", not problem, reason, sanitize.text(problem, _MESSAGE), now)
-        status = connection.status
-        wanted = status.model_copy(update={"conditions": conditions.mark(status.conditions, ready)})
+        status, ready = connection.status, ready.model_copy(update={"observed_generation": generation})
+        told = conditions.readiness(status.conditions, ready, for_good=for_good)
+        wanted = status.model_copy(update={"observed_generation": generation, "conditions": told})
         if wanted.to_json() != status.to_json():
             path = paths.connections(connection.metadata.namespace, connection.metadata.name, "status")
             await self.client.write_status(path, wanted.to_json())
@@ -223,6 +230,12 @@ class AlertmanagerPoll:
         if problem and problem != self._told.get(key):
             _log.warning("Cannot read open alerts again", namespace=key[0], connection=key[1], error=problem)
         self._told[key] = problem
+
+
+def _lacks_an_account(connection: Connection) -> bool:
+    """Tell whether it says neither where it leads nor as whom its Secret is read: nothing but an edit helps."""
+    where = declared.CONNECTION.of(connection.spec)
+    return where is None or (connection.spec.secret_ref is not None and not where.service_account_name)
 
 
 def _identity(metadata: Json) -> Json:

@@ -17,6 +17,8 @@ class Problem:
     message: str
     excerpt: str = ""
     """The line of an expression with a caret under the place; empty where there is no expression."""
+    elsewhere: bool = False
+    """Whether another object mends it, such as a Connection that is yet to come."""
 
     def __str__(self) -> str:
         """Return it as it is shown: place and message on one line, then the excerpt; whatever keys the author wrote."""

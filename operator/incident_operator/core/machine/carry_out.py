@@ -17,13 +17,14 @@ from typing import Any, assert_never
 
 from incident_operator.api.approvals import ApprovalState, PlanEntry
 from incident_operator.api.incident import Incident, IncidentStatus, StepState
+from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, plan, reasons
 from incident_operator.core.action import Call, Preview
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Failure, outcome_of, outcome_of_another_try, outcome_of_look
 from incident_operator.core.evidence import Evidence
 from incident_operator.core.expressions import render
-from incident_operator.core.machine import coverage, outcome, status, targets
+from incident_operator.core.machine import coverage, outcome, status, targets, undoing
 from incident_operator.core.machine.calls import Mark, call_of, entry_of, unmarked
 from incident_operator.core.machine.decisions import Ask, Begin, Look, Probe, Read, Run, Transition, Turn
 from incident_operator.core.machine.view import View
@@ -105,6 +106,8 @@ class Together:
     """Run reads together; the answer is a list of `Ran`."""
 
     reads: tuple[Do, ...]
+    status: IncidentStatus | None = None
+    """What is known while they run, for whoever looks at ones that take long; None where that is what was known before."""
 
 
 Request = Store | Trust | Now | Show | Do | Together
@@ -144,7 +147,7 @@ def _read(view: View, runs: Sequence[Run]) -> Steps:
     begun = view.with_status(current)
     calls = [call_of(begun, run) for run in runs]
     sent = [Do(call, Effect.READ, How.READ) for call in calls if isinstance(call, Call)]
-    answers = iter((yield Together(tuple(sent))) if sent else ())
+    answers = iter((yield Together(tuple(sent), current)) if sent else ())
     for run, call in zip(runs, calls, strict=True):
         ran = Ran(_unrenderable(call), view.now) if isinstance(call, render.RenderError) else next(answers)
         current = recorded(view.with_status(current).incident, view, run, ran)
@@ -155,7 +158,7 @@ def _ask(view: View, runs: Sequence[Run], nonce: str, mark: Mark) -> Steps:
     """Ask a person about as many of these steps as can be rendered now, or stop."""
     missing = coverage.nobody_may_approve(view) or (yield Trust())
     if missing:
-        return coverage.cannot_ask(view, runs[0], reasons.APPROVAL_POLICY_MISSING, missing)
+        return _cannot_ask(view, runs[0], reasons.APPROVAL_POLICY_MISSING, missing)
     entries: list[PlanEntry] = []
     problem = ""
     for run in runs:
@@ -168,8 +171,15 @@ def _ask(view: View, runs: Sequence[Run], nonce: str, mark: Mark) -> Steps:
         entries.append(shown)
     if not entries:
         told = f"The plan for {runs[0].step} cannot be rendered: {problem}"
-        return coverage.cannot_ask(view, runs[0], reasons.PLAN_FAILED, told)
+        return _cannot_ask(view, runs[0], reasons.PLAN_FAILED, told)
     return coverage.asked(view, entries, nonce)
+
+
+def _cannot_ask(view: View, run: Run, reason: str, message: str) -> IncidentStatus:
+    """Stop; before a step of restore stops it, what is temporary is taken back, which nobody has to be asked for."""
+    if run.stage is Stage.RESTORE and not run.undo and undoing.when_resolved(view) is not None:
+        return coverage.put_off(view.status, run, reason, message)
+    return coverage.cannot_ask(view, run, reason, message)
 
 
 def _shown(view: View, run: Run, mark: Mark) -> Generator[Request, Any, PlanEntry | str]:
@@ -282,7 +292,8 @@ def recorded(incident: Incident, view: View, run: Run, ran: Ran, *, begun: bool 
     if result.state is StepState.SUCCEEDED and not run.undo and (shared := targets.shared(view, run)):
         result = replace(result, summary="; ".join([result.summary, *shared]))
     undoable = step.undo is not None
-    return approval.used(status.record_outcome(current, run, result, undoable=undoable, now=ran.at, begun=begun))
+    told = status.record_outcome(current, run, result, undoable=undoable, now=ran.at, begun=begun)
+    return coverage.used(view, told)
 
 
 def _with_evidence(result: status.StepResult, ran: Ran) -> status.StepResult:
@@ -304,7 +315,7 @@ def _not_begun(view: View, begin: Begin, came: Outcome) -> IncidentStatus:
 def _untrusted(view: View, begin: Begin, missing: str) -> IncidentStatus:
     if begin.again:
         return _not_asked_again(view, begin, missing)
-    return coverage.cannot_ask(view, begin.run, reasons.APPROVAL_POLICY_MISSING, missing)
+    return _cannot_ask(view, begin.run, reasons.APPROVAL_POLICY_MISSING, missing)
 
 
 def _unseen(view: View, begin: Begin, failure: Failure) -> IncidentStatus:

@@ -6,18 +6,19 @@ from datetime import datetime
 from incident_operator.api import annotations
 from incident_operator.api.approvals import MAX_EXCLUDED, MAX_NAME, ApprovalState, PendingApproval, PlanEntry
 from incident_operator.api.incident import IncidentStatus, StepRecord, StepState
-from incident_operator.api.runbook import Stage
+from incident_operator.api.runbook import OnFailure, Stage
 from incident_operator.core import approval, plan, reasons, sanitize
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions import evaluation, facts
 from incident_operator.core.machine import limits, status
 from incident_operator.core.machine.decisions import Ask, Begin, Decision, Run, Transition
 from incident_operator.core.machine.retrying import retry_question
-from incident_operator.core.machine.view import View, is_undo, next_run
+from incident_operator.core.machine.view import Blocked, View, is_undo, next_run
 from incident_operator.core.runbooks import dependencies, editors, unasked
 from incident_operator.core.runbooks.compiled import CompiledStep
 
 _SHOWN_HASH = 12
+_CANNOT_ASK = frozenset({reasons.PLAN_FAILED, reasons.APPROVAL_POLICY_MISSING})
 _OPEN_AGAIN = "Abort it, and have somebody else open another."
 _NEXT_TIME = "This Incident follows what was written before; one that begins afterwards is asked for."
 
@@ -83,6 +84,7 @@ def asked(view: View, entries: Sequence[PlanEntry], nonce: str) -> IncidentStatu
         plan=list(entries),
         excluded=excluded,
         excluded_because=because,
+        edited_since=edited_since(view),
         changed=approval.voided_because(view.status, names[0])[:4096],
         approve_with=approval.command(meta.namespace, meta.name, annotations.Verb.APPROVE, hashed[:_SHOWN_HASH]),
         reject_with=approval.command(meta.namespace, meta.name, annotations.Verb.REJECT, hashed[:_SHOWN_HASH]),
@@ -90,9 +92,16 @@ def asked(view: View, entries: Sequence[PlanEntry], nonce: str) -> IncidentStatu
     waiting = view.status
     for name in names:  # how long an earlier try went on says nothing of the one that is asked for
         waiting = status.update(
-            waiting, name, state=StepState.AWAITING_APPROVAL, reason="", since=None, not_before=None
+            waiting, name, state=StepState.AWAITING_APPROVAL, reason="", summary="", since=None, not_before=None
         )
     return waiting.model_copy(update={"pending_approval": pending})
+
+
+def edited_since(view: View) -> str:
+    """Return that the Runbook was edited since the Incident began, for whoever decides; empty where it was not."""
+    if isinstance(view.runbook, Blocked) or not view.runbook.edited:
+        return ""
+    return f"Runbook {view.runbook_name} was edited since this Incident began; this plan is of the version from then"
 
 
 def cannot_ask(view: View, run: Run, reason: str, message: str) -> IncidentStatus:
@@ -102,10 +111,31 @@ def cannot_ask(view: View, run: Run, reason: str, message: str) -> IncidentStatu
     return status.halt(view.status, stage_reason, message, question, remedy=f"Retry: {question.answer_with[0]}")
 
 
+def put_off(current: IncidentStatus, run: Run, reason: str, message: str) -> IncidentStatus:
+    """Note at a step why it cannot be asked for just now, and go on with what does not need it."""
+    return status.update(current, run.record, reason=reason, summary=sanitize.text(message, status.SUMMARY_LIMIT))
+
+
+def could_not_be_asked(view: View, record: str) -> bool:
+    """Tell whether that was noted of a step that is not begun."""
+    known = status.known(view.status, record)
+    return known.state is StepState.PENDING and known.reason in _CANNOT_ASK
+
+
 def approval_used_up(view: View) -> Decision | None:
-    """An approval ends with its steps, and with the first of them that fails: what follows is asked for anew."""
-    left = approval.used(view.status)
+    """An approval ends with its steps, and with the first that fails without `onFailure: continue`: what follows is asked anew."""
+    left = used(view, view.status)
     return None if left is view.status else Transition(left)
+
+
+def used(view: View, current: IncidentStatus) -> IncidentStatus:
+    """Return a status without the active approval where that is used up."""
+    given = approval.active(current)
+    if given is None or isinstance(view.runbook, Blocked):
+        return current
+    known = ((name, view.compiled.steps.get(name)) for name in given.steps)
+    goes_on = {name for name, step in known if step is not None and step.step.on_failure is OnFailure.CONTINUE}
+    return approval.used(current, goes_on)
 
 
 def is_outlived(current: IncidentStatus, now: datetime) -> bool:

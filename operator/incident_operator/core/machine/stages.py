@@ -47,11 +47,15 @@ def verify(view: View) -> Decision | None:
 
 
 def restore(view: View) -> Decision | None:
-    """The stage's own steps, in order. The undos come after them, but do not wait for what nobody approves."""
+    """The stage's own steps, in order. The undos come after them, but do not wait for what nobody approves, or can be asked."""
     decision = _one_by_one(view, Stage.RESTORE)
-    if isinstance(decision, Ask) and approval.times_expired(view.status, decision.runs[0].record) > 0:
-        return undoing.when_resolved(view) or decision
-    return decision
+    match decision:
+        case Ask(runs) if approval.times_expired(view.status, runs[0].record) > 0:
+            return undoing.when_resolved(view) or decision
+        case Ask((run, *_)) | Begin(run) if coverage.could_not_be_asked(view, run.record):
+            return undoing.when_resolved(view) or decision
+        case _:
+            return decision
 
 
 def _read_stage(view: View, stage: Stage) -> Decision | None:
@@ -82,7 +86,8 @@ def _step(view: View, record: StepRecord) -> Decision | None:
     if wanted is False:
         return Transition(status.not_needed(view.status, record.name, step.step.when or ""))
     if isinstance(wanted, expr.NoAnswer):
-        return Transition(_condition_unknown(view, record, wanted))
+        undo = undoing.when_resolved(view) if record.stage is Stage.RESTORE else None
+        return undo or Transition(_condition_unknown(view, record, wanted))
     if step.act.effect is Effect.READ:
         return Read((next_run(view, record),))
     return (

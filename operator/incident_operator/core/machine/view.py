@@ -32,6 +32,8 @@ class Pinned:
     revision: str
     editors: Editors | None
     """Who may not approve it; None where nobody is known, so that nobody may."""
+    edited: bool = False
+    """Whether the Runbook says something else by now, as far as this process knows: an Incident follows what it began with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ def _connection(
     if name not in known:
         others = ", ".join(sorted(each for each, kind in known.items() if kind == wanted))
         told = f"; of type {wanted}: {others}" if others else ""
-        yield Problem(path, f"there is no Connection {name} in this namespace{told}")
+        yield Problem(path, f"there is no Connection {name} in this namespace{told}", elsewhere=True)
     elif known[name] not in {None, wanted}:
-        yield Problem(path, f"Connection {name} is of type {known[name]}; {action.key} needs {wanted}")
+        told = f"Connection {name} is of type {known[name]}; {action.key} needs {wanted}"
+        yield Problem(path, told, elsewhere=True)

@@ -6,9 +6,9 @@ from typing import Any
 from incident_operator.api.parameters import Parameter, ParameterType
 from incident_operator.core import patterns
 from incident_operator.core.expressions import expr, problems
-from incident_operator.core.expressions.expr import CompileError, Program, Scope
+from incident_operator.core.expressions.expr import CompileError, NoAnswer, Program, Scope
 from incident_operator.core.expressions.problems import Problem
-from incident_operator.core.runbooks import parameters
+from incident_operator.core.runbooks import parameter_types, parameters
 from incident_operator.core.runbooks.parameters import CompiledParameter
 
 _ALERT_FIELDS = frozenset({"labels", "annotations", "startsAt", "status"})
@@ -28,7 +28,7 @@ def compile_parameter(parameter: Parameter, path: str) -> CompiledParameter | tu
     if isinstance(program, Problem) or isinstance(pattern, Problem) or found:
         return tuple(found)
     compiled = CompiledParameter(parameter, program, pattern)
-    return tuple(_bad_default(compiled, path)) or compiled
+    return (*_never_of_its_type(compiled, path), *_bad_default(compiled, path)) or compiled
 
 
 def _program(parameter: Parameter, path: str) -> Program | Problem | None:
@@ -66,6 +66,21 @@ def _misfits(parameter: Parameter, path: str) -> Iterator[Problem]:
             yield Problem(f"{path}.{field}", f"is for type {wanted.value} only; this one is {parameter.type.value}")
     if parameter.min is not None and parameter.max is not None and parameter.min > parameter.max:
         yield Problem(f"{path}.min", f"{parameter.min} is above max {parameter.max}")
+
+
+def _never_of_its_type(compiled: CompiledParameter, path: str) -> Iterator[Problem]:
+    """Tell of an expression that gives no value of the parameter's type whatever the alert says: else it would show at night."""
+    program, wanted = compiled.program, compiled.parameter.type
+    if program is None:
+        return
+    if told := parameter_types.misfit(program, wanted):
+        yield problems.of_expression(f"{path}.from", expr.error_at(program.source, 0, told))
+        return
+    found = parameter_types.constant(program)
+    if isinstance(found, NoAnswer):
+        yield Problem(f"{path}.from", f"never gives a value: {found.why}")
+    elif found not in (None, "") and isinstance(value := parameters.read(compiled, str(found)), parameters.Refusal):
+        yield Problem(f"{path}.from", f"always gives {str(found)!r}, which {value.why}")
 
 
 def _bad_default(compiled: CompiledParameter, path: str) -> Iterator[Problem]:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from incident_operator.api.meta import DURATION_PATTERN, is_object_name
+from incident_operator.api.meta import DURATION_EXAMPLES, is_duration, is_object_name
 from incident_operator.api.parameters import Parameter, ParameterType
 from incident_operator.core import texts
 from incident_operator.core.expressions import expr
 from incident_operator.core.expressions.expr import NoAnswer, Program
 from incident_operator.core.expressions.expr_values import REPLACEMENT
+from incident_operator.core.runbooks import parameter_types
 
 Value = str | int
 MAX_TEXT = 253
@@ -23,7 +24,6 @@ MAX_TEXT = 253
 _SHOWN = 80
 _INT = re.compile(r"-?[0-9]{1,18}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_DURATION = re.compile(DURATION_PATTERN.removeprefix("^").removesuffix("$"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,19 @@ def _value(compiled: CompiledParameter, alert: Mapping[str, Any], now: datetime)
         return _absent(compiled)
     if isinstance(found, bool) or not isinstance(found, str | int):
         return _error(compiled, f"{_origin(compiled)} is neither text nor a whole number")
-    text = str(found)
+    text = _day(compiled, str(found), alert)
     value = read(compiled, text)
     if isinstance(value, Refusal):
         return _error(compiled, f"{_origin(compiled)}={texts.quoted(text, _SHOWN)} {value.why}")
     return value
+
+
+def _day(compiled: CompiledParameter, text: str, alert: Mapping[str, Any]) -> str:
+    """Return the day, in UTC, of a moment that is to be a date: of a timestamp, or of the alert's own start."""
+    if compiled.parameter.type is not ParameterType.DATE or compiled.program is None:
+        return text
+    is_moment = parameter_types.gives(compiled.program) == parameter_types.TIMESTAMP or text == alert.get("startsAt")
+    return text.partition("T")[0] if is_moment else text
 
 
 def _found(compiled: CompiledParameter, alert: Mapping[str, Any], now: datetime) -> Any | NoAnswer:
@@ -169,8 +177,8 @@ def _name(_: CompiledParameter, text: str) -> Value | Refusal:
 
 
 def _duration(_: CompiledParameter, text: str) -> Value | Refusal:
-    if len(text) > 32 or _DURATION.fullmatch(text) is None:
-        return Refusal("is not a duration (such as 90s or 1h30m)")
+    if not is_duration(text):
+        return Refusal(f"is not a duration ({DURATION_EXAMPLES}; units are ms, s, m, h, d, w and y)")
     return text
 
 

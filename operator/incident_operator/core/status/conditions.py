@@ -20,6 +20,7 @@ _WORDS = {True: TRUE, False: FALSE, None: UNKNOWN}
 DIAGNOSED, MITIGATED, APPROVED = "Diagnosed", "Mitigated", "Approved"
 REMEDIATED, VERIFIED, SUCCEEDED = "Remediated", "Verified", "Succeeded"
 STALLED, ALERTS_TRUNCATED, RECORD_INCOMPLETE = "Stalled", "AlertsTruncated", "RecordIncomplete"
+RECONCILING = "Reconciling"
 SEVERITY_LOWERED = "SeverityLowered"
 _MESSAGE_LIMIT = 1024
 _STAGES = {DIAGNOSED: Stage.DIAGNOSE, MITIGATED: Stage.MITIGATE, REMEDIATED: Stage.REMEDIATE, VERIFIED: Stage.VERIFY}
@@ -149,6 +150,28 @@ def _since(wanted: Condition, before: Condition) -> Condition:
     if wanted is before:
         return before
     return wanted.model_copy(update={"last_transition_time": before.last_transition_time})
+
+
+def readiness(kept: Sequence[Condition], ready: Condition, *, for_good: bool) -> list[Condition]:
+    """Return the conditions of what is ready, tried again (`Reconciling`), or waits for a change of its own (`Stalled`, `for_good`).
+
+    The two are there only while they are true, as kstatus reads them: what waits for an object fails at once on the latter.
+    """
+    rest = drop(drop(kept, RECONCILING), STALLED)
+    if ready.status == TRUE:
+        return mark(rest, ready)
+    abnormal = STALLED if for_good else RECONCILING
+    same = ready.model_copy(update={"type": abnormal, "status": TRUE, "message": ready.message[:_MESSAGE_LIMIT]})
+    before = find(kept, abnormal)
+    return mark(rest, ready, same if before is None else _since(same, before))
+
+
+def observed(conditions: Sequence[Condition], generation: int | None) -> list[Condition]:
+    """Return the conditions as those of this generation of the spec; without one where it is None."""
+    return [
+        each if each.observed_generation == generation else each.model_copy(update={"observed_generation": generation})
+        for each in conditions
+    ]
 
 
 def drop(conditions: Sequence[Condition], type_: str) -> list[Condition]:

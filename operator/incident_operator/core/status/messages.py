@@ -8,7 +8,7 @@ from incident_operator.api.meta import delta
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, reasons
 from incident_operator.core.effects import Effect
-from incident_operator.core.machine import finish, in_flight, limits, status, undoing
+from incident_operator.core.machine import coverage, finish, in_flight, limits, status, undoing
 from incident_operator.core.machine.view import View, is_undo
 
 _WORTH_TELLING = timedelta(seconds=30)
@@ -152,7 +152,9 @@ def _asks(view: View) -> str:
     steps = f"{len(pending.steps)} step{'s' if len(pending.steps) > 1 else ''}"
     until = clock(pending.expires_at, pending.asked_at)
     changed = f" Asked again, because: {pending.changed}" if pending.changed else ""
-    return f"Approve or reject by {until} UTC: {what} ({steps}).{_mitigation(view)}{changed}"
+    edited = coverage.edited_since(view)
+    told = f"Approve or reject by {until} UTC: {what} ({steps}).{_mitigation(view)}{changed}"
+    return f"{told} {edited}." if edited else told
 
 
 def _mitigation(view: View) -> str:

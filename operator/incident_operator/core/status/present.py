@@ -52,8 +52,9 @@ def present(view: View) -> tuple[IncidentStatus, bytes]:
             "waiting_for": sanitize.text(messages.waiting_for(shown), _WAITING_FOR_LIMIT),
         }
     )
-    judged = worded.model_copy(update={"conditions": conditions.updated(view.with_status(worded))})
-    return bounds.fitting(judged)
+    generation = view.incident.metadata.generation or None
+    judged = conditions.observed(conditions.updated(view.with_status(worded)), generation)
+    return bounds.fitting(worded.model_copy(update={"observed_generation": generation, "conditions": judged}))
 
 
 def differs(shown: IncidentStatus, stored: IncidentStatus) -> bool:
@@ -68,7 +69,12 @@ def _standing(current: IncidentStatus) -> list[object]:
 
 def significant(current: IncidentStatus) -> bytes:
     """Return what is worth a write: everything but what every look at an unfinished step changes."""
-    return current.model_copy(update={"steps": [_without_poll(record) for record in current.steps]}).to_bytes()
+    lean = {
+        "steps": [_without_poll(record) for record in current.steps],
+        "observed_generation": None,
+        "conditions": conditions.observed(current.conditions, None),
+    }
+    return current.model_copy(update=lean).to_bytes()
 
 
 def _without_poll(record: StepRecord) -> StepRecord:
