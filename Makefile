@@ -100,7 +100,7 @@ lint: .venv/.synced ## Check style, types, layers and generated files
 	@$(BIN)/python -m incident_operator.crdgen --check
 
 .PHONY: generate
-generate: .venv/.synced ## Write crds/, the chart's copies, docs/fields.md and tables of the docs from models and policies
+generate: .venv/.synced ## Write crds/, the chart's copies, docs/schemas/, docs/fields.md and tables of the docs from models and policies
 	@$(BIN)/python -m incident_operator.crdgen
 	@$(BIN)/python docs/generate.py
 

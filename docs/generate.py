@@ -17,6 +17,7 @@ import click
 from incident_operator.actions import ACTIONS
 from incident_operator.api import connection, incident, meta, runbook
 from incident_operator.clients import sql_types
+from incident_operator.commands import rules
 from incident_operator.connections import CONNECTIONS
 from incident_operator.core.action import Action
 from incident_operator.core.effects import Effect
@@ -210,12 +211,19 @@ def retried() -> Iterator[str]:
     yield from (f"| `{effect}` | {told} |" for effect, told in retries.COVERS.items())
 
 
+def warnings() -> Iterator[str]:
+    """Yield the rows of the table of what `check` warns of."""
+    yield from ("| warning | of | why |", "|---|---|---|")
+    yield from (f"| `{name}` | {about} | {reason} |" for name, (about, reason) in rules.WARNINGS.items())
+
+
 TABLES: Mapping[str, tuple[str, Callable[[], Iterable[str]]]] = {
     "actions": ("runbook.md", actions),
     "retried": ("runbook.md", retried),
     "types": ("runbook.md", types),
     "taken": ("runbook.md", taken),
     "connections": ("runbook.md", connections),
+    "warnings": ("runbook.md", warnings),
     "effects": ("how-it-works.md", effects),
 }
 """Mark → the page that holds the table, and what makes it."""

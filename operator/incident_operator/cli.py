@@ -1,38 +1,30 @@
-"""The command line: `run` the operator, `check` a Runbook file, print an Incident's `report`."""
+"""The command line: `run` the operator, `check` Runbooks, print an Incident's `report`.
 
-import asyncio
-import dataclasses
-import importlib.metadata
+What a command does is imported when it runs: `--version`, `--help` and completion answer at once.
+"""
+
 import sys
 from pathlib import Path
 from typing import NoReturn
 
 import click
-import uvloop
 
-from incident_operator import logs
-from incident_operator import settings as settings_module
-from incident_operator.clients import access as accesses
-from incident_operator.clients import kube
-from incident_operator.clients.own_secrets import SecretError
-from incident_operator.commands import checking, reporting
-from incident_operator.receiver.auth import TokenError
-from incident_operator.receiver.tls import CertificateError
+PROBLEMS = 1
+"""Exit code where something is wrong with what was given; click's own for wrong usage is 2."""
 
-_EXPECTED = (
-    accesses.AccessError,
-    kube.ApiError,
-    settings_module.SettingError,
-    SecretError,
-    TokenError,
-    CertificateError,
-    OSError,
-)
-"""What can be wrong with what we were given; anything else is a defect and shows its traceback."""
+
+def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        import importlib.metadata  # noqa: PLC0415
+
+        click.echo(f"incident-operator, version {importlib.metadata.version('incident-operator')}")
+        context.exit()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(importlib.metadata.version("incident-operator"), prog_name="incident-operator")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version and exit."
+)
 def main() -> None:
     """Runs the runbook of an alert: diagnose, mitigate, ask a human, remediate, verify, restore, report."""
 
@@ -45,39 +37,74 @@ def run(kubeconfig: str | None, context: str | None) -> None:
 
     Everything else is set by environment variables INCIDENT_OPERATOR_…; docs/settings.md lists them.
     """
-    from incident_operator import app, process  # noqa: PLC0415 # heavy; the other commands start quickly without it
+    import asyncio  # noqa: PLC0415 # heavy, as are those below
+    import dataclasses  # noqa: PLC0415
+
+    import uvloop  # noqa: PLC0415
+
+    from incident_operator import app, process, settings  # noqa: PLC0415
+    from incident_operator.commands.expected import EXPECTED  # noqa: PLC0415
 
     try:
-        chosen = settings_module.from_environment()
+        chosen = settings.from_environment()
         chosen = dataclasses.replace(chosen, kubeconfig=kubeconfig or chosen.kubeconfig, context=context)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(app.run(chosen, process.end_at_the_latest))
-    except _EXPECTED as error:
+    except EXPECTED as error:
         _fail(error)
 
 
 @main.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def check(files: tuple[Path, ...]) -> None:
-    """Check Runbooks in YAML FILES as the operator would, without a cluster; exit 1 if one is not right.
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, allow_dash=True, path_type=Path), metavar="FILES..."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json", "github", "sarif"]),
+    default="text",
+    show_default=True,
+    help="How to tell what was found; github writes workflow commands.",
+)
+@click.option("--strict", is_flag=True, help="Exit with 1 on warnings too.")
+@click.option(
+    "--global-namespace",
+    "global_namespaces",
+    multiple=True,
+    metavar="NAME",
+    help="A namespace whose Runbooks take alerts of every namespace (the operator's setting globalNamespaces).",
+)
+def check(files: tuple[Path, ...], output: str, strict: bool, global_namespaces: tuple[str, ...]) -> None:
+    """Check Runbooks and Connections in FILES as the cluster and the operator would, without a cluster.
 
-    What the next release will refuse is a warning, on stderr, and the exit code is 0.
+    FILES are YAML or JSON, folders (all *.yaml, *.yml and *.json below them), or - for what is piped in. Exit codes: 0 where nothing
+    is wrong, 1 where something is (with --strict, a warning too), 2 for wrong usage. What is wrong goes to stderr, other outputs than
+    text to stdout.
     """
-    problems = [problem for file in files for problem in checking.check(file)]
-    for problem in problems:
-        click.echo(problem, err=True)
-    if problems:
-        sys.exit(1)
-    if not any(checking.holds_runbook(file) for file in files):
+    from incident_operator.commands import checking, outputs  # noqa: PLC0415
+    from incident_operator.commands.findings import Level  # noqa: PLC0415
+
+    report = checking.check(files, global_namespaces)
+    failed = bool(report.of(Level.ERROR) or (strict and report.findings))
+    if output in outputs.MACHINE:
+        told = outputs.MACHINE[output](report)
+        if told:
+            click.echo(told)
+        sys.exit(PROBLEMS if failed else 0)
+    for found in report.findings:
+        click.echo(outputs.text_line(found), err=True)
+    if failed:
+        sys.exit(PROBLEMS)
+    if not report.looked_at:
         _fail("no Runbook in what was given: looked for documents of kind Runbook")
-    for line in (line for file in files for line in checking.warned(file)):
-        click.echo(f"warning: {line}", err=True)
-    click.echo(f"{len(files)} file{'s' if len(files) > 1 else ''} checked: no problem found")
-    if named := [line for file in files for line in checking.unasked(file)]:
+    warned = len(report.findings)
+    ended = f", {warned} warning{'s' if warned > 1 else ''}" if warned else ""
+    click.echo(f"{report.files} file{'s' if report.files > 1 else ''} checked: no problem found{ended}")
+    if report.unasked:
         click.echo(
             "\nThese steps ask a person, unless an administrator names them in the operator's setting `unasked`:"
         )
-        click.echo("\n".join(f"- {line}" for line in named))
+        click.echo("\n".join(f"- {line}" for line in report.unasked))
 
 
 @main.command()
@@ -88,14 +115,15 @@ def check(files: tuple[Path, ...]) -> None:
 @click.option("--digests", is_flag=True, help="Add the SHA-256 of plans and evidence.")
 def report(name: str, namespace: str | None, kubeconfig: str | None, context: str | None, *, digests: bool) -> None:
     """Print the report of Incident NAME as Markdown, from its record: how it ended, or where it stands now."""
-    logs.configure("auto")
+    from incident_operator.commands import reporting  # noqa: PLC0415
+    from incident_operator.commands.expected import EXPECTED  # noqa: PLC0415
+
     try:
-        chosen = kubeconfig or settings_module.from_environment().kubeconfig
-        click.echo(asyncio.run(reporting.report(name, namespace, chosen, context, digests=digests)))
-    except (*_EXPECTED, ValueError) as error:
+        click.echo(reporting.printed(name, namespace, kubeconfig, context, digests=digests))
+    except (*EXPECTED, ValueError) as error:
         _fail(error)
 
 
 def _fail(error: Exception | str) -> NoReturn:
     click.echo(f"Error: {error}", err=True)
-    sys.exit(1)
+    sys.exit(PROBLEMS)

@@ -1,38 +1,17 @@
-"""`check`, `report` and `run` behave as a command line should: one line on stderr, and an exit code that says it."""
+"""`report` and `run` behave as a command line should: one line on stderr, and an exit code that says it."""
 
 import asyncio
-import json
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from click.testing import CliRunner, Result
 
 from incident_operator import cli
 from incident_operator.clients import served
-from incident_operator.core.runbooks.unasked import UnaskedStep, steps_of
 from kube.fake_apiserver import FakeApiserver
 from shell.conftest import written
-
-RUNBOOK = """
-apiVersion: incidents.dev/v1alpha1
-kind: Runbook
-metadata: {name: pack, namespace: prod}
-spec:
-  title: Pack failed
-  serviceAccountName: rb
-  match: ['alertname="PackFailed"']
-  diagnose:
-  - {name: packs, sqlQuery: {connection: read, statement: "SELECT 1"}}
-"""
-CONNECTION = """
-apiVersion: incidents.dev/v1alpha1
-kind: Connection
-metadata: {name: read}
-spec: {type: nope}
-"""
 
 
 async def command(*arguments: str, **environment: str) -> Result:
@@ -48,93 +27,6 @@ def failed_with(result: Result, told: str) -> None:
     assert last.startswith("Error: ")
     assert told in last
     assert "Traceback" not in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (RUNBOOK.replace("title", "titel"), "spec.titel: Extra inputs are not permitted"),
-        (RUNBOOK.replace("{name: pack, namespace: prod}", "[]"), "Runbook ?: metadata: Input should be"),
-        ("kind: Runbook", "Runbook ?: spec.title: Field required"),
-        (
-            RUNBOOK + "---" + CONNECTION,
-            "Connection read: spec.type: Input should be 'postgres', 'http', 'prometheus' or 'alertmanager'",
-        ),
-        (
-            RUNBOOK + "  verify: [{name: look, sqlQuery: {connection: read, statment: SELECT 1}}]",
-            "spec.verify[0].sqlQuery.statment: Extra inputs are not permitted",
-        ),
-        (
-            RUNBOOK + "  verify: [{name: look, sqlQuerry: {}}]",
-            "spec.verify[0].sqlQuerry: Extra inputs are not permitted",
-        ),
-        (RUNBOOK + f"  verify: [{'[' * 70}{']' * 70}]", "is nested deeper than 64 levels"),
-        (RUNBOOK + f"  verify: [{'[' * 900}{']' * 900}]", "is nested too deep"),
-        *(
-            (RUNBOOK.replace("name: pack,", f'name: "{name}",'), "is not a name of an object")
-            for name in ("a, step: x, digest: y} #", "a\\n- {namespace: prod", "\\u202ea")
-        ),
-        (RUNBOOK.replace("namespace: prod", "namespace: a.b"), '"a.b" is not a name of a namespace'),
-        (RUNBOOK + '  "ti\\e[2J\\ntle": x', "spec.ti\ufffd[2J tle: Extra inputs"),
-        ("a: [", "no YAML"),
-        ("a: !!int b", "no YAML"),
-        ("[" * 5000, "nested too deep"),
-        ("- 1", "not a Kubernetes object"),
-    ],
-)
-async def test_check_tells_each_problem_with_its_place_and_exits_1(tmp_path: Path, text: str, told: str) -> None:
-    file = tmp_path / "runbook.yaml"
-    file.write_text(text)
-    result = await command("check", str(file))
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert told in result.stderr
-    assert all(line.startswith(f"{file}: ") for line in result.stderr.splitlines())
-
-
-async def test_check_of_a_good_runbook_says_so_and_exits_0(tmp_path: Path) -> None:
-    file = tmp_path / "runbook.yaml"
-    file.write_text(RUNBOOK)
-    result = await command("check", str(file))
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "1 file checked: no problem found\n", "")
-
-
-async def test_check_shows_where_an_expression_is_wrong(tmp_path: Path) -> None:
-    file = tmp_path / "runbook.yaml"
-    file.write_text(RUNBOOK.replace('"SELECT 1"}', '"SELECT 1"}, when: "1 +  + 2"'))
-    told = (await command("check", str(file))).stderr.splitlines()
-    assert (told[0].partition(": ")[0], told[1].strip(), told[2].strip()) == (str(file), "1 +  + 2", "^")
-
-
-async def test_check_takes_a_date_for_the_text_that_kubectl_makes_of_it(tmp_path: Path) -> None:
-    file = tmp_path / "runbook.yaml"
-    file.write_text(RUNBOOK + "  parameters: [{name: day, type: date, default: 2025-10-21}]\n")
-    assert (await command("check", str(file))).stdout == "1 file checked: no problem found\n"
-
-
-async def test_check_prints_the_digest_of_each_step_that_an_administrator_may_let_run_unasked(tmp_path: Path) -> None:
-    file = tmp_path / "runbook.yaml"
-    block = {"name": "block", "protective": True, "http": {"connection": "api", "method": "POST", "path": "/block"}}
-    runbook = yaml.safe_load(RUNBOOK)
-    runbook["metadata"]["namespace"] = "prod"
-    runbook["spec"]["mitigate"] = [block]
-    file.write_text(yaml.safe_dump(runbook))
-    lines = (await command("check", str(file))).stdout.splitlines()
-    assert lines[0] == "1 file checked: no problem found"
-    (named,) = yaml.safe_load(lines[-1])
-    assert steps_of(json.dumps([named])) == {UnaskedStep("prod", runbook["metadata"]["name"], "block", named["digest"])}
-
-
-async def test_check_prints_digests_of_what_says_no_name(tmp_path: Path) -> None:
-    file = tmp_path / "runbook.yaml"
-    block = "{name: block, protective: true, http: {connection: api, method: POST}}"
-    file.write_text(RUNBOOK.replace("metadata:", "unread:") + f"  mitigate: [{block}]\n")
-    assert "{namespace: default, runbook: ?, step: block" in (await command("check", str(file))).stdout
-
-
-async def test_check_does_not_praise_what_holds_no_runbook(tmp_path: Path) -> None:
-    file = tmp_path / "runbook.yaml"
-    file.write_text(RUNBOOK.replace("kind: Runbook", "kind: Runbok"))
-    failed_with(await command("check", str(file)), "no Runbook in what was given")
 
 
 def incident(**status: Any) -> dict[str, Any]:
@@ -210,12 +102,3 @@ async def test_run_with_a_wrong_setting_fails_with_one_line(
         values = {"TOKEN": str(token), "TAKEN": str(taken.getsockname()[1])}
         chosen = {name: values.get(value, value) for name, value in environment.items()}
         failed_with(await command("run", "--kubeconfig", kubeconfig, **chosen), told)
-
-
-async def test_check_warns_of_what_the_next_release_refuses_and_exits_0(tmp_path: Path) -> None:
-    file = tmp_path / "runbook.yaml"
-    file.write_text(RUNBOOK.replace('"SELECT 1"}}', '"SELECT 1"}, timeout: 2h}'))
-    result = await command("check", str(file))
-    assert (result.exit_code, result.stdout) == (0, "1 file checked: no problem found\n")
-    told = "spec.diagnose[0].timeout: one attempt of sqlQuery takes 1h at most, and this one 2h; the next release refuses that"
-    assert result.stderr == f"warning: {file}: Runbook pack: {told}\n"

@@ -37,9 +37,13 @@ class Get(Model):
     )
 
     api_version: Annotated[str, Field(max_length=253)]
+    """Of the objects, e.g. `apps/v1`."""
     kind: Annotated[str, Field(max_length=63)]
+    """Of the objects, e.g. `Deployment`."""
     name: Annotated[Text | None, Take.NAME] = None
+    """The object; either this or `selector`."""
     selector: Annotated[Selector | None, Take.LABEL] = None
+    """Labels of the objects to read."""
 
 
 class Result(TypedDict):

@@ -49,13 +49,19 @@ class Http(Model):
     )
 
     connection: Annotated[ObjectName, Connects("http")]
+    """A Connection of type http."""
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    """GET and HEAD only read; any other is an effect unless it is `safe`."""
     path: Annotated[str, Field(pattern=r"^/", max_length=2048), Take.URL_PATH] = "/"
     """Path below the Connection's URL; interpolated values are percent-encoded."""
     query: Annotated[dict[str, Any], Field(max_length=64), Take.NATIVE] = Field(default_factory=dict)
+    """Parameters behind the `?`."""
     headers: Annotated[dict[str, Text], Field(max_length=32), Take.HEADER] = Field(default_factory=dict)
+    """Headers to send; credentials are the Connection's."""
     json_: Annotated[Any, Field(alias="json"), Take.NATIVE] = None
+    """A body to send as JSON; either this or `body`."""
     body: Annotated[Text | None, Take.TEXT] = None
+    """A body to send as it is."""
     safe: bool = False
     """Declares that this request changes nothing, whatever its method; the Connection's `safePaths` has to name the path."""
     idempotency_key: Annotated[str | None, Field(max_length=63, pattern=r"^[A-Za-z0-9][-A-Za-z0-9]*$")] = None

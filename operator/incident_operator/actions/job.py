@@ -58,6 +58,7 @@ class Job(Model):
     command: Annotated[list[Text], Field(max_length=64), Take.POD_ARGV] = Field(default_factory=list)
     """An argv list; never a shell string made from data. An element behind the program may be one `${…}`, or `--name=${…}`."""
     env: Annotated[dict[str, Text], Field(max_length=64), Take.ARGUMENT] = Field(default_factory=dict)
+    """Environment variables for that container, beside those of the template."""
     keep: Keep | None = None
     """Labels and annotations of the workload's Pods that the Job's Pod has too."""
     allow: Annotated[list[Allow], Field(max_length=len(Allow), json_schema_extra=rules.unordered())] = Field(

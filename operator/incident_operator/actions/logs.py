@@ -45,6 +45,7 @@ class Logs(Model):
     tail: Annotated[int, Field(ge=1, le=5000)] = 200
     """Lines per container."""
     since: Duration | None = None
+    """How far back to read."""
     previous: bool = False
     """Whether to read what the container wrote before it restarted last."""
     pattern: Pattern | None = None

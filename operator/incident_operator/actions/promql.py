@@ -25,9 +25,11 @@ class Promql(Model):
     """Runs an instant query (effect: read)."""
 
     connection: Annotated[ObjectName, Connects("prometheus")]
+    """A Connection of type prometheus."""
     query: Statement
     """PromQL; `%(name)s` stands for a parameter and becomes a quoted string literal."""
     params: Annotated[Params, Take.NATIVE] = Field(default_factory=dict)
+    """Values for `%(name)s` in the query."""
     warnings: Literal["fail", "tell"] | None = None
     """What warnings beside the answer mean, e.g. that a store did not answer: that the step fails, or that they are told only.
 

@@ -58,6 +58,7 @@ class Scale(Model):
     )
 
     target: ScalableRef
+    """The workload as kubectl writes it, e.g. `deployment/web`."""
     replicas: Annotated[int | str | None, _NUMBER, Take.COUNT] = None
     """The wanted number, or an expression for it, e.g. `${steps.deploy.outputs.replicas + 2}`. A mitigation does not lower to it."""
     at_least: Annotated[int | str | None, _NUMBER, Take.COUNT] = None

@@ -37,10 +37,11 @@ class ConnectionStatus(Model):
     used_by: int = 0
     """Runbooks that name it."""
     conditions: Conditions = Field(default_factory=list)
+    """`Ready`: whether it answered."""
 
 
 class Connection(Model):
-    """The kind as stored."""
+    """A named endpoint that the steps of Runbooks talk to; what opens it is in a Secret."""
 
     api_version: str = ""
     kind: str = "Connection"

@@ -27,19 +27,25 @@ class Alert(Model):
     id: Annotated[str, Field(max_length=64)]
     """`<40 hex of sha256 over the sorted labels>-<startsAt in milliseconds, hex>`: the identity of the occurrence."""
     starts_at: Timestamp
+    """When it began, as its sender says."""
     ends_at: Timestamp | None = None
+    """When it resolved; absent while it fires."""
     status: AlertStatus = AlertStatus.FIRING
+    """Whether it still fires."""
     labels: Annotated[dict[str, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
+    """Labels of its own, beside those that all alerts of the Incident have."""
     summary: Annotated[str, Field(max_length=512)] = ""
-    """Of its annotations; so are the three that follow."""
+    """Its annotation `summary`."""
     description: Annotated[str, Field(max_length=1024)] = ""
+    """Its annotation of that name."""
     runbook_url: Annotated[str, Field(alias="runbookURL", max_length=2048)] = ""
-    """An http or https URL, without user and password."""
+    """Its annotation `runbook_url`: an http or https URL, without user and password."""
     dashboard_url: Annotated[str, Field(alias="dashboardURL", max_length=2048)] = ""
-    """The same."""
+    """Its annotation `dashboard_url`, in the same way."""
     annotations: Annotated[dict[str, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
     """The other annotations; expressions see all of them as `annotations`."""
     generator_url: Annotated[str, Field(alias="generatorURL", max_length=2048)] = ""
+    """Where the rule that raised it can be seen."""
 
 
 def _immutable(field: str) -> rules.Extra:
@@ -59,13 +65,17 @@ class IncidentSpec(Model):
     )
 
     runbook_ref: NameRef | None = None
+    """The Runbook that answers the alerts; absent where none matched."""
     severity: Severity = Severity.P2
+    """How much it hurts, as the Runbook says."""
     group: Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = Field(
         default_factory=dict
     )
     """The values of the Runbook's `groupBy` labels."""
     common_labels: Annotated[dict[str, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
+    """Labels that all alerts share."""
     alerts: Annotated[list[Alert], Field(max_length=2500)] = Field(default_factory=list)
+    """The alerts, the first ones first."""
     alerts_omitted: Annotated[int, Field(ge=0)] = 0
     """Alerts that did not fit into this object; they are counted, never refused."""
     truncated_alerts: Annotated[int, Field(ge=0)] = 0
@@ -123,10 +133,15 @@ class StepRecord(Model):
     """What is known about one step; an undo has a record of its own, named `undo-<step>`, in stage restore."""
 
     name: Annotated[str, Field(max_length=68)]
+    """The step of the Runbook."""
     stage: Stage
+    """Its stage."""
     action: Annotated[str, Field(max_length=32)]
+    """Its action, as written."""
     state: StepState = StepState.PENDING
+    """Where it stands."""
     effect: Annotated[str, Field(max_length=16)] = "read"
+    """The effect class of its action."""
     attempt: int = 0
     """Attempts begun; part of the step key."""
     key: Annotated[str | None, Field(max_length=64)] = None
@@ -138,13 +153,19 @@ class StepRecord(Model):
     seen: dict[str, Any] | None = None
     """What the act was begun upon, such as the uid of its target: how it is looked up, and how it is stopped."""
     started_at: Timestamp | None = None
+    """When the last attempt began."""
     finished_at: Timestamp | None = None
+    """When it ended."""
     polled_at: Timestamp | None = None
+    """When it was last looked at, while it runs or is polled."""
     not_before: Timestamp | None = None
     """A retry waits until then."""
     reason: Annotated[str, Field(max_length=128)] = ""
+    """Why it failed or was skipped, in one CamelCase word."""
     summary: Annotated[str, Field(max_length=512)] = ""
+    """What came out, in one line."""
     outputs: dict[str, Any] | None = None
+    """Its outputs, for later steps."""
     captured: dict[str, Any] | None = None
     """What the action needs to take its effect back, e.g. {before: 2, after: 5}."""
     did: Annotated[str, Field(max_length=1024)] = ""
@@ -154,6 +175,7 @@ class StepRecord(Model):
     evidence_in: Annotated[str | None, Field(max_length=63)] = None
     """The ConfigMap that holds it, under the key `<name>.json`; absent where it could not be kept."""
     undo: UndoState | None = None
+    """Whether its effect was taken back; absent where there is nothing to undo."""
 
 
 class ObjectiveState(StrEnum):
@@ -168,8 +190,11 @@ class Objective(Model):
     """One promised time."""
 
     name: Literal["acknowledge", "mitigate", "resolve"]
+    """What is promised."""
     deadline: Timestamp
+    """Until when."""
     state: ObjectiveState = ObjectiveState.PENDING
+    """Whether it was kept."""
 
 
 class StoredReport(Model):
@@ -185,9 +210,13 @@ class Times(Model):
     """The moments that matter."""
 
     detected: Timestamp | None = None
+    """When the first alert began."""
     acknowledged: Timestamp | None = None
+    """When a person first answered."""
     mitigated: Timestamp | None = None
+    """When the harm was contained."""
     resolved: Timestamp | None = None
+    """When it was over."""
 
 
 class IncidentStatus(Model):
@@ -196,6 +225,7 @@ class IncidentStatus(Model):
     observed_generation: int | None = None
     """The generation of the spec that the newest write knew. A change of the spec that changes nothing here is not written."""
     phase: Phase = Phase.PENDING
+    """Where it stands."""
     reason: Annotated[str, Field(max_length=128)] = ""
     """Why it is in this phase, one CamelCase word."""
     message: Annotated[str, Field(max_length=2048)] = ""
@@ -209,24 +239,35 @@ class IncidentStatus(Model):
     mitigated_after: Annotated[str, Field(max_length=32)] = ""
     """For `kubectl get -o wide`: `2m10s`."""
     runbook_revision: Annotated[str, Field(max_length=253)] = ""
+    """The ControllerRevision with the Runbook as it was when the Incident began."""
     parameters: dict[str, Any] = Field(default_factory=dict)
+    """The values of the Runbook's parameters."""
     times: Times = Field(default_factory=Times)
+    """The moments that matter."""
     objectives: Annotated[list[Objective], Field(max_length=3)] = Field(default_factory=list)
+    """The promised times, and whether they were kept."""
     conditions: Conditions = Field(default_factory=list)
+    """Observations for machines."""
     steps: Annotated[list[StepRecord], Field(max_length=500, json_schema_extra=rules.keyed_by("name"))] = Field(
         default_factory=list
     )
+    """What became of each step, in the order in which they began."""
     pending_approval: PendingApproval | None = None
+    """The plan that waits for a person."""
     approvals: Annotated[list[ApprovalRecord], Field(max_length=20)] = Field(default_factory=list)
+    """Earlier answers to plans."""
     pending_answer: PendingAnswer | None = None
+    """Another question that waits for a person."""
     answers: Annotated[list[HandledAnswer], Field(max_length=50)] = Field(default_factory=list)
+    """Answers that were acted on."""
     report: StoredReport | None = None
+    """Where the report is, once it is closed."""
     written_by: Annotated[str, Field(max_length=64)] = ""
     """Which operator process wrote this, and its how-manieth write: how a process knows its own write again."""
 
 
 class Incident(Model):
-    """The kind as stored."""
+    """One occurrence of trouble: its alerts, and everything that was done about them."""
 
     api_version: str = ""
     kind: str = "Incident"

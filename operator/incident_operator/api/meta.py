@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from incident_operator.api import rules
+from incident_operator.api import described, rules
 
 GROUP = "incidents.dev"
 VERSION = "v1alpha1"
@@ -81,7 +81,7 @@ class Model(BaseModel):
         extra="ignore",
         alias_generator=to_camel,
         populate_by_name=True,
-        use_attribute_docstrings=True,
+        use_attribute_docstrings=described.fields,
     )
 
     def to_json(self) -> dict[str, Any]:
@@ -151,11 +151,17 @@ class Condition(Model):
     """A `metav1.Condition`: an observation for machines, with a reason from `core/reasons.py`."""
 
     type: Annotated[str, Field(max_length=63)]
+    """What is observed, e.g. `Ready`."""
     status: Literal["True", "False", "Unknown"]
+    """Whether it is so."""
     reason: Annotated[str, Field(max_length=128)]
+    """Why, in one CamelCase word for machines."""
     message: Annotated[str, Field(max_length=4096)] = ""
+    """Why, for people."""
     last_transition_time: Timestamp
+    """Since when the status is what it is."""
     observed_generation: int | None = None
+    """The `metadata.generation` that was looked at."""
 
 
 Conditions = Annotated[list[Condition], Field(max_length=16, json_schema_extra=rules.keyed_by("type"))]
@@ -179,3 +185,4 @@ class NameRef(Model):
     """A reference to an object of the same namespace."""
 
     name: ObjectName
+    """Its name."""

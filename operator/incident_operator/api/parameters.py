@@ -41,10 +41,13 @@ class Parameter(Model):
     )
 
     name: Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=63)]
+    """Steps see the value as `params.NAME`."""
     type: ParameterType
+    """What the value has to be; anything else stops the Incident."""
     from_: Annotated[Cel | None, Field(alias="from")] = None
     """CEL over `alert` (labels, annotations, startsAt)."""
     default: Annotated[str | None, Field(max_length=253)] = None
+    """Where the alert says nothing."""
     pattern: Annotated[str | None, Field(max_length=253)] = None
     """RE2 that the whole of a string must match."""
     enum: (
@@ -54,5 +57,8 @@ class Parameter(Model):
         ]
         | None
     ) = None
+    """The only texts that are taken, for a string."""
     min: int | None = None
+    """The least, for an int."""
     max: int | None = None
+    """The most, for an int."""

@@ -61,6 +61,7 @@ class Until(Model):
     )
 
     every: Duration
+    """How long to wait between two looks."""
     for_: Annotated[Duration, Field(alias="for")]
     """At most 168h."""
 
@@ -69,7 +70,9 @@ class Retry(Model):
     """Tries a step again after a failure that certainly had no effect."""
 
     attempts: Annotated[int, Field(ge=1, le=10)]
+    """How often the step is tried in all."""
     backoff: Duration = "5s"
+    """How long to wait before it is tried again."""
 
 
 class ApprovalPolicy(Model):
@@ -82,9 +85,11 @@ class ApprovalPolicy(Model):
     )
 
     expires_after: Duration = "30m"
+    """How long the question waits for a person."""
     alone: bool = False
     """Gives the step a plan of its own."""
     on_reject: Literal["stop", "skip"] = "stop"
+    """Whether a rejection stops the Incident, or skips the steps that were asked for."""
 
 
 class WithAction(Model):
@@ -109,6 +114,7 @@ class Probe(WithAction):
     """A read that tells whether an interrupted, unkeyed effect happened: `expect` true means it did."""
 
     expect: Cel
+    """CEL bool over `result`; true means that the act happened."""
 
 
 class Step(WithAction):
@@ -125,22 +131,31 @@ class Step(WithAction):
     )
 
     name: DnsLabel
+    """Unique in the whole Runbook; other steps refer to it by this name."""
     description: Annotated[str, Field(max_length=1024)] = ""
+    """What the step is for; people read it where they are asked, and in the report."""
     when: Cel | None = None
     """CEL bool; false skips the step."""
     expect: Cel | None = None
     """CEL bool over `result`; false fails the step."""
     until: Until | None = None
+    """Looks again until `expect` is true; for reads."""
     retry: Retry | None = None
+    """How often the step is tried after a failure."""
     timeout: Duration | None = None
     """How long one attempt may take; the default is the action's own. At most 1h, a Job 168h."""
     on_failure: OnFailure | None = None
+    """What its failure means for the rest; the default is the stage's."""
     approval: ApprovalPolicy | None = None
+    """How a person is asked before the step runs."""
     undo: Undo | None = None
+    """Takes the step's effect back."""
     undo_on: Annotated[list[UndoOn], Field(max_length=2, json_schema_extra=rules.unordered())] = Field(
         default_factory=lambda: [UndoOn.RESOLVED]
     )
+    """When the undo runs."""
     probe: Probe | None = None
+    """Finds out after a crash whether the act happened."""
     protective: bool = False
     """In mitigate: contains harm and cannot be undone; asks unless the operator's settings name the step."""
     outputs: Annotated[dict[str, Cel], Field(max_length=16)] = Field(default_factory=dict)
@@ -151,8 +166,11 @@ class Objectives(Model):
     """Promised times from detection on."""
 
     acknowledge: Duration | None = None
+    """Until somebody says that it is theirs."""
     mitigate: Duration | None = None
+    """Until the harm is contained: the last step of `mitigate` is done."""
     resolve: Duration | None = None
+    """Until it is verified that all is well."""
 
 
 class Review(Model):
@@ -161,7 +179,9 @@ class Review(Model):
     tasks: Annotated[list[Annotated[str, Field(max_length=512)]], Field(max_length=50)] = Field(default_factory=list)
     """The post-incident list; printed as a checklist in the report."""
     classification: Annotated[str, Field(max_length=63)] = ""
+    """What kind of trouble it is, for statistics."""
     tags: Annotated[list[Annotated[str, Field(max_length=63)]], Field(max_length=20)] = Field(default_factory=list)
+    """Words to find it by."""
 
 
 Steps = Annotated[list[Step], Field(max_length=50, json_schema_extra=rules.keyed_by("name"))]
@@ -184,7 +204,9 @@ class RunbookSpec(Model):
     )
 
     title: Annotated[str, Field(min_length=1, max_length=253)]
+    """What the trouble is, in a few words; the title of its Incidents."""
     description: Annotated[str, Field(max_length=4096)] = ""
+    """What it means and whom it hurts, for the reader at night."""
     severity: Severity = Severity.P2
     service_account_name: ObjectName
     """Everything the Runbook does, it does as this service account of its namespace."""
@@ -195,17 +217,25 @@ class RunbookSpec(Model):
     suspend: bool = False
     """Incidents are still opened, but wait in NeedsHuman."""
     objectives: Objectives = Field(default_factory=Objectives)
+    """Promised times, counted from detection."""
     resolve_timeout: Duration = "1h"
     """How long after verification the alert may go on firing before a human is called."""
     parameters: Annotated[list[Parameter], Field(max_length=32, json_schema_extra=rules.keyed_by("name"))] = Field(
         default_factory=list
     )
+    """Typed values read from the alert, for steps to use as `params.NAME`."""
     diagnose: Steps = Field(default_factory=list)
+    """First, all at once: steps that only read, to find out what is wrong."""
     mitigate: Steps = Field(default_factory=list)
+    """Then, one by one: steps that contain the harm and can be taken back."""
     remediate: Steps = Field(default_factory=list)
+    """Then, one by one: steps that repair; a person approves each effect."""
     verify: Steps = Field(default_factory=list)
+    """Then, all at once: steps that only read, to see that it helped."""
     restore: Steps = Field(default_factory=list)
+    """Once it is verified and the alert has resolved: steps that bring back what mitigations replaced."""
     review: Review = Field(default_factory=Review)
+    """What is left for people afterwards."""
 
     def steps(self, stage: Stage) -> list[Step]:
         """Return the steps of one stage, in order."""
@@ -223,8 +253,11 @@ class LastIncident(Model):
     """How the newest closed Incident of a Runbook ended."""
 
     name: str
+    """The Incident."""
     phase: str
+    """How it ended."""
     at: Timestamp
+    """When it was closed."""
 
 
 class RunbookStatus(Model):
@@ -239,14 +272,17 @@ class RunbookStatus(Model):
     message: Annotated[str, Field(max_length=4096)] = ""
     """Why it is not ready; where it is, who has to look at it in daylight, and what the next release will refuse."""
     open_incidents: int = 0
+    """Incidents of it that are not closed."""
     last_incident: LastIncident | None = None
+    """The newest closed Incident."""
     last: Annotated[str, Field(max_length=128)] = ""
     """The newest closed Incident, for `kubectl get`: `Resolved 2025-10-21T01:02:03Z`."""
     conditions: Conditions = Field(default_factory=list)
+    """`Ready`: whether it can be used."""
 
 
 class Runbook(Model):
-    """The kind as stored."""
+    """What to do about an alert, in stages of steps."""
 
     api_version: str = ""
     kind: str = "Runbook"

@@ -4,9 +4,11 @@ ConfigMaps beside it can be changed by whoever may edit them: each is held again
 is told of, never printed.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from incident_operator import logs, settings
 from incident_operator.api.incident import Incident
 from incident_operator.api.runbook import RunbookSpec
 from incident_operator.clients import access as accesses
@@ -20,10 +22,22 @@ UNREAD = "not compared, since this account may not read it"
 CHANGED, GONE = "changed since it was recorded", "gone since it was recorded"
 
 
+def printed(
+    name: str, namespace: str | None, kubeconfig: str | None, context: str | None, *, digests: bool = False
+) -> str:
+    """Return the report, from a loop of its own; the kubeconfig is that of the environment unless given. Raises as `report` does."""
+    logs.configure("auto")
+    chosen = kubeconfig or settings.from_environment().kubeconfig
+    return asyncio.run(report(name, namespace, chosen, context, digests=digests))
+
+
 async def report(
     name: str, namespace: str | None, kubeconfig: str | None, context: str | None, *, digests: bool = False
 ) -> str:
-    """Return the report as Markdown, fit for a terminal; `digests` adds those of plans and evidence. Raises `AccessError` or `ApiError`, and `ValueError` for what is no name."""
+    """Return the report as Markdown, fit for a terminal; `digests` adds those of plans and evidence.
+
+    Raises `AccessError` or `ApiError`, and `ValueError` for what is not a name.
+    """
     access = await accesses.load(kubeconfig, context)
     where = namespace or access.namespace
     async with kube.Kube(access) as client:

@@ -12,9 +12,13 @@ class Postgres(Model):
     """A PostgreSQL database; `secretRef` holds `username` and `password` (kubernetes.io/basic-auth), maybe `ca.crt`."""
 
     host: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name or address of the server."""
     port: Annotated[int, Field(ge=1, le=65535)] = 5432
+    """Its port."""
     database: Annotated[str, Field(min_length=1, max_length=63)]
+    """The database to connect to."""
     ssl_mode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
+    """As in libpq: whether the line is encrypted, and the server's certificate checked."""
 
 
 async def _probe(_where: Postgres, ask: Asking) -> None:

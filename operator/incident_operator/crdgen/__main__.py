@@ -1,4 +1,4 @@
-"""`python -m incident_operator.crdgen [--check]`: writes crds/ and the chart's copies from models, catalogues and policies.
+"""`python -m incident_operator.crdgen [--check]`: writes crds/, schemas for editors and the chart's copies from models, catalogues and policies.
 
 The files are committed and never edited by hand; `--check` writes nothing and fails where one is stale.
 """
@@ -11,16 +11,19 @@ import click
 import yaml
 
 from incident_operator import policies
+from incident_operator.actions import ACTIONS
 from incident_operator.api.meta import GROUP
-from incident_operator.crdgen import kinds, templates
+from incident_operator.crdgen import editors, kinds, templates
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 TEMPLATES = "charts/incident-operator/templates"
+SCHEMAS = "docs/schemas"
+"""Not crds/, all of which is applied."""
 
 
 def files() -> dict[str, str]:
     """Return every generated file: path below the checkout → text."""
-    return {**_definitions(), **_policies()}
+    return {**_definitions(), **_schemas(), **_policies()}
 
 
 def _definitions() -> dict[str, str]:
@@ -31,6 +34,14 @@ def _definitions() -> dict[str, str]:
         generated[f"crds/{name}"] = text
         generated[f"{TEMPLATES}/crds/{name}"] = templates.definition_template(text)
     return generated
+
+
+def _schemas() -> dict[str, str]:
+    keys = [action.key for action in ACTIONS]
+    return {
+        f"{SCHEMAS}/{kind.name.lower()}.json": editors.schema(kind, kinds.definition(kind), keys)
+        for kind in (kinds.RUNBOOK, kinds.CONNECTION)
+    }
 
 
 def _policies() -> dict[str, str]:
@@ -72,7 +83,7 @@ def _write(path: Path, text: str) -> None:
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 where a file is stale.")
 @click.option("--checkout", type=click.Path(path_type=Path), default=CHECKOUT, help="Root of the repository.")
 def main(*, check: bool, checkout: Path) -> None:
-    """Write the CRDs, the approval policies and the chart's copies of both."""
+    """Write the CRDs, the schemas for editors, the approval policies and the chart's copies."""
     generated = files()
     changed = stale(checkout, generated)
     for path in changed:

@@ -144,6 +144,13 @@ def _column(column: Column) -> Json:
     return {**written, "priority": 1} if column.wide else written
 
 
+_IDENTITY: Json = {
+    "apiVersion": {"type": "string", "description": f"`{GROUP}/{VERSION}`."},
+    "kind": {"type": "string", "description": "The kind of the object."},
+    "metadata": {"type": "object", "description": "Name, namespace, labels and annotations, as of any object."},
+}
+
+
 def _schema(kind: Kind) -> Json:
     """Return the schema of the whole object; its metadata belongs to the apiserver."""
     model = kind.completed(kind.model.model_json_schema(by_alias=True))
@@ -151,8 +158,7 @@ def _schema(kind: Kind) -> Json:
     fields = whole["properties"]
     if kind.initial_status:
         fields["status"]["default"] = dict(kind.initial_status)
-    identity = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
-    properties = {**identity, "spec": fields["spec"], "status": fields["status"]}
+    properties = {**_IDENTITY, "spec": fields["spec"], "status": fields["status"]}
     return {"description": whole["description"], "type": "object", "required": ["spec"], "properties": properties}
 
 

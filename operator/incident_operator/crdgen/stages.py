@@ -1,10 +1,11 @@
 """The steps of a Runbook as the definition and the docs have them: each stage allows what the compiler allows there.
 
 Reads may stand everywhere, effects not where a stage only reads, an undo is for mitigations alone, and a probe is a read. The
-definition has no references, so an action stands in it up to nine times: it is described at its first place only, for
-`kubectl apply` keeps a definition in an annotation, and that is limited to 256 KiB.
+definition has no references, so an action stands in it up to nine times. Each place is described while there is room: `kubectl apply`
+keeps a definition in an annotation, and that is limited to 256 KiB.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ _ONLY_IN: Mapping[str, frozenset[Stage]] = {
     "approval": _ACTING,
 }
 """Fields of a step that mean something in some stages only; any other means something in all."""
+_ROOM = 150_000
+"""Bytes of a definition that repeats every description."""
 
 
 def completed(model: Json, actions: Actions) -> Json:
@@ -49,7 +52,9 @@ def definitions(actions: Actions) -> Json:
 
 
 def shortened(structural: Json, actions: Actions) -> Json:
-    """Return the structural schema of the kind Runbook, each action described at its first place only."""
+    """Return the structural schema of the kind Runbook; where it is long, with each action described at its first place only."""
+    if len(json.dumps(structural, separators=(",", ":"))) < _ROOM:
+        return structural
     spec = structural["properties"]["spec"]
     told: set[str] = set()
     steps = [spec["properties"][stage.value]["items"] for stage in Stage]

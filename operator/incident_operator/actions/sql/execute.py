@@ -57,9 +57,11 @@ class SqlExecute(Model):
     )
 
     connection: Annotated[ObjectName, Connects("postgres")]
+    """A Connection of type postgres."""
     statement: Statement | None = None
     """A single statement; either this or `statements`."""
     params: Annotated[Params, Take.NATIVE] = Field(default_factory=dict)
+    """Values for `%(name)s` in `statement`."""
     statements: Annotated[list[SqlStatement], Field(max_length=20)] = Field(default_factory=list)
     """Several statements, in order, in the one transaction."""
     before: SqlStatement | None = None

@@ -28,8 +28,11 @@ class SqlQuery(Model):
     """Runs one SELECT in a read-only transaction (effect: read)."""
 
     connection: Annotated[ObjectName, Connects("postgres")]
+    """A Connection of type postgres."""
     statement: Statement
+    """One SELECT; values come in through `params`, as `%(name)s`."""
     params: Annotated[Params, Take.NATIVE] = Field(default_factory=dict)
+    """Values for `%(name)s` in the statement."""
     max_rows: Annotated[int, Field(ge=1, le=1000)] = 100
     """Rows kept; more are cut and `result.truncated` is true."""
 

@@ -26,7 +26,9 @@ class SqlStatement(Model):
     """One statement with its bound parameters."""
 
     statement: Statement
+    """A single statement; values come in through `params`, as `%(name)s`."""
     params: Annotated[Params, Take.NATIVE] = Field(default_factory=dict)
+    """Values for `%(name)s` in the statement."""
 
 
 @dataclass(frozen=True, slots=True)

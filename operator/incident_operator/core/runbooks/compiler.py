@@ -49,9 +49,6 @@ def compile_runbook(
     """
     spec = runbook.spec
     placed = list(compiler_draft.placed(spec, actions))
-    malformed = [problem for each in placed if isinstance(each, tuple) for problem in each]
-    if malformed:  # no later pass could live with it
-        return tuple(malformed[:MAX_PROBLEMS])
     written = tuple(each for each in placed if isinstance(each, PlacedStep))
     with expr.compiled_at_most(expr_weight.RUNBOOK_PARTS):
         parameters = [compile_parameter(each, f"spec.parameters[{at}]") for at, each in enumerate(spec.parameters)]
@@ -60,7 +57,8 @@ def compile_runbook(
     good_steps = tuple(step for step in steps if isinstance(step, CompiledStep))
     checks = compiler_checks.run(Draft(spec, written, good_steps, connections))
     heavy = _heavy_patterns(matchers, parameters)
-    found = tuple(islice(chain(_problems(chain(matchers, parameters, steps, heavy)), checks), MAX_PROBLEMS))
+    parts = chain((each for each in placed if isinstance(each, tuple)), matchers, parameters, steps, heavy)
+    found = tuple(islice(chain(_problems(parts), checks), MAX_PROBLEMS))
     if found:
         return found
     compiled = Compiled(

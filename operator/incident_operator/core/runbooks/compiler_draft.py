@@ -47,11 +47,17 @@ class Draft:
 
     spec: RunbookSpec
     steps: tuple[PlacedStep, ...]
-    """All steps as written, in the order in which they run."""
+    """All steps whose actions could be read, in the order in which they run."""
     compiled: tuple[CompiledStep, ...]
     """The steps whose expressions compile; the others are already told of."""
     connections: Mapping[str, str | None] | None
     """The Connections of the namespace, name → type; None where they are not known."""
+
+    @cached_property
+    def unread(self) -> frozenset[str]:
+        """The names of steps whose actions could not be read: nothing is known of them, and they are already told of."""
+        named = (step.name for stage in Stage for step in self.spec.steps(stage))
+        return frozenset(named) - {placed.step.name for placed in self.steps}
 
     @cached_property
     def actions(self) -> tuple[PlacedAction, ...]:

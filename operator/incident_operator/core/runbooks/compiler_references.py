@@ -30,6 +30,8 @@ class _Seen:
     """How many of them have answers by then."""
     action: Action[Any]
     """The action whose `result` it sees."""
+    unread: frozenset[str] = frozenset()
+    """Steps of which nothing is known but their names."""
 
     def has_answer(self, name: str) -> bool:
         """Tell whether the answers of a step are there."""
@@ -46,9 +48,11 @@ def names_exist(draft: Draft) -> Iterator[Problem]:
         # reads that run together wait for those that they name
         before = running[step.path]
         for placed in compiled.step_expressions(step):
-            yield from _wrong_names(placed, _Seen(params, every, places, before, _result_of(step, placed)))
+            yield from _wrong_names(
+                placed, _Seen(params, every, places, before, _result_of(step, placed), draft.unread)
+            )
         for placed in compiled.undo_expressions(step):
-            yield from _wrong_names(placed, _Seen(params, every, places, before + 1, step.act.action))
+            yield from _wrong_names(placed, _Seen(params, every, places, before + 1, step.act.action, draft.unread))
 
 
 def _result_of(step: CompiledStep, placed: Placed) -> Action[Any]:
@@ -104,6 +108,8 @@ def _wrong_step(source: str, reference: Reference, seen: _Seen) -> str:
     if not reference.path:
         return 'steps needs a name that can be read off, such as steps.packs or steps["pause-alerts"]'
     name = reference.path[0]
+    if name in seen.unread:
+        return ""
     if seen.has_answer(name):
         return _wrong_field(reference, seen.steps[name])
     if name in seen.steps:

@@ -42,15 +42,17 @@ _RUNNING_TEXTS = frozenset(
 )
 """Functions that come with PostgreSQL and run a query that is given to them as a text, which may call any of the others."""
 
-_LETTER = r"A-Za-z_\u0080-\U0010ffff"
-_DOLLAR = rf"\$(?:[{_LETTER}][{_LETTER}0-9]*)?\$"
+_MARKS = r"\x00-\x23\x25-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f"
+"""All of ASCII but letters, digits, `_` and `$`: what is not in here is a letter, and so a class of them is compiled at once."""
+_LETTER, _LETTER_OR_DIGIT, _IN_WORD = rf"[^{_MARKS}$0-9]", rf"[^{_MARKS}$]", rf"[^{_MARKS}]"
+_DOLLAR = rf"\$(?:{_LETTER}{_LETTER_OR_DIGIT}*)?\$"
 _DOLLARS = re.compile(rf"(?=({_DOLLAR}))")
 _PART = re.compile(
     r"(?P<space>[ \t\n\r\f\v]+|--[^\n\r]*)"
     r"|(?P<comment>/\*)"
     r"|(?P<quoted>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|(?:[uU]&)?\"(?:[^\"]|\"\")*\")"
     rf"|(?P<dollar>{_DOLLAR})"
-    rf"|(?P<word>[{_LETTER}][{_LETTER}0-9$]*)"
+    rf"|(?P<word>{_LETTER}{_IN_WORD}*)"
     r"|(?P<mark>.)",
     re.DOTALL,
 )

@@ -1,0 +1,281 @@
+"""Reads manifests as the cluster would, and remembers where everything stands: each document as JSON, with line and column.
+
+What kubectl would send without a word is told all the same where nobody can have meant it: a key that is set twice, or becomes another.
+"""
+
+import base64
+import binascii
+import itertools
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from incident_operator.core import texts, yaml_words
+from incident_operator.core.expressions import problems
+
+MOST_NODES = 200_000
+"""Of one document, aliases followed: one that grows beyond is meant to exhaust a memory."""
+_SEPARATOR = re.compile(r"^---(?=[ \t]*(?:#.*)?$)", re.MULTILINE)
+_TAGS = {"bool": bool, "int": int, "float": float, "null": type(None)}
+_PREFIX = "tag:yaml.org,2002:"
+_PLAIN = "plain"
+"""The tag of an unquoted word here: what it is, `yaml_words` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands, both counted from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something about the text itself."""
+
+    message: str
+    place: Place
+    excerpt: str = ""
+    """The line with a caret under the place, where there is one."""
+    harmless: bool = False
+    """Whether the text may be meant as it is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document of a file."""
+
+    value: Any
+    """As JSON; None where it cannot be read, or there is none."""
+    place: Place
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """Path, e.g. `spec.mitigate[0].scale`, → where its key or item stands."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """Path → the word as written, of what is unquoted and not read as a text."""
+    remarks: tuple[Remark, ...] = ()
+
+    def place_of(self, path: str) -> Place:
+        """Return where a path stands, or the nearest above it that is written."""
+        while path:
+            if path in self.places:
+                return self.places[path]
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.place
+
+
+def documents(text: str) -> Iterator[Document]:
+    """Yield the documents of a text, YAML or JSON, as kubectl parts them; what cannot be read is one with a remark. Raises nothing."""
+    found = _whole(text) if text.lstrip()[:1] in {"{", "["} else None
+    if found is not None:
+        yield found
+        return
+    starts = [0, *(each.end() for each in _SEPARATOR.finditer(text))]
+    for start, end in itertools.pairwise([*starts, len(text)]):
+        part = text[start:end].removesuffix("---") if end < len(text) else text[start:]
+        yield from _of_part(part, text.count("\n", 0, start))
+
+
+def _whole(text: str) -> Document | None:
+    """Return what is JSON; None for anything else."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    # a tab stands between tokens only, and YAML takes none there
+    read = next(iter(_of_part(text.replace("\t", " "), 0)), Document(value, Place(1, 1)))
+    return Document(value, read.place, read.places, read.words, read.remarks)
+
+
+def _of_part(text: str, lines: int) -> Iterator[Document]:
+    for number, node in enumerate(_nodes(text)):
+        reading = _Reading(lines)
+        if isinstance(node, Remark):
+            at = Place(node.place.line + lines, node.place.column)
+            yield Document(None, at, remarks=(Remark(node.message, at, node.excerpt),))
+            return
+        if number:
+            told = "kubectl reads none of this; a document begins after a line that says --- and nothing else"
+            reading.remarks.append(Remark(told, reading.place(node)))
+        yield reading.document(node)
+
+
+def _nodes(text: str) -> Iterator[yaml.Node | Remark]:
+    try:
+        try:
+            yield from list(yaml.compose_all(text, _FastLoader))
+        except yaml.YAMLError:
+            yield from yaml.compose_all(text.rstrip(), _Loader)  # slower, but it shows the line
+    except yaml.MarkedYAMLError as error:
+        yield _marked(error)
+    except (yaml.YAMLError, ValueError) as error:
+        yield Remark(f"not YAML: {texts.visible(' '.join(str(error).split()))}", Place(1, 1))
+    except RecursionError:
+        yield Remark("is nested too deep", Place(1, 1))
+
+
+def _marked(error: yaml.MarkedYAMLError) -> Remark:
+    told = ", ".join(each for each in (error.context, error.problem) if each)
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return Remark(f"not YAML: {texts.visible(told)}", Place(1, 1))
+    snippet = texts.visible_page(mark.get_snippet(indent=2) or "")
+    return Remark(f"not YAML: {texts.visible(told)}", Place(mark.line + 1, mark.column + 1), snippet)
+
+
+class _Resolving:
+    """Leaves to `yaml_words` what an unquoted word is."""
+
+    def resolve(self, kind: type[yaml.Node], _value: Any, implicit: Any) -> str:
+        if kind is not yaml.ScalarNode:
+            return f"{_PREFIX}map" if kind is yaml.MappingNode else f"{_PREFIX}seq"
+        return _PLAIN if implicit[0] else f"{_PREFIX}str"
+
+
+class _Loader(_Resolving, yaml.SafeLoader):
+    pass
+
+
+class _FastLoader(_Resolving, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    pass
+
+
+class _Refused(Exception):
+    """A document that kubectl does not read either; the remark says why."""
+
+    def __init__(self, remark: Remark) -> None:
+        super().__init__(remark.message)
+        self.remark = remark
+
+
+class _Reading:
+    """Makes JSON of the nodes of one document."""
+
+    def __init__(self, lines: int) -> None:
+        self.lines = lines
+        self.places: dict[str, Place] = {}
+        self.words: dict[str, str] = {}
+        self.remarks: list[Remark] = []
+        self._nodes = 0
+        self._inside: list[yaml.Node] = []
+
+    def document(self, node: yaml.Node) -> Document:
+        """Return the document; without a value where kubectl would not read it."""
+        try:
+            value = self._value(node, "")
+        except _Refused as refused:
+            return Document(None, self.place(node), remarks=(*self.remarks, refused.remark))
+        except RecursionError:
+            deep = Remark("is nested too deep", self.place(node))
+            return Document(None, self.place(node), remarks=(*self.remarks, deep))
+        return Document(value, self.place(node), self.places, self.words, tuple(self.remarks))
+
+    def place(self, node: yaml.Node) -> Place:
+        """Return where a node begins."""
+        return Place(node.start_mark.line + 1 + self.lines, node.start_mark.column + 1)
+
+    def _value(self, node: yaml.Node, path: str) -> Any:
+        self._nodes += 1
+        if self._nodes > MOST_NODES:
+            raise self._refused(node, "is too large, aliases followed")
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        if any(each is node for each in self._inside):
+            raise self._refused(node, "an anchor may not contain itself")
+        self._inside.append(node)
+        made = self._list(node, path) if isinstance(node, yaml.SequenceNode) else self._map(node, path)
+        self._inside.pop()
+        return made
+
+    def _list(self, node: yaml.SequenceNode, path: str) -> list[Any]:
+        made = []
+        for at, item in enumerate(node.value):
+            where = problems.field(path, (at,))
+            self.places[where] = self.place(item)
+            made.append(self._value(item, where))
+        return made
+
+    def _map(self, node: yaml.Node, path: str) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        firsts: dict[str, int] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == _PLAIN and key_node.value == "<<":
+                made |= self._merged(value_node, path)
+                continue
+            key = self._key(key_node)
+            if key in firsts:
+                told = f"key {texts.line(key)} is already set in line {firsts[key]}"
+                self.remarks.append(Remark(told, self.place(key_node)))
+            firsts.setdefault(key, self.place(key_node).line)
+            where = problems.field(path, (key,))
+            self.places[where] = self.place(key_node)
+            made[key] = self._value(value_node, where)
+        return made
+
+    def _merged(self, node: yaml.Node, path: str) -> dict[str, Any]:
+        listed = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        if not all(isinstance(each, yaml.MappingNode) for each in listed):
+            raise self._refused(node, "<< takes a map, or a list of maps")
+        made: dict[str, Any] = {}
+        for each in reversed(listed):
+            made |= self._value(each, path)
+        return made
+
+    def _key(self, node: yaml.Node) -> str:
+        value = self._scalar(node, "") if isinstance(node, yaml.ScalarNode) else None
+        key = yaml_words.key_of(value)
+        if key is None:
+            raise self._refused(node, "a key has to be a text; put it in quotes")
+        if node.tag == _PLAIN and key != node.value:
+            told = f"the key {texts.line(node.value)} is read as {_said(value)}, so it becomes {texts.line(key)}"
+            self.remarks.append(Remark(f"{told}; put it in quotes", self.place(node)))
+        return key
+
+    def _scalar(self, node: yaml.ScalarNode, path: str) -> Any:
+        value = self._resolved(node)
+        if not path:
+            return value
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self._refused(node, f"{node.value} is not a number that JSON has")
+        if node.tag == _PLAIN and value is not None and not isinstance(value, str):
+            self.words[path] = node.value
+            if yaml_words.is_boolean_word(node.value):
+                told = f"{node.value} is read as {_said(value)}"
+                written = f'write {str(value).lower()}, or "{node.value}" for the text'
+                self.remarks.append(Remark(f"{told}; {written}", self.place(node), harmless=True))
+        return yaml_words.in_json(value)
+
+    def _resolved(self, node: yaml.ScalarNode) -> Any:
+        if node.tag == _PLAIN:
+            return yaml_words.value_of(node.value)
+        kind = node.tag.removeprefix(_PREFIX)
+        if kind == "binary":
+            return self._decoded(node)
+        if kind not in _TAGS:
+            return node.value
+        value = yaml_words.value_of(node.value)
+        if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if not isinstance(value, _TAGS[kind]) or (isinstance(value, bool) and kind != "bool"):
+            raise self._refused(node, f"{texts.line(node.value)} is not a {kind}")
+        return value
+
+    def _decoded(self, node: yaml.ScalarNode) -> str:
+        try:
+            return base64.b64decode("".join(node.value.split()), validate=True).decode(errors="replace")
+        except binascii.Error:
+            raise self._refused(node, "!!binary holds something else than base64") from None
+
+    def _refused(self, node: yaml.Node, told: str) -> _Refused:
+        return _Refused(Remark(f"not YAML that kubectl reads: {told}", self.place(node)))
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, bool):
+        return f"the boolean {str(value).lower()}"
+    return "null" if value is None else f"the number {yaml_words.in_json(value)}"
