@@ -7,7 +7,7 @@ from approval_policy import people
 from approval_policy.people import ALICE, BOB
 from incident_operator.api.annotations import Verb
 
-APPROVE, REJECT, ABORT, RETRY, RESOLVE = (verb.annotation for verb in Verb)
+APPROVE, REJECT, ABORT, RETRY, RESOLVE, OVER, ACKNOWLEDGE = (verb.annotation for verb in Verb)
 PLAN = "7f3a9cde" * 8
 OLD_PLAN = "91ab33e0" * 8
 TOKEN = PLAN[:8]
@@ -47,6 +47,21 @@ NOTHING_WAITS = {"phase": "Diagnosing"}
 NEVER_VISITED = None
 WITH_RUNBOOK = {"runbookRef": {"name": people.RUNBOOK}}
 WITHOUT_RUNBOOK: dict[str, Any] = {}
+TWO_ALERTS = {
+    **WITH_RUNBOOK,
+    "alerts": [{"id": f"{number:x}", "startsAt": "2025-10-21T00:10:12Z"} for number in (1, 2)],
+}
+CLOSED = {"phase": "Resolved"}
+
+
+def answered(state: str, by: str = "", plan: str = PLAN) -> dict[str, Any]:
+    """A status in which no plan waits, and this one was answered, or was not."""
+    record = {"planHash": plan, "state": state, "by": by, "at": "2025-10-21T00:41:00Z", "steps": ["rebuild"]}
+    return {"phase": "Remediating", "approvals": [record]}
+
+
+ALICE_WAS_FASTER = answered("Active", ALICE)
+OLD_APPROVAL_VOID = {**waiting_for_approval(), "approvals": answered("Voided", ALICE, OLD_PLAN)["approvals"]}
 
 
 def answers(annotation: str, value: str | None) -> Patch:
@@ -85,5 +100,8 @@ ALICE_APPROVED = Earlier(ALICE, APPROVE, f"{TOKEN} {ALICE}", PLAN_WAITS)
 ALICE_APPROVED_THE_OLD_PLAN = Earlier(ALICE, APPROVE, f"{OLD_TOKEN} {ALICE}", OLD_PLAN_WAITS)
 ALICE_REJECTED = Earlier(ALICE, REJECT, f"{TOKEN} {ALICE}", PLAN_WAITS)
 ALICE_ABORTED = Earlier(ALICE, ABORT, f"now {ALICE}", PLAN_WAITS)
+ALICE_UNDOES = Earlier(ALICE, ABORT, f"undo {ALICE}", PLAN_WAITS)
+ALICE_SAID_OVER = Earlier(ALICE, OVER, f"2 {ALICE}", PLAN_WAITS)
+ALICE_IS_ON_IT = Earlier(ALICE, ACKNOWLEDGE, f"30m {ALICE}", PLAN_WAITS)
 ALICE_RETRIED = Earlier(ALICE, RETRY, f"replay/1 {ALICE}", QUESTION_WAITS)
 ALICE_RESOLVED = Earlier(ALICE, RESOLVE, f"replay/1=done {ALICE}", QUESTION_WAITS)

@@ -22,10 +22,14 @@ FRANK = "Frank van Dam"
 """May approve; has blanks in his name."""
 ADMIN = "the administrator"
 """Whoever holds the cluster's own kubeconfig."""
+GRACE = "grace@dawsos.com"
+"""May acknowledge, and nothing else."""
+HEIDI = "heidi@dawsos.com"
+"""May say that an alert is over, and nothing else."""
 BOT = "bot"
 """A service account of the namespace with the verb approve."""
 
-CERTIFIED = (ALICE, CAROL, BOB, DAVE, MALLORY, ERIN)
+CERTIFIED = (ALICE, CAROL, BOB, DAVE, MALLORY, ERIN, GRACE, HEIDI)
 IMPERSONATED = (FRANK, OPERATOR, COLLECTOR, NAMESPACE_CONTROLLER)
 """Names that a certificate of the test cluster cannot carry, or whose keys it does not give away."""
 
@@ -51,6 +55,10 @@ def rights(namespace: str) -> list[dict[str, Any]]:
         _binding("approves", namespace, [*(_user(name) for name in APPROVERS), _account(namespace)]),
         _role("responds", namespace, ["runbooks", "incidents"], ["respond"]),
         _binding("responds", namespace, [_user(DAVE)]),
+        _role("acknowledges", namespace, ["runbooks"], ["acknowledge"], [RUNBOOK]),
+        _binding("acknowledges", namespace, [_user(GRACE)]),
+        _role("ends", namespace, ["runbooks"], ["over"], [RUNBOOK]),
+        _binding("ends", namespace, [_user(HEIDI)]),
     ]
 
 

@@ -5,17 +5,25 @@ import pytest
 from approval_policy import people
 from approval_policy.cases import (
     ABORT,
+    ACKNOWLEDGE,
     ALICE_ABORTED,
     ALICE_APPROVED,
     ALICE_APPROVED_THE_OLD_PLAN,
+    ALICE_IS_ON_IT,
     ALICE_REJECTED,
     ALICE_RESOLVED,
     ALICE_RETRIED,
+    ALICE_SAID_OVER,
+    ALICE_UNDOES,
+    ALICE_WAS_FASTER,
     APPROVE,
     CHANGED_PLAN_WAITS,
+    CLOSED,
     NEVER_VISITED,
     NOTHING_WAITS,
+    OLD_APPROVAL_VOID,
     OLD_TOKEN,
+    OVER,
     PLAN,
     QUESTION_WAITS,
     REJECT,
@@ -23,14 +31,30 @@ from approval_policy.cases import (
     RETRY,
     RETRY_WAITS,
     TOKEN,
+    TWO_ALERTS,
     WITHOUT_RUNBOOK,
     Case,
     Patch,
+    answered,
     answers,
     waiting_for_answer,
 )
 from approval_policy.ground import Ground
-from approval_policy.people import ADMIN, ALICE, BOB, BOT, CAROL, COLLECTOR, DAVE, ERIN, FRANK, MALLORY, OPERATOR
+from approval_policy.people import (
+    ADMIN,
+    ALICE,
+    BOB,
+    BOT,
+    CAROL,
+    COLLECTOR,
+    DAVE,
+    ERIN,
+    FRANK,
+    GRACE,
+    HEIDI,
+    MALLORY,
+    OPERATOR,
+)
 from incident_operator.api.annotations import GROUP_LABEL, OPENED_BY
 from incident_operator.clients import paths
 from incident_operator.clients.kube import Forbidden
@@ -144,6 +168,73 @@ OTHER_ANSWERS = [
          'you need the verb "approve"'),
 ]  # fmt: skip
 
+OVER_AND_ON_IT = [
+    Case("a responder says that all alerts are over", DAVE, answers(OVER, f"2 {DAVE}"), spec=TWO_ALERTS),
+    Case("an approver may say it too", ALICE, answers(OVER, f"2 {ALICE}"), spec=TWO_ALERTS),
+    Case("who has the verb over says it", HEIDI, answers(OVER, f"2 {HEIDI}"), spec=TWO_ALERTS),
+    Case("of one opened by hand there are none", DAVE, answers(OVER, f"0 {DAVE}")),
+    Case("without a verb, nothing is over", MALLORY, answers(OVER, f"2 {MALLORY}"),
+         'you need the verb "over" or "respond" on runbooks/rb', spec=TWO_ALERTS),
+    Case("who may acknowledge may not end it", GRACE, answers(OVER, f"2 {GRACE}"), 'you need the verb "over"', spec=TWO_ALERTS),
+    Case("who may end it may not abort", HEIDI, answers(ABORT, f"now {HEIDI}"), 'you need the verb "respond"', spec=TWO_ALERTS),
+    Case("over names all alerts that are known", DAVE, answers(OVER, f"1 {DAVE}"),
+         f'this incident has 2 alerts by now; that they are over is written {OVER}="2 {DAVE}"', spec=TWO_ALERTS),
+    Case("now is not a number of alerts", DAVE, answers(OVER, f"now {DAVE}"), f'{OVER}="2 {DAVE}"', spec=TWO_ALERTS),
+    Case("nobody ends it in another's name", DAVE, answers(OVER, f"2 {ALICE}"), f'{OVER}="2 {DAVE}"', spec=TWO_ALERTS),
+    Case("what was said to be over is not taken back by another", CAROL, answers(OVER, None), "still counts",
+         spec=TWO_ALERTS, earlier=ALICE_SAID_OVER),
+    Case("nor said again by another", CAROL, answers(OVER, f"2 {CAROL}"), "still counts", spec=TWO_ALERTS,
+         earlier=ALICE_SAID_OVER),
+    Case("a responder is on it", DAVE, answers(ACKNOWLEDGE, f"30m {DAVE}")),
+    Case("for a day at most", DAVE, answers(ACKNOWLEDGE, f"24h {DAVE}")),
+    Case("for an hour and a half", DAVE, answers(ACKNOWLEDGE, f"1h30m {DAVE}")),
+    Case("and once more, by another value", DAVE, answers(ACKNOWLEDGE, f"30m/14:05 {DAVE}")),
+    Case("who has the verb acknowledge is on it", GRACE, answers(ACKNOWLEDGE, f"30m {GRACE}")),
+    Case("who may end it may not acknowledge", HEIDI, answers(ACKNOWLEDGE, f"30m {HEIDI}"), 'you need the verb "acknowledge"'),
+    Case("without a verb, nobody is on it", MALLORY, answers(ACKNOWLEDGE, f"30m {MALLORY}"),
+         'you need the verb "acknowledge" or "respond" on runbooks/rb'),
+    *(Case(f"{lasts!r} is not a time to be on it", DAVE, answers(ACKNOWLEDGE, f"{lasts} {DAVE}"),
+           f'up to 24h: {ACKNOWLEDGE}="30m {DAVE}"')
+      for lasts in ("", "now", "25h", "24h1m", "0m", "30", "30s", "30m20m", "30m/", "-5m", "1.5h", "99999m")),
+    Case("another takes it over", CAROL, answers(ACKNOWLEDGE, f"1h {CAROL}"), earlier=ALICE_IS_ON_IT),
+    Case("but does not take it away", CAROL, answers(ACKNOWLEDGE, None), "still counts", earlier=ALICE_IS_ON_IT),
+    Case("and who may not be on it does not take it over", MALLORY, answers(ACKNOWLEDGE, f"1h {MALLORY}"),
+         'you need the verb "acknowledge"', earlier=ALICE_IS_ON_IT),
+    Case("one says that one is not on it any more", ALICE, answers(ACKNOWLEDGE, None), earlier=ALICE_IS_ON_IT),
+    Case("the operator is on nothing", OPERATOR, answers(ACKNOWLEDGE, f"30m {OPERATOR}"), "the operator never answers"),
+]  # fmt: skip
+
+ABORTING_WITH_UNDO = [
+    Case("a responder aborts and has it undone", DAVE, answers(ABORT, f"undo {DAVE}"), status=NOTHING_WAITS),
+    Case("without a verb, nothing is undone", MALLORY, answers(ABORT, f"undo {MALLORY}"), 'you need the verb "respond"'),
+    Case("another stops the undoing", DAVE, answers(ABORT, f"now {DAVE}"), earlier=ALICE_UNDOES),
+    Case("but nobody takes it away", DAVE, answers(ABORT, None), "still counts", earlier=ALICE_UNDOES),
+    Case("nor has undone what another has aborted", DAVE, answers(ABORT, f"undo {DAVE}"), "still counts", earlier=ALICE_ABORTED),
+    Case("who aborted may still have it undone", ALICE, answers(ABORT, f"undo {ALICE}"), earlier=ALICE_ABORTED),
+]  # fmt: skip
+
+ANSWERS_THAT_DO_NOTHING = [
+    *(Case(f"{key} is not an answer", ALICE, answers(f"incidents.dev/{key}", f"{TOKEN} {ALICE}"),
+           f"incidents.dev/{key} is not an answer, and nobody would read it; these are: {APPROVE}, {REJECT}, {ABORT}")
+      for key in ("aprove", "approved", "Approve", "ack", "editors", "close")),
+    Case("the operator may keep notes of its own", OPERATOR, answers("incidents.dev/note", "x")),
+    Case("other keys are free", MALLORY, answers("example.com/aprove", "x")),
+    Case("a second approver is told who was faster", CAROL, answers(APPROVE, f"{TOKEN} {CAROL}"),
+         f"you are {CAROL}; {ALICE} approved that plan, which is carried out now (asked or answered at 2025-10-21T00:41:00Z); "
+         "no plan waits for approval", status=ALICE_WAS_FASTER),
+    Case("also once it was carried out", CAROL, answers(APPROVE, f"{TOKEN} {CAROL}"),
+         f"{ALICE} approved that plan, which was carried out (", status=answered("Consumed", ALICE)),
+    Case("and who rejected it", CAROL, answers(APPROVE, f"{TOKEN} {CAROL}"), f"{BOB} rejected that plan (",
+         status=answered("Rejected", BOB)),
+    Case("and that nobody answered it", CAROL, answers(APPROVE, f"{TOKEN} {CAROL}"),
+         f"plan {PLAN[:8]} was not answered in time (", status=answered("Expired")),
+    Case("an old plan is told as what it is", CAROL, answers(APPROVE, f"{OLD_TOKEN} {CAROL}"),
+         f"{ALICE} approved that plan, which is void by now (", status=OLD_APPROVAL_VOID),
+    *(Case(f"nobody hears {sentence} on a closed incident", DAVE, answers(key, f"{token} {DAVE}"),
+           "the incident is closed (Resolved), and nothing is done on an answer any more", status=CLOSED)
+      for sentence, key, token in (("an abort", ABORT, "now"), ("that it is over", OVER, "0"), ("who is on it", ACKNOWLEDGE, "30m"))),
+]  # fmt: skip
+
 OWNED_BY_THE_OPERATOR = [
     Case("nobody else edits spec", MALLORY, {"spec": {"alertsOmitted": 3}}, "spec of an Incident is the operator's"),
     Case("not even the administrator edits spec", ADMIN, {"spec": {"alertsOmitted": 3}}, "spec of an Incident is the operator's"),
@@ -176,7 +267,8 @@ OWNED_BY_THE_OPERATOR = [
     Case("nobody claims to have opened it", MALLORY, answers(OPENED_BY, ALICE), "never changes"),
 ]  # fmt: skip
 
-TABLE = [*APPROVING, *CHANGING_WHAT_OTHERS_SAID, *OTHER_ANSWERS, *OWNED_BY_THE_OPERATOR]
+TABLE = [*APPROVING, *CHANGING_WHAT_OTHERS_SAID, *OTHER_ANSWERS, *OVER_AND_ON_IT, *ABORTING_WITH_UNDO,
+         *ANSWERS_THAT_DO_NOTHING, *OWNED_BY_THE_OPERATOR]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: case.sentence)

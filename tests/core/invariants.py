@@ -12,7 +12,7 @@ from incident_operator.core.machine.view import View, is_undo
 from incident_operator.core.status import bounds
 
 REQUIRED_CONDITIONS = {"Diagnosed", "Mitigated", "Approved", "Remediated", "Verified", "Succeeded"}
-ABNORMAL_CONDITIONS = {"Stalled", "AlertsTruncated", "RecordIncomplete"}
+ABNORMAL_CONDITIONS = {"Stalled", "AlertsTruncated", "RecordIncomplete", "Acknowledged", "AlertSilenced"}
 
 
 def check_facts(current: IncidentStatus) -> None:
@@ -100,11 +100,14 @@ def _check_begin(view: View, begin: Begin) -> None:
     else:
         assert record.state is StepState.PENDING, "only what has not begun is begun"
         assert begin.run.attempt == record.attempt + 1, "a new attempt has a new key"
-    assert status.aborted_by(view.status) is None, "nothing begins after abort"
+    undoes = is_undo(record) and status.abort_undoes(view.status)
+    assert undoes or status.aborted_by(view.status) is None, "nothing begins after abort"
     assert view.status.phase not in {*CLOSED_PHASES, Phase.NEEDS_HUMAN}
     assert view.status.pending_approval is None
-    assert approval.answer(view.incident.metadata.annotations, Verb.ABORT) is None, "nothing begins after abort"
-    if view.incident.spec.resolved and not is_undo(record):
+    assert undoes or approval.answer(view.incident.metadata.annotations, Verb.ABORT) is None, (
+        "nothing begins after abort"
+    )
+    if view.incident.is_over and not is_undo(record):
         assert record.stage is Stage.RESTORE, "nothing but restoring begins once the alert has resolved"
     if not coverage.needs_approval(view, record):
         return

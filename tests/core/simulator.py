@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core import invariants
-from core.builders import START, incident, view
+from core.builders import START, alert, incident, view
 from incident_operator.api.annotations import Verb
 from incident_operator.api.approvals import PendingApproval
 from incident_operator.api.incident import CLOSED_PHASES, AlertStatus, Incident, IncidentStatus, StepState
@@ -268,6 +268,25 @@ class World:
     def abort(self) -> "World":
         """Have a person stop it all."""
         return self.annotate(Verb.ABORT, "now")
+
+    def undo(self) -> "World":
+        """Have a person stop it all, and take back what is in place."""
+        return self.annotate(Verb.ABORT, "undo")
+
+    def over(self, by: str = "alice@dawsos.com") -> "World":
+        """Have a person say that all alerts that are listed are over."""
+        return self.annotate(Verb.OVER, str(len(self.stored.spec.alerts)), by)
+
+    def acknowledge(self, lasts: str = "30m", by: str = "alice@dawsos.com") -> "World":
+        """Have a person say that they are on it."""
+        return self.annotate(Verb.ACKNOWLEDGE, lasts, by)
+
+    def another(self) -> "World":
+        """Have another alert of the group fire."""
+        spec = self.stored.spec
+        alerts = [*spec.alerts, alert(len(spec.alerts) + 1)]
+        self.stored = self.stored.model_copy(update={"spec": spec.model_copy(update={"alerts": alerts})})
+        return self
 
     def alert(self, state: AlertStatus) -> "World":
         """Have all alerts resolve, or fire."""

@@ -12,7 +12,7 @@ from explore.__main__ import starts
 from explore.models import RUNBOOKS
 from explore.nodes import told
 from explore.walk import walk
-from incident_operator.core.machine import alert_changes, answers, carry_out, coverage, in_flight, machine
+from incident_operator.core.machine import alert_changes, answers, carry_out, coverage, in_flight, machine, said
 
 STATES = 150
 SOME = 15
@@ -31,6 +31,7 @@ def test_from_everywhere_people_can_bring_it_to_an_end(name):
     walk(starts()[name], most=STATES, resting=resting.append)
     for node in resting[:: max(1, len(resting) // SOME)]:
         endings.assert_can_be_brought_to_an_end(node.world, told(node.path))
+        endings.assert_can_be_brought_to_an_end(node.world, told(node.path), by_people=True)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,8 @@ def test_from_everywhere_people_can_bring_it_to_an_end(name):
         answers.aborted,
         answers.approved,
         answers.expired,
+        said.acknowledged,
+        said.over,
         coverage.approval_used_up,
         alert_changes.alert_came_back,
         alert_changes.alert_went_away,

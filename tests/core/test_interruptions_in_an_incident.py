@@ -140,7 +140,7 @@ def test_abort_is_final_and_names_what_stays():
     world = World(usual()).go().abort().go()
     assert world.status.phase is Phase.FAILED
     assert world.status.message == (
-        "Aborted by alice@dawsos.com; nothing more is done. Still in place, not undone: serve."
+        "Aborted by alice@dawsos.com; nothing more is done. Still in place, not undone: serve (ok)."
     )
     seen = view(usual(), world.stored, world.now)
     assert machine.decide(seen) == Stop()

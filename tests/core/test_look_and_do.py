@@ -139,7 +139,8 @@ def test_an_abort_is_recorded_at_once_while_an_act_goes_on_and_the_last_word_is_
     world.go(HOUR)
     assert world.status.phase is Phase.FAILED
     assert (
-        world.status.message == "Aborted by alice@dawsos.com; nothing more is done. Still in place, not undone: serve."
+        world.status.message
+        == "Aborted by alice@dawsos.com; nothing more is done. Still in place, not undone: serve (ok)."
     )
     assert world.states()["rebuild"] == "Succeeded", "what was done is told as done"
 

@@ -13,7 +13,21 @@ from incident_operator.core.effects import Effect
 RECORDS = ("look", "serve", "grow", "block", "rebuild", "replay", "drain", "check", "users", "undo-serve", "undo-grow")
 BAD = outcomes.of_act(Effect.K8S_CREATE)[1:]
 EVENTS = st.sampled_from(
-    ("approve", "reject", "retry", "done", "not-done", "resolve", "fire", "minute", "hour", "drift")
+    (
+        "approve",
+        "reject",
+        "retry",
+        "done",
+        "not-done",
+        "resolve",
+        "fire",
+        "minute",
+        "hour",
+        "drift",
+        "over",
+        "another",
+        "undo",
+    )
 )
 TROUBLE = st.dictionaries(st.sampled_from(RECORDS), st.sampled_from([end.outcome for end in BAD]), max_size=3)
 STEPS = st.lists(st.tuples(EVENTS, TROUBLE, st.none() | st.integers(1, 8)), max_size=12)
@@ -50,7 +64,7 @@ def _happens(world: World, event: str) -> None:
             world.retry()
         case "done" | "not-done" if world.status.pending_answer is not None:
             world.tell(event)
-        case "resolve" | "fire":
+        case "resolve" | "fire" | "over" | "another" | "undo":
             getattr(world, event)()
         case "minute" | "hour":
             world.now += timedelta(**{f"{event}s": 1})

@@ -28,7 +28,7 @@ POLL = {"until": {"every": "10s", "for": "2m"}, "expect": "result.rows.size() > 
         (lambda w: w.approve().go().resolve(), "Resolved", "-", "-",
          "Resolved in 0s. Done: serve, rebuild, undo-serve. Approved by alice@dawsos.com."),
         (lambda w: w.abort(), "Failed", "-", "-",
-         "Aborted by alice@dawsos.com; nothing more is done. Still in place, not undone: serve."),
+         "Aborted by alice@dawsos.com; nothing more is done. Still in place, not undone: serve (ok)."),
         (lambda w: w.reject(), "NeedsHuman", "rebuild", "a person: the plan was rejected",
          ("rebuild was rejected by alice@dawsos.com and not done. Still in place: serve. Ask again: "
          f'kubectl annotate --overwrite -n prod incident pack-failed-5f2c1-1 incidents.dev/retry="rebuild/0.0 {RESOLVE}"')),

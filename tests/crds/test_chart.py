@@ -186,7 +186,7 @@ def test_the_policies_trust_the_release_and_are_what_it_expects_to_find() -> Non
 
 
 def test_the_account_of_the_release_writes_only_configmaps_of_incidents() -> None:
-    limiting = {"operator-configmaps", "incident-deletion", "label-counts"}
+    limiting = {"operator-configmaps", "incident-deletion", "label-counts", "incident-hints"}
     assert {f"{name}.incidents.dev" for name in limiting} <= set(of_kind("ValidatingAdmissionPolicy"))
     name = "operator-configmaps.incidents.dev"
     (condition,) = of_kind("ValidatingAdmissionPolicy")[name]["spec"]["matchConditions"]

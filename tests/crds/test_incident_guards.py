@@ -130,6 +130,8 @@ def test_an_open_incident_is_not_deleted_and_a_closed_one_is(phase: Phase | None
     ("sentence", "who", "old", "may"),
     [
         ("one that was aborted", MALLORY, in_phase("Mitigating", annotations={ABORT: f"now {DAVE}"}), True),
+        ("one that is being undone", MALLORY, in_phase("Mitigating", annotations={ABORT: f"undo {DAVE}"}), False),
+        ("one that was undone", MALLORY, in_phase("Failed", annotations={ABORT: f"undo {DAVE}"}), True),
         ("an abort of no form", MALLORY, in_phase("Mitigating", annotations={ABORT: "please"}), False),
         ("an empty abort", MALLORY, in_phase("Mitigating", annotations={ABORT: ""}), False),
         ("another answer is no abort", MALLORY, in_phase("Mitigating", annotations={"incidents.dev/reject": f"now {DAVE}"}), False),

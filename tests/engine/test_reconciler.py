@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -305,6 +306,36 @@ async def test_a_missed_promise_of_a_blocked_incident_is_not_waited_for_without_
     again = await pack.engine().reconcile(INCIDENT)
     assert pack.incident().status.reason == "RunbookNotFound"
     assert again == pack.now + LOOK_AGAIN
+
+
+async def test_an_acknowledgement_costs_one_write_and_is_looked_at_when_it_runs_out(pack: World) -> None:
+    await to_approval(pack)
+    before = pack.status_writes()
+    await pack.annotate("acknowledge", "5m alice@example.com")
+    again = await pack.engine().reconcile(INCIDENT)
+    assert again == pack.now + timedelta(minutes=5)
+    assert "(alice@example.com is on it until " in pack.incident().status.waiting_for
+    pack.later(minutes=5)
+    await pack.engine().reconcile(INCIDENT)
+    assert "is on it" not in pack.incident().status.waiting_for
+    assert pack.status_writes() == before + 2
+
+
+async def test_who_says_that_the_alert_is_over_ends_it_as_if_alertmanager_had(pack: World) -> None:
+    await to_approval(pack)
+    await pack.annotate("over", f"{len(pack.incident().spec.alerts)} alice@example.com")
+    await pack.engine().reconcile(INCIDENT)
+    assert pack.targets.done() == ["serve", "undo-serve"]
+    assert pack.incident().status.message.endswith("The alert is over, says alice@example.com.")
+    assert pack.incident().spec.alerts[0].status == "firing"
+
+
+async def test_an_abort_with_undo_takes_back_what_is_in_place(pack: World) -> None:
+    await to_approval(pack)
+    await pack.annotate("abort", "undo alice@example.com")
+    await pack.engine().reconcile(INCIDENT)
+    assert pack.targets.done() == ["serve", "undo-serve"]
+    assert pack.incident().status.phase is Phase.FAILED
 
 
 async def test_an_act_that_certainly_never_began_has_failed_when_its_time_is_over(pack: World) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
-from core.builders import alert
 from core.simulator import World
 from explore.nodes import Node, moments
 from incident_operator.api.annotations import Verb
@@ -12,6 +11,7 @@ from incident_operator.core import reasons
 from incident_operator.core.machine.view import Blocked
 
 Event = tuple[str, Callable[[World], object]]
+MOST_ALERTS = 3
 DAY = timedelta(hours=24)
 BACK = timedelta(hours=1)
 DELETED = Blocked(reasons.RUNBOOK_NOT_FOUND, "The Runbook that this Incident follows was deleted.")
@@ -47,15 +47,10 @@ def _alerts(node: Node) -> Iterator[Event]:
         return
     if spec.resolved:
         yield "the alert returns", World.fire
-        yield "another alert comes", _another
     else:
         yield "the alert resolves", World.resolve
-
-
-def _another(world: World) -> None:
-    spec = world.stored.spec
-    alerts = [*spec.alerts, alert(len(spec.alerts) + 1)]
-    world.stored = world.stored.model_copy(update={"spec": spec.model_copy(update={"alerts": alerts})})
+    if node.view.incident.is_over and len(spec.alerts) < MOST_ALERTS:
+        yield "another alert comes", World.another
 
 
 def _people(node: Node) -> Iterator[Event]:
@@ -69,6 +64,10 @@ def _people(node: Node) -> Iterator[Event]:
         for said in ("done", "not-done"):
             yield f"said {said}", lambda world, said=said: world.annotate(Verb.RESOLVE, f"{question.token}={said}")
     yield "aborted", World.abort
+    yield "aborted with undo", World.undo
+    yield "acknowledged", World.acknowledge
+    if not node.view.incident.is_over:
+        yield "said to be over", World.over
 
 
 def _runbook(node: Node) -> Iterator[Event]:

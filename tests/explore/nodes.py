@@ -10,7 +10,7 @@ from incident_operator.api.annotations import Verb
 from incident_operator.api.incident import CLOSED_PHASES, IncidentStatus, Phase, StepRecord, StepState
 from incident_operator.api.meta import delta
 from incident_operator.core import approval
-from incident_operator.core.machine import answers, decisions, finish, limits, status
+from incident_operator.core.machine import decisions, finish, limits, status
 from incident_operator.core.machine.view import View
 
 Path = tuple["Path", str] | None
@@ -92,9 +92,9 @@ def key(node: Node) -> int:
         (
             node.stored,
             (type(node.turn.decision).__name__, node.turn.names) if node.turn else None,
-            status.aborted_by(current) is not None,
+            status.abort(current) is not None and status.abort(current).token,
             world.gone is not None,
-            world.stored.spec.resolved,
+            (world.stored.spec.resolved, node.view.incident.is_over),
             (current.phase, current.reason) if stopped else None,
             bool(current.runbook_revision),
             tuple(_told_apart(node, record) for record in current.steps),
@@ -154,6 +154,11 @@ def _said(node: Node) -> Iterator[str]:
         found = approval.answer(annotations, verb)
         if question is not None and found is not None and found.token.partition("=")[0] == question.token:
             yield f"{verb.value} {found.token.partition('=')[2]}"
+    said_over = approval.answer(annotations, Verb.OVER)
+    if said_over is not None and int(said_over.token) > (
+        current_over.alerts if (current_over := node.working.over) else -1
+    ):
+        yield f"over {len(node.world.stored.spec.alerts) - int(said_over.token)}"
     found = approval.answer(annotations, Verb.ABORT)
-    if found is not None and found.token == answers.ABORT_TOKEN:
-        yield "abort"
+    if found is not None and found.token in {"now", "undo"}:
+        yield f"abort {found.token}"

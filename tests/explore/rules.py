@@ -19,7 +19,7 @@ from incident_operator.core.outcomes import Failed, NotDone
 RULES = (
     "every state is closed, waits for something that is named, with a deadline, or has a next step",
     "no destructive act begins without a person's approval of that very plan, in its time, by somebody who may",
-    "no act begins after abort; once the alert has resolved, nothing begins but restoring",
+    "no act begins after abort, but undos where it says so; once the alert is over, told or said, nothing begins but restoring",
     "an approval to restore does not outlive the return of the alert, but for an act that is under way",
     "what is forged, old, or meant for another question changes nothing",
     "what is sent is what was shown and approved, under an intent that is stored, before an abort is",
@@ -28,6 +28,7 @@ RULES = (
     "undos go the newest first, each once",
     "left alone for a day, every Incident is closed or has called a person, whatever hangs",
     "phase, conditions and message say the same: what is told to be next is next",
+    "who says that the alert is over, or that they are on it, is heard",
 )
 _UNTIL = re.compile(r"\b\d\d:\d\d\b")
 EXCLUDED = "bob@dawsos.com"
@@ -43,7 +44,10 @@ def check_told(node: Node, shown: IncidentStatus) -> None:
     succeeded = {Phase.RESOLVED: "True", Phase.FAILED: "False", Phase.SUPPRESSED: "False"}.get(shown.phase, "Unknown")
     assert conditions["Succeeded"].status == succeeded
     if any(record.state is StepState.UNKNOWN for record in shown.steps):
-        assert shown.phase in {Phase.NEEDS_HUMAN, Phase.FAILED}, "only a person knows of what is unknown"
+        told_at_the_end = status.abort_undoes(shown)
+        assert told_at_the_end or shown.phase in {Phase.NEEDS_HUMAN, Phase.FAILED}, (
+            "only a person knows of what is unknown"
+        )
     current = finish.next_record(node.view)
     running = [
         record.name
@@ -59,6 +63,7 @@ def check_resting(node: Node, decision: decisions.Wait) -> None:
     """Check a state in which nothing is done: it says what it waits for, for whom and until when."""
     told = node.working
     assert coverage.used(node.view, told) is told, "an approval that is used up has ended"
+    _check_heard(node)
     if told.phase is Phase.NEEDS_HUMAN:
         assert decision.until is None
         assert "kubectl annotate" in told.message
@@ -67,22 +72,35 @@ def check_resting(node: Node, decision: decisions.Wait) -> None:
     assert not told.message.startswith("Next:"), f"who waits has no next step: {told.message}"
     assert _UNTIL.search(told.message), f"until when: {told.message}"
     assert _UNTIL.search(told.waiting_for), f"until when: {told.waiting_for}"
-    if node.world.gone is None and node.world.stored.spec.alerts and not node.world.stored.spec.resolved:
+    if node.world.gone is None and node.world.stored.spec.alerts and not node.view.incident.is_over:
         used = approval.active(told)
         covered = used.steps if used else []
         stages = {record.name: record.stage for record in told.steps}
         # an act that is under way is brought to its end first; then nobody's leave holds any more
         under_way = any(record.state is StepState.RUNNING and record.key for record in told.steps)
         # what a failure leaves in place is taken back while the alert fires
-        unwinds = any(r.state is StepState.FAILED and r.stage in {Stage.MITIGATE, Stage.VERIFY} for r in told.steps)
+        unwinds = status.abort_undoes(told) or any(
+            r.state is StepState.FAILED and r.stage in {Stage.MITIGATE, Stage.VERIFY} for r in told.steps
+        )
         restores = [n for n in covered if stages[n] is Stage.RESTORE and not (unwinds and n.startswith("undo-"))]
         assert under_way or not restores, "the alert is back, restoring is not approved"
+
+
+def _check_heard(node: Node) -> None:
+    """Check that what people said without being asked has been heard."""
+    annotations, spec = node.world.stored.metadata.annotations, node.world.stored.spec
+    over, there = approval.answer(annotations, Verb.OVER), approval.answer(annotations, Verb.ACKNOWLEDGE)
+    if over is not None and over.token == str(len(spec.alerts)) and status.aborted_by(node.working) is None:
+        assert node.view.incident.is_over, "who says that the alert is over is heard"
+    kept = node.working.acknowledgement
+    assert there is None or (kept is not None and kept.by == there.by), "who is on it is heard"
 
 
 def check_begin(node: Node, begin: Begin) -> None:
     """Check that an act may begin, by what people really said."""
     view, run = node.view, begin.run
-    assert approval.answer(view.incident.metadata.annotations, Verb.ABORT) is None
+    stop = approval.answer(view.incident.metadata.annotations, Verb.ABORT)
+    assert stop is None or (run.undo and stop.token == "undo"), "nothing begins after abort, but undos where it says so"
     record = status.find(view.status, run.record)
     assert record is not None
     assert record.state is (StepState.RUNNING if begin.again else StepState.PENDING)
@@ -139,7 +157,9 @@ def check_act(node: Node, call: Call[Any], preview: Preview | None) -> None:
     record = status.known(stored, call.step)
     assert record.state is StepState.RUNNING
     assert record.key == call.key, "the intent is stored before the act is sent"
-    assert status.aborted_by(stored) is None, "nothing is sent once an abort is recorded"
+    assert status.aborted_by(stored) is None or (is_undo(record) and status.abort_undoes(stored)), (
+        "nothing is sent once an abort is recorded"
+    )
     assert preview is not None
     if is_undo(record) or not _asks(node, call.step):
         return
@@ -182,6 +202,7 @@ def check_nothing_forged_counts(node: Node, decision: decisions.Decision) -> Non
 def _forged(node: Node) -> list[tuple[str, World]]:
     pending, question = node.working.pending_approval, node.working.pending_answer
     found = [(Verb.RETRY, "nothing/7.0"), (Verb.RESOLVE, "nothing/7=done"), (Verb.ABORT, "later")]
+    found += [(Verb.OVER, "77"), (Verb.OVER, "all"), (Verb.ACKNOWLEDGE, "soon"), (Verb.ACKNOWLEDGE, "25h")]
     tokens = [(verb, token, "eve@dawsos.com") for verb, token in found]
     if pending is not None:
         tokens += [(Verb.APPROVE, pending.plan_hash[:12], EXCLUDED), (Verb.APPROVE, pending.plan_hash[:12], "")]
@@ -208,11 +229,13 @@ def _check_undo(node: Node, run: Run) -> None:
 
 
 def _why_undone(node: Node) -> UndoOn | None:
-    """Return what the undo is for: None where mitigation itself failed, which takes everything back."""
+    """Return what the undo is for: None where mitigation itself failed, or an abort says so, which takes everything back."""
+    if status.abort_undoes(node.working):
+        return None
     if all(record.state in status.FINISHED for record in node.working.steps if record.stage is Stage.VERIFY):
         failed = any(r.state is StepState.FAILED for r in node.working.steps if r.stage is Stage.VERIFY)
         mitigating = any(r.state is StepState.FAILED for r in node.working.steps if r.stage is Stage.MITIGATE)
-        if mitigating and not node.world.stored.spec.resolved:
+        if mitigating and not node.view.incident.is_over:
             return None
         return UndoOn.FAILED if failed and not _goes_on(node) else UndoOn.RESOLVED
     return None

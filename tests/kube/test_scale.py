@@ -45,7 +45,8 @@ async def test_it_scales_as_the_runbooks_account_in_one_patch(api: FakeApiserver
     assert isinstance(outcome, Succeeded)
     assert outcome.result == {"before": 2, "after": 5}
     assert outcome.summary == "deployment/web scaled 2 → 5"
-    assert outcome.captured == {"before": 2, "after": 5, "uid": api.object(WEB)["metadata"]["uid"]}
+    uid, by_hand = api.object(WEB)["metadata"]["uid"], "kubectl scale -n prod deployment/web --replicas=2"
+    assert outcome.captured == {"before": 2, "after": 5, "uid": uid, "undoWith": by_hand}
     assert replicas(api) == 5
     assert [request.user for request in patches(api)] == [USER]
 

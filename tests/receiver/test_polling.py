@@ -58,12 +58,16 @@ class Alertmanager:
         await asyncio.sleep(self.slow)
         return self.other or web.json_response(self.groups, headers={"Date": DATE})
 
+    async def list(self, _: web.BaseRequest) -> web.Response:
+        return web.json_response([alert for group in self.groups for alert in group["alerts"]])
+
 
 @pytest.fixture
 async def source() -> AsyncIterator[Alertmanager]:
     made = Alertmanager()
     app = web.Application()
     app.router.add_get("/api/v2/alerts/groups", made.answer)
+    app.router.add_get("/api/v2/alerts", made.list)
     async with TestServer(app) as server:
         made.url = str(server.make_url("")).rstrip("/")
         yield made

@@ -302,7 +302,7 @@ def _followed(call: Call[Scale], facts: Facts, workload: Json, age: float) -> Ou
         return _done(call, replace(facts, note=f"{facts.note}; it has {now} since{by}"))
     by = writer.told if writer is not None else _listed(facts.owners)
     told = f"{call.spec.target} scaled {facts.before} → {facts.after}, and put back to {now} by {by}"
-    return Failed(reasons.PUT_BACK, told, retryable=False, effected=True, captured=facts.captured)
+    return Failed(reasons.PUT_BACK, told, retryable=False, effected=True, captured=_captured(call, facts))
 
 
 def _watched(call: Call[Scale], facts: Facts, left: float) -> Pending:
@@ -315,7 +315,15 @@ def _done(call: Call[Scale], facts: Facts, already: str = "") -> Succeeded:
     if facts.before == facts.after:
         summary = f"{call.spec.target} has {facts.after} replicas already"
     told = "; ".join(filter(None, [summary, facts.note]))
-    return Succeeded({"before": facts.before, "after": facts.after}, told, facts.captured)
+    return Succeeded({"before": facts.before, "after": facts.after}, told, _captured(call, facts))
+
+
+def _captured(call: Call[Scale], facts: Facts) -> Mapping[str, Any]:
+    """Return what the undo needs, and the command by which a person does it instead."""
+    if facts.before == facts.after:
+        return facts.captured
+    by_hand = f"kubectl scale -n {call.namespace} {call.spec.target} --replicas={facts.before}"
+    return {**facts.captured, "undoWith": by_hand}
 
 
 def _beside(facts: Facts) -> Mapping[str, Any]:

@@ -15,6 +15,8 @@ class Verb(StrEnum):
     ABORT = "abort"
     RETRY = "retry"
     RESOLVE = "resolve"
+    OVER = "over"
+    ACKNOWLEDGE = "acknowledge"
 
     @property
     def annotation(self) -> str:

@@ -119,6 +119,25 @@ class PendingAnswer(Model):
     """The commands to answer with."""
 
 
+class Over(Model):
+    """Somebody said that the alert is over; it holds until one fires that came later."""
+
+    by: Annotated[str, Field(max_length=253)]
+    at: Timestamp
+    alerts: Annotated[int, Field(ge=0)]
+    """How many of the listed alerts were known then, in the order of `spec.alerts`."""
+
+
+class Acknowledgement(Model):
+    """Somebody is on it."""
+
+    token: Annotated[str, Field(max_length=64)]
+    """As it was said, e.g. `30m`."""
+    by: Annotated[str, Field(max_length=253)]
+    at: Timestamp
+    until: Timestamp
+
+
 class HandledAnswer(Model):
     """A person's answer that was acted on."""
 

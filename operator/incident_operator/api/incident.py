@@ -6,7 +6,14 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from incident_operator.api import rules
-from incident_operator.api.approvals import ApprovalRecord, HandledAnswer, PendingAnswer, PendingApproval
+from incident_operator.api.approvals import (
+    Acknowledgement,
+    ApprovalRecord,
+    HandledAnswer,
+    Over,
+    PendingAnswer,
+    PendingApproval,
+)
 from incident_operator.api.meta import Conditions, Model, NameRef, ObjectMeta, Severity, Timestamp
 from incident_operator.api.runbook import Stage
 
@@ -46,6 +53,23 @@ class Alert(Model):
     """The other annotations; expressions see all of them as `annotations`."""
     generator_url: Annotated[str, Field(alias="generatorURL", max_length=2048)] = ""
     """Where the rule that raised it can be seen."""
+    end_told_by: Annotated[str, Field(max_length=512)] = ""
+    """Who told of the end, where it was not Alertmanager's own message."""
+
+
+class Silence(Model):
+    """What a Connection of type alertmanager last saw: alerts of this Incident are silenced."""
+
+    alerts: Annotated[int, Field(ge=1)]
+    """How many of those that fire."""
+    until: Timestamp | None = None
+    """When the last of the silences ends; absent where that could not be read."""
+    by: Annotated[str, Field(max_length=253)] = ""
+    """Who made that one, as Alertmanager has it: a name that nobody checked."""
+    connection: Annotated[str, Field(max_length=253)]
+    """The Connection that says so; no other takes it back."""
+    end_is_noticed: bool = False
+    """Whether that Connection asks each Alertmanager by itself, and so notices when such an alert ends."""
 
 
 def _immutable(field: str) -> rules.Extra:
@@ -80,6 +104,8 @@ class IncidentSpec(Model):
     """Alerts that did not fit into this object; they are counted, never refused."""
     truncated_alerts: Annotated[int, Field(ge=0)] = 0
     """Alerts that Alertmanager cut from its message (`truncatedAlerts`)."""
+    silence: Silence | None = None
+    """Alerts of it that Alertmanager silences, of whose end it sends no message."""
 
     @property
     def resolved(self) -> bool:
@@ -260,6 +286,10 @@ class IncidentStatus(Model):
     """Another question that waits for a person."""
     answers: Annotated[list[HandledAnswer], Field(max_length=50)] = Field(default_factory=list)
     """Answers that were acted on."""
+    over: Over | None = None
+    """Who said that the alert is over; what is done then is as if Alertmanager had told that it resolved."""
+    acknowledgement: Acknowledgement | None = None
+    """Who said that they are on it, and until when that counts."""
     report: StoredReport | None = None
     """Where the report is, once it is closed."""
     written_by: Annotated[str, Field(max_length=64)] = ""
@@ -276,3 +306,11 @@ class Incident(Model):
     status: IncidentStatus = Field(default_factory=IncidentStatus)
     unread_bytes: Annotated[int, Field(exclude=True)] = 0
     """How long its spec is where that is more than is read: its alerts are left out then. Not stored; 0 for all others."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every alert has resolved, or a person said so and none fires that came later."""
+        said = self.status.over
+        if said is None:
+            return self.spec.resolved
+        return not any(alert.status is AlertStatus.FIRING for alert in self.spec.alerts[said.alerts :])

@@ -1,4 +1,4 @@
-"""Asks an Alertmanager (API v2) for its open alerts. Returns what it says, and reads nothing out of it.
+"""Asks Alertmanagers (API v2) for their alerts and silences, each by itself. Returns what they say, and reads little out of it.
 
 API: <https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml>.
 """
@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from urllib.parse import quote
 
-from incident_operator.clients import credential_hints, http, http_requests
+import msgspec
+from yarl import URL
+
+from incident_operator.clients import addresses, credential_hints, http, http_requests
 from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.http import HttpError, Reply
 from incident_operator.clients.http_requests import Request
-from incident_operator.connections import alertmanager
 from incident_operator.connections.alertmanager import Alertmanager
 from incident_operator.core import reasons
 from incident_operator.core.errors import Failure, Unusable
@@ -21,7 +24,10 @@ ANSWER_BYTES = 8 * 1024 * 1024
 """About 8,000 alerts, each as often as it is routed."""
 LONG_ANSWER_BYTES = 64 * 1024 * 1024
 """Of one that is read while no other long one is."""
+MOST = 32
+"""Alertmanagers of one Connection that are asked."""
 _ACTIVE_ALONE = {"active": True, "silenced": False, "inhibited": False, "muted": False}
+_ALL = {"active": True, "silenced": True, "inhibited": True, "unprocessed": True}
 
 
 class AlertmanagerError(Failure):
@@ -36,6 +42,19 @@ class LongAnswerError(AlertmanagerError):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where one Alertmanager is asked."""
+
+    url: str
+    address: str = ""
+    """One of the numeric addresses of the URL's host; empty where any will do."""
+
+    def __str__(self) -> str:
+        """Return it for people."""
+        return f"{self.url} ({self.address})" if self.address and self.address != URL(self.url).host else self.url
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What it said."""
 
@@ -44,39 +63,103 @@ class Answer:
     """When, by its own clock; None where it did not say."""
 
 
-async def open_alerts(endpoint: Endpoint, seconds: float, most: int = ANSWER_BYTES) -> Answer:
+async def places(where: Alertmanager) -> list[Place]:
+    """Return where each Alertmanager is asked: of `addresses`, every address that a name has now. Raises `AlertmanagerError`."""
+    if where.addresses is None:
+        return [Place(url) for url in where.urls]
+    found = [place for url in where.addresses for place in await _resolved(url)]
+    if len(found) > MOST:
+        raise AlertmanagerError(f"alertmanager.addresses leads to {len(found)} addresses; at most {MOST} are asked")
+    return list(dict.fromkeys(found))
+
+
+async def open_alerts(endpoint: Endpoint, place: Place, seconds: float, most: int = ANSWER_BYTES) -> Answer:
     """Return its groups of alerts that fire, without the silenced, inhibited and muted, in at most so many bytes.
 
     Raises `AlertmanagerError`, and `LongAnswerError` where there are more bytes.
 
     Asked for by group: the plain list of alerts does not leave out what a time interval mutes.
     """
-    reply = await _get(endpoint, "/api/v2/alerts/groups", _ACTIVE_ALONE, seconds, most)
+    return await _answer(endpoint, place, "/api/v2/alerts/groups", _ACTIVE_ALONE, seconds, most)
+
+
+async def all_alerts(endpoint: Endpoint, place: Place, seconds: float) -> Answer:
+    """Return all alerts that it knows and that have not ended, whatever keeps it from telling of them. Raises `AlertmanagerError`."""
+    return await _answer(endpoint, place, "/api/v2/alerts", _ALL, seconds)
+
+
+async def silence(endpoint: Endpoint, place: Place, name: str, seconds: float) -> Answer:
+    """Return one silence. Raises `AlertmanagerError`."""
+    return await _answer(endpoint, place, f"/api/v2/silence/{quote(name, safe='')}", {}, seconds)
+
+
+async def process(endpoint: Endpoint, place: Place, seconds: float) -> str:
+    """Return what names the process that answers there: after it was started again it is another one. Raises `AlertmanagerError`."""
+    answer = await _answer(endpoint, place, "/api/v2/status", {}, seconds)
+    try:
+        said = msgspec.json.decode(answer.body, type=_Status)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise not_understood(place, error) from None
+    return f"{place.url} {place.address} {said.uptime} {said.cluster.name} {said.version_info.version}"
+
+
+def not_understood(place: Place, why: Exception) -> AlertmanagerError:
+    """Return what is told of an answer that cannot be read."""
+    return AlertmanagerError(f"{place}: the answer is not that of Alertmanager's API v2: {why}")
+
+
+class _Cluster(msgspec.Struct, frozen=True):
+    name: str = ""
+    """New for each process; empty where it has no peers."""
+
+
+class _Version(msgspec.Struct, frozen=True):
+    version: str = ""
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    uptime: str
+    """When it was started."""
+    cluster: _Cluster = _Cluster()
+    version_info: _Version = _Version()
+
+
+async def _resolved(url: str) -> list[Place]:
+    parsed = URL(url)
+    host = parsed.host or ""
+    try:
+        return [Place(url, address) for address in await addresses.resolved(host, parsed.port or 0)]
+    except OSError as error:
+        raise AlertmanagerError(f"{url}: {error.strerror or error}") from None
+
+
+async def _answer(
+    endpoint: Endpoint,
+    place: Place,
+    path: str,
+    query: Mapping[str, bool],
+    seconds: float,
+    most: int = ANSWER_BYTES,
+) -> Answer:
+    reply = await _get(endpoint, place, path, query, seconds, most)
     return Answer(reply.body, _moment(reply.headers.get("date", "")))
 
 
-async def _get(endpoint: Endpoint, path: str, query: Mapping[str, bool], seconds: float, most: int) -> Reply:
-    url = _where(endpoint).url
-    request = Request("GET", http_requests.target(url, path, query))
+async def _get(
+    endpoint: Endpoint, place: Place, path: str, query: Mapping[str, bool], seconds: float, most: int
+) -> Reply:
+    request = Request("GET", http_requests.target(place.url, path, query))
     try:
-        reply = await http.send(request, endpoint.secret, seconds, most)
+        reply = await http.send(request, endpoint.secret, seconds, most, place.address)
     except (HttpError, Unusable) as error:
         raise AlertmanagerError(error.message) from None
     if reply.status != 200:
         hint = credential_hints.of_status(endpoint.secret, reply.status)
-        raise AlertmanagerError(f"{url}: GET {path} was answered with {reply.status}{hint}")
+        raise AlertmanagerError(f"{place}: GET {path} was answered with {reply.status}{hint}")
     if not reply.complete:
-        told = f"{url}: the answer to GET {path} broke off, or is longer than {most} bytes"
+        told = f"{place}: the answer to GET {path} broke off, or is longer than {most} bytes"
         raise LongAnswerError(told) if len(reply.body) == most else AlertmanagerError(told)
     return reply
-
-
-def _where(endpoint: Endpoint) -> Alertmanager:
-    connection = endpoint.connection
-    where = alertmanager.CONNECTION.of(connection.spec)
-    if where is None:
-        raise AlertmanagerError(f'Connection "{connection.metadata.name}" has no alertmanager')
-    return where
 
 
 def _moment(date: str) -> datetime | None:

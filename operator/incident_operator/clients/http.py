@@ -44,14 +44,17 @@ class Reply:
     """Seconds that the service asks to be left alone for, as far as they are obeyed."""
 
 
-async def send(request: Request, secret: Mapping[str, str], seconds: float, limit: int = BODY_BYTES) -> Reply:
+async def send(
+    request: Request, secret: Mapping[str, str], seconds: float, limit: int = BODY_BYTES, address: str = ""
+) -> Reply:
     """Send a request and return the reply with at most `limit` bytes of its body. Raises `HttpError`, without a secret in its message.
 
     Credentials and headers that the Secret holds are sent with it; raises `Unusable` for one that it may not set.
+    `address` is the numeric one of the URL's host to connect to; any that its name has where it is empty.
     """
     deadline = asyncio.get_running_loop().time() + seconds
     try:
-        async with _session(secret, seconds) as session, await _begin(session, request, deadline) as response:
+        async with _session(secret, seconds, address) as session, await _begin(session, request, deadline) as response:
             return await _reply(response, deadline, limit)
     except HttpError as error:
         told = redaction.without(secret, error.message)
@@ -60,9 +63,12 @@ async def send(request: Request, secret: Mapping[str, str], seconds: float, limi
         raise HttpError(f"{_origin(request)}: no reply within {seconds:g}s", maybe_applied=True) from None
 
 
-def _session(secret: Mapping[str, str], seconds: float) -> aiohttp.ClientSession:
+def _session(secret: Mapping[str, str], seconds: float, address: str) -> aiohttp.ClientSession:
     connect = min(CONNECT_SECONDS, seconds / 2)
-    connector = aiohttp.TCPConnector(ssl=trust(secret), force_close=True, socket_factory=_socket, limit=1)
+    resolver = _Resolved(address) if address else None
+    connector = aiohttp.TCPConnector(
+        ssl=trust(secret), force_close=True, socket_factory=_socket, limit=1, resolver=resolver
+    )
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -74,6 +80,26 @@ def _session(secret: Mapping[str, str], seconds: float) -> aiohttp.ClientSession
         middlewares=[_once],
         timeout=aiohttp.ClientTimeout(total=None, connect=connect),
     )
+
+
+class _Resolved(aiohttp.abc.AbstractResolver):
+    """Says that every name has one address, which somebody else found."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002 # aiohttp names it
+    ) -> list[aiohttp.abc.ResolveResult]:
+        kind = socket.AF_INET6 if ":" in self._address else socket.AF_INET
+        found = {"hostname": host, "host": self._address, "port": port, "family": kind, "proto": 0}
+        return [aiohttp.abc.ResolveResult(**found, flags=socket.AI_NUMERICHOST)]  # type: ignore[typeddict-item]
+
+    async def close(self) -> None:
+        """Hold nothing."""
 
 
 async def _begin(session: aiohttp.ClientSession, request: Request, deadline: float) -> aiohttp.ClientResponse:

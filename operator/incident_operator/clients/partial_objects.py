@@ -30,6 +30,16 @@ class Alert(TypedDict, total=False):
     status: str
 
 
+class Silence(TypedDict, total=False):
+    """What was last seen of silences."""
+
+    alerts: int
+    until: str
+    by: str
+    connection: str
+    endIsNoticed: bool
+
+
 class Named(TypedDict, total=False):
     """A reference."""
 
@@ -43,6 +53,7 @@ class Spec(TypedDict, total=False):
     severity: str
     alerts: list[Alert]
     truncatedAlerts: int
+    silence: Silence
 
 
 class Times(TypedDict, total=False):

@@ -202,4 +202,6 @@ def _next_look(stored: Incident, until: datetime | None, now: datetime) -> datet
     promised = objectives.next_deadline(stored.status.objectives)
     if promised is not None and promised <= now:
         promised = None  # nobody judges it while no Runbook is in force: to wait for it would never end
-    return min(filter(None, (until, promised, now + LOOK_AGAIN)))
+    there = stored.status.acknowledgement
+    runs_out = there.until if there is not None and there.until > now else None
+    return min(filter(None, (until, promised, runs_out, now + LOOK_AGAIN)))

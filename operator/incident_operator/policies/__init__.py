@@ -16,8 +16,8 @@ OPERATOR = "@operator@"
 """Stands in the files for the operator's own user name."""
 VALIDATING = ("incident-approval.yaml", "incident-status.yaml", "runbook-editor.yaml")
 """Files whose objects must be in place, unweakened, for an approval to be trusted."""
-LIMITING = ("operator-configmaps.yaml", "incident-deletion.yaml", "label-counts.yaml")
-"""What the operator's own account may not write, and what nobody deletes or grows; no approval depends on these."""
+LIMITING = ("operator-configmaps.yaml", "incident-deletion.yaml", "label-counts.yaml", "incident-hints.yaml")
+"""What the operator's own account may not write, what nobody deletes or grows, and what people are warned of; no approval depends on these."""
 STAMPING = "editor-stamps.yaml"
 """A convenience for editors; Kubernetes serves its kind from 1.36 on."""
 

@@ -5,24 +5,27 @@ used here are not looked at, and an alert that cannot be understood is refused a
 """
 
 from collections.abc import Iterator
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import msgspec
 
 from incident_operator.api.incident import AlertStatus
+from incident_operator.core.alerts import received_alerts
 from incident_operator.core.alerts.kept import LabelLimits
 from incident_operator.core.alerts.received_alerts import ReceivedAlert
 from incident_operator.receiver import checking, payload
-from incident_operator.receiver.checking import RawAlert
+from incident_operator.receiver.checking import RawAlert, Timestamp
 from incident_operator.receiver.cursor import Cursor
 from incident_operator.receiver.payload import Message
 from incident_operator.receiver.rejections import MalformedError, Rejection
 
-_ACTIVE = "active"
+_ACTIVE, _SUPPRESSED = "active", "suppressed"
 
 
-class _Status(msgspec.Struct):
+class _Status(msgspec.Struct, rename="camel"):
     state: str
+    silenced_by: list[str] | None = None
 
 
 class _Alert(RawAlert, rename="camel", kw_only=True):
@@ -75,6 +78,47 @@ def _receiver(written: bytes, place: str) -> str:
         return msgspec.json.decode(written, type=_Receiver).name
     except msgspec.DecodeError as error:
         raise MalformedError(place, str(error)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """How one alert stands in the list of one Alertmanager."""
+
+    suppressed: bool
+    """Whether nothing is told of it, and nothing will be of its end, for it is silenced, inhibited or muted."""
+    silenced_by: tuple[str, ...] = ()
+    """Names of silences."""
+
+
+def listed(body: bytes, limits: LabelLimits) -> dict[str, Sighting]:
+    """Return every alert of a plain list, by the fingerprint of its labels. Raises `MalformedError` where it cannot be read.
+
+    An alert that can never be stored is left out: no Incident holds it.
+    """
+    cursor, found = Cursor(body), dict[str, Sighting]()
+    for index in cursor.elements():
+        raw = checking.decoded(cursor.value(), _Alert, f"[{index}]")
+        if isinstance(raw, Rejection):
+            continue
+        alert = checking.checked(raw, AlertStatus.FIRING, f"[{index}]", limits)
+        if isinstance(alert, ReceivedAlert):
+            standing = Sighting(raw.status.state == _SUPPRESSED, tuple(raw.status.silenced_by or ()))
+            found[received_alerts.fingerprint_of(alert.id)] = standing
+    cursor.end()
+    return found
+
+
+class _Silence(msgspec.Struct, rename="camel"):
+    ends_at: Timestamp
+    created_by: str = ""
+
+
+def silence(body: bytes) -> tuple[datetime | None, str]:
+    """Return until when a silence lasts (None where no sensible time is told), and who made it. Raises `MalformedError`."""
+    found = checking.decoded(body, _Silence, "silence")
+    if isinstance(found, Rejection):
+        raise MalformedError(found.field, found.reason)
+    return (found.ends_at.at.astimezone(UTC) if found.ends_at.sensible else None), found.created_by
 
 
 def _status(alert: RawAlert, at: datetime | None) -> AlertStatus:

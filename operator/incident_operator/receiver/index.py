@@ -8,12 +8,13 @@ of which sequence it knows all (`is_complete`).
 """
 
 import dataclasses
+import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from incident_operator.api.annotations import GROUP_LABEL
-from incident_operator.api.incident import CLOSED_PHASES, AlertStatus
+from incident_operator.api.incident import CLOSED_PHASES, AlertStatus, Silence
 from incident_operator.core.alerts import grouping, received_alerts
 from incident_operator.core.alerts.episodes import Episode
 from incident_operator.core.alerts.grouping import IncidentSequence
@@ -79,6 +80,13 @@ class IncidentIndex:
         """Return the sequences with an Incident in which an alert of these labels fires, whatever the Runbooks say now."""
         held = self._holders.get(fingerprint, {})
         return tuple(held) if isinstance(held, dict) else (held,)
+
+    def firing_in(self, namespace: str) -> Iterator[tuple[IncidentSequence, Episode]]:
+        """Yield the open Incidents of a namespace in which alerts fire."""
+        for key, numbered in self._episodes.items():
+            if key[0] == namespace:
+                found = (each for each in numbered.values() if each.open and each.own and each.firing)
+                yield from ((IncidentSequence(*key, each.group), each) for each in found)
 
     def mark_complete(self, sequence: IncidentSequence) -> None:
         """Say that every stored Incident of the sequence is known: it was listed, or its first one was just created."""
@@ -147,6 +155,16 @@ class IncidentIndex:
             self._holders.pop(fingerprint)
 
 
+def silence_key(silence: Mapping[str, Any] | None) -> str:
+    """Return a stored silence as a text that is equal where it is."""
+    return json.dumps(dict(silence), sort_keys=True) if silence else ""
+
+
+def silence_of(kept: str) -> Silence:
+    """Return the silence of such a text, which is not empty."""
+    return Silence.model_validate_json(kept)
+
+
 def _held(key: _Key, episode: Episode | None) -> set[tuple[str, IncidentSequence]]:
     if episode is None:
         return set()
@@ -190,6 +208,7 @@ def _episode(incident: Mapping[str, Any], number: int, version: int, known: Epis
         firing=_ids(spec, AlertStatus.FIRING),
         resolved=_ids(spec, AlertStatus.RESOLVED),
         truncated=spec.get("truncatedAlerts", 0),
+        silence=silence_key(spec.get("silence")),
         version=version,
         uid=metadata.get("uid", ""),
         generation=generation,

@@ -7,10 +7,11 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from incident_operator.api.incident import Silence
 from incident_operator.clients.api_errors import ApiError, Forbidden
 from incident_operator.core import fair_queue, texts
 from incident_operator.core.alerts import episodes, unmatched
-from incident_operator.core.alerts.episodes import Merge, Open, Plan, Step
+from incident_operator.core.alerts.episodes import Episode, Merge, Open, Plan, Step
 from incident_operator.core.alerts.grouping import IncidentSequence
 from incident_operator.core.alerts.received_alerts import ReceivedAlert
 from incident_operator.core.alerts.unmatched import Unmatched
@@ -130,6 +131,21 @@ class Intake:
         if refused := sum(len(one.refused) for one in settled):
             raise NotStoredError(f"the namespace refuses Incidents, and with them {refused} alerts")
         return sum(one.opened + one.changed for one in settled)
+
+    async def end(self, ended: Iterable[ReceivedAlert], namespace: str) -> int:
+        """Store the end of alerts that open Incidents of one namespace hold, and return how many of these changed. Raises `NotStoredError`."""
+        routed = Routed()
+        for alert in ended:
+            routing.to_holders(alert, self._index, routed)
+        return sum(one.changed for one in await self._settle_all(routed.within(namespace)))
+
+    def firing_in(self, namespace: str) -> list[tuple[IncidentSequence, Episode]]:
+        """Return the open Incidents of a namespace in which alerts fire."""
+        return list(self._index.firing_in(namespace))
+
+    async def tell_silence(self, sequence: IncidentSequence, number: int, silence: Silence | None) -> bool:
+        """Write what is known of silences into an Incident, and return whether it changed. Raises `ApiError`."""
+        return await self._store.tell_silence(sequence, number, silence, self._store.flow(Delivery(sequence)))
 
     async def _settle_all(self, routed: Routed) -> list[_Settled]:
         outcomes: list[_Settled | Exception] = []

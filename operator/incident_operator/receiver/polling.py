@@ -2,7 +2,7 @@
 
 Every Connection of type alertmanager is read at start and every few minutes, for the Incidents of its own namespace
 alone. What is stored already costs no write. An alert that is no longer told of is left as it is: only Alertmanager's
-word that it resolved counts.
+word that it resolved counts. Of what is silenced there is no such word: that is for `silences.py`.
 """
 
 import asyncio
@@ -18,9 +18,10 @@ from incident_operator import connections
 from incident_operator.api.connection import Connection
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import alertmanagers, paths, redaction
-from incident_operator.clients.alertmanagers import AlertmanagerError, Answer, LongAnswerError
+from incident_operator.clients.alertmanagers import AlertmanagerError, Answer, LongAnswerError, Place
 from incident_operator.clients.api_errors import ApiError
 from incident_operator.clients.connections import EndpointError, Finds, Teaching
+from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.kube import Kube
 from incident_operator.clients.priority import READERS, Priority
 from incident_operator.clients.redaction import Redactor
@@ -38,6 +39,8 @@ from incident_operator.receiver.intake import Intake, NotStoredError
 from incident_operator.receiver.payload import Message
 from incident_operator.receiver.receipt import counted
 from incident_operator.receiver.rejections import MalformedError
+from incident_operator.receiver.sightings import Sightings
+from incident_operator.receiver.silences import Silences
 
 _EVERY = 120.0
 """Seconds between two rounds."""
@@ -64,9 +67,15 @@ class AlertmanagerPoll:
     """What was last said in the log about each Connection."""
     _places: Seats = field(default_factory=lambda: Seats(READERS, lends=True))
     _read_now: set[ObjectKey] = field(default_factory=set)
+    _sightings: dict[ObjectKey, Sightings] = field(default_factory=dict)
     _long_answer: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Of answers that take much memory there is one at a time."""
     _rests: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def silences(self) -> Silences:
+        """What looks after silenced alerts."""
+        return Silences(self.intake, self.limits, self.clock, _ANSWER_SECONDS, self._sightings)
 
     async def run(self) -> None:
         """Poll until cancelled: for the process that leads, once it knows what is stored. No round waits for a slow one."""
@@ -83,6 +92,7 @@ class AlertmanagerPoll:
             self._warn(ObjectKey("", ""), f"cannot list Connections: {error}")
             return
         self._warn(ObjectKey("", ""), "")
+        self.silences.keep(_key(connection) for connection in found)
         await asyncio.gather(*(self._poll_once(connection) for connection in found))
 
     async def read_now(self, message: Message) -> str:
@@ -121,14 +131,18 @@ class AlertmanagerPoll:
         redactor = Redactor()
         FLOW.set(self.priority.flow(connection.metadata.namespace))
         with redaction.in_logs(redactor):
-            answer = await self._taken_in(connection, redactor)
-        if isinstance(answer, str):
-            return redactor.masks.text(answer)
-        known = {alert.id for alert in answer.alerts}
-        fires = [alert.id for alert in message.alerts if alert.firing]
-        if fires and known.isdisjoint(fires):
-            return "its Alertmanager does not know the alerts of this message"
-        return answer
+            try:
+                where, endpoint, places = await self._places_of(connection, redactor)
+            except (EndpointError, AlertmanagerError) as error:
+                return redactor.masks.text(str(error))
+            answers = await asyncio.gather(*(self._take(connection, where, endpoint, place) for place in places))
+        told = [answer for answer in answers if isinstance(answer, Message)]
+        fires = {alert.id for alert in message.alerts if alert.firing}
+        for answer in told:
+            if not fires or not fires.isdisjoint(alert.id for alert in answer.alerts):
+                return answer
+        problem = next((answer for answer in answers if isinstance(answer, str)), "")
+        return redactor.masks.text(problem) or "its Alertmanager does not know the alerts of this message"
 
     async def _found(self) -> AsyncIterator[Connection]:
         for namespace in self.namespaces:
@@ -148,7 +162,7 @@ class AlertmanagerPoll:
 
     async def _poll_once(self, connection: Connection) -> None:
         """Read one, unless the round before is still at it."""
-        key = ObjectKey(connection.metadata.namespace, connection.metadata.name)
+        key = _key(connection)
         if key in self._read_now:
             return
         self._read_now.add(key)
@@ -165,7 +179,7 @@ class AlertmanagerPoll:
                 with redaction.in_logs(redactor):
                     told = await self._read(connection, redactor)
                 problem = redactor.masks.text(told)
-                await self._tell(connection, problem, for_good=_lacks_an_account(connection))
+                await self._tell(connection, problem, for_good=bool(_defect(connection)))
             except ApiError as error:
                 problem = f"its status cannot be written: {error}"
             except Exception:  # noqa: BLE001 # a defect met by one Connection must not end the reading of others
@@ -175,38 +189,50 @@ class AlertmanagerPoll:
 
     async def _read(self, connection: Connection, redactor: Redactor) -> str:
         """Take the open alerts in, and return what is wrong; empty where nothing is."""
-        message = await self._taken_in(connection, redactor)
-        if isinstance(message, str):
-            return message
-        if message.refused:
-            return f"{counted(message.refused_count, 'alert')} can never be stored: {message.refused[0]}"
-        return ""
-
-    async def _taken_in(self, connection: Connection, redactor: Redactor) -> Message | str:
-        """Take the open alerts in, and return what Alertmanager told, or why it could not be read or stored."""
-        where = declared.CONNECTION.of(connection.spec)
-        if where is None or _lacks_an_account(connection):
-            return "alertmanager.serviceAccountName is missing: the account as which the Secret is read"
         try:
-            message = await self._ask(connection, where, redactor)
-            changed = await self.intake.reread(message, connection.metadata.namespace)
+            where, endpoint, places = await self._places_of(connection, redactor)
+            taken = await asyncio.gather(*(self._take(connection, where, endpoint, place) for place in places))
+            looked = await self.silences.look(connection, endpoint, places, by_itself=where.addresses is not None)
         except (EndpointError, AlertmanagerError, NotStoredError) as error:
             return str(error)
+        return next(filter(None, (*map(_told, taken), looked)), "")
+
+    async def _places_of(
+        self, connection: Connection, redactor: Redactor
+    ) -> tuple[Alertmanager, Endpoint, Sequence[Place]]:
+        """Return where a Connection leads, and each Alertmanager there. Raises `EndpointError` or `AlertmanagerError`."""
+        where = declared.CONNECTION.of(connection.spec)
+        defect = _defect(connection)
+        if where is None or defect:
+            raise AlertmanagerError(defect)
+        meta, found = connection.metadata, Teaching(self.connections, redactor)
+        endpoint = await found.endpoint(meta.namespace, meta.name, where.service_account_name or "")
+        return where, endpoint, await alertmanagers.places(where)
+
+    async def _take(
+        self, connection: Connection, where: Alertmanager, endpoint: Endpoint, place: Place
+    ) -> Message | str:
+        """Take the open alerts of one Alertmanager in, and return them, or what is wrong; the others are asked all the same."""
+        try:
+            message = await self._ask(endpoint, place, where)
+            changed = await self.intake.reread(message, connection.metadata.namespace)
+        except (AlertmanagerError, NotStoredError) as error:
+            return str(error)
         except MalformedError as error:
-            return f"{where.url}: the answer is not that of Alertmanager's API v2: {error}"
+            return alertmanagers.not_understood(place, error).message
         if changed:
             _log.info("Alerts that had not arrived are stored", connection=connection.metadata.name, incidents=changed)
         return message
 
-    async def _ask(self, connection: Connection, where: Alertmanager, redactor: Redactor) -> Message:
-        meta, found = connection.metadata, Teaching(self.connections, redactor)
-        endpoint = await found.endpoint(meta.namespace, meta.name, where.service_account_name or "")
+    async def _ask(self, endpoint: Endpoint, place: Place, where: Alertmanager) -> Message:
         try:
-            answer = await alertmanagers.open_alerts(endpoint, _ANSWER_SECONDS)
+            answer = await alertmanagers.open_alerts(endpoint, place, _ANSWER_SECONDS)
         except LongAnswerError:
             async with self._long_answer:
-                answer = await alertmanagers.open_alerts(endpoint, _LONG_SECONDS, alertmanagers.LONG_ANSWER_BYTES)
-                return await self._understood(answer, where)
+                most = alertmanagers.LONG_ANSWER_BYTES
+                return await self._understood(
+                    await alertmanagers.open_alerts(endpoint, place, _LONG_SECONDS, most), where
+                )
         return await self._understood(answer, where)
 
     async def _understood(self, answer: Answer, where: Alertmanager) -> Message:
@@ -232,10 +258,25 @@ class AlertmanagerPoll:
         self._told[key] = problem
 
 
-def _lacks_an_account(connection: Connection) -> bool:
-    """Tell whether it says neither where it leads nor as whom its Secret is read: nothing but an edit helps."""
+def _key(connection: Connection) -> ObjectKey:
+    return ObjectKey(connection.metadata.namespace, connection.metadata.name)
+
+
+def _defect(connection: Connection) -> str:
+    """Say why it does not tell where it leads, or as whom its Secret is read: nothing but an edit helps. Empty where it does."""
     where = declared.CONNECTION.of(connection.spec)
-    return where is None or (connection.spec.secret_ref is not None and not where.service_account_name)
+    if where is not None and not where.urls:
+        return "alertmanager needs either url or addresses"
+    if where is None or (connection.spec.secret_ref is not None and not where.service_account_name):
+        return "alertmanager.serviceAccountName is missing: the account as which the Secret is read"
+    return ""
+
+
+def _told(taken: Message | str) -> str:
+    """Return what is wrong with what was taken in; empty where nothing is."""
+    if isinstance(taken, str):
+        return taken
+    return f"{counted(taken.refused_count, 'alert')} can never be stored: {taken.refused[0]}" if taken.refused else ""
 
 
 def _identity(metadata: Json) -> Json:

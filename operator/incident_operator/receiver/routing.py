@@ -90,7 +90,7 @@ def route(
         if not candidates:
             _without_runbook(alert, runbooks, unmatched, routed)
         if not alert.firing:
-            _to_holders(alert, incidents, routed)
+            to_holders(alert, incidents, routed)
 
 
 def _without_runbook(alert: ReceivedAlert, runbooks: Runbooks, unmatched: Unmatched, routed: Routed) -> None:
@@ -105,7 +105,8 @@ def _without_runbook(alert: ReceivedAlert, runbooks: Runbooks, unmatched: Unmatc
         _deliver(alert, grouping.unmatched(unmatched.namespace, alert.labels), Severity.P2, routed)
 
 
-def _to_holders(alert: ReceivedAlert, incidents: Holders, routed: Routed) -> None:
+def to_holders(alert: ReceivedAlert, incidents: Holders, routed: Routed) -> None:
+    """Add a resolved alert to what goes to the Incidents that hold it."""
     for sequence in incidents.holders(received_alerts.fingerprint_of(alert.id)):
         delivery = routed.delivery(sequence)
         if alert not in delivery.changes[-1:]:

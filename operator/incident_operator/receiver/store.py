@@ -7,7 +7,7 @@ import structlog
 
 from incident_operator.api import annotations
 from incident_operator.api.annotations import GROUP_LABEL, RUNBOOK_LABEL, SEVERITY_LABEL
-from incident_operator.api.incident import IncidentSpec
+from incident_operator.api.incident import IncidentSpec, Silence
 from incident_operator.api.meta import API_VERSION, Severity
 from incident_operator.clients import paths
 from incident_operator.clients.api_errors import AlreadyExists, Conflict, NotFound
@@ -83,6 +83,24 @@ class IncidentStore:
             return False
         self._stored(patched)
         _log_stored("Alerts merged", patched, step.changes)
+        return True
+
+    async def tell_silence(self, sequence: IncidentSequence, number: int, silence: Silence | None, flow: Flow) -> bool:
+        """Write what is known of silences into an open Incident. False: it is there already, or the Incident changed meanwhile."""
+        stored = await self._get(sequence, number, flow)
+        if stored is None or not grouping.is_own(stored) or not index.is_open(stored):
+            return False
+        before, wanted = stored["spec"].get("silence"), silence.to_json() if silence is not None else None
+        if before == wanted:
+            return False
+        change = {"op": "remove"} if wanted is None else {"op": "add", "value": wanted}
+        path = paths.incidents(sequence.namespace, sequence.name(number))
+        try:
+            async with self._priority.writes.taken(flow, writes=True):
+                operations = [*_unchanged(stored), {**change, "path": "/spec/silence"}]
+                self._stored(await self._kube.json_patch(path, operations))
+        except (Conflict, NotFound):
+            return False
         return True
 
     async def catch_up(self, delivery: Delivery) -> None:

@@ -24,6 +24,8 @@ class Episode:
     version: int = 0
     """metadata.resourceVersion"""
     uid: str = ""
+    silence: str = ""
+    """What is stored of silences, as `silence_key` has it; empty where nothing is."""
     generation: int = 0
     own: bool = True
     """Whether the operator made it; one that somebody else made takes nothing in, and only its name is taken."""

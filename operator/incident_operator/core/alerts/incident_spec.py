@@ -115,7 +115,7 @@ def _ended(alert: Alert, enders: _Enders) -> Alert:
     if ender is None or alert.status is AlertStatus.RESOLVED:
         return alert
     end = _whole_second(ender.ends_at) if ender.ends_at else None
-    return alert.model_copy(update={"status": AlertStatus.RESOLVED, "ends_at": end})
+    return alert.model_copy(update={"status": AlertStatus.RESOLVED, "ends_at": end, "end_told_by": ender.end_told_by})
 
 
 def _common(spec: IncidentSpec, fresh: Sequence[ReceivedAlert]) -> dict[str, str]:

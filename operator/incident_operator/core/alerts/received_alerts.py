@@ -37,6 +37,8 @@ class ReceivedAlert:
     ends_at: datetime | None = None
     annotations: Mapping[str, str] | None = None
     generator_url: str = ""
+    end_told_by: str = ""
+    """Who told of the end, where it was not Alertmanager's own message."""
 
     @property
     def firing(self) -> bool:

@@ -15,7 +15,7 @@ def facts(incident: Incident) -> Facts:
         incident={
             "name": incident.metadata.name,
             "severity": incident.spec.severity.value,
-            "resolved": incident.spec.resolved,
+            "resolved": incident.is_over,
             "alerts": [_alert(incident, alert) for alert in incident.spec.alerts],
         },
         params=incident.status.parameters,

@@ -6,11 +6,10 @@ from incident_operator.api.approvals import ApprovalState
 from incident_operator.api.incident import IncidentStatus, Phase, StepRecord, StepState
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, reasons
-from incident_operator.core.machine import keys, status
+from incident_operator.core.machine import keys, said, status
 from incident_operator.core.machine.decisions import Decision, Transition, Wait
 from incident_operator.core.machine.view import View
 
-_LEFT_OUT = "the alert resolved before this began"
 _FIRES_AGAIN = "the alert fires again"
 _ACTING = frozenset({Stage.MITIGATE, Stage.REMEDIATE})
 _UNWOUND_AFTER = frozenset({Stage.MITIGATE, Stage.VERIFY})
@@ -20,7 +19,7 @@ _SETTLED_BY_RESOLVING = frozenset({Stage.DIAGNOSE, Stage.MITIGATE, Stage.REMEDIA
 
 def alert_went_away(view: View) -> Decision | None:
     """When all alerts have resolved, no act is begun before verification; what waits for an answer is withdrawn."""
-    if not view.incident.spec.resolved or _needs_a_person_still(view):
+    if not view.incident.is_over or _needs_a_person_still(view):
         return None
     unbegun = [record.name for record in _unbegun(view)]
     if not unbegun and view.status.phase is not Phase.NEEDS_HUMAN:
@@ -30,8 +29,7 @@ def alert_went_away(view: View) -> Decision | None:
 
 def alert_came_back(view: View) -> Decision | None:
     """When an alert fires again before the end, what was left out is wanted again, and nobody's leave to restore holds."""
-    spec = view.incident.spec
-    if spec.resolved or not spec.alerts:
+    if view.incident.is_over or not view.incident.spec.alerts:
         return None
     left_out = [
         r.name for r in view.status.steps if r.state is StepState.SKIPPED and r.reason == reasons.ALERT_RESOLVED
@@ -83,7 +81,8 @@ def _restores(view: View, name: str) -> bool:
 
 
 def _leave_out(view: View, names: list[str]) -> IncidentStatus:
-    current = approval.withdraw(view.status, _LEFT_OUT, view.now)
-    current = approval.end_active(current, ApprovalState.VOIDED, _LEFT_OUT)
+    why = said.left_out(view)
+    current = approval.withdraw(view.status, why, view.now)
+    current = approval.end_active(current, ApprovalState.VOIDED, why)
     current = status.go_on(current) if current.phase is Phase.NEEDS_HUMAN else current
-    return status.skip(current, names, reasons.ALERT_RESOLVED, _LEFT_OUT)
+    return status.skip(current, names, reasons.ALERT_RESOLVED, why)

@@ -1,6 +1,7 @@
 """What people say by annotation: abort, retry, resolve, approve, reject; and what becomes of a question nobody answers."""
 
 from datetime import timedelta
+from functools import partial
 
 from incident_operator.api.annotations import Verb
 from incident_operator.api.approvals import AnswerVerb, ApprovalState, PendingAnswer, PendingApproval
@@ -9,12 +10,12 @@ from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, reasons, sanitize
 from incident_operator.core.approval import Answer
 from incident_operator.core.effects import Effect
-from incident_operator.core.machine import in_flight, keys, limits, status
+from incident_operator.core.machine import alert_changes, coverage, in_flight, keys, limits, status, undoing
 from incident_operator.core.machine.decisions import Decision, Transition, Wait
 from incident_operator.core.machine.retrying import DONE, NOT_DONE, reset_for_retry, retry_question
-from incident_operator.core.machine.view import View, is_undo
+from incident_operator.core.machine.view import Blocked, View, is_undo
 
-ABORT_TOKEN = "now"  # noqa: S105
+_ABORTS = frozenset({status.ABORT_TOKEN, status.UNDO_TOKEN})
 SLACK = timedelta(minutes=5)
 """How long an approval outlives the running time of its own steps."""
 
@@ -22,21 +23,50 @@ SLACK = timedelta(minutes=5)
 def aborted(view: View) -> Decision | None:
     """Abort is final: nothing begins any more, what is under way is followed to its end, and what stays changed is named."""
     found = approval.answer(view.incident.metadata.annotations, Verb.ABORT)
-    by = status.aborted_by(view.status)
-    if by is None:
-        if found is None or found.token != ABORT_TOKEN:
-            return None
+    recorded = status.abort(view.status)
+    if found is not None and found.token in _ABORTS and (recorded is None or recorded.token != found.token):
         return Transition(_nothing_begins(view, found))
-    return None if in_flight.running(view.status) is not None else aborted_for_good(view, by)
+    if recorded is None or in_flight.running(view.status) is not None:
+        return None
+    undo = _taken_back(view) if recorded.token == status.UNDO_TOKEN else None
+    return undo or aborted_for_good(view, recorded.by)
 
 
 def aborted_for_good(view: View, by: str) -> Decision:
     """Close an Incident that was aborted; said after the last act, so that it is true."""
     # an effect whose fate nobody knows is never told as one that did not happen
     unclear = [record.name for record in view.status.steps if _is_unclear(record)]
-    current = status.mark(view.status, unclear, StepState.UNKNOWN, reasons.ABORTED)
-    message = f"Aborted by {by}; nothing more is done. {_left_changed(current)}"
+    why = f"aborted by {by}"
+    current = approval.end_active(approval.withdraw(view.status, why, view.now), ApprovalState.VOIDED, why)
+    current = status.mark(current, unclear, StepState.UNKNOWN, reasons.ABORTED)
+    unbegun = [r.name for r in current.steps if r.state not in status.FINISHED and r.name not in unclear]
+    current = status.skip(current, unbegun, reasons.ABORTED, why)
+    message = f"Aborted by {by}; nothing more is done. {_left_changed(current)}{_by_hand(view, current)}"
     return Transition(status.halt(current, reasons.ABORTED, message, phase=Phase.FAILED))
+
+
+def _taken_back(view: View) -> Decision | None:
+    """Take back what is in place, under all that guards an undo; what concerns no undo is not asked any more."""
+    if isinstance(view.runbook, Blocked):
+        return None  # only the Runbook knows how
+    for rung in (
+        coverage.approval_used_up,
+        resolved_by_person,
+        retried,
+        partial(in_flight.effect_unknown, matters=partial(_is_to_be_undone, view)),
+        alert_changes.halted,
+        rejected,
+        expired,
+        approved,
+        undoing.when_aborted,
+    ):
+        if (decision := rung(view)) is not None:
+            return decision
+    return None
+
+
+def _is_to_be_undone(view: View, record: StepRecord) -> bool:
+    return is_undo(record) or (record.stage is Stage.MITIGATE and view.step(record).undo is not None)
 
 
 def _nothing_begins(view: View, said: Answer) -> IncidentStatus:
@@ -123,7 +153,7 @@ def approved(view: View) -> Decision | None:
 def abort_command(view: View) -> str:
     """Return the line that closes the Incident for good."""
     meta = view.incident.metadata
-    return approval.command(meta.namespace, meta.name, Verb.ABORT, ABORT_TOKEN)
+    return approval.command(meta.namespace, meta.name, Verb.ABORT, status.ABORT_TOKEN)
 
 
 def _question(view: View, verb: AnswerVerb) -> PendingAnswer | None:
@@ -175,13 +205,25 @@ def _valid_for(view: View, pending: PendingApproval) -> timedelta:
 
 
 def _left_changed(current: IncidentStatus) -> str:
-    left = [record.name for record in current.steps if record.undo in {UndoState.PENDING, UndoState.FAILED}]
+    left = undoing.left_in_place(current)
+    undone = [record.name for record in current.steps if record.undo is UndoState.DONE]
     unclear = [record.name for record in current.steps if record.state is StepState.UNKNOWN]
     told = [
         f"Still in place, not undone: {', '.join(left)}." if left else "",
+        f"Undone: {', '.join(undone)}." if undone else "",
         f"May or may not have happened: {', '.join(unclear)}." if unclear else "",
     ]
-    return " ".join(filter(None, told)) or "Nothing temporary is left in place."
+    if not left and not unclear:
+        told.append("Nothing temporary is left in place.")
+    return " ".join(filter(None, told))
+
+
+def _by_hand(view: View, current: IncidentStatus) -> str:
+    """Say where stands how to undo what no command is known for."""
+    left = [record for record in current.steps if record.undo in {UndoState.PENDING, UndoState.FAILED}]
+    if not view.runbook_name or all(undoing.put_back_with(record) for record in left):
+        return ""
+    return f" How to undo it stands in its Runbook: kubectl get -n {view.incident.metadata.namespace} runbook {view.runbook_name} -o yaml"
 
 
 def _is_unclear(record: StepRecord) -> bool:

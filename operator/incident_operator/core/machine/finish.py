@@ -6,7 +6,7 @@ from incident_operator.api.incident import Phase, StepRecord, StepState
 from incident_operator.api.meta import delta
 from incident_operator.api.runbook import Stage
 from incident_operator.core import reasons
-from incident_operator.core.machine import answers, status, undoing
+from incident_operator.core.machine import answers, said, status, undoing
 from incident_operator.core.machine.decisions import Decision, Transition, Wait
 from incident_operator.core.machine.retrying import retry_question
 from incident_operator.core.machine.start import detected_at
@@ -17,8 +17,7 @@ _CAN_WAIT = frozenset({StepState.PENDING, StepState.RUNNING})
 
 def alert_still_fires(view: View) -> Decision | None:
     """All was done and verified; the alert has some time to resolve, then a human looks."""
-    spec = view.incident.spec
-    if spec.resolved or not spec.alerts:
+    if view.incident.is_over or not view.incident.spec.alerts:
         return None
     deadline = resolve_deadline(view)
     if view.now < deadline:
@@ -30,7 +29,9 @@ def alert_still_fires(view: View) -> Decision | None:
     reads = [record.name for record in view.records(Stage.VERIFY)]
     question = retry_question(view, view.status, reads[0]) if reads else None
     again = f"Verify again: {question.answer_with[0]} Or c" if question is not None else "C"
-    remedy = f"{again}lose this incident: {answers.abort_command(view)}"
+    undo = ' ("undo" instead of "now" undoes what is in place)' if undoing.left_in_place(view.status) else ""
+    close = f"{again}lose this incident: {answers.abort_command(view)}{undo}"
+    remedy = f"{close} If the alert is over: {said.over_command(view)}"
     return Transition(status.halt(view.status, reasons.ALERT_STILL_FIRING, message, question, remedy=remedy))
 
 
@@ -39,8 +40,7 @@ def waits_for_alert(view: View, record: StepRecord) -> bool:
 
     An undo that is due again at some moment is one of a failure, which waits for no alert.
     """
-    spec = view.incident.spec
-    if spec.resolved or not spec.alerts or record.stage is not Stage.RESTORE:
+    if view.incident.is_over or not view.incident.spec.alerts or record.stage is not Stage.RESTORE:
         return False
     return record.state in _CAN_WAIT and not (is_undo(record) and record.not_before is not None)
 

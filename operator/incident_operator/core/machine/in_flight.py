@@ -1,5 +1,6 @@
 """Effects between intent and outcome: find out what became of them, and admit it where nobody can tell. Nothing is begun here."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from incident_operator.api.incident import IncidentStatus, StepRecord, StepState
@@ -25,11 +26,13 @@ def effect_under_way(view: View) -> Decision | None:
     return None if record is None else _followed(view, record)
 
 
-def effect_unknown(view: View) -> Decision | None:
+def effect_unknown(view: View, matters: Callable[[StepRecord], bool] = lambda _: True) -> Decision | None:
     """An effect that may or may not have happened stops the Incident until a person has said."""
     if view.status.pending_answer is not None:
         return None
-    unknown = next((record for record in view.status.steps if record.state is StepState.UNKNOWN), None)
+    unknown = next(
+        (record for record in view.status.steps if record.state is StepState.UNKNOWN and matters(record)), None
+    )
     return None if unknown is None else Transition(_halt_unknown(view, unknown))
 
 
@@ -80,9 +83,10 @@ def _asked_again(view: View, record: StepRecord, run: Run) -> Decision:
 
 def _may_not_ask_again(view: View, record: StepRecord) -> str:
     """Return which guard of a first begin does not hold any more; empty where all do."""
-    if (by := status.aborted_by(view.status)) is not None:
+    by = status.aborted_by(view.status)
+    if by is not None and not (is_undo(record) and status.abort_undoes(view.status)):
         return f"aborted by {by}"
-    if view.incident.spec.resolved and record.stage in _ACTING:
+    if view.incident.is_over and record.stage in _ACTING:
         return "the alert has resolved"
     if not coverage.needs_approval(view, record):
         return ""

@@ -6,7 +6,17 @@ what comes before what; each rung is one function in the file named here.
 
 from collections.abc import Callable
 
-from incident_operator.core.machine import alert_changes, answers, coverage, finish, in_flight, stages, start, undoing
+from incident_operator.core.machine import (
+    alert_changes,
+    answers,
+    coverage,
+    finish,
+    in_flight,
+    said,
+    stages,
+    start,
+    undoing,
+)
 from incident_operator.core.machine.decisions import Decision
 from incident_operator.core.machine.view import View
 
@@ -14,6 +24,9 @@ Rung = Callable[[View], Decision | None]
 
 CHAIN: tuple[Rung, ...] = (
     start.closed,
+    # what people say without being asked; it begins nothing by itself
+    said.acknowledged,
+    said.over,
     start.blocked,
     start.not_started,
     start.unblocked,

@@ -154,7 +154,7 @@ def _why_unknown(why: expr.NoAnswer) -> str:
 
 
 def _goes_on(view: View, record: StepRecord) -> bool:
-    if record.stage not in _MADE_GOOD_LATER and view.incident.spec.resolved:
+    if record.stage not in _MADE_GOOD_LATER and view.incident.is_over:
         return True
     if record.state is StepState.REJECTED:
         return False

@@ -8,7 +8,7 @@ from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, reasons
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions import facts
-from incident_operator.core.machine import answers, status
+from incident_operator.core.machine import answers, said, status
 from incident_operator.core.machine.decisions import Decision, Stop, Transition, Wait
 from incident_operator.core.machine.view import Blocked, View
 from incident_operator.core.runbooks import parameters
@@ -24,7 +24,6 @@ _BLOCKS = frozenset(
         reasons.VISIT_FAILED,
     }
 )
-_RESOLVED = "the alert resolved before this began"
 
 
 def closed(view: View) -> Decision | None:
@@ -68,7 +67,7 @@ def _cannot_go_on(view: View, why: Blocked) -> Decision:
         return stop
     if (by := status.aborted_by(view.status)) is not None:
         return answers.aborted_for_good(view, by)  # what is under way cannot be followed without its Runbook
-    if view.incident.spec.resolved and not _has_acted(view.status):
+    if view.incident.is_over and not _has_acted(view.status):
         return Transition(_resolved_by_itself(view))
     withdrawn = _without_question(view, why)
     remedy = f"Close this incident: {answers.abort_command(view)}"
@@ -97,11 +96,15 @@ def _without_question(view: View, why: Blocked) -> IncidentStatus:
 
 def _resolved_by_itself(view: View) -> IncidentStatus:
     times = view.status.times.model_copy(update={"resolved": view.now.replace(microsecond=0)})
-    withdrawn = approval.withdraw(view.status, _RESOLVED, view.now)
-    withdrawn = approval.end_active(withdrawn, ApprovalState.VOIDED, _RESOLVED)
+    why = said.left_out(view)
+    withdrawn = approval.withdraw(view.status, why, view.now)
+    withdrawn = approval.end_active(withdrawn, ApprovalState.VOIDED, why)
     unbegun = [record.name for record in withdrawn.steps if record.state not in status.FINISHED]
-    current = status.skip(withdrawn, unbegun, reasons.ALERT_RESOLVED, _RESOLVED).model_copy(update={"times": times})
-    message = "The alert resolved by itself; nothing was done."
+    current = status.skip(withdrawn, unbegun, reasons.ALERT_RESOLVED, why).model_copy(update={"times": times})
+    by = said.who_said_over(view)
+    message = (
+        f"The alert is over, says {by}; nothing was done." if by else "The alert resolved by itself; nothing was done."
+    )
     return status.halt(current, reasons.RESOLVED, message, phase=Phase.RESOLVED)
 
 

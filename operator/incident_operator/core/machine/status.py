@@ -17,6 +17,8 @@ SUMMARY_LIMIT = 512
 MESSAGE_LIMIT = 2048
 DID_LIMIT = 1024
 _ANSWERS_KEPT = 50
+ABORT_TOKEN, UNDO_TOKEN = "now", "undo"
+"""What an abort says: stop, or stop and take back what is in place."""
 FINISHED = frozenset(
     {
         StepState.SUCCEEDED,
@@ -219,12 +221,27 @@ def go_on(status: IncidentStatus) -> IncidentStatus:
 def handled(status: IncidentStatus, verb: str, token: str, by: str, now: datetime) -> IncidentStatus:
     """Remember an answer that was acted on, and that somebody is there."""
     entry = HandledAnswer(verb=verb, token=token, by=by, at=now)
-    return acknowledged(status.model_copy(update={"answers": [*status.answers, entry][-_ANSWERS_KEPT:]}), now)
+    kept = [*status.answers, entry]
+    if len(kept) > _ANSWERS_KEPT:  # an abort holds for good, however much is said after it
+        kept.remove(next(answer for answer in kept if answer.verb != Verb.ABORT.value))
+    return acknowledged(status.model_copy(update={"answers": kept}), now)
+
+
+def abort(status: IncidentStatus) -> HandledAnswer | None:
+    """Return the abort of the Incident, once one is recorded; it holds for good, and the newest one says how."""
+    return next((answer for answer in reversed(status.answers) if answer.verb == Verb.ABORT.value), None)
 
 
 def aborted_by(status: IncidentStatus) -> str | None:
-    """Return who aborted the Incident, once that is recorded; it holds for good."""
-    return next((answer.by for answer in reversed(status.answers) if answer.verb == Verb.ABORT.value), None)
+    """Return who aborted the Incident."""
+    said = abort(status)
+    return said.by if said is not None else None
+
+
+def abort_undoes(status: IncidentStatus) -> bool:
+    """Tell whether the Incident was aborted, and what is in place is to be taken back."""
+    said = abort(status)
+    return said is not None and said.token == UNDO_TOKEN
 
 
 def acknowledged(status: IncidentStatus, now: datetime) -> IncidentStatus:

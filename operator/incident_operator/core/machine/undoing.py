@@ -29,6 +29,29 @@ def when_resolved(view: View) -> Decision | None:
     return _undo_next(view, lambda on: UndoOn.RESOLVED in on)
 
 
+def when_aborted(view: View) -> Decision | None:
+    """Take everything temporary back, whatever its `undoOn` says: a person asked for it when they aborted."""
+    return _undo_next(view, lambda _: True)
+
+
+def left_in_place(current: IncidentStatus) -> list[str]:
+    """Return each mitigation that stays in place, with what it did, and the command that puts that back where one is known."""
+    left = [record for record in current.steps if record.undo in {UndoState.PENDING, UndoState.FAILED}]
+    return [texts.cut(_left(record), _TOLD_LIMIT) for record in left]
+
+
+def put_back_with(record: StepRecord) -> str:
+    """Return the command by which a person puts back what a step changed; empty where its action knows none."""
+    return str((record.captured or {}).get("undoWith", ""))
+
+
+def _left(record: StepRecord) -> str:
+    by_hand = put_back_with(record)
+    parts = [record.summary.rstrip("."), f"put it back: {by_hand}" if by_hand else ""]
+    told = "; ".join(filter(None, parts))
+    return f"{record.name} ({told})" if told else record.name
+
+
 def told(current: IncidentStatus) -> str:
     """Say which mitigations were undone and which stay in place, for the message of a stop."""
     undone = [record.name for record in current.steps if record.undo is UndoState.DONE]

@@ -8,11 +8,11 @@ from datetime import datetime
 
 from incident_operator.api.annotations import OPENED_BY
 from incident_operator.api.approvals import ApprovalState
-from incident_operator.api.incident import Phase, StepRecord, StepState
-from incident_operator.api.meta import Condition
+from incident_operator.api.incident import CLOSED_PHASES, Phase, Silence, StepRecord, StepState
+from incident_operator.api.meta import Condition, rfc3339
 from incident_operator.api.runbook import Stage
 from incident_operator.core import reasons, sanitize
-from incident_operator.core.machine import status
+from incident_operator.core.machine import said, status
 from incident_operator.core.machine.view import Blocked, View, is_undo
 
 TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
@@ -22,10 +22,13 @@ REMEDIATED, VERIFIED, SUCCEEDED = "Remediated", "Verified", "Succeeded"
 STALLED, ALERTS_TRUNCATED, RECORD_INCOMPLETE = "Stalled", "AlertsTruncated", "RecordIncomplete"
 RECONCILING = "Reconciling"
 SEVERITY_LOWERED = "SeverityLowered"
+ACKNOWLEDGED, ALERT_SILENCED = "Acknowledged", "AlertSilenced"
 _MESSAGE_LIMIT = 1024
 _STAGES = {DIAGNOSED: Stage.DIAGNOSE, MITIGATED: Stage.MITIGATE, REMEDIATED: Stage.REMEDIATE, VERIFIED: Stage.VERIFY}
 _BAD = frozenset({StepState.FAILED, StepState.REJECTED, StepState.UNDO_FAILED, StepState.UNKNOWN})
 _REASON_OF = {StepState.REJECTED: reasons.REJECTED, StepState.UNKNOWN: reasons.STEP_UNKNOWN}
+
+_ONLY_WHILE_TRUE = frozenset({STALLED, ALERTS_TRUNCATED, SEVERITY_LOWERED, ACKNOWLEDGED, ALERT_SILENCED})
 
 Assessment = tuple[bool | None, str, str]
 
@@ -41,6 +44,11 @@ def conditions_of(view: View) -> dict[str, Assessment]:
         found[ALERTS_TRUNCATED] = cut
     if lowered := _lowered(view):
         found[SEVERITY_LOWERED] = (True, reasons.SEVERITY_CEILING, lowered)
+    is_open = view.status.phase not in CLOSED_PHASES
+    if is_open and (present := _presence(view)) is not None:
+        found[ACKNOWLEDGED] = present
+    if is_open and (silence := said.silence(view)) is not None:
+        found[ALERT_SILENCED] = (True, reasons.SILENCED, _silenced(view, silence))
     return found
 
 
@@ -51,7 +59,7 @@ def updated(view: View) -> list[Condition]:
         condition(name, state, reason, sanitize.text(message, _MESSAGE_LIMIT), now, kept)
         for name, (state, reason, message) in found.items()
     ]
-    for absent in {STALLED, ALERTS_TRUNCATED, SEVERITY_LOWERED} - found.keys():
+    for absent in _ONLY_WHILE_TRUE - found.keys():
         kept = drop(kept, absent)
     return mark(kept, *wanted)
 
@@ -104,7 +112,7 @@ def _approved(view: View) -> Assessment:
 def _voided(view: View) -> str:
     if view.status.phase is Phase.FAILED:
         return view.status.reason
-    return reasons.ALERT_RESOLVED if view.incident.spec.resolved else reasons.PLAN_CHANGED
+    return reasons.ALERT_RESOLVED if view.incident.is_over else reasons.PLAN_CHANGED
 
 
 def _succeeded(view: View) -> Assessment:
@@ -135,6 +143,30 @@ def _lowered(view: View) -> str:
     if OPENED_BY not in meta.annotations and not isinstance(view.runbook, Blocked):
         wanted = min(wanted, view.compiled.spec.severity)
     return view.scope.lowered(meta.namespace, wanted)
+
+
+def _presence(view: View) -> Assessment | None:
+    """Return who is on it; or, while a person is waited for and that was promised, that nobody is yet, and how to say so."""
+    if (there := said.on_it(view)) is not None:
+        return True, reasons.ACKNOWLEDGED, f"{there.by} is on it until {rfc3339(there.until)}"
+    waits = view.status.phase in {Phase.AWAITING_APPROVAL, Phase.NEEDS_HUMAN} and view.status.times.acknowledged is None
+    if not waits or isinstance(view.runbook, Blocked) or view.compiled.spec.objectives.acknowledge is None:
+        return None
+    return (
+        False,
+        reasons.PENDING,
+        f"nobody has said so yet; to say that you are on it: {said.acknowledge_command(view)}",
+    )
+
+
+def _silenced(view: View, silence: Silence) -> str:
+    """Say until when, by whom, and how the end will be known: Alertmanager tells of no end of an alert that is silenced."""
+    until = f" until {rfc3339(silence.until)}" if silence.until is not None else ""
+    by = f" by {silence.by}" if silence.by else ""
+    told = f"Connection {silence.connection} sees {silence.alerts} of its alerts silenced{until}{by}; Alertmanager tells of no end of these."
+    if silence.end_is_noticed:
+        return f"{told} The Connection notices it."
+    return f"{told} If it is over: {said.over_command(view)}"
 
 
 def mark(conditions: Sequence[Condition], *wanted: Condition) -> list[Condition]:

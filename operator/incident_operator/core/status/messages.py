@@ -3,17 +3,20 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+from incident_operator.api.annotations import Verb
+from incident_operator.api.approvals import PendingApproval
 from incident_operator.api.incident import CLOSED_PHASES, Phase, StepRecord, StepState, UndoState
 from incident_operator.api.meta import delta
 from incident_operator.api.runbook import Stage
-from incident_operator.core import approval, reasons
+from incident_operator.core import approval, reasons, texts
 from incident_operator.core.effects import Effect
-from incident_operator.core.machine import coverage, finish, in_flight, limits, status, undoing
+from incident_operator.core.machine import coverage, finish, in_flight, keys, limits, said, status, undoing
 from incident_operator.core.machine.view import View, is_undo
 
 _WORTH_TELLING = timedelta(seconds=30)
 """How long an act runs before its progress is worth a write."""
 _AGE = re.compile(r",? (for|after) [0-9.]+(ms|s|m|h)\b")
+_NAME_SHOWN, _HASH_SHOWN = 40, 12
 _HUMAN_WAITS = {
     reasons.NO_RUNBOOK: "no runbook matches",
     reasons.RUNBOOK_NOT_FOUND: "a person: the runbook is missing",
@@ -46,6 +49,8 @@ def told(view: View) -> tuple[str, str]:
         return reasons.AWAITING_APPROVAL, _asks(view)
     if (by := status.aborted_by(current)) is not None and (record := in_flight.running(current)) is not None:
         return reasons.ABORTING, _aborting(view, record, by)
+    if status.abort_undoes(current) and (record := finish.next_record(view)) is not None and is_undo(record):
+        return reasons.ABORTING, f"Aborting, says {status.aborted_by(current)}. {_next(record)}"
     if (record := _running(view)) is not None:
         return reasons.RUNNING, f"{_doing(view, record)}, at the latest until {_until(view, record)}."
     if (record := finish.next_record(view)) is not None:
@@ -55,9 +60,16 @@ def told(view: View) -> tuple[str, str]:
 
 def waiting_for(view: View) -> str:
     """Return what `kubectl get` shows as WAITING-FOR."""
-    current = view.status
-    if current.phase in CLOSED_PHASES:
+    if view.status.phase in CLOSED_PHASES:
         return "-"
+    awaited, there = _awaited(view), said.on_it(view)
+    if there is None:
+        return awaited
+    return f"{awaited} ({texts.cut(there.by, _NAME_SHOWN)} is on it until {clock(there.until)})"
+
+
+def _awaited(view: View) -> str:
+    current = view.status
     if current.phase is Phase.NEEDS_HUMAN:
         return _HUMAN_WAITS.get(current.reason, f"a person: {current.reason}")
     if current.pending_approval is not None:
@@ -130,7 +142,10 @@ def _aborting(view: View, record: StepRecord, by: str) -> str:
     stop = str((record.seen or {}).get("stopWith", ""))
     until = f"at the latest until {_until(view, record)} UTC"
     remedy = f" Stop it: {stop}" if stop else ""
-    return f"Aborting, says {by}: {record.name} still runs, {until}; nothing else is begun.{remedy}"
+    then = "then what is in place is undone" if status.abort_undoes(view.status) else "nothing else is begun"
+    if is_undo(record) and status.abort_undoes(view.status):
+        return f"Aborting, says {by}: undoing {record.name.removeprefix(keys.UNDO_PREFIX)}, {until}; nothing else is begun.{remedy}"
+    return f"Aborting, says {by}: {record.name} still runs, {until}; {then}.{remedy}"
 
 
 def _about(record: StepRecord) -> str:
@@ -153,8 +168,23 @@ def _asks(view: View) -> str:
     until = clock(pending.expires_at, pending.asked_at)
     changed = f" Asked again, because: {pending.changed}" if pending.changed else ""
     edited = coverage.edited_since(view)
-    told = f"Approve or reject by {until} UTC: {what} ({steps}).{_mitigation(view)}{changed}"
-    return f"{told} {edited}." if edited else told
+    asks = f"Approve or reject by {until} UTC: {what} ({steps}).{_mitigation(view)}{changed}"
+    return f"{asks}{f' {edited}.' if edited else ''}{_older_approval(view, pending)}{_presence(view)}"
+
+
+def _older_approval(view: View, pending: PendingApproval) -> str:
+    """Say that the approval which stands on the Incident is for another plan: writing it again changes nothing, and nobody is told."""
+    found = approval.answer(view.incident.metadata.annotations, Verb.APPROVE)
+    if found is None or approval.answers_plan(found, pending):
+        return ""
+    older = texts.cut(found.token, _HASH_SHOWN)
+    return f" The approval by {found.by} is for an older plan ({older}); this one is {pending.plan_hash[:_HASH_SHOWN]}."
+
+
+def _presence(view: View) -> str:
+    """Say who is on it, if somebody is."""
+    there = said.on_it(view)
+    return f" {there.by} is on it until {clock(there.until, there.at)} UTC." if there is not None else ""
 
 
 def _mitigation(view: View) -> str:
@@ -173,7 +203,17 @@ def _until_resolved(view: View) -> str:
     verified = any(r.stage is Stage.VERIFY and r.state is StepState.SUCCEEDED for r in view.status.steps)
     done = "Verified" if verified else "All steps are done"
     until = _resolves_by(view)
-    return f"{done}. Waits for the alert to resolve until {until} UTC, then calls a person.{undoing.told(view.status)}"
+    return f"{done}. Waits for the alert to resolve until {until} UTC, then calls a person.{undoing.told(view.status)}{_silenced(view)}"
+
+
+def _silenced(view: View) -> str:
+    """Say why the end may never be told, and what helps."""
+    silence = said.silence(view)
+    if silence is None:
+        return ""
+    until = f" until {clock(silence.until, view.status.times.detected)} UTC" if silence.until is not None else ""
+    by = f" by {texts.cut(silence.by, _NAME_SHOWN)}" if silence.by else ""
+    return f" Alertmanager silences {silence.alerts} of its alerts{until}{by}. If it is over: {said.over_command(view)}"
 
 
 def _next(record: StepRecord) -> str:
@@ -190,4 +230,5 @@ def _resolved(view: View) -> str:
     approvers = sorted({by for record in acted if (by := approval.approver(view.status, record.name))})
     by = f" Approved by {', '.join(approvers)}." if approvers else ""
     did = f"Done: {', '.join(record.name for record in acted)}." if acted else "Nothing had to be changed."
-    return f"Resolved in {took}. {did}{by}"
+    over = said.who_said_over(view)
+    return f"Resolved in {took}. {did}{by}{f' The alert is over, says {over}.' if over else ''}"

@@ -24,6 +24,7 @@ from incident_operator.api.meta import rfc3339
 from incident_operator.api.runbook import RunbookSpec, Stage
 from incident_operator.core import texts
 from incident_operator.core.effects import Effect
+from incident_operator.core.machine import undoing
 from incident_operator.core.machine.keys import UNDO_PREFIX
 from incident_operator.core.status.markdown import cell, code, plain
 from incident_operator.core.status.messages import elapsed
@@ -180,7 +181,8 @@ def _alert_moments(incident: Incident) -> Iterator[_Moment]:
         yield _Moment(alert.starts_at, "alert", f"{name} fires: {alert.summary or alert.id[:12]}", rank=0)
         if alert.ends_at is not None and alert.status is AlertStatus.RESOLVED:
             fired = elapsed(alert.starts_at, alert.ends_at)
-            yield _Moment(alert.ends_at, "alert", f"{name} resolves", f"fired {fired}")
+            told = f": {alert.end_told_by}" if alert.end_told_by else ""
+            yield _Moment(alert.ends_at, "alert", f"{name} resolves{told}", f"fired {fired}")
 
 
 def _step_moments(incident: Incident) -> Iterator[_Moment]:
@@ -214,6 +216,9 @@ def _approval_moments(incident: Incident) -> Iterator[_Moment]:
         yield _Moment(pending.asked_at, "approval", f"asked for: {', '.join(pending.steps)}; not answered yet", rank=2)
     for answer in incident.status.answers:
         yield _Moment(answer.at, "answer", f"{answer.by} said {answer.verb} {answer.token}", rank=2)
+    if (there := incident.status.acknowledgement) is not None:
+        told = f"{there.by} said that they are on it until {rfc3339(there.until)}"
+        yield _Moment(there.at, "answer", told, rank=2)
 
 
 def _waited(record: ApprovalRecord) -> str:
@@ -277,10 +282,12 @@ def _image(value: Any) -> str:
 def _taken_back(record: StepRecord, undo: StepRecord | None, *, closed: bool) -> str:
     if undo is not None and undo.state is StepState.SUCCEEDED:
         return f"yes, at {_time(undo.finished_at)}"
+    by_hand = undoing.put_back_with(record) if closed else ""
+    put_back = f"; put it back: {by_hand}" if by_hand else ""
     if record.undo is UndoState.FAILED:
-        return f"no, that failed{f': {undo.summary}' if undo is not None and undo.summary else ''}"
+        return f"no, that failed{f': {undo.summary}' if undo is not None and undo.summary else ''}{put_back}"
     if record.undo is UndoState.PENDING:
-        return "no, it is still in place" if closed else "not yet"
+        return f"no, it is still in place{put_back}" if closed else "not yet"
     return "yes" if record.undo is UndoState.DONE else "stays"
 
 

@@ -1,0 +1,171 @@
+"""Looks after alerts of which Alertmanager tells nothing: says in their Incidents that they are silenced, and notices their end.
+
+The end is noticed where a Connection has `addresses`, so that each process is asked by itself (`sightings.py`). Where it has a
+`url` alone, nobody knows which of several answers: what is silenced is told then, and an end never.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from incident_operator.api.connection import Connection
+from incident_operator.api.incident import AlertStatus, Silence
+from incident_operator.api.meta import ObjectKey
+from incident_operator.clients import alertmanagers
+from incident_operator.clients.alertmanagers import AlertmanagerError, Place
+from incident_operator.clients.endpoint import Endpoint
+from incident_operator.core import sanitize
+from incident_operator.core.alerts import received_alerts
+from incident_operator.core.alerts.episodes import Episode
+from incident_operator.core.alerts.grouping import IncidentSequence
+from incident_operator.core.alerts.received_alerts import ReceivedAlert
+from incident_operator.receiver import alertmanager, index, sightings
+from incident_operator.receiver.checking import LabelLimits
+from incident_operator.receiver.intake import Intake
+from incident_operator.receiver.rejections import MalformedError
+from incident_operator.receiver.sightings import Listed, Sightings
+
+_SILENCES = 20
+"""Silences of one Connection that are read in a round; of alerts under others only the number is told."""
+_NAME = 253
+_log = structlog.get_logger()
+_Told = tuple[datetime | None, str]
+_Open = Sequence[tuple[IncidentSequence, Episode]]
+
+
+@dataclass(frozen=True, slots=True)
+class Silences:
+    """What is silenced, for the process that leads; what was seen is forgotten with it."""
+
+    intake: Intake
+    limits: LabelLimits
+    clock: Callable[[], datetime]
+    seconds: float
+    """How long an answer may take."""
+    seen: dict[ObjectKey, Sightings]
+    """What was seen by each Connection."""
+
+    def keep(self, connections: Iterable[ObjectKey]) -> None:
+        """Forget what was seen by Connections that are no more."""
+        kept = set(connections)
+        for gone in self.seen.keys() - kept:
+            del self.seen[gone]
+
+    async def look(
+        self, connection: Connection, endpoint: Endpoint, places: Sequence[Place], *, by_itself: bool
+    ) -> str:
+        """Look once, where alerts fire in open Incidents of the namespace, and return what is wrong; empty where nothing is.
+
+        `by_itself` tells whether each place is one process. Raises `NotStoredError` or `ApiError`.
+        """
+        key = ObjectKey(connection.metadata.namespace, connection.metadata.name)
+        found = self.intake.firing_in(key.namespace)
+        wanted = {received_alerts.fingerprint_of(each) for _, episode in found for each in episode.firing}
+        if not wanted:
+            self.seen.pop(key, None)
+            return ""
+        heard = await asyncio.gather(*(self._heard(endpoint, place, by_itself) for place in places))
+        lists = [each for each in heard if isinstance(each, Listed)]
+        failures = [each for each in heard if not isinstance(each, Listed)]
+        if by_itself:
+            seen = self.seen.setdefault(key, Sightings())
+            ended = seen.note(lists, wanted, complete=not failures)
+            await self._end(key, found, ended)
+        if not failures:
+            await self._tell(key, endpoint, places, found, lists, by_itself)
+        return failures[0].message if failures else ""
+
+    async def _heard(self, endpoint: Endpoint, place: Place, by_itself: bool) -> Listed | AlertmanagerError:
+        try:
+            return await self._list(endpoint, place, by_itself)
+        except AlertmanagerError as error:
+            return error
+        except MalformedError as error:
+            return alertmanagers.not_understood(place, error)
+
+    async def _list(self, endpoint: Endpoint, place: Place, by_itself: bool) -> Listed:
+        """Return a list, and whose it is: a process that is started again meanwhile is asked anew in the next round."""
+        before = await alertmanagers.process(endpoint, place, self.seconds) if by_itself else ""
+        answer = await alertmanagers.all_alerts(endpoint, place, self.seconds)
+        after = await alertmanagers.process(endpoint, place, self.seconds) if by_itself else ""
+        if before != after:
+            raise AlertmanagerError(f"{place}: it was started again while it was asked")
+        return Listed(before, await asyncio.to_thread(alertmanager.listed, answer.body, self.limits))
+
+    async def _end(self, key: ObjectKey, found: _Open, ended: frozenset[str]) -> None:
+        if not ended:
+            return
+        now = self.clock().replace(microsecond=0)
+        told = f"while it was silenced or inhibited; missing in {sightings.MISSES} later lists of each Alertmanager, says Connection {key.name}"
+        ids = {one for _, episode in found for one in episode.firing if received_alerts.fingerprint_of(one) in ended}
+        alerts = [ReceivedAlert(one, AlertStatus.RESOLVED, now, {}, now, end_told_by=told) for one in sorted(ids)]
+        if changed := await self.intake.end(alerts, key.namespace):
+            _log.info("Silenced alerts have ended", connection=key.name, namespace=key.namespace, incidents=changed)
+
+    async def _tell(
+        self,
+        key: ObjectKey,
+        endpoint: Endpoint,
+        places: Sequence[Place],
+        found: _Open,
+        lists: Sequence[Listed],
+        by_itself: bool,
+    ) -> None:
+        """Write into each Incident what is silenced of it, where that is news."""
+        covered = {each: _covered(episode, lists) for each, episode in found}
+        names = {name for silences in covered.values() for each in silences for name in each}
+        said = await self._silences(endpoint, places, sorted(names)[:_SILENCES])
+        for sequence, episode in found:
+            wanted = _silence(key, covered[sequence], said, by_itself)
+            told = index.silence_key(wanted.to_json() if wanted is not None else None)
+            if told == episode.silence or not self._is_theirs(episode.silence, key.name):
+                continue
+            await self.intake.tell_silence(sequence, episode.number, wanted)
+
+    async def _silences(self, endpoint: Endpoint, places: Sequence[Place], names: Sequence[str]) -> dict[str, _Told]:
+        """Return until when each silence lasts and who made it; one that cannot be read is left out."""
+        said: dict[str, _Told] = {}
+        for name in names:
+            for place in places:
+                try:
+                    answer = await alertmanagers.silence(endpoint, place, name, self.seconds)
+                    said[name] = alertmanager.silence(answer.body)
+                except (AlertmanagerError, MalformedError):
+                    continue  # a peer may not have heard of it
+                break
+        return said
+
+    def _is_theirs(self, stored: str, connection: str) -> bool:
+        """Tell whether a Connection may overwrite what is stored: two that differ would overwrite each other for ever.
+
+        What is over by its own word is nobody's any more.
+        """
+        if not stored:
+            return True
+        kept = index.silence_of(stored)
+        return kept.connection == connection or (kept.until is not None and kept.until <= self.clock())
+
+
+def _covered(episode: Episode, lists: Sequence[Listed]) -> list[tuple[str, ...]]:
+    found = (sightings.silenced(lists, received_alerts.fingerprint_of(each)) for each in episode.firing)
+    return [silences for silences in found if silences]
+
+
+def _silence(
+    key: ObjectKey, covered: Sequence[tuple[str, ...]], said: dict[str, _Told], by_itself: bool
+) -> Silence | None:
+    """Return what is told of the alerts that are covered: the silence that ends last."""
+    if not covered:
+        return None
+    known = [said[name] for each in covered for name in each if name in said]
+    until, by = max(known, key=lambda each: (each[0] is not None, each[0]), default=(None, ""))
+    return Silence(
+        alerts=len(covered),
+        until=until.replace(microsecond=0) if until else None,
+        by=sanitize.text(by, _NAME),
+        connection=key.name,
+        end_is_noticed=by_itself,
+    )

@@ -1,0 +1,67 @@
+"""Answers that do nothing: kubectl says "annotated" all the same, so the apiserver warns, and refuses nothing."""
+
+import subprocess
+
+import pytest
+
+from approval_policy.cases import (
+    ACKNOWLEDGE,
+    APPROVE,
+    OLD_PLAN_WAITS,
+    OLD_TOKEN,
+    PLAN,
+    PLAN_WAITS,
+    TOKEN,
+    WITH_RUNBOOK,
+    answers,
+)
+from approval_policy.ground import Ground
+from approval_policy.people import ALICE, CAROL
+from crds import live
+from incident_operator.clients import paths
+
+pytestmark = pytest.mark.cluster
+
+
+def warned(who: str, namespace: str, name: str, answer: str) -> str:
+    """Have somebody annotate an Incident, and return what they are warned of."""
+    done = subprocess.run(
+        [live.program("kubectl"), "--kubeconfig", live.user_kubeconfig(who), "annotate", "--overwrite", "-n", namespace,
+         "incident", name, answer],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "annotated" in done.stdout
+    return done.stderr
+
+
+async def test_who_approves_again_with_the_same_words_is_told_that_another_plan_waits(ground: Ground) -> None:
+    name = await ground.incident(OLD_PLAN_WAITS, WITH_RUNBOOK, {})
+    said = f"{APPROVE}={OLD_TOKEN} {ALICE}"
+    assert warned(ALICE, ground.namespace, name, said) == ""
+    await ground.report(name, PLAN_WAITS)
+    told = warned(ALICE, ground.namespace, name, said)
+    assert f'nothing has changed, and nobody hears of it: {APPROVE}="{OLD_TOKEN} {ALICE}" stands there already' in told
+    assert f"for another plan; the one that waits is {PLAN[:12]}" in told
+
+
+async def test_who_is_on_it_already_is_told_how_to_stay_on_it_for_longer(ground: Ground) -> None:
+    name = await ground.incident(PLAN_WAITS, WITH_RUNBOOK, {})
+    assert warned(ALICE, ground.namespace, name, f"{ACKNOWLEDGE}=30m {ALICE}") == ""
+    assert "write another value" in warned(ALICE, ground.namespace, name, f"{ACKNOWLEDGE}=30m {ALICE}")
+    assert warned(ALICE, ground.namespace, name, f"{ACKNOWLEDGE}=30m/again {ALICE}") == ""
+
+
+@pytest.mark.parametrize("key", ["approve", "incident.dev/approve", "incidents.io/approve"])
+async def test_who_answers_under_another_key_is_told_the_right_one(ground: Ground, key: str) -> None:
+    name = await ground.incident(PLAN_WAITS, WITH_RUNBOOK, {})
+    told = warned(ALICE, ground.namespace, name, f"{key}={TOKEN} {ALICE}")
+    assert f"{key} is not an answer, and nobody reads it; did you mean {APPROVE}?" in told
+
+
+async def test_nobody_is_warned_of_what_others_said_or_of_what_is_no_answer(ground: Ground) -> None:
+    name = await ground.incident(PLAN_WAITS, WITH_RUNBOOK, {})
+    alice = await ground.client(ALICE)
+    await alice.merge_patch(paths.incidents(ground.namespace, name), answers(APPROVE, f"{TOKEN} {ALICE}"))
+    assert warned(CAROL, ground.namespace, name, "team=payments") == ""
+    assert warned(CAROL, ground.namespace, name, "team=payments") == ""
