@@ -44,6 +44,7 @@ from incident_operator.engine.recorder import Recorder
 from incident_operator.engine.redactors import Redactors
 from incident_operator.engine.revisions import Revisions
 from incident_operator.engine.runbooks import Runbooks
+from incident_operator.engine.steady_clock import SteadyClock, steady
 from incident_operator.engine.work_queue import WorkQueue
 from incident_operator.engine.workers import Workers
 from incident_operator.inbox import Inbox
@@ -55,14 +56,14 @@ from incident_operator.settings import Settings
 
 _RECHECK_EVERY = timedelta(minutes=5)
 """How often a Runbook's Connections are probed when nothing else asks for it."""
-_DEAD_AFTER = timedelta(minutes=3)
-"""The deadlines are looked at every minute at least; when they are not, the process is stuck."""
+_DEAD_AFTER = 180.0
+"""Seconds. The deadlines are looked at every minute at least; when they are not, the process is stuck."""
 _LIST_THEM = "list the namespaces of your Runbooks: `namespaces` of the chart, or INCIDENT_OPERATOR_NAMESPACES"
 _log = structlog.get_logger()
 
 
 def clock() -> datetime:
-    """Return the time; the only clock that decisions ever see."""
+    """Return the time of this machine, which a process asks once: decisions see the `SteadyClock` that begins there."""
     return datetime.now(UTC)  # noqa: TID251
 
 
@@ -82,27 +83,28 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
     access.credentials.teach(partial(own.learn_own, "apiserver"))
     asyncio.get_running_loop().set_default_executor(FairThreads(LOOKUPS, "shared"))
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(kube.Kube(access))
+        now = SteadyClock(clock)
+        client = await stack.enter_async_context(kube.Kube(access, dated=now.hear))
         identity = await served.patiently(lambda: _whoami(client), only=served.TOO_MANY)
         settings, namespaces = await _served(client, settings)
         namespace = settings.lease_namespace or access.namespace
         markers = await _markers(client, namespace, settings.lease_name)
         scope, registry, ending = settings.alert_scope, process_metrics.registry(), asyncio.Event()
         priority, metrics = Priority(scope.ceilings), EngineMetrics(registry)
-        tools = await stack.enter_async_context(clients.opened(access, client, clock, metrics.helpers))
+        tools = await stack.enter_async_context(clients.opened(access, client, now, metrics.helpers))
         background = Background(priority)
         stack.push_async_callback(background.drain)
         expectations, revisions, counts = Expectations(), Revisions(client), Counts()
         runbook_index, policies = RunbookIndex(scope), Policies(client, identity)
         runbooks = Runbooks(client, revisions, runbook_index.elsewhere)
         me, leadership, in_flight = f"{settings.instance[:40]}-{secrets.token_hex(4)}", LeaderCallbacks(), InFlight()
-        elector = LeaderElector(client, _lease(settings, namespace, me), clock, leadership)
+        elector = LeaderElector(client, _lease(settings, namespace, me), now, leadership)
         metrics.watch_leader(elector.may_act)
         state = State(client, me)
         recorder = Recorder(state, client, expectations, metrics, background, settings.instance)
         actions, nonce = {action.key: action for action in ACTIONS}, partial(secrets.token_hex, 16)
-        redactors = Redactors(tools, ACTIONS, clock)
-        doing = (markers, policies, recorder, metrics, redactors, in_flight, clock)
+        redactors = Redactors(tools, ACTIONS, now)
+        doing = (markers, policies, recorder, metrics, redactors, in_flight, now)
         workers = Workers(priority, must_yield=lambda: priority.must_yield)
         turns = MachineTurns(stack.enter_context(closing(Evaluations(counts=metrics.helpers))))
         executor = Executor(actions, *doing, nonce=nonce, may_act=elector.may_act, workers=workers, turns=turns)
@@ -115,7 +117,7 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
             runbooks,
             executor,
             recorder,
-            clock,
+            now,
             settings.leave,
             stopping,
             elector.led_for,
@@ -123,15 +125,15 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
             open_targets=OpenTargets(counts.is_open),
         )
         asked = Probes(tools.queries, tools.prometheus)
-        usable = (tools.connections, asked, counts, clock, runbook_index.over_budget, scope)
+        usable = (tools.connections, asked, counts, now, runbook_index.over_budget, scope)
         readiness = Readiness(client, runbooks, revisions, *usable, turns=turns)
         inbox = _inbox(reconciler, readiness, runbook_index, counts, expectations)
         reads = await stack.enter_async_context(Reads(access))
-        expiry = Expiry(client, reads, clock, settings.closed_ttl, namespaces, elector.may_act)
+        expiry = Expiry(client, reads, now, settings.closed_ttl, namespaces, elector.may_act)
         leadership.queues += (inbox.incidents, inbox.runbooks)
         leadership.callbacks += (expiry.run,)
         metrics.watch_depth(lambda: inbox.incidents.depth)
-        source = receiving.Source(tools.connections, clock, namespaces)
+        source = receiving.Source(tools.connections, now, namespaces)
         received = await stack.enter_async_context(
             receiving.receiver(settings, client, namespace, inbox, registry, priority, own, source)
         )
@@ -141,7 +143,7 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
         _tell_trust(settings.unasked_problem, await policies.problem())
         _tell_served(identity, access.server, namespaces)
         runbook_informer = RunbookInformer(reads, inbox, namespaces)
-        incident_informer = IncidentInformer(client, reads, inbox, namespaces, clock)
+        incident_informer = IncidentInformer(client, reads, inbox, namespaces, now)
         yield Parts(inbox, runbook_informer, incident_informer, access, client, ending, elector, in_flight, namespaces)
 
 
@@ -177,6 +179,7 @@ def _inbox(
     counts: Counts,
     expectations: Expectations,
 ) -> Inbox:
+    clock = reconciler.clock
     incidents = WorkQueue(reconciler.reconcile, clock, reconciler.executor.workers, paused=True)
     checks = WorkQueue(_checking(readiness, index), clock, Workers(size=2), what="Runbook", paused=True)
     shared = (counts, expectations, reconciler.executor.in_flight, readiness.users)
@@ -186,7 +189,7 @@ def _inbox(
 def _checking(readiness: Readiness, index: RunbookIndex) -> Callable[[ObjectKey], Awaitable[datetime | None]]:
     async def check(key: ObjectKey) -> datetime | None:
         if await readiness.check(key):
-            return clock() + _RECHECK_EVERY
+            return readiness.clock() + _RECHECK_EVERY
         # its deletion may have happened while nobody watched
         index.forget({"metadata": {"namespace": key.namespace, "name": key.name}})
         return None
@@ -214,7 +217,7 @@ async def _health(settings: Settings, inbox: Inbox, registry: CollectorRegistry)
         return "" if inbox.incident_index.ready and inbox.runbook_index.ready else "still reading what is stored"
 
     def alive() -> str:
-        return "" if clock() - inbox.incidents.ticked_at < _DEAD_AFTER else "the engine is stuck"
+        return "" if steady() - inbox.incidents.ticked_at < _DEAD_AFTER else "the engine is stuck"
 
     async with health.serving(settings.health_address, settings.health_port, registry, alive, ready):
         yield

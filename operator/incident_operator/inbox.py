@@ -30,12 +30,12 @@ class Inbox:
     expectations: Expectations
     in_flight: InFlight = field(default_factory=InFlight)
     connection_users: ConnectionUsers = field(default_factory=ConnectionUsers)
-    _runbooks: dict[ObjectKey, int] = field(default_factory=dict)
+    _runbooks: dict[ObjectKey, tuple[int, str]] = field(default_factory=dict)
+    """The newest version that was seen of each Runbook, and its uid."""
     _edited: set[ObjectKey] = field(default_factory=set)
     """Runbooks that were edited, and are not checked yet."""
-    """The newest version that was seen of each Runbook."""
-    _connections: dict[ObjectKey, int] = field(default_factory=dict)
-    """The generation of each Connection as last seen."""
+    _connections: dict[ObjectKey, tuple[str, int]] = field(default_factory=dict)
+    """The uid and generation of each Connection as last seen."""
 
     def incident(self, body: Json) -> None:
         """Note an Incident, and have it reconciled unless a reconciliation knows that state. ValueError where it cannot be read."""
@@ -73,11 +73,13 @@ class Inbox:
 
     def runbook(self, body: Json) -> None:
         """Note a Runbook; one that is new, here or there, is checked, and Incidents that may have waited look again."""
-        key, version = _key(body), int(body["metadata"]["resourceVersion"])
-        seen = self._runbooks.get(key)
+        key, version, uid = _key(body), int(body["metadata"]["resourceVersion"]), body["metadata"].get("uid", "")
+        seen, of = self._runbooks.get(key, (None, uid))
         if seen is not None and version <= seen:
             return  # a list tells again what the watch told
-        self._runbooks[key] = version
+        if uid != of:
+            self.incident_index.forget_closed(key.namespace)  # made again, and maybe its namespace with it
+        self._runbooks[key] = version, uid
         self.runbook_index.note(body)
         current = body.get("status", {}).get("observedGeneration") == body["metadata"]["generation"]
         if current and seen is not None:
@@ -91,8 +93,9 @@ class Inbox:
             self._wake_users(key)
 
     def runbook_gone(self, body: Json) -> None:
-        """Forget a deleted Runbook."""
+        """Forget a deleted Runbook. Its namespace may go too, and with it Incidents that are closed, which are not watched."""
         self.runbook_index.forget(body)
+        self.incident_index.forget_closed(_key(body).namespace)
         self._runbooks.pop(_key(body), None)
         self._edited.discard(_key(body))
         self.runbooks.forget(_key(body))
@@ -100,10 +103,10 @@ class Inbox:
 
     def connection(self, body: Json) -> None:
         """Look again at what may use a Connection; its status is our own writing and changes nothing."""
-        key, generation = _key(body), body["metadata"]["generation"]
-        if self._connections.get(key) == generation:
+        key, seen = _key(body), (body["metadata"].get("uid", ""), body["metadata"]["generation"])
+        if self._connections.get(key) == seen:
             return
-        self._connections[key] = generation
+        self._connections[key] = seen
         self._look_again(key.namespace)
 
     def connection_gone(self, body: Json) -> None:

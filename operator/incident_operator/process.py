@@ -22,6 +22,7 @@ from incident_operator import handlers
 from incident_operator.clients import served
 from incident_operator.clients.access import Access
 from incident_operator.clients.kube import Kube
+from incident_operator.clients.reflector import HistoryWentBack
 from incident_operator.clients.scopes import EVERYWHERE, Scopes
 from incident_operator.engine.in_flight import InFlight
 from incident_operator.engine.leader_elector import LeaderElector
@@ -99,13 +100,15 @@ async def run(parts: Parts, settings: Settings, at_end: Callable[[], None] = lam
 
 
 async def kept_running(name: str, part: Callable[[], Awaitable[None]], pauses: Sequence[float] = _PAUSES) -> None:
-    """Run a part until it ends by itself, or is cancelled. Raises what it failed with at last."""
+    """Run a part until it ends by itself, or is cancelled. Raises what it failed with at last, and `HistoryWentBack` at once."""
     failures, loop = 0, asyncio.get_running_loop()
     while True:
         began = loop.time()
         try:
             return await part()
         except Exception as error:
+            if _needs_another_process(error):
+                raise
             failures = 1 if loop.time() - began >= _SOUND_SECONDS else failures + 1
             if failures >= _MOST_FAILURES:
                 raise
@@ -114,6 +117,13 @@ async def kept_running(name: str, part: Callable[[], Awaitable[None]], pauses: S
                 "Part failed and is started again", part=name, error=str(error), failures=failures, seconds=pause
             )
         await asyncio.sleep(pause)
+
+
+def _needs_another_process(error: BaseException) -> bool:
+    """Tell whether what this process remembers is what is wrong."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(_needs_another_process(each) for each in error.exceptions)
+    return isinstance(error, HistoryWentBack)
 
 
 def end_at_the_latest(seconds: float = _OVERDUE_SECONDS) -> None:

@@ -91,7 +91,8 @@ class Watches:
                         http.transport.abort()
                     await answer.write(text)
         except TimeoutError:
-            if "allowWatchBookmarks" in stream.params:
+            is_behind = int(stream.params["resourceVersion"]) > self._store.version
+            if "allowWatchBookmarks" in stream.params and not is_behind:  # of a version to come the real one is silent
                 meta = {"resourceVersion": str(self._store.version)}
                 await answer.write(line("BOOKMARK", {"kind": stream.where.kind.kind, "metadata": meta}))
 

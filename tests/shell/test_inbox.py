@@ -10,6 +10,7 @@ from incident_operator.api.annotations import OPENED_BY, Verb
 from incident_operator.api.incident import Incident
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients.partial_objects import Annotations
+from incident_operator.core.alerts.grouping import IncidentSequence
 from incident_operator.engine.counts import Counts
 from incident_operator.engine.expectations import Expectations
 from incident_operator.engine.work_queue import WorkQueue
@@ -243,3 +244,33 @@ async def test_an_abort_that_nobody_listens_to_is_left_to_the_next_reconciliatio
 
 def test_the_partial_incident_knows_an_abort_and_who_opened_it() -> None:
     assert set(Annotations.__annotations__) == {Verb.ABORT.annotation, OPENED_BY}
+
+
+def test_a_runbook_that_goes_takes_the_memory_of_its_namespaces_closed_incidents_with_it(seen: Seen) -> None:
+    """Its namespace may be deleted, and made again: closed Incidents are not watched, so nobody tells that they are gone."""
+    sequences = [IncidentSequence(namespace, "pack-5f2c1a2b3c4d", "5f2c1" * 8) for namespace in ("prod", "other")]
+    for sequence in sequences:
+        seen.box.incident_index.mark_complete(sequence)
+    seen.box.runbook_gone(runbook())
+    assert [seen.box.incident_index.is_complete(each) for each in sequences] == [False, True]
+
+
+def test_a_runbook_under_another_uid_is_a_new_one_though_nobody_told_that_the_old_one_went(seen: Seen) -> None:
+    body = runbook()
+    seen.box.runbook({**body, "metadata": {**body["metadata"], "uid": "old"}})
+    sequence = IncidentSequence("prod", "pack-5f2c1a2b3c4d", "5f2c1" * 8)
+    seen.box.incident_index.mark_complete(sequence)
+    again = {**body["metadata"], "uid": "new", "resourceVersion": "900"}
+    seen.box.runbook({**body, "metadata": again})
+    assert not seen.box.incident_index.is_complete(sequence)
+
+
+def test_a_connection_under_another_uid_is_looked_at_though_its_generation_is_the_same(seen: Seen) -> None:
+    seen.box.runbook(runbook())
+    connection = {"metadata": {"namespace": "prod", "name": "db", "generation": 1, "uid": "old"}}
+    seen.box.connection(connection)
+    seen.runbooks.taken()
+    seen.box.connection(connection)
+    assert seen.runbooks.taken() == []
+    seen.box.connection({"metadata": {**connection["metadata"], "uid": "new"}})
+    assert seen.runbooks.taken() == [("later", PACK)]

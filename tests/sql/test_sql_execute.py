@@ -7,8 +7,9 @@ import pytest
 
 from incident_operator.actions.sql.execute import SqlStatement
 from incident_operator.clients.connections import EndpointError
+from incident_operator.core import reasons
 from incident_operator.core.action import UndoOf
-from incident_operator.core.errors import Failure
+from incident_operator.core.errors import Failure, RolledBack
 from incident_operator.core.outcomes import Failed, Pending, Succeeded, Undetermined
 from sql.endpoints import Database, FakeConnections, call, execute, writing
 
@@ -55,8 +56,10 @@ async def test_a_marker_that_is_there_before_its_act_is_not_taken_for_our_own(pa
         "VALUES ('key-1', 'prod/forged', 'act', 1)"
     )
     preview = await writer.show(call(freshen()), trial=False)
-    assert isinstance(await writer.send(call(freshen()), preview), Undetermined)
-    with pytest.raises(Failure, match="has the key of this step, which has not written it"):
+    came = await writer.send(call(freshen()), preview)
+    assert isinstance(came, Undetermined)
+    assert (came.reason, "; it says done at 2" in came.message) == (reasons.RECORD_ROLLED_BACK, True)
+    with pytest.raises(RolledBack, match="has the key of this step, which has not written it; it says done at 2"):
         await writer.show(call(freshen()))
     assert fresh(packs) == []
 

@@ -30,13 +30,13 @@ from incident_operator.actions.job_keeping import Keep
 from incident_operator.actions.job_state import State
 from incident_operator.api import rules
 from incident_operator.api.annotations import EFFECT_KEY
-from incident_operator.api.meta import DnsLabel, Model
+from incident_operator.api.meta import GROUP, DnsLabel, Model
 from incident_operator.clients import api_errors
 from incident_operator.clients.cluster import Account
 from incident_operator.core import reasons
 from incident_operator.core.action import Action, Call, Preview
 from incident_operator.core.effects import Effect
-from incident_operator.core.errors import LOOK_AGAIN, Failure, Unusable
+from incident_operator.core.errors import LOOK_AGAIN, Failure, RolledBack, Unusable
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.expressions.render_fields import ANY, Rule, Take
 from incident_operator.core.marker import shown
@@ -109,6 +109,8 @@ def _not_allowed(spec: Job, template: Mapping[str, Any], path: str) -> Iterator[
             yield Problem(f"{path}.template", f"{one.what}; where that is meant, write allow: [{one.allow.value}]")
 
 
+_STARTED = f"{GROUP}/started-by"
+"""On a Job that a step let run: its marker. A Job that is only made, or that a queue let run, does not have it."""
 _OF_ONE_JOB = frozenset({job_following.JOB_NAME, "batch.kubernetes.io/controller-uid", "job-name", "controller-uid"})
 """Labels by which the apiserver tells the Pods of one Job from another's."""
 _ATTEMPTS = 5
@@ -179,7 +181,8 @@ async def act(call: Call[Job], preview: Preview, clients: Clients) -> Outcome:  
             return refusal
         with suppress(api_errors.Conflict, api_errors.NotFound):
             start = {"op": "replace", "path": "/spec/suspend", "value": False}
-            await account.json_patch(_path(call, name), [*kube_patches.tests(job), start])
+            marked = kube_patches.annotated(job, _STARTED, call.marker)
+            await account.json_patch(_path(call, name), [*kube_patches.tests(job), start, marked])
             return job_following.runs({**job, "spec": {**job["spec"], "suspend": False}}, None, clients.now())
     return NotDone(_PAUSE, f"Job {name} changed {_ATTEMPTS} times while it was being started")
 
@@ -231,6 +234,7 @@ async def _adopted(account: Account, call: Call[Job], manifest: Json, exists: ap
     job = await account.find(_path(call, name))
     if job is None or job_state.state(job) is State.GONE:
         raise exists
+    _refuse_started(call, job)
     if not _is_ours(call, job):
         told = f"Job {name} in {call.namespace} exists but was not made by this step; left alone"
         raise Failure(reasons.CONFLICT, told)
@@ -238,6 +242,13 @@ async def _adopted(account: Account, call: Call[Job], manifest: Json, exists: ap
         told = f"Job {name} in {call.namespace} is not what this step would run; left alone"
         raise Failure(reasons.CONFLICT, told)
     return job
+
+
+def _refuse_started(call: Call[Job], job: Json) -> None:
+    """Raise `RolledBack` where this very act let the Job run: a status that knows nothing of it is older than the Job."""
+    if call.marker and kube_patches.annotations(job).get(_STARTED) == call.marker:
+        told = f"Job {job['metadata']['name']} in {call.namespace} was let run by it"
+        raise RolledBack(f"{told} ({job_state.state(job).value} by now)")
 
 
 async def _as_it_would_be(account: Account, call: Call[Job], manifest: Json) -> Json:

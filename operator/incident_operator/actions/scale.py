@@ -28,7 +28,7 @@ from incident_operator.clients.cluster import Account
 from incident_operator.core import reasons, texts
 from incident_operator.core.action import Action, Call, Preview
 from incident_operator.core.effects import Effect
-from incident_operator.core.errors import LOOK_AGAIN, Failure
+from incident_operator.core.errors import LOOK_AGAIN, Failure, RolledBack
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.expressions.render_fields import Take
 from incident_operator.core.marker import shown
@@ -196,6 +196,9 @@ async def look(call: Call[Scale], clients: Clients) -> Outcome:
 async def _shown(account: Account, call: Call[Scale], trial: bool) -> Preview:
     """Return a preview. Raises `Conflict` where the workload changed during its trial."""
     workload = await account.get(_path(call))
+    if (mark := scale_marks.find(workload, call.marker)) is not None:
+        told = f"annotation {SCALED_BY} of {call.spec.target} says that it was scaled {mark.before} → {mark.after}"
+        raise RolledBack(told)
     aim = scale_aims.aim(call, workload)
     operations = _operations(call, workload, aim) if aim.changes else []
     owners, beside = await _owners(account, call, workload, aim)

@@ -5,7 +5,7 @@ Typed or discovered access for actions is not here but in `clients/cluster.py`.
 """
 
 import copy
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -63,15 +63,22 @@ def connector(access: accesses.Access, limit: int = _CONNECTIONS) -> aiohttp.TCP
 class Kube:
     """A client of one apiserver; an async context manager that owns its connections. Every request is sent once."""
 
-    def __init__(self, access: accesses.Access, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(
+        self,
+        access: accesses.Access,
+        timeout: float = DEFAULT_TIMEOUT,
+        dated: Callable[[str], None] | None = None,
+    ) -> None:
+        """`dated` is told the `Date` of an answer now and then."""
         self._access = access
+        self._dated = dated
         self._timeout = timeout
         self._headers = f"User-Agent: {USER_AGENT}\r\n"
         self._transport: transport.Transport | None = None
 
     async def __aenter__(self) -> Self:
         to = transport.Server(self._access.server, self._access.tls, self._access.server_name, self._access.proxy)
-        self._transport = transport.Transport(to, _CONNECTIONS)
+        self._transport = transport.Transport(to, _CONNECTIONS, self._dated)
         return self
 
     async def __aexit__(
@@ -129,6 +136,15 @@ class Kube:
         """Do the same for a caller that knows the object: only its new resourceVersion is read, and returned."""
         answer = await self._answer("PATCH", path, operations, content=_JSON_PATCH, accept=_METADATA)
         return api_errors.version_written(path, answer)
+
+    async def metadata_if(self, path: str, operations: Sequence[Mapping[str, Any]]) -> Json:
+        """Return an object's metadata where these `test`s hold, by a dry run: for who may patch an object, and not get it.
+
+        A failed `test` is a `Conflict`.
+        """
+        return await self._send(
+            "PATCH", path, operations, params=_dry(dry_run=True), content=_JSON_PATCH, accept=_METADATA
+        )
 
     async def merge_patch(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> Json:
         """Apply an RFC 7386 merge patch and return the object."""

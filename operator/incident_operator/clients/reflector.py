@@ -20,12 +20,25 @@ from incident_operator.clients.partial_objects import Metadata
 from incident_operator.clients.reads import Later, Reads
 from incident_operator.core import sanitize
 
+_FROM_THE_FUTURE = "Too large resource version"
+"""What the apiserver says of a version that it does not have yet, or not any more."""
 _REASON = 500
 """Characters told of what is wrong with an object."""
 _log = structlog.get_logger()
 _T = TypeVar("_T")
 _Seen = TypeVar("_Seen", bound=Mapping[str, object])
 _Seen_contra = TypeVar("_Seen_contra", contravariant=True)
+
+
+class HistoryWentBack(api_errors.ApiError):
+    """The apiserver's versions are older than those it told before: it was restored from a backup, and nothing known holds.
+
+    Whoever remembers what versions it has seen has to forget all of it.
+    """
+
+    def __init__(self, path: str, newest: int, now: int) -> None:
+        told = f"{path} was at version {newest} and is at {now} now: the cluster was restored from a backup"
+        super().__init__(0, "WentBack", f"{told}; this process ends, since what it remembers is not true any more")
 
 
 class Sink(Protocol[_Seen_contra]):
@@ -112,7 +125,7 @@ class Reflector(Generic[_Seen]):
         await self._list()
 
     async def run(self) -> None:
-        """Follow until cancelled."""
+        """Follow until cancelled. Raises `HistoryWentBack`."""
         failures = 0
         while True:
             pause = 0.0
@@ -121,6 +134,8 @@ class Reflector(Generic[_Seen]):
                     failures = 0
                     continue
                 failures += 1
+            except HistoryWentBack:
+                raise
             except api_errors.ApiError as error:
                 failures += 1
                 pause = self._failed(error)
@@ -129,7 +144,7 @@ class Reflector(Generic[_Seen]):
     def _failed(self, error: api_errors.ApiError) -> float:
         """Return how long the apiserver wants to be left alone; a break that may have hidden something asks for a list."""
         _log.warning("The watch broke and is taken up again", path=self._path, error=str(error))
-        if not isinstance(error, api_errors.Unavailable):
+        if not isinstance(error, api_errors.Unavailable) or _FROM_THE_FUTURE in str(error):
             self._version = ""
         return min(error.seconds, self._pace.longest_pause) if isinstance(error, Later) else 0.0
 
@@ -145,7 +160,24 @@ class Reflector(Generic[_Seen]):
             async for line in lines:
                 self._take(line)
                 told = True
-        return told or loop.time() - began >= self._pace.watch / 2
+        if told:
+            return True
+        if loop.time() - began < self._pace.watch / 2:
+            return False
+        await self._check_version()
+        return True
+
+    async def _check_version(self) -> None:
+        """Look how far the apiserver is. Raises `HistoryWentBack`: a watch from a version that is not there any more is just silent.
+
+        One that goes well ends with a bookmark, so that this costs nothing then.
+        """
+        page = raw_json.page(await self._reads.page(self._path, {"limit": "1", **self._selection()}))
+        self._check(int(page.metadata["resourceVersion"]))
+
+    def _check(self, version: int) -> None:
+        if version < self._newest:
+            raise HistoryWentBack(self._path, self._newest, version)
 
     def _selection(self) -> dict[str, str]:
         return {"fieldSelector": self._selector} if self._selector else {}
@@ -172,6 +204,7 @@ class Reflector(Generic[_Seen]):
         async for page in paging.pages(read, self._selection(), self._pace.chunk):
             listed.update(map(self._listed, page.items))
             version = str(page.metadata["resourceVersion"])
+        self._check(int(version))
         for key in [each for each in self._known if each not in listed]:
             self._drop(key, version)
         self._newest = int(version)
@@ -190,6 +223,8 @@ class Reflector(Generic[_Seen]):
             raise api_errors.of_answer(_decoded(_STATUS, event.object).code, bytes(event.object))
         metadata, found = self._read(event.object, bookmark=event.type == "BOOKMARK")
         version = int(metadata["resourceVersion"])
+        if version < self._newest and event.type == "BOOKMARK":
+            self._version = ""  # a list tells whether the apiserver is behind for a moment, or for good
         if version <= self._newest:
             return  # a watch goes forward only: this state is older than what was told
         self._newest, self._version = version, metadata["resourceVersion"]

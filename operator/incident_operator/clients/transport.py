@@ -6,8 +6,10 @@ many. Parsing is httptools' (the parser of Node.js); streams, redirects, cookies
 
 import asyncio
 import base64
+import re
 import ssl
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -18,6 +20,11 @@ _IDLE_SECONDS = 30.0
 """A connection unused for longer is not used again: the server, or something on the way, may have dropped it."""
 ANSWER_BYTES = 16 * 1024 * 1024
 """Of an answer for which nobody says less: more than any object or page of a list has."""
+_DATES_EVERY = 10.0
+"""Seconds between two looks at an answer's date."""
+_DATE = re.compile(rb"\r\n[Dd]ate:[ \t]*([^\r]{1,40})\r\n")
+_HEADERS = 2048
+"""Bytes of the begin of an answer in which its date stands."""
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -49,8 +56,11 @@ class Server:
 class Transport:
     """Connections to one server, at most `limit` at a time. Close it after use."""
 
-    def __init__(self, server: Server, limit: int) -> None:
+    def __init__(self, server: Server, limit: int, dated: Callable[[str], None] | None = None) -> None:
+        """`dated` is told the `Date` of an answer now and then."""
         self._server = server
+        self._dated = dated
+        self._dated_at = float("-inf")
         self._to = urlsplit(server.url)
         self._slots = asyncio.Semaphore(limit)
         self._idle: deque[_Connection] = deque()
@@ -71,12 +81,22 @@ class Transport:
             connection = self._reusable() or await self._connect()
             try:
                 answer = await connection.exchange(head + body, most)
+                self._tell_date(connection)
             finally:
                 if connection.is_reusable:
                     self._idle.append(connection)
                 else:
                     connection.abort()
             return answer
+
+    def _tell_date(self, connection: "_Connection") -> None:
+        now = asyncio.get_running_loop().time()
+        if self._dated is None or now - self._dated_at < _DATES_EVERY:
+            return
+        found = _DATE.search(connection.begins)
+        if found is not None:
+            self._dated_at = now
+            self._dated(found[1].decode("latin-1"))
 
     def close(self) -> None:
         """Close the connections that nobody uses; those in use are closed by their requests' end."""
@@ -143,12 +163,14 @@ class _Connection(asyncio.Protocol):
         self._tunnel = False
         self.is_reusable = False
         self.used_at = 0.0
+        self.begins = b""
+        """How the answer begins: its headers, unless they are long."""
 
     async def exchange(self, request: bytes, most: int = ANSWER_BYTES, *, tunnel: bool = False) -> tuple[int, bytes]:
         """Send a request and return its answer; whoever gives up waiting has to abort the connection."""
         loop = asyncio.get_running_loop()
         self._answer, self._tunnel, self.is_reusable = loop.create_future(), tunnel, False
-        self._left = most
+        self._left, self.begins = most, b""
         self._transport.write(request)  # type: ignore[union-attr] # made with the connection
         try:
             return await self._answer
@@ -168,6 +190,8 @@ class _Connection(asyncio.Protocol):
         if self._answer is None:
             self.abort()  # an answer that nobody asked for
             return
+        if not self.begins:
+            self.begins = data[:_HEADERS]
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:

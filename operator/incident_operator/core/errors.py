@@ -7,7 +7,8 @@
     ├── PromqlError         clients/prometheus.py   a Prometheus
     ├── EndpointError       clients/connections.py  a Connection, or its Secret, cannot be used
     ├── HelperError         clients/helper_process.py  a helper process does not answer; nothing was done
-    └── Unusable            here                    the step asks for something that makes no sense
+    ├── Unusable            here                    the step asks for something that makes no sense
+    └── RolledBack          here                    what is about to be begun has been done already
 
 Clients raise subclasses of `Failure` and nothing else; actions let them pass. What follows for a step stands in `outcome_of`,
 `outcome_of_another_try` and `outcome_of_look`, and nowhere else: all that is promised about effects rests on these functions.
@@ -47,12 +48,21 @@ class Unusable(Failure):
         super().__init__(reasons.BAD_REQUEST, message)
 
 
+class RolledBack(Failure):
+    """The world holds the mark of an attempt that the status says was never begun: the status is older than what was done."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(reasons.RECORD_ROLLED_BACK, found)
+
+
 def outcome_of(failure: Failure, effect: Effect) -> Outcome:
     """Return what a failure of an act, or of a read, means for its step.
 
     A read failed. An effect that may have happened is looked up, or asked for again under its key; where nobody can look, nobody
     knows. One that certainly did not happen failed, or is begun again later where what was in the way passes by itself.
     """
+    if failure.reason == reasons.RECORD_ROLLED_BACK:
+        return Undetermined(failure.message, failure.reason)
     if effect is Effect.READ:
         return Failed(failure.reason, failure.message, retryable=failure.retryable, after=failure.after)
     if failure.maybe_applied:

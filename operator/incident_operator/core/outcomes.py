@@ -87,6 +87,8 @@ class Undetermined:
     """Nobody but a person can tell whether the effect happened; it is never repeated by itself."""
 
     message: str
+    reason: str = ""
+    """One CamelCase word from `core/reasons.py`, where it is more than that nobody can tell."""
 
 
 Outcome = Succeeded | Failed | Pending | NotDone | Undetermined

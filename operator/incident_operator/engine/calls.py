@@ -16,7 +16,7 @@ from incident_operator.api.meta import ObjectKey
 from incident_operator.core import json_depth, marker, reasons, sanitize
 from incident_operator.core.action import Action, Call, Preview
 from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Failure, outcome_of, outcome_of_look
+from incident_operator.core.errors import Failure, RolledBack, outcome_of, outcome_of_look
 from incident_operator.core.evidence import Evidence, evidence_of
 from incident_operator.core.machine.carry_out import Do, How, Ran, Show
 from incident_operator.core.masks import Masks
@@ -44,6 +44,8 @@ class Calls:
         try:
             async with asyncio.timeout(call.timeout + _SLACK):
                 preview = await _given(show, call)(call, masked.tools, request.trial)
+        except RolledBack as found:
+            return RolledBack(masked.redactor.masks.text(found.message))
         except Failure as failure:
             told = masked.redactor.masks.text(failure.message)
             return Failure(failure.reason, told, retryable=failure.retryable)
@@ -161,8 +163,8 @@ def _told(outcome: Outcome, masks: Masks) -> Outcome:
             return replace(outcome, message=masks.text(outcome.message), result=_shaped(outcome.result))
         case Pending() | NotDone():
             return replace(outcome, summary=masks.text(outcome.summary))
-        case Undetermined(message):
-            return Undetermined(masks.text(message))
+        case Undetermined(message, reason):
+            return Undetermined(masks.text(message), reason)
 
 
 def _shaped(result: Mapping[str, Json]) -> Mapping[str, Json]:

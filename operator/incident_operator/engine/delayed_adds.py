@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from incident_operator.api.meta import ObjectKey
+from incident_operator.engine.steady_clock import steady
 
 _SLACK = 64
 """Moments no longer wanted that the heap may hold beyond twice the wanted ones before it is cleared of them."""
@@ -22,8 +23,8 @@ class DelayedAdds:
         self._heap: list[tuple[datetime, ObjectKey]] = []
         self._at: dict[ObjectKey, datetime] = {}
         self._changed = asyncio.Event()
-        self.ticked_at = clock()
-        """When the heap was last looked at: a liveness probe that cannot lie."""
+        self.ticked_at = steady()
+        """When the heap was last looked at, by a clock that nobody sets: a liveness probe that cannot lie."""
 
     def set(self, key: ObjectKey, at: datetime | None) -> None:
         """Wake the key at that moment instead of any moment set before; None forgets it."""
@@ -63,7 +64,7 @@ class DelayedAdds:
             heapq.heapify(self._heap)
 
     def _wake_due(self) -> None:
-        now = self.ticked_at = self._clock()
+        now, self.ticked_at = self._clock(), steady()
         while self._heap and (self._heap[0][0] <= now or self._is_stale()):
             at, key = heapq.heappop(self._heap)
             if self._at.get(key) == at:

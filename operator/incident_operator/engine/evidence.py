@@ -6,7 +6,7 @@ neither read nor changed. Names come from the Incident's uid, which nobody can c
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,7 +15,7 @@ import structlog
 from incident_operator.api import annotations
 from incident_operator.api.annotations import INCIDENT_LABEL
 from incident_operator.api.incident import Incident, IncidentStatus
-from incident_operator.api.meta import ObjectKey, owner_reference
+from incident_operator.api.meta import GROUP, ObjectKey, owner_reference
 from incident_operator.clients import kube, paths
 from incident_operator.core.evidence import Evidence
 from incident_operator.core.lru_cache import LRUCache
@@ -25,6 +25,8 @@ EVIDENCE, REPORT = "evidence", "report"
 REPORT_KEY = "report.md"
 MOST = 8
 """ConfigMaps of evidence that one Incident may have."""
+ACTS = f"{GROUP}/acts"
+"""On a ConfigMap: the acts that the Incident's stored status knew of when it was written, such as `serve/1 rebuild/2`."""
 _MAX_BYTES = 1_000_000
 """Of texts in one write; a ConfigMap takes 1 MiB, its keys not counted."""
 _REMEMBERED = 4096
@@ -96,14 +98,48 @@ class EvidenceStore:
     def __init__(self) -> None:
         self._closed: LRUCache[ObjectKey, Literal[True]] = LRUCache(_REMEMBERED)
         """Those that take nothing more: full, or not ours."""
+        self._clean: LRUCache[str, Literal[True]] = LRUCache(_REMEMBERED)
+        """Incidents, by uid, whose ConfigMaps tell of nothing that the status does not know; this process has asked, or made the first."""
 
-    async def store(self, client: kube.Kube, incident: Incident, kind: str, data: Mapping[str, str]) -> Stored:
-        """Put texts into the Incident's ConfigMaps of that kind, and return where they are. Refusals stop nothing."""
+    def is_clean(self, incident: Incident) -> bool:
+        """Tell whether it is known that no evidence of this Incident is newer than its status."""
+        return self._clean.get(incident.metadata.uid) is not None
+
+    def cleared(self, incident: Incident) -> None:
+        """Remember that the status knows of all that its evidence tells of: from here on this process sees to it."""
+        self._clean.put(incident.metadata.uid, True)
+
+    async def acts(self, client: kube.Kube, incident: Incident) -> Mapping[str, tuple[int, str]]:
+        """Return the acts that the evidence and a report tell of, each with its newest attempt and the ConfigMap. Raises `ApiError`."""
+        uid, found = incident.metadata.uid, dict[str, tuple[int, str]]()
+        evidence = (configmap_name(uid, EVIDENCE, part) for part in range(1, MOST + 1))
+        for names in ([configmap_name(uid, REPORT)], evidence):
+            for name in names:
+                try:
+                    told = await _acts_in(client, incident, name)
+                except (kube.NotFound, kube.Conflict):
+                    break  # there is none, or somebody else's
+                for step, attempt in told:
+                    found[step] = max(found.get(step, (0, "")), (attempt, name))
+        return found
+
+    async def store(
+        self,
+        client: kube.Kube,
+        incident: Incident,
+        kind: str,
+        data: Mapping[str, str],
+        begun: Mapping[str, int] | None = None,
+    ) -> Stored:
+        """Put texts into the Incident's ConfigMaps of that kind, and return where they are. Refusals stop nothing.
+
+        `begun` are the acts that the Incident's status knows of as it is stored.
+        """
         places: dict[str, str] = {}
         part = _newest(incident, kind)
         for portion in _portions(data):
             try:
-                taken = await self._part_for(client, incident, kind, portion, part)
+                taken = await self._part_for(client, incident, kind, portion, part, begun or {})
             except kube.ApiError as error:
                 told = {"namespace": incident.metadata.namespace, "incident": incident.metadata.name}
                 _log.warning(f"The {kind} was not stored", **told, error=str(error))
@@ -113,7 +149,13 @@ class EvidenceStore:
         return Stored(places)
 
     async def _part_for(
-        self, client: kube.Kube, incident: Incident, kind: str, portion: Mapping[str, str], first: int
+        self,
+        client: kube.Kube,
+        incident: Incident,
+        kind: str,
+        portion: Mapping[str, str],
+        first: int,
+        begun: Mapping[str, int],
     ) -> int:
         """Store a portion in the first ConfigMap that takes it, and return which. Raises `ApiError`."""
         meta = incident.metadata
@@ -121,51 +163,94 @@ class EvidenceStore:
             name = configmap_name(meta.uid, kind, part)
             if self._closed.get(ObjectKey(meta.namespace, name)):
                 continue
+            # until it is known that they tell of nothing newer, what they tell of acts stays as it is
+            text = _Text(portion, _told(begun), changes=self.is_clean(incident))
             try:
-                await _write(client, incident, name, portion)
+                made = await _write(client, incident, name, text)
             except _NotTaken as refusal:
                 _log.warning(str(refusal), namespace=meta.namespace, incident=meta.name, name=name)
                 self._closed.put(ObjectKey(meta.namespace, name), True)
             else:
+                if made and kind == EVIDENCE and part == 1:
+                    self.cleared(incident)
                 return part
         raise kube.Invalid(0, "Invalid", f"no ConfigMap takes it: {configmap_name(meta.uid, kind)} {_SPENT[kind]}")
 
 
-async def _write(client: kube.Kube, incident: Incident, name: str, data: Mapping[str, str]) -> None:
-    """Store the texts in the ConfigMap of that name. Raises `_NotTaken`, or `ApiError` for what says nothing of the ConfigMap."""
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """What goes into a ConfigMap."""
+
+    data: Mapping[str, str]
+    acts: str
+    changes: bool
+    """Whether one that is there already is told of the acts."""
+
+
+async def _write(client: kube.Kube, incident: Incident, name: str, text: _Text) -> bool:
+    """Store the texts in the ConfigMap of that name, and return whether it was made.
+
+    Raises `_NotTaken`, or `ApiError` for what says nothing of the ConfigMap.
+    """
     try:
         if _is_told(incident, name):
             with contextlib.suppress(kube.NotFound):  # somebody deleted it
-                return await _add(client, incident, name, data)
-        await _create_or_add(client, incident, name, data)
+                await _add(client, incident, name, text)
+                return False
+        return await _create_or_add(client, incident, name, text)
     except kube.Unavailable as error:
         if not error.maybe_applied:
             raise
-        await _create_or_add(client, incident, name, data)  # the same text once more changes nothing
+        return await _create_or_add(client, incident, name, text)  # the same text once more changes nothing
 
 
-async def _create_or_add(client: kube.Kube, incident: Incident, name: str, data: Mapping[str, str]) -> None:
+async def _create_or_add(client: kube.Kube, incident: Incident, name: str, text: _Text) -> bool:
     try:
-        await client.create(paths.configmaps(incident.metadata.namespace), _manifest(incident, name, data))
+        await client.create(paths.configmaps(incident.metadata.namespace), _manifest(incident, name, text))
     except kube.AlreadyExists:
-        await _add(client, incident, name, data)
+        await _add(client, incident, name, text)
+        return False
     except kube.Invalid as error:
         raise _NotTaken(f"A ConfigMap is refused: {error}") from error
+    return True
 
 
-async def _add(client: kube.Kube, incident: Incident, name: str, data: Mapping[str, str]) -> None:
+async def _add(client: kube.Kube, incident: Incident, name: str, text: _Text) -> None:
     """Add to a ConfigMap, only while it is the Incident's: whoever made it under this name keeps it as it is."""
     path = paths.configmaps(incident.metadata.namespace, name)
-    owned = {"op": "test", "path": "/metadata/ownerReferences/0/uid", "value": incident.metadata.uid}
-    texts = [{"op": "add", "path": f"/data/{key}", "value": text} for key, text in data.items()]
+    texts = [{"op": "add", "path": f"/data/{key}", "value": value} for key, value in text.data.items()]
+    # the whole map: one of an older version has none, and nobody else has anything to say there
+    told = [{"op": "add", "path": "/metadata/annotations", "value": {ACTS: text.acts}}] if text.changes else []
     try:
-        await client.json_patched(path, [owned, *texts])
+        await client.json_patched(path, [_owned(incident), *told, *texts])
     except kube.Invalid as error:
         raise _NotTaken(f"A ConfigMap takes nothing more: {error}") from error
     except kube.Conflict as error:
         if error.status != _REFUSED_TEST:
             raise  # somebody else wrote at the same moment
         raise _NotTaken("A ConfigMap is not this Incident's, and is left alone") from error
+
+
+def _owned(incident: Incident) -> Mapping[str, str]:
+    return {"op": "test", "path": "/metadata/ownerReferences/0/uid", "value": incident.metadata.uid}
+
+
+def _told(begun: Mapping[str, int]) -> str:
+    return " ".join(f"{name}/{attempt}" for name, attempt in begun.items())
+
+
+async def _acts_in(client: kube.Kube, incident: Incident, name: str) -> Sequence[tuple[str, int]]:
+    """Return the acts that a ConfigMap tells of. Raises `ApiError`.
+
+    One of an older version tells by its keys alone, which are read by a dry run: the operator may not get ConfigMaps.
+    """
+    path = paths.configmaps(incident.metadata.namespace, name)
+    told = ((await client.metadata_if(path, [_owned(incident)]))["metadata"].get("annotations") or {}).get(ACTS)
+    if told is None:
+        data = (await client.json_patch(path, [_owned(incident)], dry_run=True)).get("data") or {}
+        return [(key.removesuffix(".json"), 1) for key in data]
+    pairs = (word.rpartition("/") for word in told.split())
+    return [(step, int(attempt)) for step, _, attempt in pairs if step and attempt.isdecimal()]
 
 
 def _portions(data: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
@@ -194,13 +279,19 @@ def _is_told(incident: Incident, name: str) -> bool:
     return any(record.evidence_in == name for record in incident.status.steps)
 
 
-def _manifest(incident: Incident, name: str, data: Mapping[str, str]) -> Json:
+def _manifest(incident: Incident, name: str, text: _Text) -> Json:
     meta = incident.metadata
     owner = owner_reference("Incident", meta.name, meta.uid)
     labels = annotations.labels({INCIDENT_LABEL: meta.name})
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": meta.namespace, "labels": labels, "ownerReferences": [owner]},
-        "data": dict(data),
+        "metadata": {
+            "name": name,
+            "namespace": meta.namespace,
+            "labels": labels,
+            "annotations": {ACTS: text.acts},
+            "ownerReferences": [owner],
+        },
+        "data": dict(text.data),
     }

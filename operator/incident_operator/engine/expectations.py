@@ -30,6 +30,10 @@ class Expectations:
         """Remember a version that a reconciliation read and decides upon, or that shows its own write alone."""
         self._versions.put(key, max(int(resource_version), self._versions.get(key) or 0))
 
+    def read(self, key: ObjectKey, resource_version: str) -> None:
+        """Remember a version that was just read, whatever was known: an apiserver that was restored has older ones again."""
+        self._versions.put(key, int(resource_version))
+
     def is_expected(self, key: ObjectKey, resource_version: str) -> bool:
         """Tell whether an event shows nothing but what a reconciliation knows."""
         return int(resource_version) <= (self._versions.get(key) or 0)

@@ -5,7 +5,6 @@ precondition before each act.
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ from incident_operator.clients import kube, paths
 from incident_operator.core.lease import Move, Observation, acting_until, next_move, observe
 from incident_operator.core.outcomes import Json
 from incident_operator.engine.leadership_callbacks import LeaderCallbacks
+from incident_operator.engine.steady_clock import steady
 
 _TRIES = 3
 """How often in a row a Lease that changed meanwhile is read and written again."""
@@ -24,11 +24,6 @@ _LONGEST_POLL = 0.5
 """Seconds between two looks of a process that waits, so that a Lease that was released is taken at once."""
 _NEVER = float("-inf")
 _log = structlog.get_logger()
-
-
-def steady() -> float:
-    """Return seconds of a clock that nobody sets, and that goes on while the machine is suspended where there is one."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pydantic
 import structlog
 
-from incident_operator.api.incident import CLOSED_PHASES, Incident
+from incident_operator.api.incident import CLOSED_PHASES, Incident, Phase
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import redaction
 from incident_operator.clients.api_errors import ApiError, Unreadable
@@ -92,7 +92,7 @@ class Reconciler:
             if incident.status.phase in CLOSED_PHASES or incident.metadata.deletion_timestamp is not None:
                 self._forget(key)
                 return None
-            self.recorder.expectations.expect(key, incident.metadata.resource_version)
+            self.recorder.expectations.read(key, incident.metadata.resource_version)
             with redaction.in_logs(self.executor.redactors.of(key, incident.metadata.uid).redactor):
                 return await self._drive(progress)
         except Gone:
@@ -110,8 +110,10 @@ class Reconciler:
             if stopping and not self.executor.in_flight.has(_key(view.incident)):
                 return None  # nothing was done here that would have to be told; whoever leads next looks at it anew
             try:
-                decision = decisions.Wait(None) if stopping else await self.executor.turns.decide(view)
+                decision = decisions.Wait(None) if stopping else await self._decided(progress, view)
                 match decision:
+                    case Progress():
+                        progress = decision
                     case decisions.Wait(until):
                         progress = await self.recorder.rest(progress, view)
                         return _next_look(progress.stored, until, view.now)
@@ -137,6 +139,14 @@ class Reconciler:
         """Forget what was known of an Incident that is closed, or gone."""
         self.executor.redactors.forget(key)
         self.open_targets.forget(key)
+
+    async def _decided(self, progress: Progress, view: View) -> decisions.Decision | Progress:
+        """Return what to do next; where its evidence shows that the record is not to be relied on, the progress that knows that."""
+        decision = await self.executor.turns.decide(view)
+        if not _relies_on_record(view, decision):
+            return decision
+        checked = await self.recorder.checked(progress, view)
+        return decision if checked is progress else checked
 
     async def _store(self, progress: Progress, view: View) -> None:
         """Store what is known although nobody can tell just now what comes next; what cannot be stored either is kept here."""
@@ -192,6 +202,19 @@ class Reconciler:
         key = _key(incident)
         self.open_targets.note(key, targets.of(view))
         return replace(view, others=self.open_targets.others(key))
+
+
+def _relies_on_record(view: View, decision: decisions.Decision) -> bool:
+    """Tell whether a decision is about what has been done: what is begun, asked, approved or told as the end."""
+    match decision:
+        case decisions.Ask() | decisions.Begin():
+            return True
+        case decisions.Wait():
+            return view.status.pending_approval is not None
+        case decisions.Transition(current):
+            return current.phase is Phase.RESOLVED
+        case _:
+            return False
 
 
 def _key(incident: Incident) -> ObjectKey:

@@ -1,5 +1,6 @@
 """Records: the status with its precondition, the evidence before it, the Event and the report beside it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -9,6 +10,7 @@ from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube
 from incident_operator.clients.state import Gone, State
 from incident_operator.core import texts
+from incident_operator.core.machine import rolled_back
 from incident_operator.core.machine.view import Pinned, View
 from incident_operator.core.status import kept_texts, present, report
 from incident_operator.engine import events, evidence
@@ -71,7 +73,8 @@ class Recorder:
         shown = view.with_status(present.present(view)[0])
         spec = shown.compiled.spec if isinstance(shown.runbook, Pinned) else None
         text = texts.visible_page(report.markdown(shown.incident, spec))
-        kept = await self.evidence_store.store(self.client, view.incident, evidence.REPORT, {REPORT_KEY: text})
+        begun, page = rolled_back.begun(progress.stored.status), {REPORT_KEY: text}
+        kept = await self.evidence_store.store(self.client, view.incident, evidence.REPORT, page, begun)
         place = kept.places.get(REPORT_KEY)
         stored = StoredReport(config_map=place, digest=texts.digest(text)) if place else None
         told = kept_texts.with_report(view.status, stored, kept.problem, view.now)
@@ -80,10 +83,44 @@ class Recorder:
     async def _with_evidence(self, progress: Progress, view: View) -> tuple[Progress, View]:
         """Store the evidence that is not stored yet, and tell in the view where it is; what may be stored later is kept in mind."""
         data = progress.unstored.named_in(view.status)
-        kept = await self.evidence_store.store(self.client, view.incident, evidence.EVIDENCE, data)
+        begun = rolled_back.begun(progress.stored.status)
+        kept = await self.evidence_store.store(self.client, view.incident, evidence.EVIDENCE, data, begun)
         places = {step: kept.places[key] for step in progress.unstored.found if (key := data_key(step)) in kept.places}
         told = kept_texts.with_places(view.status, places, kept.problem, view.now)
         return replace(progress, unstored=progress.unstored.without(kept)), view.with_status(told)
+
+    async def checked(self, progress: Progress, view: View) -> Progress:
+        """Return the progress; where evidence tells of acts that the status does not know, these are unknown in it. Raises `ApiError`.
+
+        It is looked at once in a process, before anything is begun, asked, or closed; an Incident whose evidence it has made
+        itself needs no look. So what is not stored yet is stored first.
+        """
+        if not isinstance(view.runbook, Pinned) or self.evidence_store.is_clean(progress.stored):
+            return progress
+        if progress.unstored.named_in(view.status):
+            progress, view = await self._with_evidence(progress, view)
+            progress = progress.knowing(view.status)
+            if self.evidence_store.is_clean(progress.stored):
+                return progress
+        told = await self._acts(progress.stored)
+        newer = rolled_back.unknown_to(view.status, {name: attempt for name, (attempt, _) in told.items()})
+        if not newer:
+            self.evidence_store.cleared(progress.stored)
+            return progress
+        _log.error("The status is older than its evidence", **_named(progress.stored), acts=dict(newer))
+        return progress.knowing(rolled_back.by_evidence(view, {name: told[name] for name in newer}))
+
+    async def _acts(self, incident: Incident) -> Mapping[str, tuple[int, str]]:
+        """Return the acts that the evidence tells of; none where it is refused, which stops nothing. Raises `kube.Unavailable`."""
+        try:
+            return await self.evidence_store.acts(self.client, incident)
+        except kube.Unavailable:
+            raise
+        except kube.ApiError as error:
+            _log.warning(
+                "Whether evidence is newer than the status cannot be told", **_named(incident), error=str(error)
+            )
+            return {}
 
     async def read_again(self, progress: Progress) -> Progress:
         """Return the progress on the newest version: outcomes in memory stay, unless another process wrote meanwhile."""
@@ -100,6 +137,10 @@ class Recorder:
             "Phase changes", namespace=meta.namespace, incident=meta.name, phase=phase, message=stored.status.message
         )
         self.metrics.phases.labels(phase).inc()
+
+
+def _named(incident: Incident) -> dict[str, str]:
+    return {"namespace": incident.metadata.namespace, "incident": incident.metadata.name}
 
 
 def _only_status_differs(before: Incident, after: Incident) -> bool:

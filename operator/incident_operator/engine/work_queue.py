@@ -83,8 +83,8 @@ class WorkQueue:
         await self._workers.idle()
 
     @property
-    def ticked_at(self) -> datetime:
-        """When the delayed adds were last looked at."""
+    def ticked_at(self) -> float:
+        """When the delayed adds were last looked at, in seconds of the steady clock."""
         return self._delayed.ticked_at
 
     @property

@@ -72,6 +72,13 @@ class IncidentIndex:
         """Drop an Incident that the apiserver says does not exist."""
         self._drop((sequence.namespace, sequence.stem), number)
 
+    def forget_closed(self, namespace: str) -> None:
+        """Forget the closed Incidents of a namespace: they may be gone with it, and nobody watches them. What matters is read again."""
+        for key in [each for each in self._closed if each[0] == namespace]:
+            self._forget_closed(key)
+        for key in [each for each in self._complete if each[0] == namespace]:
+            del self._complete[key]
+
     def episodes(self, sequence: IncidentSequence) -> tuple[Episode, ...]:
         """Return all remembered Incidents named like those of the sequence, whichever group they are of."""
         return tuple(self._episodes.get((sequence.namespace, sequence.stem), {}).values())

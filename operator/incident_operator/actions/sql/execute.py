@@ -28,7 +28,7 @@ from incident_operator.clients.sql_errors import Fault, SqlError
 from incident_operator.core import reasons, results
 from incident_operator.core.action import Action, Call, Connects, Preview
 from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Failure, Unusable
+from incident_operator.core.errors import Failure, RolledBack, Unusable
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.expressions.render_fields import Take
 from incident_operator.core.outcomes import Failed, NotDone, Outcome, Succeeded, Undetermined
@@ -196,7 +196,7 @@ async def _trial(call: Call[SqlExecute], thing: Thing, clients: Clients) -> Trie
             found = await marker.find(session, call.key)
         if isinstance(found, Withdrawn):
             return Tried("withdrawn, it would do nothing")
-        raise Unusable(f"a row of {marker.TABLE} has the key of this step, which has not written it")
+        raise RolledBack(_found(found))
 
     return await _past_conflicts(attempt, call.timeout)
 
@@ -294,12 +294,17 @@ def _refuse_undo_elsewhere(call: Call[SqlExecute], place: Mapping[str, Any]) -> 
 
 
 def _not_ours(found: Applied | Withdrawn) -> NotDone | Undetermined:
-    """Tell what a marker means that was there before an act: a look's, or that of somebody who knows the key."""
+    """Tell what a marker means that was there before an act: a look's, or that of an earlier life or of who knows the key."""
     if isinstance(found, Withdrawn):
         return _WITHDRAWN
-    return Undetermined(
-        "its marker was there before it began; nobody can tell who wrote that, and it was not done again"
-    )
+    return Undetermined(_found(found), reasons.RECORD_ROLLED_BACK)
+
+
+def _found(found: Applied) -> str:
+    """Tell of a row that has the key of an attempt which the status says was never begun."""
+    at = f" at {found.at}" if found.at is not None else ""
+    told = f"it says done{at}, {results.counted(found.rows_changed)} changed"
+    return f"a row of {marker.TABLE} has the key of this step, which has not written it; {told}"
 
 
 _WITHDRAWN = NotDone(0.0, "it was looked for and had not happened; nothing sent under its key can do it any more")

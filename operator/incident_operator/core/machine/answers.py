@@ -126,8 +126,10 @@ def rejected(view: View) -> Decision | None:
 def expired(view: View) -> Decision | None:
     """A question that nobody answers is asked again with fresh facts, and after some times a person is called."""
     pending = view.status.pending_approval
-    if pending is None or view.now < pending.expires_at:
+    if pending is None:
         return None
+    if view.now < pending.expires_at:
+        return _asked_before_the_clock_went_back(view, pending)
     current = status.mark(approval.expire(view.status, view.now), pending.steps, StepState.PENDING)
     if approval.times_expired(current, pending.steps[0]) < approval.MAX_ASKS:
         return Transition(current)
@@ -135,6 +137,15 @@ def expired(view: View) -> Decision | None:
     message = f"Nobody approved {', '.join(pending.steps)} in time, asked {approval.MAX_ASKS} times."
     remedy = f"Ask again: {question.answer_with[0]}"
     return Transition(status.halt(current, reasons.APPROVAL_EXPIRED, message, question, remedy=remedy))
+
+
+def _asked_before_the_clock_went_back(view: View, pending: PendingApproval) -> Decision | None:
+    """A question whose end is further away than when it was asked would live longer than it says: it is asked anew."""
+    asked_at = pending.expires_at - limits.approval_expires(view.step_of(pending.steps[0]))
+    if not status.went_back(asked_at, view.now):
+        return None
+    withdrawn = approval.withdraw(view.status, coverage.CLOCK_WENT_BACK, view.now)
+    return Transition(status.mark(withdrawn, pending.steps, StepState.PENDING))
 
 
 def approved(view: View) -> Decision | None:

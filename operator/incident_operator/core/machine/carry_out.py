@@ -21,10 +21,10 @@ from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, plan, reasons
 from incident_operator.core.action import Call, Preview
 from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Failure, outcome_of, outcome_of_another_try, outcome_of_look
+from incident_operator.core.errors import Failure, RolledBack, outcome_of, outcome_of_another_try, outcome_of_look
 from incident_operator.core.evidence import Evidence
 from incident_operator.core.expressions import render
-from incident_operator.core.machine import coverage, outcome, status, targets, undoing
+from incident_operator.core.machine import coverage, outcome, rolled_back, status, targets, undoing
 from incident_operator.core.machine.calls import Mark, call_of, entry_of, unmarked
 from incident_operator.core.machine.decisions import Ask, Begin, Look, Probe, Read, Run, Transition, Turn
 from incident_operator.core.machine.view import View
@@ -163,6 +163,8 @@ def _ask(view: View, runs: Sequence[Run], nonce: str, mark: Mark) -> Steps:
     problem = ""
     for run in runs:
         shown = yield from _shown(view, run, mark)
+        if isinstance(shown, RolledBack):
+            return rolled_back.by_mark(view, run, shown.message)
         if isinstance(shown, str):
             problem = shown
             break
@@ -182,11 +184,13 @@ def _cannot_ask(view: View, run: Run, reason: str, message: str) -> IncidentStat
     return coverage.cannot_ask(view, run, reason, message)
 
 
-def _shown(view: View, run: Run, mark: Mark) -> Generator[Request, Any, PlanEntry | str]:
+def _shown(view: View, run: Run, mark: Mark) -> Generator[Request, Any, PlanEntry | RolledBack | str]:
     call = call_of(view, run, mark)
     if isinstance(call, render.RenderError):
         return f"{call.field}: {call.message}"
     preview = yield Show(call, trial=True)
+    if isinstance(preview, RolledBack):
+        return preview
     if isinstance(preview, Failure):
         return f"{run.record}: {preview.message}"
     entry = entry_of(view, run, call, preview)
@@ -208,6 +212,8 @@ def _begin(view: View, begin: Begin, mark: Mark) -> Steps:
         if missing:
             return _untrusted(view, begin, missing)
     preview = yield Show(call, trial=begin.approved is not None)
+    if isinstance(preview, RolledBack) and not begin.again:
+        return rolled_back.by_mark(view, run, preview.message)
     if isinstance(preview, Failure):
         return _unseen(view, begin, preview)
     if begin.approved is not None:
@@ -231,12 +237,14 @@ def _sent(view: View, begin: Begin, call: Call[Any], preview: Preview) -> Steps:
     run, effect, seen = begin.run, effect_of(view, begin.run), dict(preview.seen)
     if effect is Effect.K8S_CREATE:
         ran = yield Do(call, effect, How.RESERVE, preview)
+        if isinstance(ran.outcome, Undetermined) and ran.outcome.reason == reasons.RECORD_ROLLED_BACK:
+            return rolled_back.by_mark(view, run, ran.outcome.message)
         if ran.reserved is None:
             return _not_begun(view, begin, ran.outcome)
         seen |= ran.reserved
     now: datetime = yield Now()
     if begin.approved is not None and coverage.is_outlived(view.status, now):
-        return coverage.outlived(view.status)
+        return coverage.outlived(view.status, now)
     stored: Incident = yield Store(
         status.record_intent(view.status, run, now, seen, plan.told(preview.do, preview.details)), intent=True
     )

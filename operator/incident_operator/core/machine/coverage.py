@@ -17,6 +17,7 @@ from incident_operator.core.machine.view import Blocked, View, is_undo, next_run
 from incident_operator.core.runbooks import dependencies, editors, unasked
 from incident_operator.core.runbooks.compiled import CompiledStep
 
+CLOCK_WENT_BACK = "the clock went back since it was asked or answered, so how long ago that was is unknown"
 _SHOWN_HASH = 12
 _CANNOT_ASK = frozenset({reasons.PLAN_FAILED, reasons.APPROVAL_POLICY_MISSING})
 _OPEN_AGAIN = "Abort it, and have somebody else open another."
@@ -50,7 +51,7 @@ def under_approval(view: View, record: StepRecord) -> Decision:
     if (entry := approval.entry_for(used, record.name)) is None:
         return Transition(overtaken(view.status, record.name))
     if is_outlived(view.status, view.now):
-        return Transition(outlived(view.status))
+        return Transition(outlived(view.status, view.now))
     return Begin(run, approved=entry, trial_binds=used.plan[0].step == entry.step)
 
 
@@ -139,14 +140,22 @@ def used(view: View, current: IncidentStatus) -> IncidentStatus:
 
 
 def is_outlived(current: IncidentStatus, now: datetime) -> bool:
-    """Tell whether the approval in use was given too long ago; one without an end, made by hand, covers nothing."""
+    """Tell whether the approval in use was given too long ago; one without an end, made by hand, covers nothing.
+
+    Where the clock went back since it was given, nobody can tell how long ago that was.
+    """
     used = approval.active(current)
-    return used is None or used.expires_at is None or now >= used.expires_at
+    if used is None or used.expires_at is None or now >= used.expires_at:
+        return True
+    return status.went_back(used.at, now)
 
 
-def outlived(current: IncidentStatus) -> IncidentStatus:
+def outlived(current: IncidentStatus, now: datetime) -> IncidentStatus:
     """End an approval that was given too long ago."""
-    return approval.end_active(current, ApprovalState.VOIDED, "the approval was given too long ago")
+    used = approval.active(current)
+    back = used is not None and status.went_back(used.at, now)
+    why = CLOCK_WENT_BACK if back else "the approval was given too long ago"
+    return approval.end_active(current, ApprovalState.VOIDED, why)
 
 
 def overtaken(current: IncidentStatus, step: str) -> IncidentStatus:

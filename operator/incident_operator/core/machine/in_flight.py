@@ -8,7 +8,7 @@ from incident_operator.api.meta import rfc3339
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, reasons, sanitize
 from incident_operator.core.effects import Effect
-from incident_operator.core.machine import coverage, limits, retrying, status
+from incident_operator.core.machine import coverage, limits, retrying, rolled_back, status
 from incident_operator.core.machine.decisions import Ask, Begin, Decision, Look, Probe, Read, Run, Transition, Wait
 from incident_operator.core.machine.view import View, is_undo, next_run
 
@@ -60,7 +60,7 @@ def _followed(view: View, record: StepRecord) -> Decision:
     # what may not be asked for again is not waited for either
     if effect is Effect.KEYED_CALL and (why := _may_not_ask_again(view, record)):
         return Transition(_unknown(view, record, f"may or may not have run; it is not asked again: {why}"))
-    if record.not_before is not None and view.now < record.not_before:
+    if record.not_before is not None and status.waits(record, view.now):
         return Wait(record.not_before)
     if effect is Effect.KEYED_CALL:
         return _asked_again(view, record, run)
@@ -115,6 +115,8 @@ def _perhaps_under_way(view: View, record: StepRecord) -> timedelta:
 
 def _halt_unknown(view: View, record: StepRecord) -> IncidentStatus:
     question = retrying.unknown_question(view, record)
+    if record.reason == reasons.RECORD_ROLLED_BACK:
+        return rolled_back.halted(view.status, record, question)
     message = (
         f"{record.action} {record.name} {record.summary}; it is never repeated by itself. "
         "Look whether it happened, then tell:"

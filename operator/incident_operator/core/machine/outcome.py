@@ -47,6 +47,8 @@ def evaluate(
             return _not_done(step, record, run, outcome, now)
         case Undetermined() if step.act.effect is Effect.READ:
             return StepResult(StepState.FAILED, outcome.message, reasons.STEP_FAILED)
+        case Undetermined(message, reasons.RECORD_ROLLED_BACK):
+            return StepResult(StepState.UNKNOWN, message, reasons.RECORD_ROLLED_BACK)
         case Undetermined():
             return StepResult(StepState.UNKNOWN, f"may or may not have run: {outcome.message}", reasons.STEP_UNKNOWN)
         case _:

@@ -79,7 +79,7 @@ def _step(view: View, record: StepRecord) -> Decision | None:
         return None
     if record.state in {StepState.FAILED, StepState.REJECTED}:
         return None if _goes_on(view, record) else _stop(view, record)
-    if record.not_before is not None and view.now < record.not_before:
+    if record.not_before is not None and status.waits(record, view.now):
         return Wait(record.not_before)
     step = view.step(record)
     wanted = _wanted(view, step)
@@ -102,7 +102,7 @@ def _read_together(view: View, stage: Stage) -> Decision | None:
     for record in view.records(stage):
         if record.state not in {StepState.PENDING, StepState.RUNNING}:
             continue
-        if record.not_before is not None and view.now < record.not_before:
+        if record.not_before is not None and status.waits(record, view.now):
             next_look.append(record.not_before)
             continue
         step = view.step(record)

@@ -8,7 +8,7 @@ from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, reasons
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions import facts
-from incident_operator.core.machine import answers, said, status
+from incident_operator.core.machine import answers, rolled_back, said, status
 from incident_operator.core.machine.decisions import Decision, Stop, Transition, Wait
 from incident_operator.core.machine.view import Blocked, View
 from incident_operator.core.runbooks import parameters
@@ -33,7 +33,8 @@ def closed(view: View) -> Decision | None:
 
 def blocked(view: View) -> Decision | None:
     """Without a usable Runbook nothing is done: a human is called, and the alert may still resolve by itself."""
-    return _cannot_go_on(view, view.runbook) if isinstance(view.runbook, Blocked) else None
+    why = view.runbook if isinstance(view.runbook, Blocked) else rolled_back.of_another(view.incident)
+    return _cannot_go_on(view, why) if why is not None else None
 
 
 def not_started(view: View) -> Decision | None:

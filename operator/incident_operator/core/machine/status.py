@@ -16,6 +16,8 @@ from incident_operator.core.machine.decisions import Run
 SUMMARY_LIMIT = 512
 MESSAGE_LIMIT = 2048
 DID_LIMIT = 1024
+CLOCKS_DIFFER = timedelta(seconds=5)
+"""How far the clocks of two processes may be apart where both are right: neither is behind the apiserver's by more than a second."""
 _ANSWERS_KEPT = 50
 ABORT_TOKEN, UNDO_TOKEN = "now", "undo"
 """What an abort says: stop, or stop and take back what is in place."""
@@ -259,6 +261,18 @@ def question(record: StepRecord, asked: str, verbs: Sequence[AnswerVerb], comman
 def token(record: StepRecord) -> str:
     """Return the token of a question about the record's present attempt."""
     return f"{record.name}/{record.attempt}"
+
+
+def waits(record: StepRecord, now: datetime) -> bool:
+    """Tell whether a record is not looked at, or tried, yet. A clock that went back since it was set makes nothing wait longer."""
+    if record.not_before is None or now >= record.not_before:
+        return False
+    return record.polled_at is None or not went_back(record.polled_at, now)
+
+
+def went_back(since: datetime, now: datetime) -> bool:
+    """Tell whether the clock is behind a moment that has been, by more than two processes' clocks differ."""
+    return now < since - CLOCKS_DIFFER
 
 
 def later(now: datetime, seconds: float) -> datetime:

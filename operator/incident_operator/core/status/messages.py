@@ -26,6 +26,7 @@ _HUMAN_WAITS = {
     reasons.PARAMETER_INVALID: "a person: a label is not valid",
     reasons.APPROVAL_POLICY_MISSING: "a person: approvals cannot be trusted",
     reasons.STEP_UNKNOWN: "a person: did it happen?",
+    reasons.RECORD_ROLLED_BACK: "a person: the record is too old",
     reasons.STEP_FAILED: "a person: a step failed",
     reasons.CONDITION_UNKNOWN: "a person: an answer is unknown",
     reasons.EXPRESSION_OVER_BUDGET: "a person: an expression takes too much",

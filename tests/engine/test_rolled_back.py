@@ -1,0 +1,232 @@
+"""An Incident whose status is older than what was done, as after a restore: nothing is done twice, and a person is asked."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from engine.world import INCIDENT, Killed, World, to_approval, to_the_end
+from incident_operator.api.incident import Phase
+from incident_operator.clients import paths
+from incident_operator.core.errors import RolledBack
+from incident_operator.core.outcomes import Succeeded
+from incident_operator.engine.evidence import ACTS, EVIDENCE, configmap_name
+
+Json = dict[str, Any]
+INCIDENT_PATH = paths.incidents(*INCIDENT)
+REASON = "RecordRolledBack"
+
+
+LONG = {"rows": [{"id": "PP-2025-10-20", "told": "x" * 400}], "status": 200}
+"""A result that does not fit into a summary, so that it is evidence."""
+
+
+@pytest.fixture
+def pack(pack: World) -> World:
+    """Its acts bring results that are kept as evidence."""
+    for step in ("packs", "serve", "rebuild", "mark"):
+        pack.targets.answers[step] = lambda _: Succeeded(LONG, "1 row", {"before": 1, "after": 2})
+    return pack
+
+
+def status(world: World) -> Json:
+    return copy.deepcopy(world.api.object(INCIDENT_PATH).get("status") or {})
+
+
+def restore(world: World, was: Json) -> None:
+    """Put a status of earlier in the place of today's, and let the alert fire as it did then."""
+    body = world.api.object(INCIDENT_PATH)
+    alerts = [{**alert, "status": "firing"} for alert in body["spec"]["alerts"]]
+    metadata = {**body["metadata"], "annotations": {}}
+    world.api.put({**body, "metadata": metadata, "spec": {**body["spec"], "alerts": alerts}, "status": was})
+
+
+async def nothing(_: World) -> None:
+    """It has just been opened."""
+
+
+async def to_diagnosis(world: World) -> None:
+    """Diagnosed, when the process died at its first act; its intent is taken out."""
+    world.targets.kill_before = "serve"
+    with pytest.raises(Killed):
+        await world.engine().reconcile(INCIDENT)
+    was = status(world)
+    kept = {"name", "stage", "action", "effect"}
+    was["steps"] = [
+        {name: value for name, value in step.items() if name in kept} if step["name"] == "serve" else step
+        for step in was["steps"]
+    ]
+    world.api.put({**world.api.object(INCIDENT_PATH), "status": was})
+
+
+@pytest.mark.parametrize("yesterday", [nothing, to_diagnosis], ids=["not begun", "diagnosed"])
+async def test_an_act_that_only_its_evidence_knows_of_is_not_done_again(
+    pack: World, yesterday: Callable[[World], Any]
+) -> None:
+    await yesterday(pack)
+    was = status(pack)
+    await to_the_end(pack)
+    assert pack.targets.done() == ["serve", "rebuild", "mark", "undo-serve"]
+    sent = len(pack.targets.sent)
+    restore(pack, was)
+    await pack.engine().reconcile(INCIDENT)
+    found = pack.incident().status
+    assert (found.phase, found.reason) == (Phase.NEEDS_HUMAN, REASON)
+    assert (
+        "The record of this Incident was rolled back, as by a restore. serve: evidence of its attempt 1"
+        in found.message
+    )
+    assert 'incidents.dev/resolve="serve/1=done' in found.message
+    assert found.waiting_for == "a person: the record is too old"
+    assert len(pack.targets.sent) == sent, "nothing is sent once more"
+
+
+async def test_a_plan_that_waits_is_withdrawn_where_its_acts_were_done(pack: World) -> None:
+    await to_approval(pack)
+    was = status(pack)
+    await pack.approve()
+    await pack.engine().reconcile(INCIDENT)
+    await pack.resolve_alert()
+    await pack.engine().reconcile(INCIDENT)
+    sent = len(pack.targets.sent)
+    restore(pack, was)
+    await pack.engine().reconcile(INCIDENT)
+    found = pack.incident().status
+    assert (found.phase, found.reason, found.pending_approval) == (Phase.NEEDS_HUMAN, REASON, None)
+    assert "the status is older than what was done" in found.approvals[-1].reason
+    assert len(pack.targets.sent) == sent
+
+
+async def test_a_person_says_what_was_done_of_each_and_it_goes_on_from_there(pack: World) -> None:
+    await to_approval(pack)
+    was = status(pack)
+    await pack.approve()
+    await pack.engine().reconcile(INCIDENT)
+    restore(pack, was)
+    engine = pack.engine()
+    await engine.reconcile(INCIDENT)
+    for _ in range(10):
+        question = pack.incident().status.pending_answer
+        if question is None:
+            break
+        await pack.annotate("resolve", f"{question.token}=done alice@example.com")
+        await engine.reconcile(INCIDENT)
+    await pack.resolve_alert()
+    await engine.reconcile(INCIDENT)
+    assert pack.incident().status.phase is Phase.RESOLVED
+    assert pack.targets.done() == ["serve", "rebuild", "mark", "undo-serve"]
+
+
+async def test_a_crash_between_evidence_and_status_is_not_taken_for_one(pack: World) -> None:
+    """Evidence is written before the status that tells of it: what was only read may well be newer than the status."""
+    pack.targets.kill_before = "serve"
+    with pytest.raises(Killed):
+        await pack.engine().reconcile(INCIDENT)
+    assert pack.api.object(evidence_of(pack))["metadata"]["annotations"] == {ACTS: ""}
+    pack.api.put({**pack.api.object(INCIDENT_PATH), "status": {}})
+    await pack.engine().reconcile(INCIDENT)
+    assert pack.incident().status.phase is Phase.AWAITING_APPROVAL
+
+
+async def test_a_first_life_that_only_read_has_nothing_that_could_be_done_twice(cache: World) -> None:
+    await cache.engine().reconcile(INCIDENT)
+    cache.api.put({**cache.api.object(INCIDENT_PATH), "status": {}})
+    await cache.engine().reconcile(INCIDENT)
+    assert cache.incident().status.phase is Phase.AWAITING_APPROVAL
+
+
+async def test_evidence_of_an_older_version_tells_by_its_keys(pack: World) -> None:
+    path = evidence_of(pack)
+    owner = {"apiVersion": "incidents.dev/v1alpha1", "kind": "Incident", "uid": pack.incident().metadata.uid}
+    meta = {"name": path.rpartition("/")[2], "namespace": "prod", "ownerReferences": [{**owner, "name": INCIDENT.name}]}
+    pack.api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"rebuild.json": "{}"}})
+    await pack.engine().reconcile(INCIDENT)
+    found = pack.incident().status
+    assert (found.phase, found.reason) == (Phase.NEEDS_HUMAN, REASON)
+    assert "rebuild: evidence of its attempt 1" in found.message
+    assert pack.targets.done() == []
+
+
+async def test_a_mark_that_is_found_where_an_act_is_about_to_begin_stops_it(pack: World) -> None:
+    def found() -> None:
+        raise RolledBack("a row has the key of this step; it says done at 03:00, 1 row changed")
+
+    pack.targets.preview_of["serve"] = found
+    await pack.engine().reconcile(INCIDENT)
+    told = pack.incident().status
+    assert (told.phase, told.reason) == (Phase.NEEDS_HUMAN, REASON)
+    assert "serve: a row has the key of this step; it says done at 03:00, 1 row changed." in told.message
+    assert pack.targets.done() == []
+    assert pack.state("serve") == "Unknown"
+
+
+async def test_a_mark_that_a_plans_trial_finds_stops_it_before_anybody_is_asked(pack: World) -> None:
+    def found() -> None:
+        raise RolledBack("Job rebuild-1 was let run by it")
+
+    pack.targets.preview_of["rebuild"] = found
+    await pack.engine().reconcile(INCIDENT)
+    told = pack.incident().status
+    assert (told.phase, told.reason, told.pending_approval) == (Phase.NEEDS_HUMAN, REASON, None)
+
+
+async def test_not_done_has_it_begun_anew_under_another_key(pack: World) -> None:
+    def found() -> None:
+        del pack.targets.preview_of["serve"]
+        raise RolledBack("a row has the key of this step")
+
+    pack.targets.preview_of["serve"] = found
+    await pack.engine().reconcile(INCIDENT)
+    await pack.annotate("resolve", "serve/1=not-done alice@example.com")
+    await pack.engine().reconcile(INCIDENT)
+    assert pack.targets.done() == ["serve"]
+    assert [call.attempt for call in pack.targets.calls if call.step == "serve"] == [2]
+
+
+async def test_a_status_that_was_written_for_another_incident_is_not_gone_on_with(pack: World) -> None:
+    """A backup puts an Incident back under a new uid: every key, and with it every mark, would be another one."""
+    await to_approval(pack)
+    body = pack.api.object(INCIDENT_PATH)
+    pack.api.remove(INCIDENT_PATH)
+    meta = {key: value for key, value in body["metadata"].items() if key not in {"uid", "resourceVersion"}}
+    pack.api.put({**body, "metadata": meta})
+    sent = len(pack.targets.sent)
+    await pack.engine().reconcile(INCIDENT)
+    found = pack.incident().status
+    assert (found.phase, found.reason) == (Phase.NEEDS_HUMAN, REASON)
+    assert "written for another Incident of this name" in found.message
+    assert "serve was begun there" in found.message
+    assert 'incidents.dev/abort="now' in found.message
+    await pack.annotate("abort", "now alice@example.com")
+    await pack.engine().reconcile(INCIDENT)
+    assert pack.incident().status.phase is Phase.FAILED
+    assert len(pack.targets.sent) == sent
+
+
+async def test_a_pinned_revision_that_is_gone_is_told_and_nothing_is_done(pack: World) -> None:
+    await to_approval(pack)
+    revision = pack.incident().status.runbook_revision
+    pack.api.remove(paths.controllerrevisions("prod", revision))
+    await pack.approve()
+    await pack.engine().reconcile(INCIDENT)
+    found = pack.incident().status
+    assert (found.phase, found.reason) == (Phase.NEEDS_HUMAN, "RunbookNotFound")
+    assert f"ControllerRevision {revision}" in found.message
+    assert pack.targets.done() == ["serve"]
+
+
+async def test_whose_evidence_a_process_has_made_is_not_looked_at(pack: World) -> None:
+    await to_approval(pack)
+    assert [one.path for one in pack.api.requests if one.params.get("dryRun") and "/configmaps" in one.path] == []
+
+
+async def test_evidence_that_may_not_be_looked_at_stops_nothing(pack: World) -> None:
+    pack.api.forbid("", "patch", "configmaps")
+    pack.api.forbid("", "create", "configmaps")
+    await to_approval(pack)
+    assert pack.incident().status.phase is Phase.AWAITING_APPROVAL
+
+
+def evidence_of(world: World) -> str:
+    return paths.configmaps("prod", configmap_name(world.incident().metadata.uid, EVIDENCE))

@@ -1,0 +1,71 @@
+"""The process's clock goes on steadily, whatever happens to the machine's; it is moved forward by the apiserver's, and never back."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from incident_operator.clients import kube, paths
+from incident_operator.engine.steady_clock import SteadyClock
+from kube.fake_apiserver import FakeApiserver
+
+NOON = datetime(2025, 10, 21, 12, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@dataclass
+class Machine:
+    """A machine whose clock anybody may set."""
+
+    wall: datetime = NOON
+    seconds: float = 1000.0
+
+    def clock(self) -> SteadyClock:
+        return SteadyClock(lambda: self.wall, lambda: self.seconds)
+
+    def go(self, seconds: float) -> None:
+        self.wall += timedelta(seconds=seconds)
+        self.seconds += seconds
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR, 24 * HOUR, timedelta(seconds=-1)])
+def test_a_machines_clock_that_jumps_changes_nothing(jump: timedelta) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    machine.go(60)
+    machine.wall += jump
+    machine.go(30)
+    assert clock() == NOON + timedelta(seconds=90)
+
+
+@pytest.mark.parametrize(
+    ("told", "then"),
+    [
+        ("Tue, 21 Oct 2025 13:00:00 GMT", NOON + HOUR),
+        ("Tue, 21 Oct 2025 11:00:00 GMT", NOON),
+        ("Tue, 21 Oct 2025 12:00:00 GMT", NOON),
+        ("yesterday", NOON),
+        ("", NOON),
+        ("Tue, 21 Oct 99999 12:00:00 GMT", NOON),
+    ],
+    ids=["behind", "ahead", "right", "no date", "empty", "beyond the calendar"],
+)
+def test_a_clock_is_moved_forward_by_the_apiservers_and_never_back(told: str, then: datetime) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    clock.hear(told)
+    assert clock() == then
+    machine.go(10)
+    assert clock() == then + timedelta(seconds=10)
+
+
+async def test_a_client_tells_the_date_of_an_answer_now_and_then() -> None:
+    dates: list[str] = []
+    async with FakeApiserver() as api, kube.Kube(api.access(), dated=dates.append) as client:
+        for _ in range(3):
+            with pytest.raises(kube.NotFound):
+                await client.get(paths.incidents("prod", "none"))
+    clock = SteadyClock(lambda: NOON)
+    clock.hear(dates[0])
+    assert len(dates) == 1
+    assert clock() > NOON, "the machine's own time of today is later than that"
