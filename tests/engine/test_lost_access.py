@@ -29,7 +29,8 @@ class Loss:
 
 LOSSES = {
     "a Secret rotated, and the old one refused": Loss(
-        "password authentication failed", lambda: SqlError(Fault.FORBIDDEN, "password authentication failed for user app")
+        "password authentication failed",
+        lambda: SqlError(Fault.FORBIDDEN, "password authentication failed for user app"),
     ),
     "a Secret deleted": Loss(
         'names Secret "db", which is not in prod',
@@ -125,7 +126,9 @@ async def test_between_the_intent_and_the_act_nothing_is_done_and_it_is_told(pac
 
 
 @LOST
-async def test_between_the_act_and_the_look_it_is_looked_for_and_then_a_person_is_asked(pack: World, loss: Loss) -> None:
+async def test_between_the_act_and_the_look_it_is_looked_for_and_then_a_person_is_asked(
+    pack: World, loss: Loss
+) -> None:
     await on(pack)
     await pack.approve()
     pack.targets.kill_after = "rebuild"

@@ -30,7 +30,11 @@ def made_again(world: World, **annotations: str) -> str:
 
 
 def anew(body: Json) -> Json:
-    known = {"name", "namespace", "annotations", "labels"} if body["kind"] != "Incident" else {"name", "namespace", "labels"}
+    known = (
+        {"name", "namespace", "annotations", "labels"}
+        if body["kind"] != "Incident"
+        else {"name", "namespace", "labels"}
+    )
     metadata = {name: value for name, value in body["metadata"].items() if name in known}
     return {name: value for name, value in body.items() if name != "status"} | {"metadata": metadata}
 

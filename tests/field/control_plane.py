@@ -34,7 +34,15 @@ class ControlPlane:
         (self.folder / "tokens.csv").write_text(f'{TOKEN},field-admin,1,"system:masters"\n')
         key = ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
         subprocess.run([*key, "-out", self.folder / "accounts.key"], check=True, capture_output=True)
-        public = ["openssl", "pkey", "-in", self.folder / "accounts.key", "-pubout", "-out", self.folder / "accounts.pub"]
+        public = [
+            "openssl",
+            "pkey",
+            "-in",
+            self.folder / "accounts.key",
+            "-pubout",
+            "-out",
+            self.folder / "accounts.pub",
+        ]
         subprocess.run(public, check=True, capture_output=True)
 
     @property

@@ -85,7 +85,6 @@ def test_what_was_just_read_counts_though_a_newer_version_was_known() -> None:
     assert not known.is_expected(key, "501")
 
 
-
 async def test_a_bookmark_that_is_behind_asks_for_a_list(api_of_three: FakeApiserver) -> None:
     api = api_of_three
     async with Reads(api.access()) as reads:

@@ -160,7 +160,9 @@ def checked(response: requests.Response, *_: Any, **__: Any) -> requests.Respons
 def _refused(response: requests.Response) -> RefusedError:
     asked = retry_after.seconds(response.headers)
     told = f"Prometheus answered {response.status_code}: {_reason(response)}"
-    return RefusedError(told, status=response.status_code, passes=response.status_code in retry_after.LATER, after=asked)
+    return RefusedError(
+        told, status=response.status_code, passes=response.status_code in retry_after.LATER, after=asked
+    )
 
 
 def _reason(response: requests.Response) -> str:
