@@ -169,6 +169,13 @@ def test_json_is_read_as_json() -> None:
     assert document.place_of("b[1]") == Place(3, 11)
 
 
+@pytest.mark.parametrize(
+    "text", ['{"a": 1180591620717411303424}', "a: 1180591620717411303424", "a: 18446744073709551616"]
+)
+def test_a_number_that_takes_more_than_64_bits_is_a_float(text: str) -> None:
+    assert isinstance(one(text).value["a"], float)
+
+
 def test_what_grows_by_its_aliases_is_not_read() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]

@@ -112,6 +112,8 @@ def problems(folder: Path, text: str) -> list[str]:
         ("a: &a [*a]", "an anchor may not contain itself"),
         ("[" * 5000, "nested too deep"),
         ("- 1", "not a Kubernetes object"),
+        (RUNBOOK.replace("kind: Runbook", "kind: [Runbook]"), "no matches for kind \"['Runbook']\""),
+        (RUNBOOK + "  description: 1180591620717411303424", "spec.description: Invalid value: must be of type string"),
     ],
 )
 def test_each_problem_is_told_with_its_place_and_the_exit_code_is_1(tmp_path: Path, text: str, told: str) -> None:

@@ -99,9 +99,10 @@ def _manifests(file: str, document: Document) -> list[Manifest]:
     value = document.value
     if not isinstance(value, dict):
         return []
-    items = value.get("items")
-    listed = str(value.get("kind", "")).endswith("List") and isinstance(items, list)
-    parts = [(f"items[{at}].", item) for at, item in enumerate(items)] if listed else [("", value)]
+    items: Any = value.get("items")
+    parts: list[tuple[str, Any]] = [("", value)]
+    if str(value.get("kind", "")).endswith("List") and isinstance(items, list):
+        parts = [(f"items[{at}].", item) for at, item in enumerate(items)]
     return [Manifest(file, document, part, at) for at, part in parts if isinstance(part, dict) and kinds.is_ours(part)]
 
 

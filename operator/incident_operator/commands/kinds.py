@@ -43,7 +43,7 @@ def is_ours(value: Mapping[str, Any]) -> bool:
     kind = value.get("kind")
     if group == GROUP or kind == "Runbook":
         return True
-    return kind in {"Connection", "Incident"} and bool(difflib.get_close_matches(group, [GROUP], cutoff=_NEAR))
+    return kind in ("Connection", "Incident") and bool(difflib.get_close_matches(group, [GROUP], cutoff=_NEAR))
 
 
 def envelope_problems(value: Mapping[str, Any]) -> Iterator[Wrong]:

@@ -84,12 +84,18 @@ def documents(text: str) -> Iterator[Document]:
 def _whole(text: str) -> Document | None:
     """Return what is JSON; None for anything else."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_int=_integer)
     except (ValueError, RecursionError):
         return None
     # a tab stands between tokens only, and YAML takes none there
     read = next(iter(_of_part(text.replace("\t", " "), 0)), Document(value, Place(1, 1)))
     return Document(value, read.place, read.places, read.words, read.remarks)
+
+
+def _integer(digits: str) -> int | float:
+    """Return a number of JSON as the cluster holds it: one that takes more than 64 bits is a float."""
+    number = yaml_words.value_of(digits)
+    return number if isinstance(number, int) else float(digits)
 
 
 def _of_part(text: str, lines: int) -> Iterator[Document]:

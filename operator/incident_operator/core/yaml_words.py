@@ -25,8 +25,8 @@ _INTEGER = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[oO]?([0-7]+)|0[bB]([01]+
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _BETWEEN_DIGITS = re.compile(r"(?<=[0-9])_(?=[0-9])")
 _LARGEST, _SMALLEST = 2**64 - 1, -(2**63)
-_WHOLE = 1e21
-"""A float below this is written without an exponent in JSON, so that the cluster reads a whole one as an integer."""
+_WHOLE = 2.0**63
+"""A whole float below this is an integer to the cluster: JSON does not tell them apart."""
 _SINGLE_DIGITS = 9
 """That tell any float of 32 bits from its neighbours."""
 

@@ -108,17 +108,10 @@ class Executor:
                 return progress, await self._unless_aborted(view, self.policies.problem(incident, plan_hash))
             case Now():
                 return progress, self.clock()
-            case Show(trial=True):
-                return await self._told_if_slow(progress, view, self.calls.shown(request))
             case Show():
-                return progress, await self._unless_aborted(view, self.calls.shown(request))
-            case Together(reads, current):
-                seen = view if current is None else view.with_status(current)
-                asked = asyncio.gather(*(self.calls.ran(each) for each in reads))
-                progress, found = await self._told_if_slow(progress, seen, asked)
-                for read, each in zip(reads, found, strict=True):
-                    progress = _with_evidence(progress, read, each)
-                return progress, found
+                return await self._shown(progress, view, request)
+            case Together():
+                return await self._read(progress, view, request)
             case Do(how=How.ACT):
                 progress, done = await self._acted(progress, view, request)
                 return _with_evidence(progress, request, done), done
@@ -129,6 +122,21 @@ class Executor:
                 return _with_evidence(progress, request, each), each
             case _:
                 assert_never(request)
+
+    async def _shown(self, progress: Progress, view: View, show: Show) -> tuple[Progress, Any]:
+        """Preview a call; what is tried out for people may take long."""
+        if show.trial:
+            return await self._told_if_slow(progress, view, self.calls.shown(show))
+        return progress, await self._unless_aborted(view, self.calls.shown(show))
+
+    async def _read(self, progress: Progress, view: View, together: Together) -> tuple[Progress, list[Ran]]:
+        """Run reads together."""
+        seen = view if together.status is None else view.with_status(together.status)
+        asked = asyncio.gather(*(self.calls.ran(each) for each in together.reads))
+        progress, found = await self._told_if_slow(progress, seen, asked)
+        for read, each in zip(together.reads, found, strict=True):
+            progress = _with_evidence(progress, read, each)
+        return progress, found
 
     async def _stored(self, progress: Progress, view: View, request: Store) -> tuple[Progress, Incident]:
         key = _key(view)

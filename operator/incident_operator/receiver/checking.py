@@ -20,7 +20,7 @@ from incident_operator.receiver import json_text
 from incident_operator.receiver.rejections import MalformedError, Rejection
 
 _Zoned = Annotated[datetime, msgspec.Meta(tz=True)]
-_Raw = TypeVar("_Raw", bound="RawAlert")
+_Raw = TypeVar("_Raw", bound=msgspec.Struct)
 _Texts = dict[str, str | None]
 _FIRST = datetime(1970, 1, 2, tzinfo=UTC)
 _LAST = datetime(9999, 12, 30, tzinfo=UTC)

@@ -21,9 +21,9 @@ from incident_operator.core import sanitize
 from incident_operator.core.alerts import received_alerts
 from incident_operator.core.alerts.episodes import Episode
 from incident_operator.core.alerts.grouping import IncidentSequence
+from incident_operator.core.alerts.kept import LabelLimits
 from incident_operator.core.alerts.received_alerts import ReceivedAlert
 from incident_operator.receiver import alertmanager, index, sightings
-from incident_operator.receiver.checking import LabelLimits
 from incident_operator.receiver.intake import Intake
 from incident_operator.receiver.rejections import MalformedError
 from incident_operator.receiver.sightings import Listed, Sightings
@@ -101,7 +101,7 @@ class Silences:
         now = self.clock().replace(microsecond=0)
         told = f"while it was silenced or inhibited; missing in {sightings.MISSES} later lists of each Alertmanager, says Connection {key.name}"
         ids = {one for _, episode in found for one in episode.firing if received_alerts.fingerprint_of(one) in ended}
-        alerts = [ReceivedAlert(one, AlertStatus.RESOLVED, now, {}, now, end_told_by=told) for one in sorted(ids)]
+        alerts = [ReceivedAlert(one, AlertStatus.RESOLVED, now, {}, {}, now, end_told_by=told) for one in sorted(ids)]
         if changed := await self.intake.end(alerts, key.namespace):
             _log.info("Silenced alerts have ended", connection=key.name, namespace=key.namespace, incidents=changed)
 
