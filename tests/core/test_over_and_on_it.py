@@ -270,8 +270,8 @@ def test_what_stays_in_place_is_told_with_the_command_that_puts_it_back():
         in world.status.message
     )
     told = report.markdown(world.stored, None)
-    assert "| no: still in place; put it back: kubectl scale" in told
-    assert "| Pending |" not in told
+    assert "| no, it is still in place; put it back: kubectl scale" in told
+    assert "| not yet |" not in told
 
 
 # answers that do nothing, and silences

@@ -303,7 +303,7 @@ async def test_an_account_that_nobody_may_look_for_is_not_told_as_missing(checks
 async def test_a_connection_is_named_once_in_what_is_told_of_it(checks: Checks) -> None:
     checks.endpoints.refused["poor"] = "Connection read: poor may not get secret"
     await checks.check(OTHER)
-    told = checks.ready(paths.runbooks(*OTHER))["message"].splitlines()
+    told = checks.ready(paths.runbooks(*OTHER))["message"].split("; ")
     assert "Connection read: poor may not get secret" in told
     assert not any("Connection read: Connection read" in line for line in told)
 
@@ -371,7 +371,7 @@ async def test_what_another_object_would_mend_is_tried_again_and_not_stalled(che
     checks.world.api.remove(paths.connections("prod", "write"))
     await checks.check(PACK)
     assert (checks.ready(paths.runbooks(*PACK))["reason"], set(abnormal(checks, paths.runbooks(*PACK)))) == (
-        "Invalid",
+        "TargetMissing",
         {"Reconciling"},
     )
 

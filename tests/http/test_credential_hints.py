@@ -7,7 +7,7 @@ from http_calls import FakeConnections, call, endpoint, request, sending
 from incident_operator.actions import promql
 from incident_operator.actions.promql import Promql
 from incident_operator.clients import alertmanagers, credential_hints
-from incident_operator.clients.alertmanagers import AlertmanagerError
+from incident_operator.clients.alertmanagers import AlertmanagerError, Place
 from incident_operator.clients.probes import Probes
 from incident_operator.clients.prometheus import Prometheus
 from incident_operator.connections import CONNECTIONS
@@ -82,9 +82,9 @@ async def test_a_step_that_is_refused_says_what_looks_wrong(service, prometheus)
 
 
 async def test_reading_open_alerts_again_says_what_looks_wrong(service):
-    service.answer = web.Response(status=401)
+    service.answer, place = web.Response(status=401), Place(service.url)
     with pytest.raises(AlertmanagerError, match="the Secret's password ends with a newline"):
-        await alertmanagers.open_alerts(endpoint(service.url, WRONG, kind="alertmanager"), 5.0)
+        await alertmanagers.open_alerts(endpoint(service.url, WRONG, kind="alertmanager"), place, 5.0)
     with pytest.raises(AlertmanagerError, match="the Secret's token holds a blank or a line end"):
-        await alertmanagers.open_alerts(endpoint(service.url, {"token": "a\nb"}, kind="alertmanager"), 5.0)
+        await alertmanagers.open_alerts(endpoint(service.url, {"token": "a\nb"}, kind="alertmanager"), place, 5.0)
     assert len(service.seen) == 1, "what no header can hold is not sent"

@@ -82,7 +82,10 @@ def problems(folder: Path, text: str) -> list[str]:
             "10:16: Runbook pack: spec.groupBy[1]: Invalid value: must be of type string, and is",
         ),
         (RUNBOOK + "  severity: p1", 'spec.severity: Unsupported value: supported values: "P0", "P1"'),
-        (RUNBOOK + "  resolveTimeout: soon", "spec.resolveTimeout: Invalid value: should match a duration"),
+        (
+            RUNBOOK + "  resolveTimeout: soon",
+            "spec.resolveTimeout: Invalid value: this is not a duration: write numbers with units, such as 90s, 1h30m or 7d",
+        ),
         (RUNBOOK + "  verify: {}", "spec.verify: Invalid value: must be of type array, and is object"),
         (RUNBOOK + "  groupBy: [~]", "spec.groupBy[0]: Invalid value: must be of type string, and is null"),
         (

@@ -123,7 +123,9 @@ class Over(Model):
     """Somebody said that the alert is over; it holds until one fires that came later."""
 
     by: Annotated[str, Field(max_length=253)]
+    """Who said it."""
     at: Timestamp
+    """When."""
     alerts: Annotated[int, Field(ge=0)]
     """How many of the listed alerts were known then, in the order of `spec.alerts`."""
 
@@ -134,8 +136,11 @@ class Acknowledgement(Model):
     token: Annotated[str, Field(max_length=64)]
     """As it was said, e.g. `30m`."""
     by: Annotated[str, Field(max_length=253)]
+    """Who said it."""
     at: Timestamp
+    """When."""
     until: Timestamp
+    """Until when that counts."""
 
 
 class HandledAnswer(Model):

@@ -45,7 +45,13 @@ def _duration(value: Any) -> Any:
     raise PydanticCustomError("duration", told)
 
 
-Duration = Annotated[str, BeforeValidator(_duration), Field(pattern=DURATION_PATTERN, max_length=32)]
+Duration = Annotated[
+    str,
+    BeforeValidator(_duration),
+    Field(
+        max_length=32, json_schema_extra={"pattern": DURATION_PATTERN}
+    ),  # for the definitions: `_duration` says it better
+]
 """A duration such as `90s`, `1h30m` or `7d`: as Kubernetes, Prometheus and Alertmanager write them."""
 Cel = Annotated[str, Field(min_length=1, max_length=1024)]
 """A bare CEL expression."""
