@@ -27,7 +27,7 @@ def schema(kind: Kind, definition: Json, actions: Iterable[str]) -> str:
     properties = {
         "apiVersion": {"const": API_VERSION, **described["apiVersion"]},
         "kind": {"const": kind.name, **described["kind"]},
-        "metadata": {"type": "object", "description": fields["metadata"]["description"]},
+        "metadata": {"type": "object", "description": "Name, namespace, labels and annotations, as of any object."},
         "spec": _rewritten(fields["spec"], tuple(actions)),
         "status": {"type": "object", "description": "The operator's; not for people to write."},
     }

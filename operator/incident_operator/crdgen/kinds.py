@@ -147,7 +147,7 @@ def _column(column: Column) -> Json:
 _IDENTITY: Json = {
     "apiVersion": {"type": "string", "description": f"`{GROUP}/{VERSION}`."},
     "kind": {"type": "string", "description": "The kind of the object."},
-    "metadata": {"type": "object", "description": "Name, namespace, labels and annotations, as of any object."},
+    "metadata": {"type": "object"},  # the apiserver describes it, and takes nothing else here
 }
 
 
