@@ -59,6 +59,8 @@ class World:
     """What the preview of a step says, where it is not the usual."""
     gone: Blocked | None = None
     """Why the Runbook cannot be used just now."""
+    talks: bool = False
+    """Whether people say what nobody asked for: that it is over, that they are on it, that all is to be undone. Explored by itself."""
     policy_problem: str = ""
     preview_problem: Failure | None = None
     excluded: tuple[str, ...] | None = ()

@@ -9,7 +9,7 @@ from core.builders import usual
 from core.simulator import World
 from explore import endings
 from explore.__main__ import starts
-from explore.models import RUNBOOKS
+from explore.models import BY_WORD, RUNBOOKS
 from explore.nodes import told
 from explore.walk import walk
 from incident_operator.core.machine import alert_changes, answers, carry_out, coverage, in_flight, machine, said
@@ -25,7 +25,7 @@ def test_every_state_that_is_near_is_reached_without_breaking_a_rule(name):
     assert found.states == STATES
 
 
-@pytest.mark.parametrize("name", RUNBOOKS)
+@pytest.mark.parametrize("name", [*RUNBOOKS, *(f"{name}, by word" for name in BY_WORD)])
 def test_from_everywhere_people_can_bring_it_to_an_end(name):
     resting = []
     walk(starts()[name], most=STATES, resting=resting.append)
@@ -53,7 +53,8 @@ def test_from_everywhere_people_can_bring_it_to_an_end(name):
 )
 def test_a_machine_that_lacks_a_rung_breaks_a_rule(rung, monkeypatch):
     monkeypatch.setattr(machine, "CHAIN", tuple(each for each in machine.CHAIN if each is not rung))
-    worlds = World(usual()), World(RUNBOOKS["keyed calls, one of them protective"])
+    by_word = starts()["one mitigation, by word"]
+    worlds = World(usual()), World(RUNBOOKS["keyed calls, one of them protective"]), by_word
     assert any(walk(world, most=2500, enough=1).broken for world in worlds), "no rule noticed"
 
 

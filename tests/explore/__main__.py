@@ -9,7 +9,7 @@ from click import echo
 
 from core.builders import by_hand
 from core.simulator import World, unasked
-from explore.models import ONE_MITIGATION, RUNBOOKS
+from explore.models import BY_WORD, ONE_MITIGATION, RUNBOOKS
 from explore.rules import EXCLUDED, RULES
 from explore.walk import Walked, walk
 from incident_operator.core.runbooks.unasked import Leave
@@ -44,6 +44,9 @@ def starts() -> dict[str, World]:
     nothing_acts = Leave(not_acting=frozenset({"prod"}))
     found["where nothing acts unasked"] = World(ONE_MITIGATION, excluded=(EXCLUDED,), leave=nothing_acts)
     found[f"{usual}, opened by hand"] = World(RUNBOOKS[usual], by_hand(), excluded=(EXCLUDED,))
+    for name, compiled in BY_WORD.items():
+        found[f"{name}, by word"] = World(compiled, excluded=(EXCLUDED,), talks=True)
+    found["where nothing acts unasked, by word"] = replace(found["where nothing acts unasked"], talks=True)
     return found
 
 

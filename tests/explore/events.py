@@ -64,9 +64,10 @@ def _people(node: Node) -> Iterator[Event]:
         for said in ("done", "not-done"):
             yield f"said {said}", lambda world, said=said: world.annotate(Verb.RESOLVE, f"{question.token}={said}")
     yield "aborted", World.abort
-    yield "aborted with undo", World.undo
-    yield "acknowledged", World.acknowledge
-    if not node.view.incident.is_over:
+    if node.world.talks:
+        yield "aborted with undo", World.undo
+        yield "acknowledged", World.acknowledge
+    if node.world.talks and not node.view.incident.is_over:
         yield "said to be over", World.over
 
 

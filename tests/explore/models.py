@@ -37,5 +37,15 @@ RUNBOOKS: dict[str, Compiled] = {
     ),
 }
 
+BY_WORD: dict[str, Compiled] = {
+    "one mitigation": runbook(mitigate=[sql("serve", undo=UNDO)], verify=[read("check")]),
+    "an undo that nobody can look up": runbook(
+        mitigate=[sql("block", undo={"http": {"connection": "api", "method": "DELETE", "path": "/block"}})]
+    ),
+    "a keyed undo": runbook(mitigate=[sql("block", undo={"http": keyed("unblock")["http"]})]),
+    "approval in restore": runbook(remediate=[job("rebuild")], restore=[sql("replay", approval={})]),
+}
+"""Of which people also say what nobody asked for."""
+
 ONE_MITIGATION = runbook(mitigate=[sql("serve", undo=UNDO)], verify=[read("check")])
 """Of which the act and its undo are asked for where nothing acts unasked."""

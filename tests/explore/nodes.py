@@ -92,7 +92,7 @@ def key(node: Node) -> int:
         (
             node.stored,
             (type(node.turn.decision).__name__, node.turn.names) if node.turn else None,
-            status.abort(current) is not None and status.abort(current).token,
+            getattr(status.abort(current), "token", None),
             world.gone is not None,
             (world.stored.spec.resolved, node.view.incident.is_over),
             (current.phase, current.reason) if stopped else None,
@@ -154,11 +154,10 @@ def _said(node: Node) -> Iterator[str]:
         found = approval.answer(annotations, verb)
         if question is not None and found is not None and found.token.partition("=")[0] == question.token:
             yield f"{verb.value} {found.token.partition('=')[2]}"
-    said_over = approval.answer(annotations, Verb.OVER)
-    if said_over is not None and int(said_over.token) > (
-        current_over.alerts if (current_over := node.working.over) else -1
-    ):
-        yield f"over {len(node.world.stored.spec.alerts) - int(said_over.token)}"
+    recorded, over = status.abort(node.working), approval.answer(annotations, Verb.OVER)
     found = approval.answer(annotations, Verb.ABORT)
-    if found is not None and found.token in {"now", "undo"}:
+    if found is not None and (recorded is None or recorded.token != found.token):
         yield f"abort {found.token}"
+    known = node.working.over
+    if over is not None and recorded is None and (known is None or int(over.token) > known.alerts):
+        yield f"over {len(node.world.stored.spec.alerts) - int(over.token)}"
