@@ -83,6 +83,7 @@ def check(files: tuple[Path, ...], output: str, strict: bool, global_namespaces:
     """
     from incident_operator.commands import checking, outputs  # noqa: PLC0415
     from incident_operator.commands.findings import Level  # noqa: PLC0415
+    from incident_operator.core.texts import counted  # noqa: PLC0415
 
     report = checking.check(files, global_namespaces)
     failed = bool(report.of(Level.ERROR) or (strict and report.findings))
@@ -98,8 +99,8 @@ def check(files: tuple[Path, ...], output: str, strict: bool, global_namespaces:
     if not report.looked_at:
         _fail("no Runbook in what was given: looked for documents of kind Runbook")
     warned = len(report.findings)
-    ended = f", {warned} warning{'s' if warned > 1 else ''}" if warned else ""
-    click.echo(f"{report.files} file{'s' if report.files > 1 else ''} checked: no problem found{ended}")
+    ended = f", {counted(warned, 'warning')}" if warned else ""
+    click.echo(f"{counted(report.files, 'file')} checked: no problem found{ended}")
     if report.unasked:
         click.echo(
             "\nThese steps ask a person, unless an administrator names them in the operator's setting `unasked`:"

@@ -118,10 +118,11 @@ def test_it_writes_and_acts_only_in_the_namespaces_that_are_listed() -> None:
     assert list(of_kind("RoleBinding")) == ["incident-operator-lease", "incident-operator-secrets"]
 
 
-def test_what_it_writes_where_it_serves_is_written_down() -> None:
+def test_what_it_may_do_where_it_serves_is_written_down() -> None:
     rules = [rule for name, rule in _rules() if name == "incident-operator-writer"]
     written = {resource: set(rule["verbs"]) for rule in rules for resource in rule["resources"]}
     assert written == {
+        "serviceaccounts": {"get"},
         "incidents": {"create", "patch", "delete"},
         "incidents/status": {"patch"},
         "runbooks/status": {"patch"},
@@ -228,15 +229,16 @@ def test_only_approvers_approve_and_nobody_becomes_one_by_aggregation() -> None:
 @pytest.mark.parametrize(
     ("argument", "ignored"),
     [
-        ('unmatched.ignore={severity=~"none|info"}', ('severity=~"none|info"',)),
-        ("unmatched.ignore=null", ()),
-        ("unmatched=null", ('alertname="Watchdog"', 'alertname="InfoInhibitor"')),
+        ('--set=unmatched.ignore={severity=~"none|info"}', ('severity=~"none|info"',)),
+        ("--set-json=unmatched.ignore=[]", ()),
+        ("--set=unmatched.ignore=null", ('alertname="Watchdog"', 'alertname="InfoInhibitor"')),
+        ("--set=unmatched=null", ('alertname="Watchdog"', 'alertname="InfoInhibitor"')),
     ],
 )
 def test_what_is_ignored_is_a_value_and_an_earlier_chart_s_values_have_none(
     argument: str, ignored: tuple[str, ...]
 ) -> None:
-    assert settings.from_environment(environment(f"--set={argument}")).unmatched_ignore == ignored
+    assert settings.from_environment(environment(argument)).unmatched_ignore == ignored
 
 
 def test_every_variable_is_a_setting_that_the_operator_reads() -> None:

@@ -8,7 +8,7 @@ PROVES: Mapping[Fault, str] = {
     Fault.NONE: "The example works where nothing goes wrong.",
     Fault.KILL_BEFORE: "What was meant and not sent is done once, by the next process.",
     Fault.KILL_AFTER: "What was done and not heard of is found, and not done again.",
-    Fault.REPLY_LOST: "A lost answer is no failure: what was done is found.",
+    Fault.REPLY_LOST: "A lost answer is not a failure: what was done is found.",
     Fault.REPLY_LATE: "A process that lost its Lease meanwhile does nothing more with a late answer.",
     Fault.TWICE: "A network that delivers a write twice makes no second effect, and the second answer is not believed.",
     Fault.CONFLICT: "A conflict is read again, not overwritten.",

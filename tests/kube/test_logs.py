@@ -186,7 +186,7 @@ async def test_a_container_that_restarted_says_so_and_how_to_see_what_it_wrote_b
     assert outcome.summary.endswith("; " + outcome.result["notes"][0])
     before = await logs.run(call(of(previous=True)))
     assert (before.result["lines"], before.result["notes"]) == (["before"], [told])
-    assert before.summary == f"1 lines of web-1 before the last restart; {told}"
+    assert before.summary == f"1 line of web-1 before the last restart; {told}"
 
 
 async def test_a_container_that_never_restarted_has_nothing_from_before(web, logs):

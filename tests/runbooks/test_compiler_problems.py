@@ -127,15 +127,15 @@ TIMING = [
         "spec.verify[0].until.every",
         "3m is longer than for (2m), so it would look only once",
     ),
-    ("verify.0.until.every", "0s", "spec.verify[0].until.every", "0s is no time; write for example 30s"),
-    ("remediate.0.timeout", "0ms", "spec.remediate[0].timeout", "0ms is no time; write for example 30s"),
-    ("objectives.resolve", "0h", "spec.objectives.resolve", "0h is no time; write for example 30s"),
-    ("resolveTimeout", "0s", "spec.resolveTimeout", "0s is no time; write for example 30s"),
+    ("verify.0.until.every", "0s", "spec.verify[0].until.every", "0s is not longer than 0s; write for example 30s"),
+    ("remediate.0.timeout", "0ms", "spec.remediate[0].timeout", "0ms is not longer than 0s; write for example 30s"),
+    ("objectives.resolve", "0h", "spec.objectives.resolve", "0h is not longer than 0s; write for example 30s"),
+    ("resolveTimeout", "0s", "spec.resolveTimeout", "0s is not longer than 0s; write for example 30s"),
     (
         "remediate.0.approval.expiresAfter",
         "0s",
         "spec.remediate[0].approval.expiresAfter",
-        "0s is no time; write for example 30s",
+        "0s is not longer than 0s; write for example 30s",
     ),
 ]
 OWN_RULES = [

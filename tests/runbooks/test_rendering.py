@@ -122,7 +122,7 @@ def test_hostile_text_is_one_argument_of_a_command(hostile):
     assert found.command == ["rm", hostile]
 
 
-@pytest.mark.parametrize(("value", "told"), [(None, "the value is null"), ([1], "a list or object is no text")])
+@pytest.mark.parametrize(("value", "told"), [(None, "the value is null"), ([1], "a list or object is not a text")])
 def test_what_is_no_text_is_no_argument(value, told):
     found = rendered({"exec": {"target": "pod/x", "command": ["rm", "${params.x}"]}}, {"x": value})
     assert isinstance(found, RenderError)
@@ -154,29 +154,44 @@ def test_a_pod_template_takes_values_with_their_type_but_text_where_kubernetes_w
             "sqlQuery.params.id",
             "packs failed (connection refused)",
         ),
-        (query({"id": "x-${params.x}"}), {"x": [1]}, "sqlQuery.params.id", "a list or object is no text"),
+        (query({"id": "x-${params.x}"}), {"x": [1]}, "sqlQuery.params.id", "a list or object is not a text"),
         (query({"id": ["a", "x-${params.x}"]}), {"x": None}, "sqlQuery.params.id[1]", "the value is null"),
         (query({"id": "${1 / params.x}"}), {"x": 0}, "sqlQuery.params.id", "divide by zero"),
         (request(headers={"X-Date": "${params.x}"}), {"x": "a\r\nX-Evil: 1"}, "http.headers.X-Date", "one line"),
-        (request(body="${params.x}"), {"x": {"a": 1}}, "http.body", "a list or object is no text"),
+        (request(body="${params.x}"), {"x": {"a": 1}}, "http.body", "a list or object is not a text"),
         (request(path="/${params.x}"), {"x": "y" * 3000}, "http.path", "at most 2048 characters"),
         (
             {"get": {"apiVersion": "v1", "kind": "Pod", "name": "${params.x}"}},
             {"x": "../x"},
             "get.name",
-            "is no object name",
+            "is not a valid object name",
         ),
         (
             {"get": {"apiVersion": "v1", "kind": "Pod", "selector": {"app": "${params.x}"}}},
             {"x": "a,b=c"},
             "get.selector.app",
-            "is no label value",
+            "is not a valid label value",
         ),
-        ({"logs": {"selector": {"app": "${params.x}"}}}, {"x": ""}, "logs.selector.app", "is no label value"),
-        ({"scale": {"target": "deployment/x", "replicas": "${params.x}"}}, {"x": "5"}, "scale.replicas", "no number"),
-        ({"scale": {"target": "deployment/x", "replicas": "${params.x}"}}, {"x": True}, "scale.replicas", "no number"),
-        ({"scale": {"target": "deployment/x", "replicas": "${params.x}"}}, {"x": -1}, "scale.replicas", "no number"),
-        ({"scale": {"target": "deployment/x", "replicas": "${params.x}"}}, {"x": 1.5}, "scale.replicas", "no number"),
+        ({"logs": {"selector": {"app": "${params.x}"}}}, {"x": ""}, "logs.selector.app", "is not a valid label value"),
+        (
+            {"scale": {"target": "deployment/x", "replicas": "${params.x}"}},
+            {"x": "5"},
+            "scale.replicas",
+            "not a number",
+        ),
+        (
+            {"scale": {"target": "deployment/x", "replicas": "${params.x}"}},
+            {"x": True},
+            "scale.replicas",
+            "not a number",
+        ),
+        ({"scale": {"target": "deployment/x", "replicas": "${params.x}"}}, {"x": -1}, "scale.replicas", "not a number"),
+        (
+            {"scale": {"target": "deployment/x", "replicas": "${params.x}"}},
+            {"x": 1.5},
+            "scale.replicas",
+            "not a number",
+        ),
     ],
 )
 def test_what_does_not_fit_its_field_is_refused_with_the_place(written, params, field, message):

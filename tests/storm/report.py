@@ -111,7 +111,7 @@ another state than the one told last.
 
 {tables}
 
-*Good posts* are those of four clients that go on posting right alerts during each attack, ten times a second. 503 is no wrong answer to an
+*Good posts* are those of four clients that go on posting right alerts during each attack, ten times a second. 503 is not a wrong answer to an
 attacker: a sender that means it comes again. *Peak memory* is the operator's, since it was started for the first attack.
 
 How much a P0 alert may wait: {must:g} times what it waits when nothing else is going on.

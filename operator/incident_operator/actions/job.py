@@ -1,6 +1,6 @@
 """`job`: runs a Job to its end, once (effect: k8s-create); nothing is watched, it is asked for.
 
-reserve  creates the Job suspended, which is no effect    → its name and uid go into the intent
+reserve  creates the Job suspended, which has no effect   → its name and uid go into the intent
 act      lets that very Job run                           → one patch that tests uid and resourceVersion
 look     follows it by its uid                            → a Job that is gone was deleted by somebody, and is never made anew
 """

@@ -60,7 +60,7 @@ def deleted(call: "Call[Job]", name: str) -> Undetermined:
 
 
 async def _newest_pod(account: Account, job: Json) -> Seen:
-    """Return the newest of the Pods that this Job owns; a label alone is no proof, since anybody may write one."""
+    """Return the newest of the Pods that this Job owns; a label alone does not prove it, since anybody may write one."""
     query = {"labelSelector": workloads.selector({JOB_NAME: job["metadata"]["name"]})}
     newest: Json | None = None
     try:

@@ -60,7 +60,7 @@ def bound(manifest: Json) -> dict[str, Any]:
 
 
 def _content(call: "Call[Job]", template: Json) -> dict[str, Any]:
-    """Return what is no other's: a Pod that is late is ended by the kubelet, and stays to be read; the Job's deadline deletes it."""
+    """Return what is the Pod's own: a Pod that is late is ended by the kubelet, and stays to be read; the Job's deadline deletes it."""
     labels, seconds = dict(call.labels), max(1, int(call.timeout))
     meta, pod = template.get("metadata") or {}, pod_spec(call.spec, template)
     return {

@@ -25,6 +25,7 @@ from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.expressions.render_fields import Take
 from incident_operator.core.outcomes import Doubt, Json, Outcome, Succeeded
 from incident_operator.core.runbooks import field_checks
+from incident_operator.core.texts import counted
 
 
 class Logs(Model):
@@ -81,7 +82,7 @@ _Text = str | api_errors.ApiError
 _MAX_PODS = 20
 _LISTED_PODS = 500
 _WROTE_NOTHING = ("is waiting to start", "previous terminated container")
-"""In the apiserver's words: there is no log, and that is no failure."""
+"""In the apiserver's words: there is no log, and that is not a failure."""
 _LOG_BYTES, _ALL_LOGS_BYTES = 1024 * 1024, 4 * 1024 * 1024
 """Of the log of one container, and of all together: what is held in memory, the newest."""
 _MOST_NOTES = 4
@@ -174,7 +175,7 @@ def _summary(spec: Logs, pods: Sequence[str], lines: int, matches: int) -> str:
     whose = pods[0] if len(pods) == 1 else f"{len(pods)} Pods"
     matching = f", {matches} match" if spec.pattern else ""
     before = " before the last restart" if spec.previous else ""
-    return f"{lines} lines of {whose}{before}{matching}"
+    return f"{counted(lines, 'line')} of {whose}{before}{matching}"
 
 
 def _doubt(texts: Sequence[_Text]) -> Doubt | None:

@@ -15,7 +15,7 @@ from incident_operator.core.outcomes import Json
 MISSING_PULL_SECRET = "FailedToRetrieveImagePullSecret"  # noqa: S105 # a reason
 NODE_NOT_READY = "NodeNotReady"
 _TELLING = frozenset({"Preempted", "TaintManagerEviction"})
-"""Reasons of Events that are no warnings, and yet say why a Pod is gone."""
+"""Reasons of Events that are not warnings, and yet say why a Pod is gone."""
 _ECHOES = frozenset({"BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy"})
 """Reasons of Events that only repeat a Job's own condition."""
 _ECHO = re.compile(r"Error: \w+$|Back-off pulling image ")

@@ -232,9 +232,9 @@ def _preview(call: Call[Scale], change: Change) -> Preview:
 def _told(call: Call[Scale], change: Change) -> str:
     where, facts = f"{call.spec.target} in {call.namespace}", change.facts
     if facts.before != facts.after:
-        return f"scale {where} from {facts.before} to {facts.after} replicas"
+        return f"scale {where} from {facts.before} to {texts.counted(facts.after, 'replica')}"
     note = f", {change.aim.note}" if change.aim.note else ""
-    return f"{where} stays as it is, at {facts.after} replicas{note}"
+    return f"{where} stays as it is, at {texts.counted(facts.after, 'replica')}{note}"
 
 
 def _allowed(owner: str, after: int) -> str:
@@ -316,7 +316,7 @@ def _watched(call: Call[Scale], facts: Facts, left: float) -> Pending:
 def _done(call: Call[Scale], facts: Facts, already: str = "") -> Succeeded:
     summary = f"{call.spec.target} {already}scaled {facts.before} → {facts.after}"
     if facts.before == facts.after:
-        summary = f"{call.spec.target} has {facts.after} replicas already"
+        summary = f"{call.spec.target} has {texts.counted(facts.after, 'replica')} already"
     told = "; ".join(filter(None, [summary, facts.note]))
     return Succeeded({"before": facts.before, "after": facts.after}, told, _captured(call, facts))
 

@@ -16,6 +16,7 @@ from incident_operator.core.action import Call
 from incident_operator.core.errors import Failure, Unusable
 from incident_operator.core.machine import keys
 from incident_operator.core.outcomes import Json
+from incident_operator.core.texts import counted
 
 if TYPE_CHECKING:
     from incident_operator.actions.scale import Scale
@@ -130,7 +131,7 @@ def _refuse_another(call: "Call[Scale]", captured: Mapping[str, Any], workload: 
 
 
 def _changed(call: "Call[Scale]", now: int, wanted: int) -> Failure:
-    told = f"{call.spec.target} has {now} replicas now, not the {wanted} that were set; left alone"
+    told = f"{call.spec.target} has {counted(now, 'replica')} now, not the {wanted} that were set; left alone"
     return Failure(reasons.CHANGED_SINCE, told)
 
 

@@ -74,7 +74,7 @@ class Account:
     async def find(self, path: str) -> Json | None:
         """Return the object at a path, or None where there certainly is none.
 
-        A 404 that is not about the object, or an object without identity, is no proof of anything but a failure.
+        A 404 that is not about the object, or an object without identity, proves nothing but a failure.
         """
         try:
             found = await self.get(path)

@@ -83,7 +83,7 @@ class Evaluations:
     def of(self, namespace: str, *, must_answer: bool = False) -> Evaluator:
         """Return what evaluates for a namespace, as severe as what the task does that asks for it.
 
-        It raises `HelperError`; with `must_answer` that is no answer instead.
+        It raises `HelperError`; with `must_answer` that counts as no answer instead.
         """
         flow = Flow(namespace, FLOW.get().level)
 

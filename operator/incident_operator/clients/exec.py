@@ -106,7 +106,7 @@ class Commands:
         )
 
     async def _once(self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        """Send the request, and turn whatever is no upgrade into an error that ends it: no repetition, no redirect."""
+        """Send the request, and turn whatever is not an upgrade into an error that ends it: no repetition, no redirect."""
         try:
             response = await handler(request)
             if response.status == 101:

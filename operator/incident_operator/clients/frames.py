@@ -64,7 +64,7 @@ class Reads(Protocol):
 
 
 async def received(reader: Reads) -> dict[str, Any]:
-    """Return the next message of a line. Raises `EOFError` where it ends, `ValueError` for what is no message."""
+    """Return the next message of a line. Raises `EOFError` where it ends, `ValueError` for what is not a message."""
     return decode(await reader.readexactly(length(await reader.readexactly(LENGTH.size))))
 
 

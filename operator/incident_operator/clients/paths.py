@@ -11,7 +11,7 @@ _OWN = f"/apis/{API_VERSION}"
 def of(prefix: str, namespace: str | None, plural: str, name: str | None = None, subresource: str | None = None) -> str:
     """Return the path of a collection or an object; without a namespace, that of all namespaces.
 
-    Raises `ValueError` for a name that is no path segment (the apiserver's own rule: not `.` or `..`, no `/` or `%`).
+    Raises `ValueError` for a name that is not a path segment (the apiserver's own rule: not `.` or `..`, no `/` or `%`).
     """
     where = f"/namespaces/{_segment(namespace)}" if namespace else ""
     what = f"/{_segment(name)}" if name else ""

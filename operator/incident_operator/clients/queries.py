@@ -66,7 +66,7 @@ class _Ended(Exception):
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
-        """Completes "the result takes …"; empty where it had hung, which is no query's fault."""
+        """Completes "the result takes …"; empty where it had hung, which is not the fault of a query."""
 
 
 class Reads(Protocol):

@@ -74,7 +74,7 @@ class Transport:
 
         `target` is path and query, percent-encoded; `headers` are lines that end in CRLF, beyond `Host` and
         `Content-Length`; `most` is how many bytes of the answer are read. Raises `TimeoutError` (the request may have been
-        applied), `NotConnectedError`, `BrokenError`, `TooLongError`, and `ValueError` for what is no header or no target.
+        applied), `NotConnectedError`, `BrokenError`, `TooLongError`, and `ValueError` for what is not a header or a target.
         """
         head = _head(method, f"{self._prefix}{target}", self._to.netloc.rpartition("@")[2], headers, len(body))
         async with self._slots, asyncio.timeout(seconds):

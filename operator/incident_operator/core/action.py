@@ -106,7 +106,7 @@ Read = Callable[[Call[S], Clients], Awaitable[Outcome]]
 Show = Callable[[Call[S], Clients, bool], Awaitable[Preview]]
 """Says what `act` would send now, with all of it in `thing`; with True tries it and rolls back. Raises `Failure`."""
 Reserve = Callable[[Call[S], Preview, Clients], Awaitable[Mapping[str, Any]]]
-"""Makes what the act needs and is no effect yet; returns what the intent keeps of it. Raises `Failure`."""
+"""Makes what the act needs and has no effect yet; returns what the intent keeps of it. Raises `Failure`."""
 Act = Callable[[Call[S], Preview, Clients], Awaitable[Outcome]]
 """Sends the preview's `thing`, and nothing that it reads anew. Raises `Failure`, which says whether it may have been applied."""
 Look = Callable[[Call[S], Clients], Awaitable[Outcome]]

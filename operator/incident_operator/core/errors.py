@@ -77,7 +77,7 @@ def outcome_of(failure: Failure, effect: Effect) -> Outcome:
 def outcome_of_another_try(outcome: Outcome) -> Outcome:
     """Return what the outcome of a call that is asked again, under its own key, means for its step.
 
-    An earlier try may have got through. So that this one was not sent, or was refused, is no proof that nothing happened.
+    An earlier try may have got through. So that this one was not sent, or was refused, does not prove that nothing happened.
     """
     match outcome:
         case NotDone(after, summary):

@@ -99,6 +99,6 @@ def in_turn(items: Iterable[_T], flow_of: Callable[[_T], Flow]) -> list[_T]:
     ordered: list[_T] = []
     for item in items:
         queue.push(flow_of(item), item)
-    while (item := queue.pop()) is not None:  # type: ignore[assignment] # None ends it, and is no item
+    while (item := queue.pop()) is not None:  # type: ignore[assignment] # None ends it, and is not an item
         ordered.append(item)
     return ordered

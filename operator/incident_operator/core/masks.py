@@ -82,7 +82,7 @@ class Masks:
         return _replaced([text], spans)[0] if spans else text
 
     def json(self, value: Any) -> Any:
-        """Return decoded JSON with every credential masked in its texts; names (keys) stay, and so does what is no text."""
+        """Return decoded JSON with every credential masked in its texts; names (keys) stay, and so does what is not text."""
         held = _texts(value) if self else []
         spans = self._found(held)
         return _with(value, iter(_replaced(held, spans))) if spans else value

@@ -14,7 +14,7 @@ def weakened(live: Json | None, expected: Json) -> str | None:
     """Return how a live policy or binding differs from the expected one, in one line for people; None where it does not.
 
     Any difference of spec counts: an exemption, a looser expression, a binding that only warns. Defaults that the
-    apiserver fills in, and empty values, are no difference.
+    apiserver fills in, and empty values, do not count as a difference.
     """
     name = f"{expected['kind']} {expected['metadata']['name']}"
     if live is None:

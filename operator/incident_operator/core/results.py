@@ -36,4 +36,4 @@ def _short(value: Any) -> Any:
 
 def counted(rows: int) -> str:
     """Return a number of rows in words, e.g. `1 row`."""
-    return "1 row" if rows == 1 else f"{rows} rows"
+    return texts.counted(rows, "row")

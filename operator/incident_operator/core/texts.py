@@ -123,6 +123,11 @@ def first_line(text: str, length: int) -> str:
     return cut(next((line for line in lines if line), ""), length)
 
 
+def counted(number: int, thing: str) -> str:
+    """Return how many there are of a thing: `1 alert`, `2 alerts`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def cut(text: str, length: int) -> str:
     """Return at most `length` characters; a cut is marked with an ellipsis."""
     return text if len(text) <= length else text[: length - len(_CUT)] + _CUT

@@ -82,7 +82,7 @@ def _cut_ways(value: str, is_telling: Callable[[str], bool]) -> Iterator[str]:
     """Yield what a cut leaves: the first characters of a piece or the last ones of it, and as many of the others as there are.
 
     The pieces overlap: of a cut that leaves less of a piece than can be told by itself, the piece beside it tells. What leaves
-    all of the value is no cut. One piece after the other, since a value may be longer than all that can be looked for.
+    all of the value is not a cut. One piece after the other, since a value may be longer than all that can be looked for.
     """
     for begin, end in _bounds(value):
         head = value[max(begin - _AT_AN_EDGE, 0) : end if end < len(value) else -1]

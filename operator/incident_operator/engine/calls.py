@@ -112,7 +112,7 @@ def _of_failure(failure: Failure, request: Do) -> Outcome:
     match request.how:
         case How.LOOK:
             return outcome_of_look(failure)
-        case How.RESERVE:  # what was made by it, if anything, is no effect
+        case How.RESERVE:  # what was made by it, if anything, has no effect
             certain = Failure(failure.reason, failure.message, retryable=failure.retryable)
             return outcome_of(certain, request.effect)
         case _:

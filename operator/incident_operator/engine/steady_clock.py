@@ -34,7 +34,7 @@ class SteadyClock:
         return self._at + timedelta(seconds=self._steady() - self._since)
 
     def hear(self, date: str) -> None:
-        """Take in an answer's `Date`; what is no date tells nothing."""
+        """Take in an answer's `Date`; what is not a date tells nothing."""
         try:
             told = parsedate_to_datetime(date).astimezone(UTC)
         except (ValueError, OverflowError):

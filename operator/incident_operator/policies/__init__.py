@@ -1,7 +1,7 @@
 """The admission policies, which make people's answers trustworthy and limit the operator: the source of the chart's and crds/' copies.
 
 The operator compares what is in place with what is here before it trusts an approval (`core/policy_diff.py`).
-Here is no decision and no request.
+Nothing is decided or requested here.
 """
 
 from dataclasses import dataclass

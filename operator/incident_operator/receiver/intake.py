@@ -129,7 +129,7 @@ class Intake:
         routed = (await self.route(message)).within(namespace)
         settled = await self._settle_all(routed)
         if refused := sum(len(one.refused) for one in settled):
-            raise NotStoredError(f"the namespace refuses Incidents, and with them {refused} alerts")
+            raise NotStoredError(f"the namespace refuses Incidents, and with them {texts.counted(refused, 'alert')}")
         return sum(one.opened + one.changed for one in settled)
 
     async def end(self, ended: Iterable[ReceivedAlert], namespace: str) -> int:

@@ -34,10 +34,10 @@ from incident_operator.core.alerts.kept import LabelLimits
 from incident_operator.core.expressions import problems
 from incident_operator.core.outcomes import Json
 from incident_operator.core.status import conditions
+from incident_operator.core.texts import counted
 from incident_operator.receiver import alertmanager
 from incident_operator.receiver.intake import Intake, NotStoredError
 from incident_operator.receiver.payload import Message
-from incident_operator.receiver.receipt import counted
 from incident_operator.receiver.rejections import MalformedError
 from incident_operator.receiver.sightings import Sightings
 from incident_operator.receiver.silences import Silences

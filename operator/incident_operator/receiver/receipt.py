@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from incident_operator.core.texts import counted
+
 _NAMED = 3
 
 
@@ -49,8 +51,3 @@ class Receipt:
         named, more = ", ".join(self.known_in[:_NAMED]), len(self.known_in) - _NAMED
         word = "Incident" if len(self.known_in) == 1 else "Incidents"
         return f"{word} {named}" + (f" and {more} more" if more > 0 else "")
-
-
-def counted(number: int, thing: str) -> str:
-    """Return how many there are of a thing: `1 alert`, `2 alerts`."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -28,7 +28,7 @@ from incident_operator.receiver.load_limit import Arrival, LoadLimit, Overloaded
 from incident_operator.receiver.metrics import ReceiverMetrics
 from incident_operator.receiver.payload import Message
 from incident_operator.receiver.reading import Reading
-from incident_operator.receiver.receipt import Receipt, counted
+from incident_operator.receiver.receipt import Receipt
 from incident_operator.receiver.refusal_log import RefusalLog
 from incident_operator.receiver.rejections import MalformedError
 from incident_operator.receiver.settings import ReceiverSettings
@@ -179,7 +179,7 @@ class WebhookHandler:
 
     def _refuse_alerts(self, message: Message, receipt: Receipt, sender: str | None) -> web.Response:
         named = "; ".join(str(rejection) for rejection in message.refused[:_NAMED_REJECTIONS])
-        told = f"{counted(message.refused_count, 'alert')} refused: {named}"
+        told = f"{texts.counted(message.refused_count, 'alert')} refused: {named}"
         self._refusals.tell(sender, 400, told, _RIGHT_MESSAGE)
         return _answer(400, f"{told}; the others are stored: {receipt}")
 

@@ -25,7 +25,7 @@ from incident_operator.clients.connections import named
 from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.sql import Session
 from incident_operator.clients.sql_errors import Fault, SqlError
-from incident_operator.core import reasons, results
+from incident_operator.core import reasons, results, texts
 from incident_operator.core.action import Action, Call, Connects, Preview
 from incident_operator.core.effects import Effect
 from incident_operator.core.errors import Failure, RolledBack, Unusable
@@ -269,7 +269,7 @@ def _do(call: Call[SqlExecute], work: Work) -> str:
     text = "; ".join(item.statement for item in work.statements)
     if len(text) <= _SHORT and "\n" not in text:
         return text
-    count = "1 statement" if len(work.statements) == 1 else f"{len(work.statements)} statements"
+    count = texts.counted(len(work.statements), "statement")
     return f"run {count} by {call.spec.connection}, shown with values under statements"
 
 

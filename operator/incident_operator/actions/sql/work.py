@@ -105,7 +105,7 @@ def _returned(done: list[Rows]) -> list[Row]:
 
 
 def _whole(what: str, rows: list[Row], *, truncated: bool) -> list[Row]:
-    # an image that is cut is no image: an undo would miss what is not in it
+    # an image that is cut is not one: an undo would miss what is not in it
     if truncated or results.size(rows) > IMAGE_BYTES:
         most = f"{IMAGE_ROWS} rows or {IMAGE_BYTES // 1024 // 1024} MiB"
         raise SqlError(Fault.STATEMENT, f"{what} gives more than {most}, too much to store; select less")

@@ -49,7 +49,7 @@ class Matcher:
 
 @dataclass(frozen=True, slots=True)
 class MatcherError:
-    """Why a text is no matcher."""
+    """Why a text is not a valid matcher."""
 
     message: str
     """What was expected, and what would be right."""

@@ -50,7 +50,7 @@ class Scope(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CompileError:
-    """Why a text is no expression, and where."""
+    """Why a text is not a valid expression, and where."""
 
     message: str
     source: str

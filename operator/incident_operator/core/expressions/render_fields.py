@@ -132,7 +132,7 @@ def _text(value: Any) -> str:
             raise RefusedError("the value is null, and there is no text for it")
         case _:
             raise RefusedError(
-                "a list or object is no text; it fits only where the field is one ${…} and takes any value"
+                "a list or object is not a text; it fits only where the field is one ${…} and takes any value"
             )
 
 
@@ -156,14 +156,16 @@ def _header(text: str) -> str:
 def _label(text: str) -> str:
     if _LABEL_VALUE.fullmatch(text) is None:
         raise RefusedError(
-            f"{texts.quoted(text, _SHOWN)} is no label value (63 characters: letters, digits, - _ . inside)"
+            f"{texts.quoted(text, _SHOWN)} is not a valid label value (63 characters: letters, digits, - _ . inside)"
         )
     return text
 
 
 def _name(text: str) -> str:
     if not is_object_name(text):
-        raise RefusedError(f"{texts.quoted(text, _SHOWN)} is no object name (lowercase letters, digits, - and .)")
+        raise RefusedError(
+            f"{texts.quoted(text, _SHOWN)} is not a valid object name (lowercase letters, digits, - and .)"
+        )
     return text
 
 
@@ -172,7 +174,7 @@ def _count(value: Any) -> int:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise RefusedError(
-            f"{texts.quoted(json.dumps(value), _SHOWN)} is no number of replicas (a whole number from 0 on)"
+            f"{texts.quoted(json.dumps(value), _SHOWN)} is not a number of replicas (a whole number from 0 on)"
         )
     return value
 

@@ -38,7 +38,7 @@ class How(Enum):
     READ = "read"
     """It changes nothing."""
     RESERVE = "reserve"
-    """Makes what the act needs and what is no effect yet, such as a suspended Job; answers with what the intent keeps of it."""
+    """Makes what the act needs and what has no effect yet, such as a suspended Job; answers with what the intent keeps of it."""
     ACT = "act"
     """Sends the thing of a preview. The intent is stored by then."""
     LOOK = "look"

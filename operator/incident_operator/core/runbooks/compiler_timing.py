@@ -17,7 +17,7 @@ def durations_are_some_time(draft: Draft) -> Iterator[Problem]:
     """Require that nothing takes, lasts or waits no time at all."""
     for path, duration in _durations(draft):
         if duration is not None and seconds(duration) <= 0:
-            yield Problem(path, f"{duration} is no time; write for example 30s")
+            yield Problem(path, f"{duration} is not longer than 0s; write for example 30s")
 
 
 def _poll_problems(placed: PlacedStep) -> Iterator[Problem]:

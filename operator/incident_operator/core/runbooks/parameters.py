@@ -55,7 +55,7 @@ class ParameterError:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a text is no value of a parameter."""
+    """Why a text is not a valid value of a parameter."""
 
     why: str
     """Completes `label x="…" …`."""

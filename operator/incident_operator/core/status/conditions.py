@@ -11,7 +11,7 @@ from incident_operator.api.approvals import ApprovalState
 from incident_operator.api.incident import CLOSED_PHASES, Phase, Silence, StepRecord, StepState
 from incident_operator.api.meta import Condition, rfc3339
 from incident_operator.api.runbook import Stage
-from incident_operator.core import reasons, sanitize
+from incident_operator.core import reasons, sanitize, texts
 from incident_operator.core.machine import said, status
 from incident_operator.core.machine.view import Blocked, View, is_undo
 
@@ -130,8 +130,10 @@ def _succeeded(view: View) -> Assessment:
 def _cut(view: View) -> Assessment | None:
     spec = view.incident.spec
     parts = [
-        f"Alertmanager cut {spec.truncated_alerts} alerts from its message" if spec.truncated_alerts else "",
-        f"{spec.alerts_omitted} alerts did not fit into this Incident" if spec.alerts_omitted else "",
+        f"Alertmanager cut {texts.counted(spec.truncated_alerts, 'alert')} from its message"
+        if spec.truncated_alerts
+        else "",
+        f"{texts.counted(spec.alerts_omitted, 'alert')} did not fit into this Incident" if spec.alerts_omitted else "",
     ]
     told = "; ".join(part for part in parts if part)
     return (True, reasons.ALERTS_CUT, told) if told else None

@@ -165,7 +165,7 @@ def _asks(view: View) -> str:
     first = status.find(view.status, pending.steps[0])
     described = view.step(first).step.description if first is not None and not is_undo(first) else ""
     what = described.rstrip(".") or ", ".join(pending.steps)
-    steps = f"{len(pending.steps)} step{'s' if len(pending.steps) > 1 else ''}"
+    steps = texts.counted(len(pending.steps), "step")
     until = clock(pending.expires_at, pending.asked_at)
     changed = f" Asked again, because: {pending.changed}" if pending.changed else ""
     edited = coverage.edited_since(view)

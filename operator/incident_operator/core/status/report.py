@@ -127,7 +127,7 @@ def _alerted(incident: Incident) -> str:
     alerts = incident.spec.alerts
     alert = incident.spec.common_labels.get("alertname", "An incident opened by hand")
     group = "".join(f"; {name}={value}" for name, value in incident.spec.group.items())
-    counted = f" ({_count(len(alerts), 'alert')}{group})" if alerts else ""
+    counted = f" ({texts.counted(len(alerts), 'alert')}{group})" if alerts else ""
     summary = next((f": {each.summary.rstrip('.')}" for each in alerts if each.summary), "")
     return f"{alert}{counted} was detected at {_time(incident.status.times.detected)}{summary}."
 
@@ -347,10 +347,6 @@ def _evidence(incident: Incident, differs: Mapping[str, str], *, digests: bool) 
         yield ""
     for words in dict.fromkeys(differs.values()):
         yield f"{words[:1].upper()}{words[1:]}: {', '.join(step for step, told in differs.items() if told == words)}."
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _time(moment: datetime | None) -> str:

@@ -1,0 +1,40 @@
+"""What people read says "X is not a valid Y"; "X is no Y" is not how anybody here speaks."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "operator").rglob("*.py"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
+NOT_PLAIN = re.compile(r"(?<!\bthere )\b(?:is|are|was|were) no (?!longer\b|more\b|such\b)[a-z]+")
+ABSENCE = re.compile(r"\bwhere there (?:is|are) no\b|\bthere (?:is|are|was|were) no\b", re.IGNORECASE)
+
+
+def odd(text: str) -> list[str]:
+    """Return each "X is no Y" of a text."""
+    return NOT_PLAIN.findall(ABSENCE.sub("", " ".join(text.split())))
+
+
+def texts(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_message_says_that_something_is_no_other_thing(path: Path) -> None:
+    assert [found for text in texts(path) for found in odd(text)] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_page_says_that_something_is_no_other_thing(path: Path) -> None:
+    assert odd(path.read_text()) == []
+
+
+def test_the_pattern_is_found_and_absence_is_not() -> None:
+    assert odd("2025-13-41 is no date") == ["is no date"]
+    assert odd("There is no Connection api; where there are no Pods, it is no longer asked") == []
