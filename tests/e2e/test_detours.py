@@ -262,7 +262,7 @@ async def test_a_label_of_10_kb_is_stored_as_far_as_it_fits_and_so_is_what_came_
     began = datetime.now(UTC)
     long = scene.alert(began, "oversize", case="long", value="x" * 10_000)
     code, answer = await scene.operator.post(long, scene.alert(began, "oversize", case="short"))
-    assert (code, answer) == (200, "2 alerts: 2 Incidents opened\n")
+    assert (code, json.loads(answer)["message"]) == (200, "2 alerts: 2 Incidents opened")
     stored = {each["spec"]["group"]["case"]: each["spec"] for each in await scene.incidents("oversize")}
     assert set(stored) == {"long", "short"}
     assert 0 < len(stored["long"]["commonLabels"]["value"]) <= 1024
