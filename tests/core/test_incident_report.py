@@ -142,6 +142,14 @@ def test_the_first_paragraph_tells_what_was_to_be_found_and_what_was():
     assert found in told.splitlines()
 
 
+def test_links_of_the_alerts_are_told_once_each():
+    more = {"runbook_url": "https://wiki.example/pack", "dashboard_url": "https://grafana.example/d/1?a=b"}
+    alerts = [alert(each).model_copy(update=more) for each in range(3)]
+    told = report.markdown(World(usual(), incident(*alerts)).go().stored, None).splitlines()
+    assert "Runbook of the alert: https://wiki.example/pack" in told
+    assert "Dashboard: https://grafana.example/d/1?a=b" in told
+
+
 def test_values_and_both_ends_of_a_change_are_told():
     world = World(usual())
     details = {"statements": [{"statement": "UPDATE …", "params": {"pack": "PP-2", "days": [1, 2]}}]}

@@ -43,7 +43,7 @@ _SAID = {
 }
 """How a step's own end is told; that it was taken back later is another moment."""
 _HAPPENED = frozenset({StepState.SUCCEEDED, StepState.UNDONE, StepState.UNDO_FAILED})
-_ALERTS_TOLD = 20
+_ALERTS_TOLD, _LINKS = 20, 3
 _VALUE, _CHANGE = 80, 300
 """Characters of one value, and of one side of a change."""
 
@@ -113,6 +113,7 @@ def _section(title: str, lines: Iterator[str]) -> str:
 
 def _what_happened(incident: Incident, runbook: RunbookSpec | None) -> Iterator[str]:
     yield plain(_alerted(incident))
+    yield from _links(incident)
     described = _descriptions(runbook)
     found = [r for r in incident.status.steps if r.stage is Stage.DIAGNOSE and r.summary]
     if found:
@@ -128,8 +129,22 @@ def _alerted(incident: Incident) -> str:
     alert = incident.spec.common_labels.get("alertname", "An incident opened by hand")
     group = "".join(f"; {name}={value}" for name, value in incident.spec.group.items())
     counted = f" ({texts.counted(len(alerts), 'alert')}{group})" if alerts else ""
-    summary = next((f": {each.summary.rstrip('.')}" for each in alerts if each.summary), "")
+    told = next((each.summary or each.description for each in alerts if each.summary or each.description), "")
+    summary = f": {told.rstrip('.')}" if told else ""
     return f"{alert}{counted} was detected at {_time(incident.status.times.detected)}{summary}."
+
+
+def _links(incident: Incident) -> Iterator[str]:
+    """Return where its alerts say that more can be read, each place once."""
+    alerts = incident.spec.alerts
+    for what, urls in (
+        ("Runbook of the alert", [each.runbook_url for each in alerts]),
+        ("Dashboard", [each.dashboard_url for each in alerts]),
+    ):
+        found = list(dict.fromkeys(filter(None, urls)))
+        more = f" and {len(found) - _LINKS} more" if len(found) > _LINKS else ""
+        if found:
+            yield f"{what}: {' '.join(plain(url) for url in found[:_LINKS])}{more}"
 
 
 def _descriptions(runbook: RunbookSpec | None) -> Mapping[str, str]:
