@@ -37,6 +37,10 @@ class Inbox:
     _connections: dict[ObjectKey, tuple[str, int]] = field(default_factory=dict)
     """The uid and generation of each Connection as last seen."""
 
+    def newest(self) -> int:
+        """Return the newest version of any Incident that this process knows, from its own writes too."""
+        return max(self.incident_index.newest, self.expectations.newest)
+
     def incident(self, body: Json) -> None:
         """Note an Incident, and have it reconciled unless a reconciliation knows that state. ValueError where it cannot be read."""
         key, version = _key(body), body["metadata"]["resourceVersion"]

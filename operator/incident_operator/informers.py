@@ -62,7 +62,8 @@ class IncidentInformer:
         self._departed: dict[ObjectKey, PartialIncident] = {}
         self._departures = WorkQueue(self._look, clock, Workers(size=4), what="Departed Incident")
         self._reflectors = [
-            Reflector(reads, paths.incidents(each), self, _INCIDENT, selector=OPEN, pace=pace) for each in namespaces
+            Reflector(reads, paths.incidents(each), self, _INCIDENT, selector=OPEN, pace=pace, newest=inbox.newest)
+            for each in namespaces
         ]
 
     async def start(self) -> None:

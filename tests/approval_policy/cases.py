@@ -16,16 +16,16 @@ OLD_TOKEN = OLD_PLAN[:8]
 Patch = dict[str, Any]
 
 
-def waiting_for_approval(plan: str = PLAN, changed: str = "") -> dict[str, Any]:
-    """A status in which a plan waits, and Bob is excluded."""
+def waiting_for_approval(plan: str = PLAN, changed: str = "", excluded: tuple[str, ...] = (BOB,)) -> dict[str, Any]:
+    """A status in which a plan waits, and Bob is excluded, or whoever is named."""
     pending = {
         "planHash": plan,
         "expiresAt": "2030-01-01T00:00:00Z",
         "nonce": "n",
         "steps": ["rebuild"],
         "plan": [{"step": "rebuild", "attempt": 1, "do": "create Job"}],
-        "excluded": [BOB],
-        "excludedBecause": f"{BOB} edited the runbook",
+        "excluded": list(excluded),
+        "excludedBecause": f"{excluded[0][:200]} edited the runbook",
         "changed": changed,
         "approveWith": "kubectl annotate …",
         "rejectWith": "kubectl annotate …",

@@ -20,20 +20,26 @@ ERIN = "oidc:erin:ops"
 """May approve; has colons in her name."""
 FRANK = "Frank van Dam"
 """May approve; has blanks in his name."""
+GRACE = 'Hopper,  Grace "Amazing", O=ops'
+"""May approve; has commas, two blanks in a row and quotes in her name."""
+HENRY = "h" * 253
+"""May approve; has the longest name that can be excluded."""
+IDA = f"{HENRY}i"
+"""May approve; has a longer one."""
 ADMIN = "the administrator"
 """Whoever holds the cluster's own kubeconfig."""
-GRACE = "grace@dawsos.com"
+JUDY = "judy@dawsos.com"
 """May acknowledge, and nothing else."""
 HEIDI = "heidi@dawsos.com"
 """May say that an alert is over, and nothing else."""
 BOT = "bot"
 """A service account of the namespace with the verb approve."""
 
-CERTIFIED = (ALICE, CAROL, BOB, DAVE, MALLORY, ERIN, GRACE, HEIDI)
-IMPERSONATED = (FRANK, OPERATOR, COLLECTOR, NAMESPACE_CONTROLLER)
+CERTIFIED = (ALICE, CAROL, BOB, DAVE, MALLORY, ERIN, JUDY, HEIDI)
+IMPERSONATED = (FRANK, GRACE, HENRY, IDA, OPERATOR, COLLECTOR, NAMESPACE_CONTROLLER)
 """Names that a certificate of the test cluster cannot carry, or whose keys it does not give away."""
 
-APPROVERS = (ALICE, CAROL, BOB, ERIN, FRANK)
+APPROVERS = (ALICE, CAROL, BOB, ERIN, FRANK, GRACE, HENRY, IDA)
 RUNBOOK = "rb"
 
 _EVERYTHING = ["get", "create", "update", "patch", "delete"]
@@ -46,7 +52,7 @@ def bot(namespace: str) -> str:
 
 def rights(namespace: str) -> list[dict[str, Any]]:
     """RBAC by which only the policies stand between these people and an Incident."""
-    patchers = [_user(name) for name in (*CERTIFIED, FRANK)]
+    patchers = [_user(name) for name in (*CERTIFIED, FRANK, GRACE, HENRY, IDA)]
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _named(BOT, namespace)},
         _role("writes", namespace, ["incidents", "incidents/status", "runbooks"], _EVERYTHING),
@@ -56,7 +62,7 @@ def rights(namespace: str) -> list[dict[str, Any]]:
         _role("responds", namespace, ["runbooks", "incidents"], ["respond"]),
         _binding("responds", namespace, [_user(DAVE)]),
         _role("acknowledges", namespace, ["runbooks"], ["acknowledge"], [RUNBOOK]),
-        _binding("acknowledges", namespace, [_user(GRACE)]),
+        _binding("acknowledges", namespace, [_user(JUDY)]),
         _role("ends", namespace, ["runbooks"], ["over"], [RUNBOOK]),
         _binding("ends", namespace, [_user(HEIDI)]),
     ]

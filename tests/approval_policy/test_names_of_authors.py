@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from approval_policy.ground import Ground
-from approval_policy.people import ADMIN, ALICE, BOB, CAROL, DAVE, MALLORY, OPERATOR
+from approval_policy.people import ADMIN, ALICE, BOB, CAROL, DAVE, FRANK, GRACE, HENRY, IDA, MALLORY, OPERATOR
 from crds import objects
-from incident_operator.api.annotations import EDITORS, OPENED_BY, Verb
+from incident_operator.api.annotations import EDITORS, OPENED_BY, REVIEWED, Verb
 from incident_operator.clients import paths
 from incident_operator.clients.kube import Forbidden
 
@@ -67,6 +67,21 @@ async def test_nobody_becomes_or_ceases_to_be_the_editor_without_an_edit(
 ) -> None:
     with pytest.raises(Forbidden, match=f'changes only when spec does; it stays "{ALICE}"'):
         await _patch_runbook(ground, MALLORY, runbook, signed({}, EDITORS, claim))
+
+
+@pytest.mark.parametrize(
+    "who", [FRANK, GRACE, HENRY, IDA], ids=["blanks", "commas", "253 characters", "254 characters"]
+)
+async def test_a_name_of_any_kind_is_one_line_of_the_editors_and_reviews(ground: Ground, who: str) -> None:
+    other, reviewing = [name for name in (FRANK, GRACE, HENRY) if name != who][:2]
+    created = await _create_runbook(ground, who, objects.runbook())
+    assert created["metadata"]["annotations"][EDITORS] == who
+    name = created["metadata"]["name"]
+    assert await _patch_runbook(ground, other, name, EDIT) == f"{who}\n{other}"
+    assert await _patch_runbook(ground, who, name, {"spec": {"title": "A third"}}) == f"{who}\n{other}"
+    reviewer, review = await ground.client(reviewing), signed({}, REVIEWED, f"3 {reviewing}")
+    await reviewer.merge_patch(paths.runbooks(ground.namespace, name), review)
+    assert await _patch_runbook(ground, who, name, {"spec": {"title": "A fourth"}}) == who
 
 
 async def test_a_label_makes_nobody_the_editor(ground: Ground, runbook: str) -> None:

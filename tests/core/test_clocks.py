@@ -4,10 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from core.builders import UNDO, job, read, runbook, sql, usual
+from core.builders import START, UNDO, job, read, runbook, sql, usual
 from core.simulator import World, failed, unfinished
 from incident_operator.api.approvals import ApprovalState
-from incident_operator.api.incident import Phase
+from incident_operator.api.incident import Phase, StepRecord
+from incident_operator.api.runbook import Stage
+from incident_operator.core.machine import status
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
@@ -117,3 +119,20 @@ def test_wherever_the_clock_jumps_it_comes_to_an_end_and_nothing_is_done_twice(j
         world.go(MINUTE)
     assert world.status.phase is Phase.RESOLVED
     assert sorted(world.done) == ["rebuild", "serve", "undo-serve"]
+
+
+@pytest.mark.parametrize(
+    ("not_before", "polled_at", "waits"),
+    [
+        (None, None, False),
+        (None, START, False),
+        (START + MINUTE, None, True),
+        (START + MINUTE, START, True),
+        (START + MINUTE, START + timedelta(seconds=5), True),
+        (START + MINUTE, START + timedelta(seconds=6), False),
+        (START, None, False),
+    ],
+)
+def test_a_record_waits_for_its_moment_unless_another_clock_has_set_it(not_before, polled_at, waits):
+    record = StepRecord(name="x", stage=Stage.VERIFY, action="http", not_before=not_before, polled_at=polled_at)
+    assert status.waits_until(record, START) == (not_before if waits else None)

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from engine.world import INCIDENT, Killed, World, to_approval, to_the_end
+from engine.conftest import RUNBOOK
+from engine.world import INCIDENT, Killed, World, to_approval, to_the_end, world
 from incident_operator.api.incident import Phase
 from incident_operator.clients import paths
 from incident_operator.core.errors import RolledBack
-from incident_operator.core.outcomes import Succeeded
+from incident_operator.core.outcomes import Failed, Succeeded
 from incident_operator.engine.evidence import ACTS, EVIDENCE, configmap_name
 
 Json = dict[str, Any]
@@ -230,3 +231,85 @@ async def test_evidence_that_may_not_be_looked_at_stops_nothing(pack: World) -> 
 
 def evidence_of(world: World) -> str:
     return paths.configmaps("prod", configmap_name(world.incident().metadata.uid, EVIDENCE))
+
+
+async def test_a_report_tells_of_acts_too_where_no_result_was_long_enough_to_be_kept(spare: World) -> None:
+    await to_the_end(spare)
+    assert [each["metadata"]["name"].rpartition("-")[2] for each in spare.api.objects(paths.configmaps("prod"))] == [
+        "report"
+    ]
+    sent = len(spare.targets.sent)
+    restore(spare, {})
+    await spare.engine().reconcile(INCIDENT)
+    found = spare.incident().status
+    assert (found.phase, found.reason) == (Phase.NEEDS_HUMAN, REASON)
+    assert len(spare.targets.sent) == sent
+
+
+async def test_an_undo_that_only_the_evidence_knows_of_is_asked_about_like_any_act(pack: World) -> None:
+    await to_approval(pack)
+    was = status(pack)
+    await pack.approve()
+    await pack.engine().reconcile(INCIDENT)
+    await pack.resolve_alert()
+    await pack.engine().reconcile(INCIDENT)
+    restore(pack, was)
+    await pack.engine().reconcile(INCIDENT)
+    told = {each.name: each.state.value for each in pack.incident().status.steps}
+    assert told["undo-serve"] == "Unknown"
+
+
+async def test_an_undo_that_the_status_knows_of_an_earlier_attempt_is_asked_about_once(pack: World) -> None:
+    pack.targets.answers["undo-serve"] = lambda _: Failed("StatementFailed", "refused", retryable=False)
+    await to_approval(pack)
+    await pack.approve()
+    await pack.engine().reconcile(INCIDENT)
+    await pack.resolve_alert()
+    await pack.engine().reconcile(INCIDENT)
+    was = status(pack)
+    del pack.targets.answers["undo-serve"]
+    await pack.annotate("retry", f"{pack.incident().status.pending_answer.token} alice@example.com")
+    await pack.engine().reconcile(INCIDENT)
+    assert pack.incident().status.phase is Phase.RESOLVED
+    restore(pack, was)
+    await pack.resolve_alert()
+    await pack.annotate("retry", f"{was['pendingAnswer']['token']} alice@example.com")
+    await pack.engine().reconcile(INCIDENT)
+    found = [each for each in pack.incident().status.steps if each.name == "undo-serve"]
+    assert [(each.state.value, each.attempt) for each in found] == [("Unknown", 2)]
+    assert pack.incident().status.reason == REASON
+
+
+@pytest.mark.parametrize("acts", ["packs/7", "undo-rebuild/1", "elsewhere/1", "nonsense", "serve/x"])
+async def test_what_cannot_be_an_act_of_the_incident_tells_nothing(pack: World, acts: str) -> None:
+    await to_approval(pack)
+    evidence = pack.api.object(evidence_of(pack))
+    pack.api.put({**evidence, "metadata": {**evidence["metadata"], "annotations": {ACTS: acts}}})
+    await pack.engine().reconcile(INCIDENT)
+    assert pack.incident().status.phase is Phase.AWAITING_APPROVAL
+
+
+async def test_without_its_runbook_an_incident_that_resolved_by_itself_is_closed_all_the_same(pack: World) -> None:
+    pack.targets.kill_before = "serve"
+    with pytest.raises(Killed):
+        await pack.engine().reconcile(INCIDENT)
+    body = status(pack)
+    body["steps"] = [
+        {**step, "attempt": 0, "state": "Pending"} if step["name"] == "serve" else step for step in body["steps"]
+    ]
+    for step in body["steps"]:
+        if step["name"] == "serve":
+            step.pop("key")
+    pack.api.put({**pack.api.object(INCIDENT_PATH), "status": body})
+    pack.api.remove(paths.controllerrevisions("prod", body["runbookRevision"]))
+    await pack.resolve_alert()
+    await pack.engine().reconcile(INCIDENT)
+    assert pack.incident().status.phase is Phase.RESOLVED
+
+
+async def test_where_nothing_can_be_done_twice_nothing_is_looked_at() -> None:
+    async with world(RUNBOOK.partition("mitigate:")[0]) as reads_only:
+        await reads_only.resolve_alert()
+        await reads_only.engine().reconcile(INCIDENT)
+        assert reads_only.incident().status.phase is Phase.RESOLVED
+        assert [one for one in reads_only.api.requests if one.params.get("dryRun")] == []

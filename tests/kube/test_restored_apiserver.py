@@ -85,6 +85,27 @@ def test_what_was_just_read_counts_though_a_newer_version_was_known() -> None:
     assert not known.is_expected(key, "501")
 
 
+async def test_a_version_that_only_an_own_write_has_told_counts_too(api_of_three: FakeApiserver) -> None:
+    """As where etcd is restored before the watch has told of what the receiver stored: its index would remember it for ever."""
+    stored = 0
+    async with Reads(api_of_three.access()) as reads:
+        decoder = msgspec.json.Decoder(PartialIncident)
+        pace = Pace(watch=1.0, between_lists=0.0, pauses=(0.01,))
+        reflector = Reflector(
+            reads,
+            INCIDENTS,
+            Told(),
+            decoder,
+            selector=OPEN,
+            pace=pace,
+            newest=lambda: api_of_three.watches.version + stored,
+        )
+        await reflector.start()
+        stored = 1000
+        with pytest.raises(HistoryWentBack):
+            await asyncio.wait_for(reflector.run(), 10)
+
+
 async def test_a_bookmark_that_is_behind_asks_for_a_list(api_of_three: FakeApiserver) -> None:
     api = api_of_three
     async with Reads(api.access()) as reads:

@@ -246,7 +246,7 @@ async def _adopted(account: Account, call: Call[Job], manifest: Json, exists: ap
 
 def _refuse_started(call: Call[Job], job: Json) -> None:
     """Raise `RolledBack` where this very act let the Job run: a status that knows nothing of it is older than the Job."""
-    if call.marker and kube_patches.annotations(job).get(_STARTED) == call.marker:
+    if kube_patches.annotations(job).get(_STARTED) == call.marker:
         told = f"Job {job['metadata']['name']} in {call.namespace} was let run by it"
         raise RolledBack(f"{told} ({job_state.state(job).value} by now)")
 

@@ -101,8 +101,13 @@ class Reflector(Generic[_Seen]):
         *,
         selector: str = "",
         pace: Pace | None = None,
+        newest: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`decoder` reads an object as far as the sink needs it; what it refuses is unreadable."""
+        """`decoder` reads an object as far as the sink needs it; what it refuses is unreadable.
+
+        `newest` is the newest version that this process knows by other ways, as from its own writes.
+        """
+        self._newest_elsewhere = newest
         self._decoder = decoder
         self._reads = reads
         self._path = path
@@ -172,12 +177,17 @@ class Reflector(Generic[_Seen]):
 
         One that goes well ends with a bookmark, so that this costs nothing then.
         """
+        newest = self._newest_known()
         page = raw_json.page(await self._reads.page(self._path, {"limit": "1", **self._selection()}))
-        self._check(int(page.metadata["resourceVersion"]))
+        self._check(int(page.metadata["resourceVersion"]), newest)
 
-    def _check(self, version: int) -> None:
-        if version < self._newest:
-            raise HistoryWentBack(self._path, self._newest, version)
+    def _newest_known(self) -> int:
+        return max(self._newest, self._newest_elsewhere())
+
+    def _check(self, version: int, newest: int) -> None:
+        """`newest` is what was known before that version was asked for."""
+        if version < newest:
+            raise HistoryWentBack(self._path, newest, version)
 
     def _selection(self) -> dict[str, str]:
         return {"fieldSelector": self._selector} if self._selector else {}
@@ -197,6 +207,7 @@ class Reflector(Generic[_Seen]):
 
     async def _list_once(self) -> None:
         self._version, listed, version = "", set[ObjectKey](), ""
+        newest = self._newest_known()
 
         async def read(query: Mapping[str, str], most: int) -> bytes:
             return await self._reads.page(self._path, query, most=most)
@@ -204,7 +215,7 @@ class Reflector(Generic[_Seen]):
         async for page in paging.pages(read, self._selection(), self._pace.chunk):
             listed.update(map(self._listed, page.items))
             version = str(page.metadata["resourceVersion"])
-        self._check(int(version))
+        self._check(int(version), newest)
         for key in [each for each in self._known if each not in listed]:
             self._drop(key, version)
         self._newest = int(version)

@@ -25,13 +25,18 @@ class Expectations:
     def __init__(self) -> None:
         self._versions: LRUCache[ObjectKey, int] = LRUCache(_KEPT)
         self._endings: LRUCache[ObjectKey, Ending] = LRUCache(_KEPT)
+        self.newest = 0
+        """The newest version of any Incident that a reconciliation of this process has read, or stored."""
 
     def expect(self, key: ObjectKey, resource_version: str) -> None:
         """Remember a version that a reconciliation read and decides upon, or that shows its own write alone."""
-        self._versions.put(key, max(int(resource_version), self._versions.get(key) or 0))
+        version = int(resource_version)
+        self.newest = max(self.newest, version)
+        self._versions.put(key, max(version, self._versions.get(key) or 0))
 
     def read(self, key: ObjectKey, resource_version: str) -> None:
         """Remember a version that was just read, whatever was known: an apiserver that was restored has older ones again."""
+        self.newest = max(self.newest, int(resource_version))
         self._versions.put(key, int(resource_version))
 
     def is_expected(self, key: ObjectKey, resource_version: str) -> bool:

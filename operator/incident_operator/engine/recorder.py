@@ -95,7 +95,9 @@ class Recorder:
         It is looked at once in a process, before anything is begun, asked, or closed; an Incident whose evidence it has made
         itself needs no look. So what is not stored yet is stored first.
         """
-        if not isinstance(view.runbook, Pinned) or self.evidence_store.is_clean(progress.stored):
+        if not isinstance(view.runbook, Pinned) or not rolled_back.can_act(view.status):
+            return progress
+        if self.evidence_store.is_clean(progress.stored):
             return progress
         if progress.unstored.named_in(view.status):
             progress, view = await self._with_evidence(progress, view)
@@ -103,7 +105,7 @@ class Recorder:
             if self.evidence_store.is_clean(progress.stored):
                 return progress
         told = await self._acts(progress.stored)
-        newer = rolled_back.unknown_to(view.status, {name: attempt for name, (attempt, _) in told.items()})
+        newer = rolled_back.unknown_to(view, {name: attempt for name, (attempt, _) in told.items()})
         if not newer:
             self.evidence_store.cleared(progress.stored)
             return progress

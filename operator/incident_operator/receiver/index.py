@@ -37,6 +37,8 @@ class IncidentIndex:
         self._holders: dict[str, IncidentSequence | dict[IncidentSequence, int]] = {}
         """The sequence of the one Incident in which alerts of these labels fire; of several, how many each sequence has."""
         self._ready = False
+        self.newest = 0
+        """The newest version that was noted of any Incident."""
 
     @property
     def ready(self) -> bool:
@@ -55,6 +57,7 @@ class IncidentIndex:
         key, number = place
         known = self._find(key, number)
         version = _version(incident)
+        self.newest = max(self.newest, version)
         if known is None or known.version < version:
             self._put(key, _episode(incident, number, version, known))
 

@@ -60,8 +60,8 @@ def _followed(view: View, record: StepRecord) -> Decision:
     # what may not be asked for again is not waited for either
     if effect is Effect.KEYED_CALL and (why := _may_not_ask_again(view, record)):
         return Transition(_unknown(view, record, f"may or may not have run; it is not asked again: {why}"))
-    if record.not_before is not None and status.waits(record, view.now):
-        return Wait(record.not_before)
+    if (until := status.waits_until(record, view.now)) is not None:
+        return Wait(until)
     if effect is Effect.KEYED_CALL:
         return _asked_again(view, record, run)
     if effect.is_known:

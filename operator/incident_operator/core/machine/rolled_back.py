@@ -24,15 +24,15 @@ def begun(current: IncidentStatus) -> Mapping[str, int]:
     return {each.name: each.attempt for each in current.steps if each.effect != Effect.READ and each.attempt}
 
 
-def unknown_to(current: IncidentStatus, acts: Mapping[str, int]) -> Mapping[str, int]:
-    """Return which of these acts, as they were once known, the status does not know of."""
-    known = begun(current)
-    of_this = {each.name for each in current.steps if each.effect != Effect.READ}
-    return {
-        name: attempt
-        for name, attempt in acts.items()
-        if name.removeprefix(keys.UNDO_PREFIX) in of_this and attempt > known.get(name, 0)
-    }
+def can_act(current: IncidentStatus) -> bool:
+    """Tell whether there is anything in the record that could be done twice."""
+    return any(each.effect != Effect.READ for each in current.steps)
+
+
+def unknown_to(view: View, acts: Mapping[str, int]) -> Mapping[str, int]:
+    """Return which of these acts, as they were once known, the status does not know of. What cannot be one of it is left out."""
+    known = begun(view.status)
+    return {name: attempt for name, attempt in acts.items() if _is_act(view, name) and attempt > known.get(name, 0)}
 
 
 def by_evidence(view: View, acts: Mapping[str, tuple[int, str]]) -> IncidentStatus:
@@ -73,6 +73,14 @@ def _is_own(uid: str, record: StepRecord) -> bool:
     return record.key is None or record.key == keys.step_key(uid, record.stage, record.name, record.attempt)
 
 
+def _is_act(view: View, name: str) -> bool:
+    """Tell whether it is an act of this Incident, or an undo that is not listed yet."""
+    if (record := status.find(view.status, name)) is not None:
+        return record.effect != Effect.READ
+    step = view.compiled.steps.get(name.removeprefix(keys.UNDO_PREFIX))
+    return name.startswith(keys.UNDO_PREFIX) and step is not None and step.undo is not None
+
+
 def _run(view: View, name: str, attempt: int) -> Run:
     step = name.removeprefix(keys.UNDO_PREFIX)
     stage = Stage.RESTORE if step != name else status.known(view.status, name).stage
@@ -105,7 +113,7 @@ def _nothing_is_approved(current: IncidentStatus, now: datetime) -> IncidentStat
 def _listed(view: View, current: IncidentStatus, run: Run) -> IncidentStatus:
     """Return the status with a record of an undo of which it does not know at all."""
     undo = view.compiled.steps[run.step].undo
-    if not run.undo or undo is None or status.find(current, run.record) is not None:
+    if undo is None or status.find(current, run.record) is not None:
         return current
     entry = StepRecord(name=run.record, stage=run.stage, action=undo.act.key, effect=undo.act.effect.value)
     return current.model_copy(update={"steps": [*current.steps, entry]})

@@ -79,8 +79,8 @@ def _step(view: View, record: StepRecord) -> Decision | None:
         return None
     if record.state in {StepState.FAILED, StepState.REJECTED}:
         return None if _goes_on(view, record) else _stop(view, record)
-    if record.not_before is not None and status.waits(record, view.now):
-        return Wait(record.not_before)
+    if (until := status.waits_until(record, view.now)) is not None:
+        return Wait(until)
     step = view.step(record)
     wanted = _wanted(view, step)
     if wanted is False:
@@ -102,8 +102,8 @@ def _read_together(view: View, stage: Stage) -> Decision | None:
     for record in view.records(stage):
         if record.state not in {StepState.PENDING, StepState.RUNNING}:
             continue
-        if record.not_before is not None and status.waits(record, view.now):
-            next_look.append(record.not_before)
+        if (until := status.waits_until(record, view.now)) is not None:
+            next_look.append(until)
             continue
         step = view.step(record)
         if _waits_for_sibling(view, step, stage):

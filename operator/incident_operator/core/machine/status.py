@@ -263,11 +263,15 @@ def token(record: StepRecord) -> str:
     return f"{record.name}/{record.attempt}"
 
 
-def waits(record: StepRecord, now: datetime) -> bool:
-    """Tell whether a record is not looked at, or tried, yet. A clock that went back since it was set makes nothing wait longer."""
+def waits_until(record: StepRecord, now: datetime) -> datetime | None:
+    """Return until when a record is not looked at, or tried; None where it is due.
+
+    A clock that went back behind the look that set it makes nothing wait longer.
+    """
     if record.not_before is None or now >= record.not_before:
-        return False
-    return record.polled_at is None or not went_back(record.polled_at, now)
+        return None
+    set_by_another_clock = record.polled_at is not None and went_back(record.polled_at, now)
+    return None if set_by_another_clock else record.not_before
 
 
 def went_back(since: datetime, now: datetime) -> bool:

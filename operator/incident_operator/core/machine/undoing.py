@@ -75,8 +75,8 @@ def _undo(view: View, record: StepRecord) -> Decision:
         return Transition(_listed(view, record))
     if undo.state in status.FINISHED:
         return Transition(status.reset(view.status, [undo.name]))
-    if undo.not_before is not None and status.waits(undo, view.now):
-        return Wait(undo.not_before)
+    if (until := status.waits_until(undo, view.now)) is not None:
+        return Wait(until)
     return coverage.under_approval(view, undo) if coverage.needs_approval(view, undo) else Begin(next_run(view, undo))
 
 
