@@ -23,6 +23,10 @@ TEXT = st.text(st.characters(codec="utf-8", max_codepoint=0xFFFF), max_size=8) |
         "\x1b[2J",
         "|-",
         "{}",
+        ".nan",
+        ".Inf",
+        ".5",
+        ".dockerconfigjson",
         "&a",
         "*a",
     ]

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -220,6 +221,16 @@ async def test_a_pinned_revision_that_is_gone_is_told_and_nothing_is_done(pack: 
 async def test_whose_evidence_a_process_has_made_is_not_looked_at(pack: World) -> None:
     await to_approval(pack)
     assert [one.path for one in pack.api.requests if one.params.get("dryRun") and "/configmaps" in one.path] == []
+
+
+@pytest.mark.parametrize(("age", "looks"), [(0, 0), (59, 0), (60, 2), (-1, 2)])
+async def test_of_a_new_incident_there_is_no_earlier_evidence_to_look_at(spare: World, age: int, looks: int) -> None:
+    created = datetime.fromisoformat(spare.api.object(INCIDENT_PATH)["metadata"]["creationTimestamp"])
+    spare.now = created + timedelta(seconds=age)
+    spare.targets.kill_before = "serve"
+    with pytest.raises(Killed):
+        await spare.engine().reconcile(INCIDENT)
+    assert len([one for one in spare.api.requests if one.params.get("dryRun")]) == looks
 
 
 async def test_evidence_that_may_not_be_looked_at_stops_nothing(pack: World) -> None:

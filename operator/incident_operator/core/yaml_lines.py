@@ -10,8 +10,9 @@ from incident_operator.core import texts
 _WIDTH = 100
 """Lists and objects of plain values are written on one line where that is no longer than this."""
 _INDENT = "  "
-_PLAIN_KEY = re.compile(r"[A-Za-z_.][A-Za-z0-9_./-]*")
-_NO_KEYS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "."})
+_PLAIN_KEY = re.compile(r"(?:[A-Za-z_]|\.[A-Za-z_]{4})[A-Za-z0-9_./-]*")
+"""Of what begins with a dot, `.nan`, `.inf` and `.5` are numbers."""
+_NO_KEYS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 """What YAML readers take for something else than a text."""
 _FIRST = ("apiVersion", "kind", "metadata", "name", "image", "command", "args")
 """Keys that people look for first; the others follow in the order of the alphabet."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 import structlog
 
@@ -20,6 +21,7 @@ from incident_operator.engine.expectations import Expectations
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.progress import Progress
 
+_NEW = timedelta(minutes=1)
 _log = structlog.get_logger()
 
 
@@ -93,11 +95,11 @@ class Recorder:
         """Return the progress; where evidence tells of acts that the status does not know, these are unknown in it. Raises `ApiError`.
 
         It is looked at once in a process, before anything is begun, asked, or closed; an Incident whose evidence it has made
-        itself needs no look. So what is not stored yet is stored first.
+        itself needs no look, nor does a new one: no store is restored within its first minute. What is not stored yet is stored first.
         """
         if not isinstance(view.runbook, Pinned) or not rolled_back.can_act(view.status):
             return progress
-        if self.evidence_store.is_clean(progress.stored):
+        if self.evidence_store.is_clean(progress.stored) or _is_new(view):
             return progress
         if progress.unstored.named_in(view.status):
             progress, view = await self._with_evidence(progress, view)
@@ -143,6 +145,11 @@ class Recorder:
 
 def _named(incident: Incident) -> dict[str, str]:
     return {"namespace": incident.metadata.namespace, "incident": incident.metadata.name}
+
+
+def _is_new(view: View) -> bool:
+    created = view.incident.metadata.creation_timestamp
+    return created is not None and timedelta() <= view.now - created < _NEW
 
 
 def _only_status_differs(before: Incident, after: Incident) -> bool:
