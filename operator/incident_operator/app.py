@@ -155,7 +155,7 @@ async def _served(client: kube.Kube, settings: Settings) -> tuple[Settings, Scop
 
 def _tell_trust(unasked_problem: str, policies_problem: str) -> None:
     if unasked_problem:
-        _log.error("Everything asks", problem=unasked_problem)
+        _log.error("Every step asks", problem=unasked_problem)
     if policies_problem:
         _log.error("Approvals cannot be trusted", problem=policies_problem)
 
@@ -214,7 +214,9 @@ async def _markers(client: kube.Kube, namespace: str, lease: str) -> Markers:
 @asynccontextmanager
 async def _health(settings: Settings, inbox: Inbox, registry: CollectorRegistry) -> AsyncIterator[None]:
     def ready() -> str:
-        return "" if inbox.incident_index.ready and inbox.runbook_index.ready else "still reading what is stored"
+        return (
+            "" if inbox.incident_index.ready and inbox.runbook_index.ready else "still reading Runbooks and Incidents"
+        )
 
     def alive() -> str:
         return "" if steady() - inbox.incidents.ticked_at < _DEAD_AFTER else "the engine is stuck"

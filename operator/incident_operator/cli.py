@@ -64,7 +64,7 @@ def run(kubeconfig: str | None, context: str | None) -> None:
     type=click.Choice(["text", "json", "github", "sarif"]),
     default="text",
     show_default=True,
-    help="How to tell what was found; github writes workflow commands.",
+    help="Format of the output; github writes workflow commands.",
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 on warnings too.")
 @click.option(
@@ -77,8 +77,8 @@ def run(kubeconfig: str | None, context: str | None) -> None:
 def check(files: tuple[Path, ...], output: str, strict: bool, global_namespaces: tuple[str, ...]) -> None:
     """Check Runbooks and Connections in FILES as the cluster and the operator would, without a cluster.
 
-    FILES are YAML or JSON, folders (all *.yaml, *.yml and *.json below them), or - for what is piped in. Exit codes: 0 where nothing
-    is wrong, 1 where something is (with --strict, a warning too), 2 for wrong usage. What is wrong goes to stderr, other outputs than
+    FILES are YAML or JSON, folders (all *.yaml, *.yml and *.json below them), or - for standard input. Exit codes: 0 if nothing
+    is wrong, 1 if something is (with --strict, a warning too), 2 for wrong usage. Problems go to stderr, outputs other than
     text to stdout.
     """
     from incident_operator.commands import checking, outputs  # noqa: PLC0415
@@ -97,7 +97,7 @@ def check(files: tuple[Path, ...], output: str, strict: bool, global_namespaces:
     if failed:
         sys.exit(PROBLEMS)
     if not report.looked_at:
-        _fail("no Runbook in what was given: looked for documents of kind Runbook")
+        _fail("found no Runbook: looked for documents of kind Runbook")
     warned = len(report.findings)
     ended = f", {counted(warned, 'warning')}" if warned else ""
     click.echo(f"{counted(report.files, 'file')} checked: no problem found{ended}")

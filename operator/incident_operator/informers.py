@@ -1,7 +1,7 @@
 """Open Incidents and all Runbooks as they change: from the apiserver's lists and watches into the inbox. On every replica.
 
 Both hold free JSON, so they come by our own reflector, which decodes each object by itself; kopf, which watches the typed
-Connections, decodes a page or a line whole, and its watch can fall silent for good, which an approval cannot wait for.
+Connections, decodes a page or a line whole, and its watch can fall silent for ever, and an approval cannot wait for that.
 """
 
 import asyncio

@@ -145,7 +145,9 @@ def _check_namespaces(chosen: Settings) -> None:
     for variable, names in named:
         wrong = [name for name in names if not is_dns_label(name)]
         if wrong:
-            raise SettingError(f"{PREFIX}{variable}: {wrong[0]!r} is not a name of a namespace; patterns are not taken")
+            raise SettingError(
+                f"{PREFIX}{variable}: {wrong[0]!r} is not a name of a namespace; patterns are not allowed"
+            )
     if unmatched and chosen.namespaces and unmatched not in chosen.namespaces:
         raise SettingError(
             f"{PREFIX}UNMATCHED_NAMESPACE={unmatched!r} is not one of {PREFIX}NAMESPACES: nobody would see its Incidents"
@@ -177,7 +179,7 @@ def _unasked(known: Mapping[str, str]) -> tuple[frozenset[UnaskedStep], str]:
     try:
         return unasked.steps_of(known.get("UNASKED", "[]")), ""
     except ValueError as error:
-        return frozenset(), f"{PREFIX}UNASKED: {error}; nothing is named by it, and everything asks"
+        return frozenset(), f"{PREFIX}UNASKED: {error}; the setting is ignored, and every such step asks"
 
 
 def _ignored(known: Mapping[str, str]) -> tuple[str, ...]:

@@ -41,7 +41,9 @@ async def test_who_approves_again_with_the_same_words_is_told_that_another_plan_
     assert warned(ALICE, ground.namespace, name, said) == ""
     await ground.report(name, PLAN_WAITS)
     told = warned(ALICE, ground.namespace, name, said)
-    assert f'nothing has changed, and nobody hears of it: {APPROVE}="{OLD_TOKEN} {ALICE}" stands there already' in told
+    assert (
+        f'nothing changed, so the operator does not notice it: {APPROVE}="{OLD_TOKEN} {ALICE}" is already set' in told
+    )
     assert f"for another plan; the one that waits is {PLAN[:12]}" in told
 
 

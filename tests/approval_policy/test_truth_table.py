@@ -194,7 +194,7 @@ OVER_AND_ON_IT = [
     Case("who may acknowledge may not end it", JUDY, answers(OVER, f"2 {JUDY}"), 'you need the verb "over"', spec=TWO_ALERTS),
     Case("who may end it may not abort", HEIDI, answers(ABORT, f"now {HEIDI}"), 'you need the verb "respond"', spec=TWO_ALERTS),
     Case("over names all alerts that are known", DAVE, answers(OVER, f"1 {DAVE}"),
-         f'this incident has 2 alerts by now; that they are over is written {OVER}="2 {DAVE}"', spec=TWO_ALERTS),
+         f'this incident has 2 alerts now; to say that they are over, write {OVER}="2 {DAVE}"', spec=TWO_ALERTS),
     Case("now is not a number of alerts", DAVE, answers(OVER, f"now {DAVE}"), f'{OVER}="2 {DAVE}"', spec=TWO_ALERTS),
     Case("nobody ends it in another's name", DAVE, answers(OVER, f"2 {ALICE}"), f'{OVER}="2 {DAVE}"', spec=TWO_ALERTS),
     Case("what was said to be over is not taken back by another", CAROL, answers(OVER, None), "still counts",
@@ -231,7 +231,7 @@ ABORTING_WITH_UNDO = [
 
 ANSWERS_THAT_DO_NOTHING = [
     *(Case(f"{key} is not an answer", ALICE, answers(f"incidents.dev/{key}", f"{TOKEN} {ALICE}"),
-           f"incidents.dev/{key} is not an answer, and nobody would read it; these are: {APPROVE}, {REJECT}, {ABORT}")
+           f"incidents.dev/{key} is not an answer; these are: {APPROVE}, {REJECT}, {ABORT}")
       for key in ("aprove", "approved", "Approve", "ack", "editors", "close")),
     Case("the operator may keep notes of its own", OPERATOR, answers("incidents.dev/note", "x")),
     Case("other keys are free", MALLORY, answers("example.com/aprove", "x")),
@@ -247,7 +247,7 @@ ANSWERS_THAT_DO_NOTHING = [
     Case("an old plan is told as what it is", CAROL, answers(APPROVE, f"{OLD_TOKEN} {CAROL}"),
          f"{ALICE} approved that plan, which is void by now (", status=OLD_APPROVAL_VOID),
     *(Case(f"nobody hears {sentence} on a closed incident", DAVE, answers(key, f"{token} {DAVE}"),
-           "the incident is closed (Resolved), and nothing is done on an answer any more", status=CLOSED)
+           "the incident is closed (Resolved), and answers have no effect any more", status=CLOSED)
       for sentence, key, token in (("an abort", ABORT, "now"), ("that it is over", OVER, "0"), ("who is on it", ACKNOWLEDGE, "30m"))),
 ]  # fmt: skip
 

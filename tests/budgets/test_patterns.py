@@ -28,7 +28,7 @@ def test_a_pattern_that_takes_a_large_program_is_refused_with_what_helps() -> No
     refused = matching.parse(WIDE)
     assert isinstance(refused, matching.MatcherError)
     assert refused.message == (
-        "takes more than 64 KiB as a program; repeat less (+ or * in place of {30}, for example) or name fewer characters"
+        "takes more than 64 KiB as a program; use fewer repetitions (+ or * instead of {30}, for example) or smaller character classes"
     )
 
 
@@ -62,7 +62,7 @@ def test_a_runbook_whose_patterns_together_take_too_much_is_invalid_and_told_why
     found = compile_spec({"title": "t", "serviceAccountName": "a", "match": large(1)})
     assert isinstance(found, tuple)
     assert str(found[0]) == (
-        "spec: the patterns of match and parameters take 1280 KiB together, a Runbook's 512; repeat less in them, or name fewer characters"
+        "spec: the patterns of match and parameters take 1280 KiB together, a Runbook's 512; use fewer repetitions in them, or smaller character classes"
     )
 
 

@@ -18,7 +18,7 @@ def test_from_alert_to_resolved_each_effect_happens_once_and_in_order():
     world = World(usual()).go()
     assert world.status.phase is Phase.AWAITING_APPROVAL
     world.approve().go()
-    assert world.status.message.startswith("Verified. Waits for the alert to resolve until 01:30 UTC")
+    assert world.status.message.startswith("Verified. Waiting for the alert to resolve until 01:30 UTC")
     world.resolve().go()
     assert world.done == ["serve", "rebuild", "undo-serve"]
     assert world.status.message == "Resolved in 0s. Done: serve, rebuild, undo-serve. Approved by alice@dawsos.com."
@@ -47,7 +47,7 @@ def test_an_alert_that_comes_back_wants_again_what_was_left_out():
     assert world.states()["rebuild"] == "Skipped"
     world.fire().go()
     assert world.states()["rebuild"] == "AwaitingApproval"
-    assert world.pending.changed == "the alert resolved before this began"
+    assert world.pending.changed == "the alert resolved before this started"
 
 
 def test_restoring_is_not_asked_for_any_more_when_the_alert_fires_again():

@@ -35,7 +35,7 @@ def test_an_alert_that_resolves_before_approval_leaves_the_destructive_step_out(
         "undo-serve": "Succeeded",
     }
     assert world.status.phase is Phase.RESOLVED
-    assert world.status.approvals[-1].reason == "the alert resolved before this began"
+    assert world.status.approvals[-1].reason == "the alert resolved before this started"
 
 
 def test_a_resolved_alert_stops_before_the_next_destructive_step_of_an_approved_plan():
@@ -83,7 +83,7 @@ def test_what_was_not_asked_cannot_be_answered():
 
 
 def test_a_plan_that_its_trial_voids_says_how_to_agree_to_a_bound(monkeypatch):
-    remedy = "to agree to a bound, let the step say rowsBind: upToMaxRows"
+    remedy = "to approve any number up to maxRows, set rowsBind: upToMaxRows on the step"
     counts = itertools.count(1)
     world = World(usual(remediate=[sql("publish")]))
     growing = lambda *_: Preview("UPDATE", in_trial=f"{next(counts)} rows", trial_remedy=remedy)  # noqa: E731
@@ -147,7 +147,7 @@ def test_everybody_who_edited_the_runbook_is_excluded():
 @pytest.mark.parametrize(
     ("editors", "told"),
     [
-        (None, "edit it once so that the policies stamp who wrote it"),
+        (None, "edit it once so that the policies record who wrote it"),
         (tuple(f"{each}@dawsos.com" for each in range(64)), "somebody else has to review it"),
         (("a" * 254,), "somebody else has to review it"),
     ],
@@ -222,7 +222,7 @@ def test_a_plan_that_drifted_is_void_and_asked_again_showing_the_difference():
     world.go()
     assert world.done == ["serve"]
     assert world.pending.changed == "rebuild: what do rebuild → do something else"
-    assert "Asked again, because: rebuild: what do rebuild → do something else" in world.status.message
+    assert "Asked again because: rebuild: what do rebuild → do something else" in world.status.message
     assert [record.state.value for record in world.status.approvals] == ["Voided"]
     world.approve().go()
     assert world.done == ["serve", "rebuild"]
@@ -462,7 +462,7 @@ def test_whoever_decides_is_told_that_the_runbook_was_edited_since(edited):
     world = World(usual()).go()
     seen = world.view(world.status)
     seen = replace(seen, runbook=replace(seen.pinned, edited=edited))
-    told = " was edited since this Incident began; this plan is of the version from then"
+    told = " was edited after this Incident began; this plan uses the version from before the edit"
     assert present.present(seen)[0].message.endswith(f"{told}.") is edited
     unasked_yet = seen.with_status(seen.status.model_copy(update={"pending_approval": None}))
     asked = coverage.asked(unasked_yet, world.pending.plan, "nonce").pending_approval

@@ -38,12 +38,16 @@ def test_every_condition_is_there_from_the_first_reconciliation_on():
     [
         ("P0", "", None),
         ("P1", "", None),
-        ("P2", "", "P1 is served as P2, the worst that the operator's settings allow in prod (severityCeiling)"),
+        (
+            "P2",
+            "",
+            "P1 counts as P2, the highest severity that the operator's settings allow in prod (severityCeiling)",
+        ),
         ("P2", "dave@example.com", None),
         (
             "P3",
             "dave@example.com",
-            "P2 is served as P3, the worst that the operator's settings allow in prod (severityCeiling)",
+            "P2 counts as P3, the highest severity that the operator's settings allow in prod (severityCeiling)",
         ),
     ],
 )

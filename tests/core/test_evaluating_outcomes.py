@@ -89,7 +89,11 @@ def test_a_poll_and_a_second_attempt_keep_their_distance():
 @pytest.mark.parametrize(
     ("outcome", "state", "summary"),
     [
-        (Succeeded({"json": {"done": True}}, "ok"), "Succeeded", "had happened before the operator stopped"),
+        (
+            Succeeded({"json": {"done": True}}, "ok"),
+            "Succeeded",
+            "its probe says that it happened before the operator stopped",
+        ),
         (Succeeded({"json": {"done": False}}, "ok"), "Pending", "had not happened when the operator stopped"),
         (Succeeded({"json": {}}, "ok"), "Unknown", "its probe cannot tell"),
         (Failed("NotFound", "answered 404"), "Unknown", "its probe cannot tell: answered 404"),
@@ -127,7 +131,7 @@ def test_outputs_of_all_steps_together_are_bounded():
         made, compiled.steps["look"], record, run, Succeeded({"rows": [{"text": "y" * 2000}]}, "1 row"), START
     )
     assert found.outputs is None
-    assert "no text: it does not fit" in found.summary
+    assert "no text: it is too large" in found.summary
 
 
 def test_what_became_of_a_step_that_somebody_took_out_of_the_status_is_not_dropped_silently():

@@ -29,7 +29,7 @@ GOLDEN = """\
 batch-job · pricing
 
 Resolved in 9m. Done: serve-last-good, grow, rebuild, mark-fresh, undo-grow, undo-serve-last-good. Approved by alice@dawsos.com.
-Users were better off after 0s (objective 15m: met).
+The first mitigation was in place after 0s (objective 15m: met).
 
 ## What happened
 
@@ -56,7 +56,7 @@ It ended as Resolved at 2025-10-21T00:39:00Z, after 9m.
 
 ## What was changed
 
-| step | what was done | came out as | before → after | taken back? |
+| step | what was done | result | before → after | undone? |
 |---|---|---|---|---|
 | serve-last-good | `do serve-last-good` | done: 1 row changed | `was id=PP-1, fresh=false` | yes, at 2025-10-21T00:39:00Z |
 | grow | `do grow` | done: 2 → 5 replicas | `2 → 5` | yes, at 2025-10-21T00:39:00Z |
@@ -123,7 +123,7 @@ def test_an_open_incident_has_a_report_too_even_without_its_runbook():
     told = report.markdown(world.stored, None)
     assert told.startswith("# pack-failed-5f2c1-1 · P2 · 2025-10-21\n\nApprove or reject by 01:00 UTC")
     assert "It stands at AwaitingApproval." in told
-    assert "None was asked for." in told
+    assert "No approval was asked for." in told
 
 
 def test_the_first_paragraph_tells_what_was_to_be_found_and_what_was():

@@ -28,8 +28,8 @@ def test_an_unkeyed_effect_that_was_interrupted_is_never_repeated_by_itself():
     world.go(24 * HOUR)
     assert world.done == ["serve", "replay"]
     assert world.status.message.startswith(
-        "http replay may or may not have run (begun at 2025-10-21T00:30:00Z, the operator stopped before its outcome "
-        "was known); it is never repeated by itself. Look whether it happened, then tell: kubectl annotate"
+        "http replay may or may not have run (started at 2025-10-21T00:30:00Z; the operator stopped before the outcome "
+        "was known); the operator never repeats it. Check whether it happened, then answer: kubectl annotate"
     )
     world.tell("done").go()
     assert world.states()["replay"] == "Succeeded"

@@ -48,7 +48,7 @@ def test_a_keyed_call_that_may_have_got_through_and_is_refused_when_asked_again_
     world.script["purge"] = [Pending(5.0, "connection lost"), failed("forbidden", retryable=retryable)]
     world.go().approve().go(HOUR)
     assert world.states()["purge"] == "Unknown"
-    assert "an earlier try may have got through; asked again, it failed: forbidden" in world.status.message
+    assert "an earlier attempt may have succeeded; sent again, it failed: forbidden" in world.status.message
     assert "purge" not in world.done
 
 
@@ -57,7 +57,7 @@ def test_a_keyed_call_whose_approval_runs_out_while_it_is_unclear_is_not_sent_ag
     world.script["purge"] = [Pending(600.0, "connection lost")] * 2_000
     world.go().approve().go(3 * DAY)
     assert world.status.reason == reasons.STEP_UNKNOWN
-    assert "it is not asked again" in world.status.message
+    assert "it is not sent again" in world.status.message
     assert world.ran.count("purge") < 24 * 6 + 2, "no longer than the approval held"
 
 
@@ -78,7 +78,7 @@ def test_a_keyed_call_that_cannot_be_rendered_any_more_is_unknown() -> None:
     world = World(usual(diagnose=[read("look", outputs={"n": "result.rows.size()"})], remediate=[act]))
     lost(world).forget("look").go(HOUR)
     assert world.states()["purge"] == "Unknown"
-    assert "it is not asked again: spec.remediate[0].http.json.n: look gave no n" in world.status.message
+    assert "it is not sent again: spec.remediate[0].http.json.n: look gave no n" in world.status.message
     assert world.ran.count("purge") == 1
 
 
@@ -87,7 +87,7 @@ def test_a_keyed_call_that_would_be_another_one_than_was_approved_is_not_asked_a
     world.does["purge"] = "purge something else"
     world.go(HOUR)
     assert world.states()["purge"] == "Unknown"
-    assert "it is not asked again: it is not what was approved any more: purge: what" in world.status.message
+    assert "it is not sent again: it is no longer what was approved: purge: what" in world.status.message
     assert world.ran.count("purge") == 1
 
 
@@ -107,7 +107,7 @@ def test_a_keyed_call_that_the_settings_do_not_allow_any_more_is_not_asked_again
     world.go().leave = ALL_ASK
     world.go(HOUR)
     assert world.states()["purge"] == "Unknown"
-    assert "it is not asked again: its approval has ended" in world.status.message
+    assert "it is not sent again: its approval has ended" in world.status.message
 
 
 def test_an_approval_of_another_step_does_not_let_a_keyed_call_be_asked_again() -> None:
@@ -122,7 +122,7 @@ def test_an_approval_of_another_step_does_not_let_a_keyed_call_be_asked_again() 
     world.leave = ALL_ASK
     world.go()
     assert world.states()["purge"] == "Unknown"
-    assert "it is not asked again: it is not part of what is approved now" in world.status.message
+    assert "it is not sent again: it is not part of what is approved now" in world.status.message
 
 
 def test_a_keyed_call_that_restores_is_asked_again_although_the_alert_has_resolved() -> None:

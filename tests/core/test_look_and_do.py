@@ -94,7 +94,7 @@ def test_an_act_that_waits_and_has_certainly_not_begun_ends_with_an_abort(act: s
     world.script["purge"] = [NotDone(5.0, "connection refused")] * 20_000
     world.go().approve().go(HOUR)
     assert world.states()["purge"] == "Pending"
-    assert "purge has not begun (connection refused) and is tried again at" in world.status.message
+    assert "purge has not started (connection refused) and is tried again at" in world.status.message
     world.abort().go()
     assert world.status.phase is Phase.FAILED
     assert world.states()["purge"] == "Skipped"
@@ -131,9 +131,7 @@ def test_an_abort_is_recorded_at_once_while_an_act_goes_on_and_the_last_word_is_
     world.go().approve().go().abort().go()
     assert world.status.phase is Phase.REMEDIATING
     assert world.status.reason == reasons.ABORTING
-    assert world.status.message.startswith(
-        "Aborting, says alice@dawsos.com: rebuild still runs, at the latest until 00:40"
-    )
+    assert world.status.message.startswith("Aborting, as alice@dawsos.com asked: rebuild still runs, until 00:40")
     assert world.status.answers[-1].by == "alice@dawsos.com"
     assert world.states()["check"] == "Skipped"
     world.go(HOUR)
@@ -204,13 +202,15 @@ def test_an_intent_that_cannot_be_rendered_any_more_is_unknown_and_has_not_faile
     assert world.states()["purge"] == "Running"
     world.forget("look").go(HOUR)
     assert world.states()["purge"] == "Unknown"
-    assert "it cannot be looked up: spec.remediate[0].sqlExecute.params.n: look gave no n" in world.status.message
+    assert (
+        "cannot check what became of it: spec.remediate[0].sqlExecute.params.n: look gave no n" in world.status.message
+    )
 
 
 def test_a_job_that_cannot_be_made_just_now_is_made_later_under_the_same_approval_and_attempt() -> None:
     world = World(usual(), unreserved=[NotDone(2.0, "connection refused")]).go().approve().go()
     assert world.states()["rebuild"] == "Pending"
-    assert "rebuild has not begun (connection refused) and is tried again at" in world.status.message
+    assert "rebuild has not started (connection refused) and is tried again at" in world.status.message
     world.go(timedelta(minutes=1))
     assert world.done == ["serve", "rebuild"]
     assert len(world.status.approvals) == 1

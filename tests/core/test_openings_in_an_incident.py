@@ -75,7 +75,7 @@ def test_an_alert_that_resolves_while_the_runbook_is_gone_leaves_no_question_beh
     world.resolve().go()
     assert (world.status.phase, world.status.pending_approval) == (Phase.RESOLVED, None)
     assert world.states() == {"look": "Succeeded", "rebuild": "Skipped", "check": "Skipped"}
-    assert world.status.approvals[-1].reason == "the alert resolved before this began"
+    assert world.status.approvals[-1].reason == "the alert resolved before this started"
 
 
 def test_an_alert_that_resolves_while_the_runbook_is_gone_ends_an_approval_that_was_given():

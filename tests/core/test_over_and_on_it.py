@@ -43,7 +43,7 @@ def test_who_says_that_the_alert_is_over_has_it_restored_undone_and_closed(appro
     world.over().go()
     assert world.status.phase is Phase.RESOLVED
     assert world.done[-2:] == ["undo-serve", "undo-grow"]
-    assert world.status.message.endswith("The alert is over, says alice@dawsos.com.")
+    assert world.status.message.endswith("alice@dawsos.com said that the alert is over.")
     assert [alert.status.value for alert in world.stored.spec.alerts] == ["firing"], "what Alertmanager told stays"
     assert world.status.over is not None
     assert (world.status.over.by, world.status.over.alerts) == ("alice@dawsos.com", 1)
@@ -63,7 +63,7 @@ def test_an_alert_of_which_no_end_is_ever_told_is_ended_by_a_person():
 def test_what_has_not_begun_is_left_out_and_says_by_whose_word():
     world = World(usual()).go().over().go()
     left_out = next(record for record in world.status.steps if record.name == "rebuild")
-    assert left_out.summary == "the alert is over, says alice@dawsos.com; this had not begun"
+    assert left_out.summary == "alice@dawsos.com said that the alert is over before this started"
     assert world.done == ["serve", "undo-serve"]
 
 
@@ -77,7 +77,7 @@ def test_without_a_runbook_nothing_was_done_and_it_closes():
     missing = Blocked(reasons.RUNBOOK_NOT_FOUND, "Runbook rb does not exist.")
     world = World(usual(), gone=missing).go().over().go()
     assert (world.status.phase, world.status.message) == (
-        Phase.RESOLVED, "The alert is over, says alice@dawsos.com; nothing was done.",
+        Phase.RESOLVED, "alice@dawsos.com said that the alert is over; nothing was done.",
     )  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def test_an_alert_that_comes_after_it_was_said_to_be_over_fires_as_one_that_come
     world.another().go()
     assert world.pending.steps == ["rebuild"], "what was left out is wanted again"
     world.approve().go()
-    assert world.status.message.startswith("Verified. Waits for the alert to resolve")
+    assert world.status.message.startswith("Verified. Waiting for the alert to resolve")
     world.over().go()
     assert world.pending.steps == ["replay"], "the same person may say it of both"
 
@@ -205,7 +205,7 @@ def test_an_act_under_way_is_followed_first_and_undone_then():
     world.script["serve"] = [unfinished()] * 2
     world.go()
     world.undo().reconcile()
-    assert "then what is in place is undone" in world.status.message
+    assert "then what was changed is undone" in world.status.message
     world.go(HOUR)
     assert world.done == ["serve", "undo-serve"]
     assert world.status.reason == reasons.ABORTED
@@ -292,7 +292,7 @@ def test_an_approval_of_an_older_plan_is_told_as_one():
 
 @pytest.mark.parametrize(
     ("noticed", "words"),
-    [(True, "The Connection notices it."), (False, "If it is over: kubectl annotate")],
+    [(True, "This Connection notices when they end."), (False, "If it is over: kubectl annotate")],
     ids=["noticed", "by people alone"],
 )
 def test_a_silenced_alert_is_told_as_silenced(noticed, words):

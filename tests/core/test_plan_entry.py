@@ -106,20 +106,20 @@ def test_what_is_beyond_the_ordinary_stands_first() -> None:
 @pytest.mark.parametrize(
     ("preview", "told"),
     [
-        (Preview("do", {"params": {f"p{n}": n for n in range(391)}}), "takes 401 lines and "),
-        (Preview("do", {"command": ["x"] * 391}), "takes 401 lines and "),
-        (Preview("do", {}, whole={"template": {"env": [{"name": "a" * 99}] * 390}}), "takes 401 lines and "),
-        (Preview("x" * 40_000), "bytes to tell"),
-        (Preview("do", {"json": "→" * 11_000}), "bytes to tell"),
+        (Preview("do", {"params": {f"p{n}": n for n in range(391)}}), "has 401 lines and "),
+        (Preview("do", {"command": ["x"] * 391}), "has 401 lines and "),
+        (Preview("do", {}, whole={"template": {"env": [{"name": "a" * 99}] * 390}}), "has 401 lines and "),
+        (Preview("x" * 40_000), " bytes; a step may have "),
+        (Preview("do", {"json": "→" * 11_000}), " bytes; a step may have "),
         (Preview("do", {}, allows=("hostPath: x",) * 500), "lines"),
     ],
 )
 def test_a_step_that_is_too_large_to_read_is_not_approvable(preview: Preview, told: str) -> None:
     found = entry(preview)
     assert isinstance(found, str)
-    assert found.startswith("not approvable: what it does takes ")
+    assert found.startswith("not approvable: its plan has ")
     assert told in found
-    assert "400 lines and 32768 bytes of a step at most" in found
+    assert "a step may have 400 lines and 32768 bytes at most" in found
     assert "Split the step" in found
 
 
@@ -136,7 +136,7 @@ def test_what_is_just_small_enough_is_shown_whole(preview: Preview) -> None:
 def test_the_last_byte_that_a_step_may_take_is_still_shown() -> None:
     room = plan.MAX_STEP_BYTES - len(made("").to_bytes())
     assert made("x" * room).do == "x" * room
-    assert "takes 9 lines and 32769 bytes" in str(entry(Preview("x" * (room + 1))))
+    assert "has 9 lines and 32769 bytes" in str(entry(Preview("x" * (room + 1))))
 
 
 def test_a_step_that_is_too_large_is_not_asked_for_and_the_message_says_what_helps() -> None:

@@ -117,7 +117,7 @@ def test_the_line_to_paste_writes_the_name_as_it_is(name: str, tmp_path: Path) -
 def test_a_name_that_is_too_long_to_be_excluded_leaves_nobody_to_approve() -> None:
     world = World(usual(), excluded=("g" * 254,)).go()
     assert (world.status.phase, world.status.reason) == (Phase.NEEDS_HUMAN, "ApprovalPolicyMissing")
-    assert "its editors cannot all be excluded; somebody else has to review it" in world.status.message
+    assert "not all of its editors can be excluded; somebody else has to review it" in world.status.message
 
 
 def test_a_name_of_more_than_253_characters_answers_and_is_kept_cut() -> None:

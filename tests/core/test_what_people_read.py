@@ -22,9 +22,9 @@ POLL = {"until": {"every": "10s", "for": "2m"}, "expect": "result.rows.size() > 
         (lambda w: w, "AwaitingApproval", "rebuild", "approval until 01:00",
          "Approve or reject by 01:00 UTC: Builds the pack again (1 step). Since 00:30: Users have prices again."),
         (lambda w: _approved_with(w, unfinished()), "Remediating", "rebuild", "rebuild until 00:40",
-         "Running rebuild: Builds the pack again, at the latest until 00:40."),
+         "Running rebuild: Builds the pack again, until 00:40 at the latest."),
         (lambda w: w.approve(), "Verifying", "-", "the alert to resolve until 01:30",
-         "Verified. Waits for the alert to resolve until 01:30 UTC, then calls a person. Still in place: serve."),
+         "Verified. Waiting for the alert to resolve until 01:30 UTC; after that a person is needed. Still in place: serve."),
         (lambda w: w.approve().go().resolve(), "Resolved", "-", "-",
          "Resolved in 0s. Done: serve, rebuild, undo-serve. Approved by alice@dawsos.com."),
         (lambda w: w.abort(), "Failed", "-", "-",
@@ -33,9 +33,9 @@ POLL = {"until": {"every": "10s", "for": "2m"}, "expect": "result.rows.size() > 
          ("rebuild was rejected by alice@dawsos.com and not done. Still in place: serve. Ask again: "
          f'kubectl annotate --overwrite -n prod incident pack-failed-5f2c1-1 incidents.dev/retry="rebuild/0.0 {RESOLVE}"')),
         (lambda w: _approved_with(w, Undetermined("lost at commit")), "NeedsHuman", "rebuild",
-         "a person: did it happen?",
-         ("job rebuild may or may not have run: lost at commit; it is never repeated by itself. Look whether it happened, "
-         "then tell: kubectl annotate --overwrite -n prod incident pack-failed-5f2c1-1 "
+         "a person: did the step happen?",
+         ("job rebuild may or may not have run: lost at commit; the operator never repeats it. Check whether it happened, "
+         "then answer: kubectl annotate --overwrite -n prod incident pack-failed-5f2c1-1 "
          f'incidents.dev/resolve="rebuild/1=done {RESOLVE}" (or rebuild/1=not-done)')),
     ],
 )  # fmt: skip
@@ -50,7 +50,7 @@ def test_what_people_see(happens, phase, step, waiting_for, message):
 def test_reads_that_are_polled_say_until_when():
     world = World(usual(verify=[read("check", description="Users get prices.", **POLL)]), script={}).go()
     world.approve().go()
-    assert world.status.message == "Running check: Users get prices, at the latest until 00:32."
+    assert world.status.message == "Running check: Users get prices, until 00:32 at the latest."
     assert world.status.waiting_for == "check until 00:32"
 
 
@@ -58,20 +58,20 @@ def test_an_undo_is_told_as_one():
     world = World(usual())
     world.script["undo-serve"] = [unfinished()]
     world.go().resolve().go()
-    assert world.status.message == "Undoing serve, at the latest until 00:30."
+    assert world.status.message == "Undoing serve, until 00:30 at the latest."
 
 
 def test_an_undo_that_is_tried_again_is_told_before_what_its_failure_stopped():
     world = World(usual(mitigate=[sql("serve", undo=UNDO), scale("grow")]))
     world.script |= {"grow": [failed()], "undo-serve": [NotDone(5.0, "connection refused")] * 3}
     world.go()
-    told = "undo-serve has not begun (connection refused) and is tried again at 00:30:05 UTC."
+    told = "undo-serve has not started (connection refused) and is tried again at 00:30:05 UTC."
     assert (world.status.step, world.status.message) == ("undo-serve", told)
 
 
 def test_who_waits_for_the_alert_does_not_tell_of_a_restore_as_next():
     world = World(usual(restore=[sql("replay", approval={})])).go().approve().go()
-    assert world.status.message.startswith("Verified. Waits for the alert to resolve until 01:30 UTC")
+    assert world.status.message.startswith("Verified. Waiting for the alert to resolve until 01:30 UTC")
     assert (world.status.phase, world.status.step) == (Phase.VERIFYING, "-")
     assert world.status.waiting_for == "the alert to resolve until 01:30"
     world.resolve().go()
@@ -94,7 +94,7 @@ def test_a_restore_that_was_polled_is_not_told_as_running_while_the_alert_fires_
     assert (world.status.step, world.status.waiting_for) == ("settled", "settled until 00:32")
     world.fire().go()
     assert (world.status.step, world.status.waiting_for) == ("-", "the alert to resolve until 01:30")
-    assert world.status.message.startswith("Verified. Waits for the alert to resolve until 01:30 UTC")
+    assert world.status.message.startswith("Verified. Waiting for the alert to resolve until 01:30 UTC")
 
 
 def test_a_restore_act_that_is_under_way_is_told_although_the_alert_fires_again():

@@ -160,7 +160,7 @@ def test_documents_are_parted_as_kubectl_parts_them() -> None:
     read = list(yaml_source.documents(text))
     assert [each.value for each in read] == [{"a": 1}, {"b": "---\n"}, None, {"d": 1}, {"e": 2}]
     assert [each.place.line for each in read] == [1, 3, 8, 10, 11]
-    assert "kubectl reads none of this" in read[4].remarks[0].message
+    assert "kubectl does not read this" in read[4].remarks[0].message
 
 
 def test_json_is_read_as_json() -> None:
@@ -182,5 +182,5 @@ def test_what_grows_by_its_aliases_is_not_read() -> None:
     document = one("\n".join(lines))
     assert (document.value, document.remarks[-1].message) == (
         None,
-        "not YAML that kubectl reads: is too large, aliases followed",
+        "not YAML that kubectl reads: is too large when its aliases are expanded",
     )

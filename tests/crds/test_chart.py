@@ -323,7 +323,7 @@ def test_the_notes_tell_where_to_send_alerts_and_what_to_type() -> None:
         "kubectl get secret -n ops incident-operator-webhook",
         "kubectl get incidents -A",
         "kubectl rollout status",
-        "alerts of its own namespace only, which their label team names; Runbooks in shop take all (globalNamespaces).",
+        "only alerts whose label team names its own namespace; Runbooks in shop take all (globalNamespaces).",
         "set `labels: {team: prod}` in their rule",
         "kubectl get runbooks -A",
     ):

@@ -120,7 +120,7 @@ async def test_an_abort_is_recorded_while_an_act_goes_on(pack: World, fault: Fau
         while pack.incident().status.reason != "Aborting":
             await asyncio.sleep(0.01)
     status = pack.incident().status
-    assert status.message.startswith("Aborting, says carol@example.com: rebuild still runs")
+    assert status.message.startswith("Aborting, as carol@example.com asked: rebuild still runs")
     assert not acting.done()
     pack.targets.holds[STEP].set()
     await acting

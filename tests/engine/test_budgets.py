@@ -37,8 +37,8 @@ async def test_a_runbook_of_too_many_bytes_is_invalid_and_told_why(pack: World, 
     status = await checked(pack, {"unknown": "x" * size})
     ready = next(one for one in status["conditions"] if one["type"] == "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "Invalid")
-    assert ready["message"].startswith("spec: takes ")
-    assert " bytes, a Runbook has 262144 at most; split it" in ready["message"]
+    assert ready["message"].startswith("spec: has ")
+    assert " bytes; a Runbook may have 262144 at most; split it" in ready["message"]
     assert status["observedGeneration"] == pack.api.object(paths.runbooks(*PACK))["metadata"]["generation"]
 
 
@@ -84,7 +84,7 @@ async def test_an_incident_of_too_many_bytes_needs_a_human_and_goes_on_once_it_i
     await pack.engine().reconcile(INCIDENT)
     halted = pack.incident().status
     assert (halted.phase, halted.reason) == (Phase.NEEDS_HUMAN, "IncidentTooLarge")
-    assert "an Incident has 393216 at most; nothing was done" in halted.message
+    assert "and at most 393216 are allowed; nothing was done" in halted.message
     assert pack.targets.done() == []
     pack.api.put({**pack.api.object(path), "spec": body["spec"]})
     await pack.engine().reconcile(INCIDENT)

@@ -98,7 +98,7 @@ async def test_an_unkeyed_act_whose_outcome_could_not_be_stored_is_not_probed_an
 
     def unclear(_: Call[Any]) -> Outcome:
         pack.api.inject(Fault.SERVICE_UNAVAILABLE, method="PATCH", path="/status", times=3)
-        return Undetermined("no end within 30s, it may still run")
+        return Undetermined("did not end within 30s; it may still run")
 
     pack.targets.answers["flush"] = unclear
     process = pack.engine()
@@ -292,7 +292,7 @@ async def test_what_is_found_by_its_marker_is_unknown_once_the_key_of_markers_wa
         pack.later(seconds=10)
         await (pack.engine(key=b"x" * 32) if key == "another" else pack.engine()).reconcile(INCIDENT)
         assert pack.state("more") == state
-        told = "the key of the operator's markers is another one" in pack.incident().status.message
+        told = "the key of the operator's markers changed" in pack.incident().status.message
         assert told == (state == "Unknown")
 
 

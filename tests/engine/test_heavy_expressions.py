@@ -96,7 +96,7 @@ async def test_an_expression_over_its_budget_calls_a_human_and_nothing_is_done(b
         await bomb.engine().reconcile(INCIDENT)
     current = bomb.incident().status
     assert (current.phase, current.reason) == (Phase.NEEDS_HUMAN, "ExpressionOverBudget")
-    assert "it takes more than 32 MiB of memory, twice" in current.message
+    assert "it took more than 32 MiB of memory, twice" in current.message
     assert bomb.targets.done() == []
 
 
@@ -113,7 +113,7 @@ async def test_a_runbook_whose_own_text_is_over_the_budget_is_invalid(bomb: Worl
     with closing(Evaluations(Budget(memory=32 * 1024 * 1024))) as bomb.evaluations:
         ready = await ready_of(bomb)
     assert (ready["status"], ready["reason"]) == ("False", "Invalid")
-    assert ready["message"].startswith("spec.mitigate[0].when: it takes more than 32 MiB of memory")
+    assert ready["message"].startswith("spec.mitigate[0].when: it took more than 32 MiB of memory")
 
 
 @pytest.mark.parametrize("when", [HEAVY, "'a'.replace('a', 'b') == 'b'", "'x'.split('')[7] == ''"])

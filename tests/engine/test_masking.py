@@ -110,7 +110,7 @@ async def test_an_output_that_holds_a_credential_is_not_kept_and_whoever_needs_i
     brings(orders, {"orders": f"postgres://app:{PASSWORD}@db/orders"})
     await orders.engine().reconcile(INCIDENT)
     look = record(orders, "look")
-    why = "no one: it holds a credential of Connection write, and is not kept"
+    why = "output one is not kept: it holds a credential of Connection write"
     assert (look.state.value, look.outputs, look.summary) == ("Succeeded", {"all": 1}, f"1 rows; {why}")
     assert record(orders, "next").state.value == "Skipped"
 
@@ -120,7 +120,7 @@ async def test_a_step_that_needs_an_output_with_a_credential_says_whose_it_is() 
         put_secret(made, "read", password=PASSWORD)
         brings(made, {"orders": PASSWORD})
         await made.engine().reconcile(INCIDENT)
-        told = "look gave no one (1 rows; no one: it holds a credential of Connection read, and is not kept)"
+        told = "look gave no one (1 rows; output one is not kept: it holds a credential of Connection read)"
         assert told in record(made, "next").summary
 
 

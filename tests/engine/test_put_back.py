@@ -64,7 +64,7 @@ async def test_it_is_looked_at_again_a_minute_later_and_nothing_waits_meanwhile(
     assert again == START + timedelta(seconds=60)
     assert slow.web()["spec"]["replicas"] == 5
     assert slow.more()[0] == "Running"
-    assert slow.world.incident().status.message.startswith("Running more, at the latest until 00:31")
+    assert slow.world.incident().status.message.startswith("Running more, until 00:31 at the latest")
     slow.world.later(seconds=60)
     await slow.engine().reconcile(INCIDENT)  # by another process than the one that scaled
     assert slow.more() == ("Succeeded", "", "deployment/web scaled 2 → 5; argocd-controller sets its replicas too")

@@ -97,7 +97,7 @@ TWO = "a@example.com\nb@example.com"
             '-n prod runbook pack incidents.dev/reviewed="1 $(',
         ),
         ({EDITORS: "Eve\u202e\nFrank van Dam"}, 'what it asks: "Eve\\u202e", Frank van Dam. Somebody else'),
-        ({}, "edit it once so that the policies stamp who wrote it"),
+        ({}, "edit it once so that the policies record who wrote it"),
     ],
     ids=["one", "reviewed", "two", "reviewed before", "a name that cannot be seen", "nobody is known"],
 )
@@ -121,7 +121,7 @@ async def test_a_ready_runbook_tells_which_alerts_of_other_namespaces_it_does_no
     ready = checks.ready(path)
     assert (ready["status"], ready["reason"]) == ("True", "Ready")
     assert ready["message"].startswith(
-        'It takes only alerts with namespace="prod", for namespace prod is not in globalNamespaces;'
+        'It takes only alerts with namespace="prod", because namespace prod is not in globalNamespaces;'
     )
     assert checks.world.api.object(path)["status"]["message"] == ready["message"]
 

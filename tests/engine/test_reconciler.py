@@ -326,7 +326,7 @@ async def test_who_says_that_the_alert_is_over_ends_it_as_if_alertmanager_had(pa
     await pack.annotate("over", f"{len(pack.incident().spec.alerts)} alice@example.com")
     await pack.engine().reconcile(INCIDENT)
     assert pack.targets.done() == ["serve", "undo-serve"]
-    assert pack.incident().status.message.endswith("The alert is over, says alice@example.com.")
+    assert pack.incident().status.message.endswith("alice@example.com said that the alert is over.")
     assert pack.incident().spec.alerts[0].status == "firing"
 
 

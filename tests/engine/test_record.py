@@ -131,7 +131,7 @@ async def test_a_configmap_of_somebody_else_under_our_name_is_left_alone(pack: W
     assert as_recorded(pack) == {"queries": named(pack, "evidence-2")}
     assert status.report is None
     (told,) = incomplete(status)
-    assert told.startswith("NotKept: the report is not kept: no ConfigMap takes it")
+    assert told.startswith("NotKept: the report is not kept: no ConfigMap has room")
     assert named(pack, "report") in told
 
 
@@ -144,7 +144,7 @@ async def test_a_configmap_of_somebody_else_is_told_and_asked_once(
     await engine.reconcile(INCIDENT)
     await pack.approve()
     await engine.reconcile(INCIDENT)
-    assert capsys.readouterr().out.count("is not this Incident's") == 1
+    assert capsys.readouterr().out.count("does not belong to this Incident") == 1
     patched = [one.path for one in pack.api.writes if one.method == "PATCH" and "/configmaps/" in one.path]
     assert patched.count(paths.configmaps("prod", named(pack, "evidence"))) == 1
     assert set(as_recorded(pack).values()) == {named(pack, "evidence-2")}
@@ -158,7 +158,7 @@ async def test_evidence_for_which_every_name_is_taken_is_told_as_not_kept(pack: 
     status = pack.incident().status
     assert status.phase is Phase.RESOLVED
     (told,) = incomplete(status)
-    assert told.startswith("NotKept: The full result of queries is not kept: no ConfigMap takes it")
+    assert told.startswith("NotKept: The full result of queries is not kept: no ConfigMap has room")
     report = kept(pack, "report")["report.md"]
     assert "- queries: not kept\n" in report
     assert "in ConfigMap" not in report

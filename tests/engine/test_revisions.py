@@ -81,7 +81,7 @@ async def test_what_was_planted_under_the_name_before_is_not_believed(pack: Worl
     runbook, revision = await kept(pack)
     stored = pack.api.object(paths.controllerrevisions("prod", revision))
     pack.api.put({**stored, "data": {**stored["data"], "spec": {**stored["data"]["spec"], "title": "another"}}})
-    with pytest.raises(Altered, match=f"ControllerRevision {revision} does not hold what its name says"):
+    with pytest.raises(Altered, match=f"ControllerRevision {revision} does not match the hash in its name"):
         await Revisions(pack.client).keep(runbook)
 
 

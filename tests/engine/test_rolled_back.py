@@ -76,7 +76,7 @@ async def test_an_act_that_only_its_evidence_knows_of_is_not_done_again(
     found = pack.incident().status
     assert (found.phase, found.reason) == (Phase.NEEDS_HUMAN, REASON)
     assert (
-        "The record of this Incident was rolled back, as by a restore. serve: evidence of its attempt 1"
+        "The status of this Incident was rolled back, as a restore from a backup does. serve: ConfigMap "
         in found.message
     )
     assert 'incidents.dev/resolve="serve/1=done' in found.message
@@ -146,7 +146,7 @@ async def test_evidence_of_an_older_version_tells_by_its_keys(pack: World) -> No
     await pack.engine().reconcile(INCIDENT)
     found = pack.incident().status
     assert (found.phase, found.reason) == (Phase.NEEDS_HUMAN, REASON)
-    assert "rebuild: evidence of its attempt 1" in found.message
+    assert "has evidence of attempt 1, which the status does not record" in found.message
     assert pack.targets.done() == []
 
 
@@ -165,7 +165,7 @@ async def test_a_mark_that_is_found_where_an_act_is_about_to_begin_stops_it(pack
 
 async def test_a_mark_that_a_plans_trial_finds_stops_it_before_anybody_is_asked(pack: World) -> None:
     def found() -> None:
-        raise RolledBack("Job rebuild-1 was let run by it")
+        raise RolledBack("Job rebuild-1 was started by it")
 
     pack.targets.preview_of["rebuild"] = found
     await pack.engine().reconcile(INCIDENT)
@@ -198,7 +198,7 @@ async def test_a_status_that_was_written_for_another_incident_is_not_gone_on_wit
     found = pack.incident().status
     assert (found.phase, found.reason) == (Phase.NEEDS_HUMAN, REASON)
     assert "written for another Incident of this name" in found.message
-    assert "serve was begun there" in found.message
+    assert "serve started there" in found.message
     assert 'incidents.dev/abort="now' in found.message
     await pack.annotate("abort", "now alice@example.com")
     await pack.engine().reconcile(INCIDENT)

@@ -87,7 +87,7 @@ async def test_a_runbook_whose_revision_was_planted_is_not_begun(pack: World) ->
     changed(pack, paths.controllerrevisions("prod", pinned.revision), "data", spec={"title": "planted"})
     found = await Runbooks(pack.client, Revisions(pack.client)).in_force(pack.incident())
     assert isinstance(found, Blocked)
-    assert (found.reason, "does not hold what its name says" in found.message) == ("RunbookNotReady", True)
+    assert (found.reason, "does not match the hash in its name" in found.message) == ("RunbookNotReady", True)
 
 
 def nested(levels: int) -> Any:

@@ -1,4 +1,4 @@
-"""An act that leaves no mark (`exec`): at most once, its outcome stored at once, and else its probe or a person tells."""
+"""An act that leaves no mark (`exec`): at most once, its outcome stored at once, and else its probe or a person decides."""
 
 import pytest
 

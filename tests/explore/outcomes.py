@@ -25,7 +25,7 @@ WELL = End("goes well", OK, happened=True)
 UNFINISHED = End("is not finished", unfinished(), goes_on=True)
 FAILS = End("fails", failed())
 MAY_BE_TRIED_AGAIN = End("fails, may be tried again", failed(retryable=True))
-NOT_BEGUN = End("has not begun", NotDone(2.0, "connection refused"))
+NOT_BEGUN = End("has not started", NotDone(2.0, "connection refused"))
 _ACT = (
     WELL,
     FAILS,

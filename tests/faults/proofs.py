@@ -12,13 +12,13 @@ PROVES: Mapping[Fault, str] = {
     Fault.REPLY_LATE: "A process that lost its Lease meanwhile does nothing more with a late answer.",
     Fault.TWICE: "A network that delivers a write twice makes no second effect, and the second answer is not believed.",
     Fault.CONFLICT: "A conflict is read again, not overwritten.",
-    Fault.INVALID: "A refusal changes nothing and is told, or tried again.",
+    Fault.INVALID: "A refusal changes nothing and is reported, or tried again.",
     Fault.THROTTLED: "Whoever is asked to wait waits.",
     Fault.BROKEN: "An error of the server leaves nothing half done.",
-    Fault.WATCH_GONE_STATUS: "A watch that is too old is listed anew.",
+    Fault.WATCH_GONE_STATUS: "A watch that is too old is listed again.",
     Fault.WATCH_GONE_EVENT: "The same, where the watch itself says so.",
-    Fault.WATCH_HIDES_ADDED: "An Incident that was never told of is found.",
-    Fault.WATCH_HIDES_MODIFIED: "A change that was never told of is found.",
+    Fault.WATCH_HIDES_ADDED: "An Incident whose event never arrived is found.",
+    Fault.WATCH_HIDES_MODIFIED: "A change whose event never arrived is found.",
     Fault.WATCH_REPLAYS: "An old state that comes again begins nothing again.",
     Fault.WATCH_STALLS: "A watch that falls silent is given up.",
     Fault.SQL_CUT_BEFORE: "A statement that never arrived has changed nothing.",
@@ -28,7 +28,7 @@ PROVES: Mapping[Fault, str] = {
     Fault.ABORTED: "Nothing begins after a person aborted, at whatever moment.",
     Fault.MEDDLED: "Nothing that somebody else changed is overwritten unseen.",
     Fault.THEN_NOTHING: "An act that was meant and certainly not done is done once under the same approval; "
-    "one that cannot be looked up is told as Unknown, and left to a person.",
+    "one that cannot be looked up is reported as Unknown, and left to a person.",
     Fault.THEN_ABORTED: "An interrupted act is only looked up: nothing happens after the abort.",
     Fault.THEN_EXPIRED: "An approval that ended three days ago lets nothing begin, though the act was meant while it held.",
     Fault.THEN_RESOLVED: "What nobody needs any more is not done.",
@@ -36,9 +36,9 @@ PROVES: Mapping[Fault, str] = {
     Fault.THEN_DISTRUSTED: "While approvals could be forged, none counts, not even one that was given before.",
     Fault.THEN_DELETED: "Nothing is done for an Incident that is not there.",
     Fault.DELAYED_INTO: "A look waits for a transaction that is still open, and tells what it did.",
-    Fault.DELAYED: "A request that arrives after its act was told as not done can do nothing any more; "
-    "what may still arrive is told as Unknown.",
-    Fault.DELAYED_ABORTED: "The same where the Incident was aborted: no effect comes after it is told that nothing more is done.",
+    Fault.DELAYED: "A request that arrives after its act was reported as not done can do nothing any more; "
+    "what may still arrive is reported as Unknown.",
+    Fault.DELAYED_ABORTED: "The same where the Incident was aborted: no effect comes after the message says that nothing more is done.",
 }
 
 

@@ -104,7 +104,7 @@ from its alert to its end, and one thing goes wrong in it, at one call. Afterwar
 whether a promise was broken:
 
 - *doubled*: a step key had two effects, or an alert two Incidents;
-- *lost*: an alert was acknowledged and there is no Incident; a step is told as done and has had no effect; an effect is there and told
+- *lost*: an alert was acknowledged and there is no Incident; a step is reported as done and has had no effect; an effect is there and reported
   as failed, or comes after it was told as not done; a mitigation is still in place, and nothing says so;
 - *stuck*: the run did not come to its end in time;
 - *other*: an effect without its intent stored before, out of order, without an approval of the very plan, begun after an abort, there
@@ -121,8 +121,8 @@ be answered. A run whose fault was not reached counts as no run.
 A row "killed between intent and act" or "first request delayed" kills the operator at the very request that is the act: in the first
 case it never arrives, in the second it arrives when the next process has told what it found. Then nobody attends to the Incident. A Job
 counts from the moment on in which it is not suspended, a change of rows from its commit on. "Policies gone" means that the proxy says so
-to the operator under test. What was sent to a service can arrive late whatever is told: `keyed-call` and `unkeyed` are then told as
+to the operator under test. What was sent to a service can arrive late whatever is reported: `keyed-call` and `unkeyed` are then reported as
 done or `Unknown`.
 
-`make faults` makes this page; interrupted, it goes on where it was. One example: `PYTHONPATH=tests .venv/bin/python -m faults --only quickstart`.
+`make faults` makes this page; interrupted, it continues where it was. One example: `PYTHONPATH=tests .venv/bin/python -m faults --only quickstart`.
 """

@@ -1,4 +1,4 @@
-"""Jobs that cannot start, or fail: the cause is told while they wait and in the end, made for real in each way."""
+"""Jobs that cannot start, or fail: the cause is reported while they wait and at the end, made for real in each way."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -109,7 +109,7 @@ CAUSES = {
 
 @pytest.mark.parametrize("name", CAUSES)
 async def test_what_keeps_a_job_from_starting_is_told_while_it_waits_and_in_the_end(name: str) -> None:
-    """What keeps a Job from starting is told while it waits and in the end."""
+    """What keeps a Job from starting is reported while it waits and at the end."""
     cause = CAUSES[name]
     async with jobs.world() as world, cause.made(world):
         spec = cause.spec.model_copy(update={"allow": [*cause.spec.allow, "otherAccount"]})
@@ -123,7 +123,7 @@ async def test_what_keeps_a_job_from_starting_is_told_while_it_waits_and_in_the_
 
 
 async def test_a_right_that_is_missing_is_told_and_the_rest_is_not_hidden() -> None:
-    """A right that is missing is told, and hides nothing else."""
+    """A missing right is reported, and hides nothing else."""
     quota = CAUSES["quota"]
     async with jobs.world(jobs.PODS) as world, quota.made(world), jobs.job(world, quota.spec) as job:
         await job.until("no Pod yet")
@@ -159,7 +159,7 @@ async def test_the_main_container_decides_where_another_one_never_ends(code: int
 
 
 async def test_a_container_that_runs_out_of_memory_is_told() -> None:
-    """A container that runs out of memory is told, with its limit."""
+    """A container that runs out of memory is reported, with its limit."""
     greedy = container("print('begun'); x = bytearray(512 * 1024 * 1024); print(len(x))", **BIG_LIMIT)
     async with jobs.world() as world, jobs.job(world, template(greedy), timeout=60) as job:
         outcome = await job.ended()
@@ -172,7 +172,7 @@ async def test_a_container_that_runs_out_of_memory_is_told() -> None:
 
 
 async def test_an_init_container_that_fails_is_told_with_its_log() -> None:
-    """An init container that fails is told, and its log and exit code are kept."""
+    """An init container that fails is reported, and its log and exit code are kept."""
     spec = template(initContainers=[container("print('no schema'); raise SystemExit(7)", "migrate")])
     async with jobs.world() as world, jobs.job(world, spec, timeout=60) as job:
         outcome = await job.ended()
@@ -198,7 +198,7 @@ async def test_a_job_that_takes_too_long_keeps_its_log_and_exit_code(obeys: bool
 
 
 async def test_a_program_that_is_not_there_is_told() -> None:
-    """A program that is not in the image is told in the runtime's words."""
+    """A program that is not in the image is reported in the runtime's words."""
     async with jobs.world() as world, jobs.job(world, template({**container(), "command": ["nobody"]})) as job:
         outcome = await job.ended()
     assert "container main: StartError, exit code 128" in outcome.message
@@ -206,7 +206,7 @@ async def test_a_program_that_is_not_there_is_told() -> None:
 
 
 async def test_an_eviction_is_told() -> None:
-    """An eviction is told."""
+    """An eviction is reported."""
     async with jobs.world() as world, jobs.job(world, template(container(SLEEPS)), timeout=60) as job:
         await job.until("running for")
         name = (await job.pod())["metadata"]["name"]
@@ -218,14 +218,14 @@ async def test_an_eviction_is_told() -> None:
 
 
 async def test_a_node_that_is_gone_is_told() -> None:
-    """A node that is gone is told while its Pod hangs, and in the end."""
+    """A node that is gone is reported while its Pod hangs, and at the end."""
     async with jobs.world() as world, lost_node(world) as node:
         soon = [{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute", "tolerationSeconds": 1}]
         spec = template(
             container(SLEEPS), nodeName=node, tolerations=[*soon, {"operator": "Exists", "effect": "NoSchedule"}]
         )
         async with jobs.job(world, spec, timeout=150) as job:
-            await job.until(f"node {node} has not begun with it")
+            await job.until(f"node {node} has not started it")
             await job.until("its Pod is being deleted")
             await world.client.delete(f"/api/v1/nodes/{node}")
             outcome = await job.ended()

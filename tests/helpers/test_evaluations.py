@@ -100,7 +100,7 @@ def test_an_expression_that_takes_too_much_memory_takes_none_of_the_operators(ev
     found = evaluated(evaluations, MEMORY_BOMB)
     assert isinstance(found, NoAnswer)
     assert found.over_budget
-    assert found.why.startswith("it takes more than 64 MiB of memory, twice")
+    assert found.why.startswith("it took more than 64 MiB of memory, twice")
     assert peak.grown < 32 * MIB
 
 
@@ -108,7 +108,7 @@ def test_an_expression_that_takes_too_much_of_the_processor_is_ended(evaluations
     found = evaluated(evaluations, CPU_BOMB)
     assert isinstance(found, NoAnswer)
     assert found.over_budget
-    assert found.why.startswith("it takes more than 0.3s of processor time, twice")
+    assert found.why.startswith("it took more than 0.3s of processor time, twice")
 
 
 def test_a_helper_that_is_halted_for_longer_than_the_budget_is_waited_for(evaluations, starting):
@@ -257,7 +257,7 @@ def test_a_helper_that_cannot_be_started_fails_what_asks_for_it_for_now(evaluati
 
 def test_an_answer_that_is_too_long_is_none(evaluations):
     found = evaluated(evaluations, "'aaaaaaaaaa'" + ".replace('a', 'aaaaaaaaaa')" * 6)
-    assert found == NoAnswer("it gives 10000016 bytes; an expression may give 4194304")
+    assert found == NoAnswer("its result has 10000016 bytes; at most 4194304 are allowed")
 
 
 def test_nothing_of_the_environment_but_the_usual_reaches_the_helper(monkeypatch, evaluations, starting):

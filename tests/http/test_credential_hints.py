@@ -17,9 +17,7 @@ from played import Played, clients
 VALUE = "s3cr3t/passw0rd"
 WRONG = {"username": "app", "password": f"{VALUE}\n"}
 RIGHT = {"username": "app", "password": VALUE}
-HINT = (
-    "; the Secret's password ends with a newline: blanks and line ends count there; make it without, by kubectl create"
-)
+HINT = "; the Secret's password ends with a newline: blanks and line ends are part of the value; create it without them: kubectl create"
 
 
 @pytest.fixture

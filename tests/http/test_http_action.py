@@ -137,22 +137,22 @@ async def test_an_absolute_url_is_no_path(service):
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        (request(headers={"Authorization": "Bearer x"}), "headers.Authorization: is not for a step to set"),
-        (request(headers={"host": "evil"}), "headers.host: is not for a step to set"),
-        (request(headers={"Cookie": "a=b"}), "headers.Cookie: is not for a step to set"),
+        (request(headers={"Authorization": "Bearer x"}), "headers.Authorization: may not be set by a step"),
+        (request(headers={"host": "evil"}), "headers.host: may not be set by a step"),
+        (request(headers={"Cookie": "a=b"}), "headers.Cookie: may not be set by a step"),
         *(
-            (request(headers={name: "DELETE"}), f"headers.{name}: is not for a step to set")
+            (request(headers={name: "DELETE"}), f"headers.{name}: may not be set by a step")
             for name in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "x_http_method_override")
         ),
         *(
-            (request(headers={name: "/admin"}), f"headers.{name}: is not for a step to set")
+            (request(headers={name: "/admin"}), f"headers.{name}: may not be set by a step")
             for name in ("X-Original-URL", "X-Rewrite-URL")
         ),
         (request(headers={"X\r\nY": "z"}), "is not a header name"),
         (request(headers={"X": "a\r\nY: z"}), "headers.X: holds a control character"),
-        (request("POST", idempotencyKey="Host"), "headers.Host: is not for a step to set"),
+        (request("POST", idempotencyKey="Host"), "headers.Host: may not be set by a step"),
         (request(query={"a": {"b": 1}}), "query.a: an object"),
-        (request(query={"a": ["x", None]}), "query.a: a list of other things than texts"),
+        (request(query={"a": ["x", None]}), "query.a: a list may hold only texts"),
         (request("POST", json={}, body="x"), "either json or body"),
         (request("POST", json={"a": 2**70}), "cannot be written"),
         (request("POST", json="\ud800"), "cannot be written"),

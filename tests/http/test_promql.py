@@ -193,7 +193,7 @@ async def test_a_connection_cannot_set_what_is_not_its_to_set(client, service):
     made = endpoint(service.url, kind="prometheus", headers={"Host": "elsewhere"})
     outcome = await asking(client, FakeConnections(made)).run(call(query()))
     assert isinstance(outcome, Failed)
-    assert "headers.Host: is not for a Connection to set" in outcome.message
+    assert "headers.Host: may not be set by a Connection" in outcome.message
     assert service.seen == []
 
 

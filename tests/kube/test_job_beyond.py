@@ -120,7 +120,7 @@ async def test_it_is_refused_unless_the_step_allows_it(api: FakeApiserver, job: 
     pod, allow, told = BEYOND[name]
     with pytest.raises(Unusable) as refused:
         await job.show(call(Job(template={"spec": pod})), trial=trial)
-    wanted = f"job needs allow: [{allow.value}], where that is meant, for what its Pod does: {told}"
+    wanted = f"job needs allow: [{allow.value}], if this is intended, for what its Pod does: {told}"
     assert refused.value.message == wanted
     others = [other for other in Allow if other is not allow]
     with pytest.raises(Unusable):
@@ -160,7 +160,7 @@ async def test_what_is_ordinary_needs_no_leave(api: FakeApiserver, job: Player, 
 def test_the_compiler_tells_what_a_template_needs(name: str) -> None:
     pod, allow, told = BEYOND[name]
     assert problems(Job(template={"spec": pod}, allow=[allow])) == []
-    wanted = f"spec.remediate[0].job.template: {told}; where that is meant, write allow: [{allow.value}]"
+    wanted = f"spec.remediate[0].job.template: {told}; if this is intended, write allow: [{allow.value}]"
     assert problems(Job(template={"spec": pod})) == [wanted]
 
 
@@ -180,7 +180,7 @@ def test_the_container_that_is_meant_is_the_named_one() -> None:
 def test_a_port_of_the_node_is_told() -> None:
     """Only of a template: a Job from a workload has no ports."""
     pod = {"containers": [{**MAIN, "ports": [{"containerPort": 80}, {"containerPort": 81, "hostPort": 443}]}]}
-    told = 'container "main" has port "443" of the node; where that is meant, write allow: [hostNamespaces]'
+    told = 'container "main" has port "443" of the node; if this is intended, write allow: [hostNamespaces]'
     assert problems(Job(template={"spec": pod})) == [f"spec.remediate[0].job.template: {told}"]
     assert problems(Job(template={"spec": pod}, allow=[Allow.HOST_NAMESPACES])) == []
 

@@ -327,7 +327,7 @@ async def test_a_node_that_does_not_begin_with_its_pod_is_named(web, job):
     made = has_pod(web, phase="Pending")
     made["spec"]["nodeName"] = "node-7"
     web.put(made)
-    assert (await job.run(CALL)).summary == f"Job {NAME}: starting for 60s, node node-7 has not begun with it"
+    assert (await job.run(CALL)).summary == f"Job {NAME}: starting for 60s, node node-7 has not started it"
 
 
 async def test_a_job_that_is_being_ended_says_so_and_decides_nothing(web, job):
@@ -491,7 +491,7 @@ async def test_an_account_that_may_not_end_the_job_is_told_and_the_outcome_stand
     web.forbid(USER, "patch", "jobs.batch")
     outcome = await job.run(CALL)
     assert isinstance(outcome, Succeeded)
-    assert "side goes on until the Job's deadline, which its account may not patch" in outcome.summary
+    assert "side runs until the Job's deadline, which its account may not patch" in outcome.summary
 
 
 @pytest.mark.parametrize(

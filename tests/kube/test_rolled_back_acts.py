@@ -50,7 +50,7 @@ async def test_a_job_that_this_attempt_has_let_run_is_not_run_again(web, clients
     outcome = await Player(jobs.ACTION, clients).run(CALL)
     assert isinstance(outcome, Undetermined)
     assert outcome.reason == reasons.RECORD_ROLLED_BACK
-    assert f"Job {NAME} in prod was let run by it (running by now)" in outcome.message
+    assert f"Job {NAME} in prod was started by it (running by now)" in outcome.message
     assert [one.path for one in web.writes[writes:] if one.method != "POST"] == []
     assert len(web.objects(JOBS)) == 1
 

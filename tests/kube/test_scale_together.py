@@ -115,7 +115,7 @@ async def test_a_zero_that_an_expression_brings_does_not_lower_what_the_author_d
         ({}, "needs either replicas or atLeast (found neither)"),
         ({"atLeast": 101}, "101 is not between 0 and maxReplicas (100)"),
         ({"atLeast": "five"}, "'five' is text; write a number, or ${…} for one"),
-        ({"atLeast": 5, "lower": True}, "atLeast never lowers; write replicas where the step is to lower"),
+        ({"atLeast": 5, "lower": True}, "atLeast never scales down; to scale down, write replicas"),
     ],
 )
 def test_a_floor_that_cannot_be_right_is_told_when_the_runbook_is_checked(spec, told):
@@ -260,7 +260,7 @@ async def test_so_many_may_hold_a_workload_and_no_more(web, scale):
     refused = await scale.run(mitigation(at_least(50), "last"))
     assert isinstance(refused, Failed)
     assert "is held by Incident web-0-1 (step act)" in refused.message
-    assert "and 17 more, and 20 may at most; not scaled" in refused.message
+    assert "and 17 more, and at most 20 steps may hold it; not scaled" in refused.message
     assert len(web.writes) == writes
 
 

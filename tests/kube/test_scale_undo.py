@@ -61,7 +61,7 @@ async def test_an_undo_leaves_another_workload_of_the_same_name_alone(api, scale
     api.put(deployment(replicas=5))
     refused = await scale.run(undo(done, outcome))
     assert refused.reason == reasons.CHANGED_SINCE
-    assert "created anew" in refused.message
+    assert "created again" in refused.message
     assert replicas(api) == 5
 
 

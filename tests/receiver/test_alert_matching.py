@@ -56,7 +56,7 @@ def test_a_matcher_is_read_as_alertmanager_reads_it(text, name, operator, value)
         ('foo="bar', 5, "never closed"),
         (r'foo="bar\"', 5, "never closed"),
         ("foo=a b", 7, "put the whole value in double quotes"),
-        ("foo=bar,baz=qux", 8, "an item of its own"),
+        ("foo=bar,baz=qux", 8, "its own item"),
         ('foo="bar"baz', 10, "unexpected 'b'"),
         ('foo=~"a("', 6, "missing ): a("),
         (r'foo=~"(a)\1"', 6, "invalid escape sequence"),

@@ -71,7 +71,7 @@ async def test_slashes_around_the_path_and_put_are_taken(door: Door, path: str, 
 @pytest.mark.parametrize("path", ["/", "/api/v1/alert", f"{PATH}/x", "/x/api/v1/alerts"])
 async def test_another_path_is_told_the_right_one(door: Door, path: str):
     status, text = await door.send(messages.body(alert()), path=path)
-    assert (status, "; alerts are posted to /api/v1/alerts" in text) == (404, True)
+    assert (status, "; post alerts to /api/v1/alerts" in text) == (404, True)
 
 
 @pytest.mark.parametrize(("body", "path", "headers", "status"), [
@@ -93,7 +93,7 @@ async def test_the_answer_says_what_changed_and_why_the_rest_did_not(door: Door)
     assert await door.told(resolved(pod="a")) == "1 alert: 1 Incident changed"
     assert await door.told(resolved(pod="a"), a, b) == f"2 alerts: 2 already in Incident {name}"
     assert await door.told(alert("Other")) == "1 alert: 1 without a Runbook"
-    assert await door.told(resolved("Other")) == "1 alert: 1 resolved without ever having been stored"
+    assert await door.told(resolved("Other")) == "1 alert: 1 resolved, but never stored as firing"
     assert await door.told() == "0 alerts: nothing to store"
 
 

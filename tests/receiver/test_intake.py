@@ -305,7 +305,7 @@ async def test_an_alert_resolves_with_every_runbook_though_only_one_incident_was
 async def test_an_alert_that_resolved_without_being_stored_is_counted_and_opens_nothing(world: World):
     receipt = await world.one.take(resolved(), resolved("Unknown"))
     assert receipt.never_stored == 2
-    assert "2 resolved without ever having been stored" in str(receipt)
+    assert "2 resolved, but never stored as firing" in str(receipt)
     assert world.writes == []
     assert world.one.counted("alerts_resolved_unknown_total") == 2
 

@@ -266,7 +266,7 @@ async def test_a_long_answer_is_read_alone_and_one_beyond_all_measure_is_told(
     source.groups = [group({**long, "labels": {}}), group({**long, "labels": {}}), group(open_alert(pack_date="fires"))]
     await reader(world).once()
     assert labels(world) == ["fires"]
-    assert ready(world)[1].startswith("2 alerts can never be stored: [0].alerts[0]: takes ")
+    assert ready(world)[1].startswith("2 alerts can never be stored: [0].alerts[0]: has ")
     source.groups = [*source.groups, group({**long, "labels": {}})]
     await reader(world).once()
     assert "is longer than 8454144 bytes" in ready(world)[1]

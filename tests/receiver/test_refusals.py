@@ -75,5 +75,5 @@ async def test_a_refusal_long_after_another_begins_anew(world: World, monkeypatc
 
 async def test_a_poll_whose_namespace_refuses_says_so(world: World) -> None:
     world.api.inject(Fault.FORBIDDEN, path=PLACE, times=ALWAYS)
-    with pytest.raises(NotStoredError, match="the namespace refuses Incidents, and with them 1 alert"):
+    with pytest.raises(NotStoredError, match="the namespace refuses Incidents, so 1 alert cannot be stored"):
         await impatient(world).intake.reread(messages.read(alert()), "prod")

@@ -98,12 +98,12 @@ async def test_without_the_token_nothing_is_read(handler: Open, headers):
 
 async def test_another_path_and_another_method_are_told_so(handler: Open):
     status, answer = await handler.post(b"{}", path="/api/v2/alerts")
-    assert (status, answer["message"]) == (404, "POST /api/v2/alerts: Not Found; alerts are posted to /api/v1/alerts")
+    assert (status, answer["message"]) == (404, "POST /api/v2/alerts: Not Found; post alerts to /api/v1/alerts")
     async with handler.http.get(f"http://127.0.0.1:{handler.port}/api/v1/alerts") as response:
         assert (response.status, response.headers["Allow"]) == (405, "POST,PUT")
         assert (await response.json())[
             "message"
-        ] == "GET /api/v1/alerts: Method Not Allowed; alerts are posted to /api/v1/alerts"
+        ] == "GET /api/v1/alerts: Method Not Allowed; post alerts to /api/v1/alerts"
 
 
 async def test_a_malformed_message_is_told_its_field(handler: Open):
@@ -167,7 +167,10 @@ async def test_before_everything_stored_is_known_nothing_is_judged(world: World,
     starting = type(getattr(world.one, index))()
     async with opened(replace(world, one=replace(world.one, **{index: starting})), tokens) as handler:
         status, answer = await handler.post(messages.body(alert()))
-        assert (status, answer["message"]) == (503, "still reading what is stored; send it again")
+        assert (status, answer["message"]) == (
+            503,
+            "still starting, not all Runbooks and Incidents are read; send it again",
+        )
         assert world.api.requests == []
         starting.mark_ready()
         assert await handler.told(messages.body()) == 200

@@ -54,14 +54,14 @@ def test_where_only_runbooks_of_another_namespace_match_the_remedy_is_told():
 
 
 OTHERS = (
-    'It takes only alerts with namespace="prod", for namespace prod is not in globalNamespaces; '
+    'It takes only alerts with namespace="prod", because namespace prod is not in globalNamespaces; '
     'add namespace="prod" to match to end this message.'
 )
 WITHOUT = (
-    'It takes only alerts with namespace="prod" or without that label, for namespace prod is not in globalNamespaces; '
+    'It takes only alerts with namespace="prod" or without that label, because namespace prod is not in globalNamespaces; '
     'add namespace="prod" to match, once all its alerts have it, to end this message.'
 )
-NONE = 'It takes no alert: alerts of its own namespace have namespace="prod", which match does not let in.'
+NONE = 'It takes no alert: alerts of its own namespace have namespace="prod", which match excludes.'
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_severity_above_the_ceiling_of_its_namespace_is_lowered():
     assert [CAPPED.severity("dev", each) for each in Severity] == list(Severity)
     assert CAPPED.lowered("prod", Severity.P2) == CAPPED.lowered("dev", Severity.P0) == ""
     assert CAPPED.lowered("prod", Severity.P0) == (
-        "P0 is served as P2, the worst that the operator's settings allow in prod (severityCeiling)"
+        "P0 counts as P2, the highest severity that the operator's settings allow in prod (severityCeiling)"
     )
 
 

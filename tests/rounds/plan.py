@@ -11,8 +11,8 @@ class Strike(StrEnum):
     """What happens to the leader."""
 
     KILLED = "kill -9"
-    HALTED = "halted past its Lease, then goes on"
-    CUT = "cut off from the apiserver, then mended"
+    HALTED = "halted past its Lease, then continues"
+    CUT = "cut off from the apiserver, then connected again"
     SKEWED = "clocks 5 min fast and slow, kill -9"
     TOLD = "SIGTERM"
     UPGRADED = "rolling upgrade"

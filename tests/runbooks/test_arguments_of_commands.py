@@ -143,7 +143,12 @@ def test_data_may_be_an_argument_of_what_the_author_wrote(command):
     assert problems(template_of(container_of(command=command[:1], args=command[1:]))) == {}
 
 
-PROGRAM, TEXT, CODE, RUNS = "where the program stands", "has text around", "runs as code", "may be what"
+PROGRAM, TEXT, CODE, RUNS = (
+    "is the program, which data may not choose",
+    "has text around",
+    "is code that ",
+    "may be what",
+)
 REFUSED = [
     ([X], 0, PROGRAM),
     ([X, "--force"], 0, PROGRAM),
@@ -307,14 +312,14 @@ def test_data_is_never_the_program_nor_its_code(command, at, told):
 def test_a_refusal_says_what_would_be_right():
     assert problems(exec_of(["timeout", "5", "sh", "-c", X])) == {
         "exec.command[4]": (
-            "is what -c runs as code; write the code here, and give it the value as an argument behind it: "
+            "is code that -c runs; write the code here, and pass the value as an argument after it: "
             """[sh, -c, 'echo "$1"', sh, "${…}"]"""
         )
     }
     assert problems(exec_of(["/usr/bin/python3", X])) == {
         "exec.command[1]": (
-            "may be what /usr/bin/python3 runs, and that is not for data to say; write its program, script or code, "
-            """and the value as an argument behind that: [sh, -c, 'echo "$1"', sh, "${…}"]"""
+            "may be what /usr/bin/python3 runs, which data may not choose; write its program, script or code, "
+            """and pass the value as an argument after that: [sh, -c, 'echo "$1"', sh, "${…}"]"""
         )
     }
     assert problems(exec_of(["build", f"a{X}"])) == {
@@ -353,13 +358,13 @@ MAIN = f"{SPEC}.containers[0]"
             f"{SPEC}.initContainers[0].command[2]",
             CODE,
         ),
-        (template_of(container_of(command=X)), f"{MAIN}.command", "the author writes it out"),
-        (template_of(container_of(args=X)), f"{MAIN}.args", "the author writes it out"),
-        (template_of(container_of(env=X)), f"{MAIN}.env", "the author writes it out"),
-        (template_of(container_of(env=[X])), f"{MAIN}.env[0]", "the author writes it out"),
-        (template_of(X), f"{MAIN}", "the author writes it out"),
-        (template_of(container_of(), initContainers=X), f"{SPEC}.initContainers", "the author writes it out"),
-        ({"job": {"template": {"spec": X}}}, SPEC, "the author writes it out"),
+        (template_of(container_of(command=X)), f"{MAIN}.command", "no data may be in it"),
+        (template_of(container_of(args=X)), f"{MAIN}.args", "no data may be in it"),
+        (template_of(container_of(env=X)), f"{MAIN}.env", "no data may be in it"),
+        (template_of(container_of(env=[X])), f"{MAIN}.env[0]", "no data may be in it"),
+        (template_of(X), f"{MAIN}", "no data may be in it"),
+        (template_of(container_of(), initContainers=X), f"{SPEC}.initContainers", "no data may be in it"),
+        ({"job": {"template": {"spec": X}}}, SPEC, "no data may be in it"),
         (template_of(container_of(env=[{"name": X, "value": "1"}])), f"{MAIN}.env[0].name", "as it is written"),
         (
             template_of(container_of(lifecycle={"postStart": {"exec": {"command": ["sh", "-c", X]}}})),
@@ -388,7 +393,7 @@ MAIN = f"{SPEC}.containers[0]"
         (
             {"job": {"from": "deployment/web", "command": ["run"], "env": {"HOST": X, "PERL5OPT": X, "ENV": "/a"}}},
             "job.env.PERL5OPT",
-            "give the value by a variable of another name",
+            "pass the value in a variable of another name",
         ),
         (
             template_of(container_of(env=[{"name": "A", "value": X}, {"name": "PATH", "value": "/bin:$(A)"}])),
@@ -485,7 +490,7 @@ def test_the_rule_holds_for_whatever_carries_a_command(carrier):
 @pytest.mark.parametrize("element", [X, f"--host={X}", "${string(params.x)}"])
 def test_a_string_needs_a_pattern_to_be_an_argument(written, is_bounded, element):
     found = problems(exec_of(["build", element]), parameters=[{"name": "x", "from": "alert.labels.x", **written}])
-    told = "parameter x is a string that may be anything, and here it is an argument of a command; give it a pattern or an enum"
+    told = "parameter x may be any text, and here it is an argument of a command; give it a pattern or an enum"
     assert found == ({} if is_bounded else {"exec.command[1]": told})
 
 
@@ -508,7 +513,7 @@ def test_a_string_without_a_pattern_is_told_wherever_it_becomes_an_argument(act)
     handed = {**TEXTS, "name": "handed", "outputs": {"on": "params.x", "other": "result.matches"}}
     again = {**TEXTS, "name": "again", "outputs": {"on": "steps.handed.outputs.on"}}
     found = problems(act, parameters=[ANY_TEXT], diagnose=[handed, again])
-    assert ["is a string that may be anything" in message for message in found.values()] == [True]
+    assert ["may be any text" in message for message in found.values()] == [True]
 
 
 @pytest.mark.parametrize(

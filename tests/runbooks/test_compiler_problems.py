@@ -43,7 +43,7 @@ STAGES = [
         "mitigate.0.undo",
         {"sqlQuery": READ["sqlQuery"]},
         "spec.mitigate[0].undo.sqlQuery",
-        "sqlQuery only reads, so it takes nothing back",
+        "sqlQuery only reads, so it undoes nothing",
     ),
     (
         "mitigate.1",
@@ -61,31 +61,31 @@ STAGES = [
         "remediate.0",
         {**SCALE, "undo": {"scale": SCALE["scale"]}},
         "spec.remediate[0].undo",
-        "a remediation stays; what is to be taken back belongs into mitigate",
+        "a remediation is permanent; a change that is to be undone belongs in mitigate",
     ),
     (
         "remediate.0",
         {**POST, "http": {**POST["http"], "json": {"pod": "${incident.alerts[0].labels.pod}"}}},
         "spec.remediate[0].http.json.pod",
-        "incident.alerts holds what anybody may have written; bring the value in by a typed parameter",
+        "incident.alerts holds text that any sender may have written; pass the value by a typed parameter",
     ),
     (
         "diagnose.0.outputs",
         {"pod": "incident.alerts[0].labels.pod"},
         "spec.diagnose[0].outputs.pod",
-        "incident.alerts holds what anybody may have written; bring the value in by a typed parameter",
+        "incident.alerts holds text that any sender may have written; pass the value by a typed parameter",
     ),
     (
         "remediate.0",
         {**POST, "http": {**POST["http"], "json": {"at": "${string(now())}"}}},
         "spec.remediate[0].http.json.at",
-        "changes by itself, so after a restart the act would be another one than was begun",
+        "changes over time, so after a restart the act would differ from the one that was started",
     ),
     (
         "remediate.0.protective",
         True,
         "spec.remediate[0].protective",
-        "is for mitigate only; remediate needs no such leave",
+        "is for mitigate only; remediate does not need it",
     ),
     (
         "mitigate.0.protective",
@@ -103,12 +103,12 @@ STAGES = [
         "remediate.0.probe",
         {"sqlQuery": READ["sqlQuery"], "expect": "true"},
         "spec.remediate[0].probe",
-        "is for an unkeyed act; k8s-create is found out without one",
+        "is for an unkeyed act; k8s-create needs no probe after a crash",
     ),
     ("verify.0.approval", {"expiresAfter": "5m"}, "spec.verify[0].approval", "the step only reads, so nobody is asked"),
 ]
 TIMING = [
-    ("verify.0.expect", None, "spec.verify[0].until", "polls until expect is true, and the step has no expect"),
+    ("verify.0.expect", None, "spec.verify[0].until", "polls until expect is true, but the step has no expect"),
     (
         "remediate.0",
         {**POST, "expect": "true", "until": {"every": "1s", "for": "5s"}},
@@ -219,7 +219,7 @@ def test_a_defect_is_told_with_its_place(change, value, path, message):
             "verify.0.when",
             "steps[params.date].state == 'Failed'",
             (
-                "spec.verify[0].when: steps needs a name that can be read off, such as steps.packs or "
+                "spec.verify[0].when: steps needs a fixed name, such as steps.packs or "
                 "steps[\"pause-alerts\"]\nsteps[params.date].state == 'Failed'\n^"
             ),
         ),
@@ -313,7 +313,7 @@ def test_a_defect_is_told_with_its_place(change, value, path, message):
             "mitigate.0.sqlExecute.statement",
             "UPDATE x SET a = '%(id)s'",
             (
-                "spec.mitigate[0].sqlExecute.statement: %(id)s stands inside quotes; a bound value takes none\n"
+                "spec.mitigate[0].sqlExecute.statement: %(id)s is inside quotes; a bound value needs none\n"
                 "UPDATE x SET a = '%(id)s'\n                  ^"
             ),
         ),
@@ -327,7 +327,7 @@ def test_a_defect_is_told_with_its_place(change, value, path, message):
             "UPDATE x SET a = '${params.date}'",
             (
                 "spec.mitigate[0].sqlExecute.statement: is taken as it is written, so it cannot hold ${…}; "
-                "bring the value in by a parameter"
+                "pass the value by a parameter"
             ),
         ),
         (

@@ -125,7 +125,7 @@ def test_what_doubles_itself_too_often_is_refused_before_it_is_compiled(macro):
     assert isinstance(expr.compile_value(f"optional.of(1){macro * 8}.orValue(2)", Scope.STEP), Program)
     refused = expr.compile_value(f"optional.of(1){macro * 9}.orValue(2)", Scope.STEP)
     assert isinstance(refused, CompileError)
-    assert "each doubles its size" in refused.message
+    assert "each use doubles its size" in refused.message
 
 
 def test_what_doubles_something_long_is_refused_before_it_is_compiled():

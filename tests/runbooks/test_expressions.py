@@ -85,10 +85,10 @@ def test_an_expression_gives_plain_json(source, expected):
         ("params.n / 0", "divide by zero, in: params.n / 0"),
         ("params.n * 1.5", "* does not work on (int64, double), in: params.n * 1.5"),
         ("params.lost", 'there is no "lost", in: params.lost'),
-        ("result.rows[0].id", "no data: element 0 is asked of an empty list, in: result.rows[0].id"),
+        ("result.rows[0].id", "no data: element 0 is missing: the list is empty, in: result.rows[0].id"),
         (
             "result.status.code",
-            "a field is asked of something that has none (null, text, a number), in: result.status.code",
+            "the value before the dot has no fields (it is null, a text or a number), in: result.status.code",
         ),
         ("params.n ? 1 : 2", "the condition before ? is neither true nor false, in: params.n ? 1 : 2"),
         ("1.0 / 0.0", "the number is not finite (a division by zero?), in: 1.0 / 0.0"),
@@ -267,14 +267,14 @@ def test_outputs_keep_what_has_a_value_and_tell_the_rest():
     programs = {name: compiled(source) for name, source in sources.items()}
     found = evaluation.outputs(programs, facts(), NOW, {"rows": [], "status": 200})
     assert found.values == {"count": 0, "status": 200}
-    assert found.problems == {"first": "no data: element 0 is asked of an empty list, in: result.rows[0].id"}
+    assert found.problems == {"first": "no data: element 0 is missing: the list is empty, in: result.rows[0].id"}
 
 
 def test_outputs_take_four_kibibytes_together_and_no_more():
     programs = {name: compiled(f"result.{name}") for name in ("half", "rest", "small")}
     found = evaluation.outputs(programs, facts(), NOW, {"half": "h" * 3000, "rest": "é" * 1500, "small": 1})
     assert found.values == {"half": "h" * 3000, "small": 1}
-    assert found.problems == {"rest": "3002 bytes do not fit: a step's outputs may take 4096 together"}
+    assert found.problems == {"rest": "3002 bytes are too many: all outputs of a step may have 4096 together"}
 
 
 MEMORY_BOMB = """

@@ -152,10 +152,10 @@ def test_plain_text_is_taken_whole_or_not_at_all(hostile):
         (
             {"type": "string", "pattern": "[a-z]+"},
             {"x": "ok\n"},
-            'label x="ok\\n" holds a character that cannot be seen (U+000A)',
+            'label x="ok\\n" holds an invisible character (U+000A)',
         ),
         ({"type": "string", "pattern": "[a-z]+"}, {"x": "oK"}, 'label x="oK" does not match [a-z]+'),
-        ({"type": "k8sName"}, {"x": "\u202ex"}, 'label x="\\u202ex" holds a character that cannot be seen (U+202E)'),
+        ({"type": "k8sName"}, {"x": "\u202ex"}, 'label x="\\u202ex" holds an invisible character (U+202E)'),
         (
             {"type": "string"},
             {"x": "y" * 300},

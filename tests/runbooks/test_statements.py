@@ -113,16 +113,16 @@ def test_arbitrary_text_never_raises(sql):
 )
 def test_a_read_names_nothing_that_acts(sql, called):
     told = statements.complaint("statement", sql, statements.READING)
-    assert told == (f"statement: calls {called}, which acts although it is read; " if called else "") + (
-        "an act is an sqlExecute step of mitigate or remediate" if called else ""
+    assert told == (f"statement: calls {called}, which changes something; " if called else "") + (
+        "use an sqlExecute step of mitigate or remediate" if called else ""
     )
     assert statements.complaint("statement", sql, statements.CHANGING) == ""
 
 
 def test_a_read_calls_nothing_that_runs_a_text_or_cannot_be_read():
     for text, says in {
-        "SELECT Crosstab ('SELECT pg_reload_conf()')": "calls crosstab, which runs a text",
-        'SELECT U&"a" (1)': "writes a name or a text with escapes",
+        "SELECT Crosstab ('SELECT pg_reload_conf()')": "calls crosstab, which runs a query from a text",
+        'SELECT U&"a" (1)': "has a name or a text with escapes,",
     }.items():
         assert statements.complaint("statement", text, statements.READING).startswith(f"statement: {says} ")
         assert statements.complaint("statement", text, statements.CHANGING) == ""

@@ -14,9 +14,7 @@ READS = {
     "http": {"connection": "api"},
     "sqlQuery": {"connection": "db", "statement": "SELECT 1"},
 }
-NEEDED = (
-    "a verify step needs an expect: whatever this one finds, it would count as verified; say what has to hold, e.g. "
-)
+NEEDED = "a verify step needs an expect: without one, any result counts as verified; say what has to be true, e.g. "
 
 
 def compiled(stage: str, **step: object) -> Compiled | list[str]:
@@ -48,7 +46,7 @@ def test_other_stages_may_look_without_one(stage):
 def test_an_expectation_that_nothing_can_change_is_a_problem(expect):
     found = compiled("verify", http=READS["http"], expect=expect)
     assert found == [
-        "spec.verify[0].expect: is always the same, whatever the step finds; name what has to hold of result"
+        "spec.verify[0].expect: has the same value whatever the step finds; say what has to be true of result"
     ]
 
 
@@ -65,7 +63,7 @@ JOB = {"job": {"from": "deployment/web"}}
 RUN = {"exec": {"target": "pod/web", "command": ["true"]}}
 SQL = {"sqlExecute": {"connection": "db", "statement": "UPDATE t SET a = 1", "maxRows": 1}}
 UNSENT = "covers only what was never sent"
-A_JOB = "covers only a workload that is not there"
+A_JOB = "covers only a workload that does not exist"
 
 
 @pytest.mark.parametrize(

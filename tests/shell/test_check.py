@@ -330,7 +330,7 @@ def test_warnings_are_told_on_stderr_and_the_exit_code_is_0(tmp_path: Path) -> N
     result = checked(tmp_path, acting(verify=""))
     assert (result.exit_code, result.stdout) == (0, f"{GOOD}, 1 warning\n")
     assert result.stderr.startswith(
-        f"{tmp_path}/runbook.yaml:10:3: warning: Runbook pack: spec.remediate: nothing looks"
+        f"{tmp_path}/runbook.yaml:10:3: warning: Runbook pack: spec.remediate: nothing checks"
     )
 
 
@@ -342,7 +342,7 @@ def test_wrong_usage_exits_2(tmp_path: Path) -> None:
 def test_what_holds_nothing_of_ours_is_not_praised(tmp_path: Path) -> None:
     result = checked(tmp_path, "apiVersion: v1\nkind: ConfigMap\n")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "Error: no Runbook in what was given: looked for documents of kind Runbook\n"
+    assert result.stderr == "Error: found no Runbook: looked for documents of kind Runbook\n"
 
 
 def test_the_output_for_github_is_a_workflow_command_for_each_finding(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_list_of_actions_as_older_versions_took_it_lets_nothing_run_and_is_tol
     assert chosen.leave.steps == frozenset()
     assert not chosen.leave.acts_in("shop")
     assert chosen.unasked_problem.startswith("INCIDENT_OPERATOR_UNASKED: 'sqlExecute,http' is not a JSON list of")
-    assert chosen.unasked_problem.endswith("nothing is named by it, and everything asks")
+    assert chosen.unasked_problem.endswith("the setting is ignored, and every such step asks")
 
 
 @pytest.mark.parametrize(("written", "hours"), [("", 720), ("0", 0), ("0h", 0), ("36h", 36), ("1h30m", 1.5)])

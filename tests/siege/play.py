@@ -84,7 +84,7 @@ class Play:
         async with self.witnesses.looking():
             waits = await self.urgent.waits("restart", self.alerts, _P0_EVERY)
         restarts, why = restarted((), [*pods, *await self.witnesses.pods()])
-        what = "the operator is started anew, all of the above there"
+        what = "the operator is restarted, all of the above there"
         return Row("restart", what, Counter(), None, seconds, waits, seen, restarts, why, failed)
 
     async def _carried_out(self, attack: Attack) -> Counter[Told]:

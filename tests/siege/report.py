@@ -87,7 +87,7 @@ _PAGE = """# Siege
 
 Written by `make siege` on {date}, {commit} ({machine}).
 The operator runs in {replicas} Pods with the chart's own limits ({limit} of memory each). One namespace, `evil`, does all that once stopped
-the operator for everybody; what an attack has made stays there while the next ones come, and at the end the operator is started anew among
+the operator for everybody; what an attack has made stays there while the next ones come, and at the end the operator is restarted among
 all of it. Another namespace's P0 alerts go on coming meanwhile: alone, one waits {alone} for its first act.
 
 {table}
@@ -97,9 +97,9 @@ all of it. Another namespace's P0 alerts go on coming meanwhile: alone, one wait
 *Told*: what people read of each hostile object: in a Runbook's `Ready`, in an Incident's phase, or in the apiserver's refusal. *P0 ÷ alone*:
 median of the waits during the attack ÷ median alone; at most {must:g} is wanted. *Apiserver ÷ alone*: the same of
 a bystander who creates an Incident and patches it, in a namespace that the operator does not serve. Whoever may write in a namespace can
-keep the apiserver itself busy, here on the same two cores; a P0 may wait so much longer, for that is not the operator's to mend. *Peak
+keep the apiserver itself busy, here on the same two cores; a P0 may wait so much longer, because the operator cannot change that. *Peak
 memory*: most that the Pod's first process ever had since it began, and what its helpers had beside it, read twice a second from inside;
 of the Pod that had most. `/healthz` is looked at once a second for each Pod, and has five seconds, as for the kubelet. A finding is whatever is
-told otherwise than it should be, memory at the limit, a restart, a look at `/healthz` without an answer, a Lease that was over or went to
+reported otherwise than it should be, memory at the limit, a restart, a look at `/healthz` without an answer, a Lease that was over or went to
 another, and a P0 that waited longer than it may.
 """

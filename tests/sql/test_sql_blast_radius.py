@@ -170,7 +170,7 @@ async def test_what_rolls_back_and_is_not_counted_is_refused_without_catalog(sch
     outcome = await writer.run(call(execute(statement, max_rows=1)))
 
     assert isinstance(outcome, Failed)
-    assert "Where this is meant, the step says catalog: true" in outcome.message
+    assert "If this is intended, set catalog: true on the step" in outcome.message
     assert schema.run(CATALOG_STATE) == CATALOGS_UNTOUCHED
     assert schema.run(STATE) == UNTOUCHED
 

@@ -224,4 +224,4 @@ async def test_what_a_server_says_while_a_connection_is_opened_is_bounded_as_wel
         with taking_at_most(50 * MEBIBYTE):
             refused = await acted(writing(FakeConnections(endpoint)), call(execute(f"{TOUCHED} RETURNING id")))
     assert isinstance(refused, Failed), refused
-    assert refused.message.endswith("the server says more than 1 MiB before it is asked anything")
+    assert refused.message.endswith("the server sent more than 1 MiB before the connection was open")

@@ -188,17 +188,23 @@ async def test_a_query_ends_nobodys_session_and_acts_on_no_server(packs, stateme
     outcome = await reader.run(call(query(statement)))
 
     assert isinstance(outcome, Failed)
-    assert "which acts although it is read; an act is an sqlExecute step" in outcome.message
+    assert "which changes something; use an sqlExecute step" in outcome.message
 
 
 @pytest.mark.parametrize(
     ("statement", "says"),
     [
-        ('SELECT U&"pg\\005freload_conf"()', "with escapes that are not read here"),
-        ("SELECT U&\"pg!005freload_conf\" UESCAPE '!' ()", "with escapes that are not read here"),
-        ("SELECT E'a'\n'\\' ' || pg_reload_conf() || ' '", "with escapes that are not read here"),
-        ("SELECT query_to_xml('SELECT pg_reload_conf()', true, true, '')", "runs a text that is not read here"),
-        ("SELECT ts_stat('SELECT to_tsvector(pg_reload_conf()::text)')", "runs a text that is not read here"),
+        ('SELECT U&"pg\\005freload_conf"()', "with escapes, which are not supported here"),
+        ("SELECT U&\"pg!005freload_conf\" UESCAPE '!' ()", "with escapes, which are not supported here"),
+        ("SELECT E'a'\n'\\' ' || pg_reload_conf() || ' '", "with escapes, which are not supported here"),
+        (
+            "SELECT query_to_xml('SELECT pg_reload_conf()', true, true, '')",
+            "runs a query from a text that is not checked here",
+        ),
+        (
+            "SELECT ts_stat('SELECT to_tsvector(pg_reload_conf()::text)')",
+            "runs a query from a text that is not checked here",
+        ),
     ],
 )
 async def test_a_query_hides_no_function_that_acts(packs, statement, says):

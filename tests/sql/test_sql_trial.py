@@ -94,15 +94,15 @@ UNTRIED = {
     "in quotes": ("UPDATE item SET note = \"setval\"('invoice', 1)", "statement calls setval"),
     "in quotes with escapes of its own choice": (
         "INSERT INTO item VALUES (1) ON CONFLICT (id) DO UPDATE SET note = U&\"set!0076al\" /**/ UESCAPE '!' ('invoice', 1)",
-        "statement writes a name or a text with escapes",
+        "statement has a name or a text with escapes",
     ),
     "in quotes with escapes": (
         "UPDATE item SET note = U&\"set\\0076al\"('invoice', 1)",
-        "statement writes a name or a text with escapes",
+        "statement has a name or a text with escapes",
     ),
     "behind a text with escapes": (
         "UPDATE item SET note = E'a'\n'\\' ' || setval('invoice', 1) || ' '",
-        "statement writes a name or a text with escapes",
+        "statement has a name or a text with escapes",
     ),
     "behind a comment that ends": ("UPDATE item SET note = -- a\rsetval('invoice', 1)", "statement calls setval"),
     "a name with a blank": ('UPDATE item SET note = "Odd name"(1)', "statement calls Odd name"),
@@ -302,7 +302,7 @@ async def test_by_default_an_approval_is_for_the_very_number_of_rows(schema, wri
         f"settle: in trial 1 row → 2 rows ({trial.REMEDY})",
         f"settle: in trial 2 rows → 3 rows ({trial.REMEDY})",
     ]
-    assert trial.REMEDY == "to agree to a bound, let the step say rowsBind: upToMaxRows"
+    assert trial.REMEDY == "to approve any number up to maxRows, set rowsBind: upToMaxRows on the step"
 
 
 async def test_a_table_that_grows_all_the_time_is_approved_up_to_max_rows(schema, writer):

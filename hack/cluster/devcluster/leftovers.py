@@ -88,7 +88,7 @@ def _end(pids: Sequence[int]) -> None:
     deadline = time.monotonic() + END_SECONDS
     while remaining := [pid for pid in pids if processes.state(pid) not in processes.DEAD]:
         if time.monotonic() > deadline:
-            raise ClusterError(f"containers' processes {remaining} do not end, not even by SIGKILL")
+            raise ClusterError(f"containers' processes {remaining} do not end, even after SIGKILL")
         time.sleep(processes.POLL_SECONDS)
 
 

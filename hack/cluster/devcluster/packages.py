@@ -85,4 +85,4 @@ def require_linux_root() -> None:
     if os.uname().sysname != "Linux":
         raise ClusterError("CLUSTER=local needs Linux; start a docker engine and use CLUSTER=kind")
     if os.geteuid() != 0:
-        raise ClusterError("CLUSTER=local starts containers and so needs root; run it by sudo, or use CLUSTER=kind")
+        raise ClusterError("CLUSTER=local starts containers and so needs root; run it with sudo, or use CLUSTER=kind")

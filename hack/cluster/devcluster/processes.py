@@ -79,7 +79,7 @@ def terminate(pid: int, marked_by: Path, *, grace: float) -> None:
             time.sleep(POLL_SECONDS)
         else:
             return
-    raise ClusterError(f"process {pid} ({marked_by.name}) does not end, not even by SIGKILL")
+    raise ClusterError(f"process {pid} ({marked_by.name}) does not end, even after SIGKILL")
 
 
 def is_marked(pid: int, pid_file: Path, environment_of: Callable[[int], bytes] = _environment_of) -> bool:

@@ -33,7 +33,7 @@ def tell_next(console: Console, cast: Cast, name: str) -> None:
         f"kubectl describe incident {name} {PROD}",
         f"kubectl get runbooks,connections {PROD}",
         "",
-        "# trouble again, and with it a second Incident: all packs lose their mark",
+        "# a second Incident: no pack is fresh any more",
         f"kubectl exec deployment/database {PROD} -- {psql} 'UPDATE pricing_pack SET is_fresh = FALSE'",  # noqa: S608 (nothing is interpolated but names)
         f"kubectl get inc {PROD} --watch",
         f"export KUBECONFIG={cast.alice.kubeconfig}      # be alice; `kubectl describe inc` tells her how to approve",

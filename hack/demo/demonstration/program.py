@@ -15,7 +15,7 @@ from demonstration.terminal import Story
 def main(arguments: Sequence[str]) -> int:
     """Run the demonstration; returns 0 when every stage happened, 1 with the reason when one did not."""
     parser = argparse.ArgumentParser(prog="make demo", description=story.__doc__)
-    parser.add_argument("--keep", action="store_true", help="leave it all running, and say what to try next")
+    parser.add_argument("--keep", action="store_true", help="leave everything running, and print what to try next")
     given = parser.parse_args(arguments)
     console = Console(highlight=False)
     try:
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
         ending.tell_failure(console, failure)
         return 1
     except KeyboardInterrupt:
-        console.print("\nInterrupted; what was set up is left as it is.")
+        console.print("\nInterrupted. What was set up stays as it is.")
         return 130
     return 0
 
@@ -43,7 +43,7 @@ def _run(console: Console, *, keep: bool) -> None:
 
 
 def _clean_up(console: Console, cast: Cast, *, stop_cluster: bool) -> None:
-    console.print("Cleaning up; `make demo KEEP=1` would leave it running, to look around in.", soft_wrap=True)
+    console.print("Cleaning up. `make demo KEEP=1` leaves it running, so that you can look around.", soft_wrap=True)
     platform.remove(cast.admin.cluster)
     chart.uninstall(cast.admin.cluster)
     if stop_cluster:

@@ -70,7 +70,7 @@ def _the_question(teller: Teller, name: str) -> Incident:
     incident = incidents.until_phase(teller.cast.admin.cluster, name, "AwaitingApproval", 60)
     story, alice = teller.story, teller.cast.alice
     story.chapter("The question")
-    story.happens("What comes next is not reversible, so a person is asked; the plan is rendered before it is.")
+    story.happens("What comes next cannot be undone, so a person is asked and sees the plan.")
     teller.does(alice, f"kubectl get inc {PROD}")
     teller.does(alice, f"kubectl get incident {name} {PROD} -o jsonpath='{{.status.message}}{{\"\\n\"}}'")
     teller.does(alice, f"kubectl get incident {name} {PROD} -o yaml | sed -n '/^    plan:/,/^    planHash:/p'")
@@ -83,7 +83,7 @@ def _approval(teller: Teller, incident: Incident) -> None:
     story.happens("Polygon is back.")
     teller.does(cast.admin, f"kubectl set env deployment/providers BROKEN- {PROD}")
     cast.admin.cluster.roll_out(manifests.NAMESPACE, "providers")
-    story.happens("alice, who is on call, approves: the command stands in the Incident.")
+    story.happens("alice, who is on call, approves: the command is in the Incident.")
     teller.does(cast.alice, incident.status["pendingApproval"]["approveWith"])
 
 
@@ -96,14 +96,14 @@ def _remediation(teller: Teller, name: str) -> None:
     incidents.until_step(cast.admin.cluster, name, "mark-fresh", 60)
     story.happens("The new pack replaces the old one, in one transaction.")
     incidents.until_condition(cast.admin.cluster, name, "Verified", 150)
-    story.happens("Verified, by another signal than the alert: what users get.")
+    story.happens("Verified by a signal other than the alert: what users get.")
     teller.asks_api(200)
 
 
 def _recovery(teller: Teller, name: str) -> None:
     incidents.until_phase(teller.cast.admin.cluster, name, "Resolved", 120)
     teller.story.chapter("Morning")
-    teller.story.happens("The alert has resolved, what was temporary is taken back, the Incident is closed.")
+    teller.story.happens("The alert has resolved, what was temporary is undone, the Incident is closed.")
     teller.does(teller.cast.alice, f"kubectl get inc {PROD} -o wide")
 
 

@@ -120,7 +120,7 @@ async def _refuse_replaced(account: Account, call: Call[Exec], place: Place) -> 
     """Raise a `Failure` where the Pod that was shown is gone: the apiserver would run the command in its successor."""
     found = await account.find(paths.pods(call.namespace, place.pod))
     if found is None or found["metadata"]["uid"] != place.uid:
-        told = f"Pod {place.pod} is not the one that was shown any more (uid {place.uid}); nothing was run"
+        told = f"Pod {place.pod} is no longer the one in the plan (uid {place.uid}); nothing was run"
         raise Failure(reasons.CONFLICT, told, retryable=True)
 
 

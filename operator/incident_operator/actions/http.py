@@ -209,11 +209,11 @@ def _answered(reply: Reply, request: Request, effect: Effect, hint: str) -> Outc
         return Succeeded(result_of(reply), summary)
     again = max(LOOK_AGAIN_SECONDS, reply.retry_after)
     if keyed and reply.status in _REFUSED_FOR_NOW:
-        return Pending(again, f"{summary}{_quoted(reply)}; asking again with the same key")
+        return Pending(again, f"{summary}{_quoted(reply)}; sending it again with the same key")
     if reply.status in {307, 308} or 400 <= reply.status < 500:
         return _refused(reply, summary, hint)
     if keyed:
-        return Pending(again, f"{summary}{_quoted(reply)}; asking again with the same key")
+        return Pending(again, f"{summary}{_quoted(reply)}; sending it again with the same key")
     return Undetermined(f"{summary}: that status does not tell whether it was carried out{_quoted(reply)}")
 
 

@@ -106,7 +106,7 @@ def _not_allowed(spec: Job, template: Mapping[str, Any], path: str) -> Iterator[
     meant = spec.container or job_template.meant(template)
     for one in job_beyond.beyond(template, meant, account=None):
         if one.allow not in spec.allow:
-            yield Problem(f"{path}.template", f"{one.what}; where that is meant, write allow: [{one.allow.value}]")
+            yield Problem(f"{path}.template", f"{one.what}; if this is intended, write allow: [{one.allow.value}]")
 
 
 _STARTED = f"{GROUP}/started-by"
@@ -247,7 +247,7 @@ async def _adopted(account: Account, call: Call[Job], manifest: Json, exists: ap
 def _refuse_started(call: Call[Job], job: Json) -> None:
     """Raise `RolledBack` where this very act let the Job run: a status that knows nothing of it is older than the Job."""
     if kube_patches.annotations(job).get(_STARTED) == call.marker:
-        told = f"Job {job['metadata']['name']} in {call.namespace} was let run by it"
+        told = f"Job {job['metadata']['name']} in {call.namespace} was started by it"
         raise RolledBack(f"{told} ({job_state.state(job).value} by now)")
 
 
@@ -323,7 +323,7 @@ def _beyond(call: Call[Job], manifest: Json) -> list[Beyond]:
     if refused:
         told = "; ".join(one.what for one in refused)
         names = ", ".join(dict.fromkeys(one.allow.value for one in refused))
-        raise Unusable(f"job needs allow: [{names}], where that is meant, for what its Pod does: {told}")
+        raise Unusable(f"job needs allow: [{names}], if this is intended, for what its Pod does: {told}")
     return found
 
 

@@ -34,7 +34,7 @@ _LISTS = ("initContainers", "containers", "ephemeralContainers")
 _VARIABLE = re.compile(r"\$\$|\$\(([^)]{0,255})\)")
 """`$$` is a dollar sign to Kubernetes, so `$$(NAME)` is a text."""
 _WRITTEN_OUT = (
-    "may hold a command, so the author writes it out; data may be an element of command or args, or the value in env"
+    "may hold a command, so no data may be in it; data may be an element of command or args, or a value in env"
 )
 
 
@@ -70,8 +70,8 @@ def obey_no_data(spec: "Job", path: str) -> Iterator[Problem]:
 
 
 def _obeyed(field: str, name: str) -> Problem:
-    told = f"{name} tells a program what to run, and that is not for data to say"
-    return Problem(field, f"{told}; give the value by a variable of another name")
+    told = f"{name} tells a program what to run, which data may not choose"
+    return Problem(field, f"{told}; pass the value in a variable of another name")
 
 
 def _parts(template: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:

@@ -56,7 +56,7 @@ async def followed(account: Account, call: "Call[Job]", job: Json, now: datetime
 def deleted(call: "Call[Job]", name: str) -> Undetermined:
     """Return what is known of a Job that is gone."""
     told = f"Job {name} in {call.namespace} was deleted by somebody"
-    return Undetermined(f"{told}; nobody can tell what it did, and it is not made again")
+    return Undetermined(f"{told}; nobody can tell what it did, and it is not created again")
 
 
 async def _newest_pod(account: Account, job: Json) -> Seen:
@@ -139,9 +139,9 @@ async def _decided(account: Account, call: "Call[Job]", job: Json, pod: Json, ma
     except api_errors.Conflict:
         return Pending(1.0, f"Job {job['metadata']['name']}: {main}; {others} is being ended")
     except api_errors.Forbidden:
-        others = f"{others} goes on until the Job's deadline, which its account may not patch"
+        others = f"{others} runs until the Job's deadline, which its account may not patch"
     else:
-        others = f"{others} went on, and was ended"
+        others = f"{others} kept running, and was ended"
     return _outcome(job, ending, log, f"{main}; {others}")
 
 
@@ -211,7 +211,7 @@ async def _cause(account: Account, job: Json, seen: Seen, how: Ended | None) -> 
 async def _log_tail(account: Account, call: "Call[Job]", seen: Seen, container: str) -> Sequence[str]:
     """Return the newest lines; where they cannot be read, a line that says why: the Job's end stands without them."""
     if seen.pod is None:
-        return [f"(no log: {seen.blind or 'the Job has no Pod, or not any more'})"]
+        return [f"(no log: {seen.blind or 'the Job has no Pod, or no longer has one'})"]
     query = {"container": container, "tailLines": str(_LOG_LINES)}
     try:
         path = paths.pods(call.namespace, seen.pod["metadata"]["name"], "log")

@@ -159,7 +159,7 @@ def unanswered(pod: Json) -> str:
     """Return the node whose kubelet has not begun with the Pod, as the end of a sentence; empty where it has."""
     node, status = pod.get("spec", {}).get("nodeName"), pod.get("status", {})
     return (
-        f", node {node} has not begun with it"
+        f", node {node} has not started it"
         if node and status.get("phase") == "Pending" and not status.get("startTime")
         else ""
     )

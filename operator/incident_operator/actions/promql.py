@@ -31,9 +31,9 @@ class Promql(Model):
     params: Annotated[Params, Take.NATIVE] = Field(default_factory=dict)
     """Values for `%(name)s` in the query."""
     warnings: Literal["fail", "tell"] | None = None
-    """What warnings beside the answer mean, e.g. that a store did not answer: that the step fails, or that they are told only.
+    """What warnings beside the answer mean, e.g. that a store did not answer: that the step fails, or that they are only shown.
 
-    The default: they fail a step of `verify` whose `expect` does not look at `result.warnings`, and are told otherwise.
+    The default: they fail a step of `verify` whose `expect` does not look at `result.warnings`, and are only shown otherwise.
     """
 
 

@@ -60,11 +60,11 @@ class Scale(Model):
     target: ScalableRef
     """The workload as kubectl writes it, e.g. `deployment/web`."""
     replicas: Annotated[int | str | None, _NUMBER, Take.COUNT] = None
-    """The wanted number, or an expression for it, e.g. `${steps.deploy.outputs.replicas + 2}`. A mitigation does not lower to it."""
+    """The wanted number, or an expression for it, e.g. `${steps.deploy.outputs.replicas + 2}`. A mitigation does not scale down to it."""
     at_least: Annotated[int | str | None, _NUMBER, Take.COUNT] = None
-    """A floor instead: where there are more replicas already, they stay."""
+    """A minimum instead: where there are more replicas already, they stay."""
     lower: bool | None = None
-    """Whether a mitigation may lower to `replicas`; one that says `replicas: 0` may, unless this is false."""
+    """Whether a mitigation may scale down to `replicas`; one that says `replicas: 0` may, unless this is false."""
     max_replicas: Annotated[int, Field(ge=0, le=1000)] = 100
     """Above this the step fails instead of scaling."""
 
@@ -92,7 +92,7 @@ def _check(spec: Scale, path: str) -> Iterator[Problem]:
         elif isinstance(number, int) and not 0 <= number <= spec.max_replicas:
             yield Problem(f"{path}.{name}", f"{number} is not between 0 and maxReplicas ({spec.max_replicas})")
     if spec.at_least is not None and spec.lower:
-        yield Problem(f"{path}.lower", "atLeast never lowers; write replicas where the step is to lower")
+        yield Problem(f"{path}.lower", "atLeast never scales down; to scale down, write replicas")
 
 
 PUT_BACK_AFTER = 60.0

@@ -98,7 +98,7 @@ def _undo(call: "Call[Scale]", captured: Mapping[str, Any], workload: Json) -> A
     if now != captured["after"]:
         raise _changed(call, now, captured["after"])
     if found is not None and found.wanted == now:
-        told = f"{call.spec.target} is held by {baseline.told(found.holders)}, and no more by this step; left alone"
+        told = f"{call.spec.target} is held by {baseline.told(found.holders)}, and no longer by this step; left alone"
         raise Failure(reasons.CHANGED_SINCE, told)
     return Aim(now, int(captured["before"]), text)
 
@@ -126,7 +126,7 @@ def _refuse_another(call: "Call[Scale]", captured: Mapping[str, Any], workload: 
     if "before" not in captured:
         raise Failure(reasons.CHANGED_SINCE, f"what {target} was scaled from is not recorded; left alone")
     if workload["metadata"]["uid"] != captured.get("uid"):
-        told = f"{target} was deleted and created anew since it was scaled; left alone"
+        told = f"{target} was deleted and created again after it was scaled; left alone"
         raise Failure(reasons.CHANGED_SINCE, told)
 
 
@@ -137,9 +137,7 @@ def _changed(call: "Call[Scale]", now: int, wanted: int) -> Failure:
 
 def _refuse_too_many(call: "Call[Scale]", held: Baseline) -> None:
     if len(held.holders) > baseline.MOST_HOLDERS:
-        told = (
-            f"{call.spec.target} is held by {baseline.told(held.holders[:-1])}, and {baseline.MOST_HOLDERS} may at most"
-        )
+        told = f"{call.spec.target} is held by {baseline.told(held.holders[:-1])}, and at most {baseline.MOST_HOLDERS} steps may hold it"
         raise Unusable(f"{told}; not scaled")
 
 

@@ -55,7 +55,7 @@ class PendingApproval(Model):
     excluded_because: Annotated[str, Field(max_length=512)] = ""
     """Why they may not."""
     edited_since: Annotated[str, Field(max_length=512)] = ""
-    """That the Runbook was edited since the Incident began, where it was: the plan is of the version from then."""
+    """Set if the Runbook was edited since the Incident began: the plan uses the version from before the edit."""
     changed: Annotated[str, Field(max_length=4096)] = ""
     """Why an earlier approval no longer holds: the difference between then and now."""
     approve_with: Annotated[str, Field(max_length=1024)]
@@ -98,14 +98,14 @@ class ApprovalRecord(Model):
 
 
 class AnswerVerb(StrEnum):
-    """How a person can help an Incident on."""
+    """How a person can help an Incident to continue."""
 
     RETRY = "retry"
     RESOLVE = "resolve"
 
 
 class PendingAnswer(Model):
-    """A question other than an approval: try the step again, or tell whether it happened."""
+    """A question other than an approval: try the step again, or say whether it happened."""
 
     token: Annotated[str, Field(max_length=128)]
     """`<step>/<attempt>`: an answer counts once."""
@@ -120,7 +120,7 @@ class PendingAnswer(Model):
 
 
 class Over(Model):
-    """Somebody said that the alert is over; it holds until one fires that came later."""
+    """Somebody said that the alert is over; it holds until a later alert fires."""
 
     by: Annotated[str, Field(max_length=253)]
     """Who said it."""

@@ -33,7 +33,7 @@ class ConnectionStatus(Model):
     """Whether it answered when a Runbook's account (alertmanager: its own) last tried."""
 
     observed_generation: int | None = None
-    """The generation of the spec that this tells of; absent where nothing has tried it."""
+    """The generation of the spec that this is about; absent where nothing has tried it."""
     used_by: int = 0
     """Runbooks that name it."""
     conditions: Conditions = Field(default_factory=list)

@@ -54,7 +54,7 @@ class Alert(Model):
     generator_url: Annotated[str, Field(alias="generatorURL", max_length=2048)] = ""
     """Where the rule that raised it can be seen."""
     end_told_by: Annotated[str, Field(max_length=512)] = ""
-    """Who told of the end, where it was not Alertmanager's own message."""
+    """Who reported the end, where it was not Alertmanager's own message."""
 
 
 class Silence(Model):
@@ -67,7 +67,7 @@ class Silence(Model):
     by: Annotated[str, Field(max_length=253)] = ""
     """Who made that one, as Alertmanager has it: a name that nobody checked."""
     connection: Annotated[str, Field(max_length=253)]
-    """The Connection that says so; no other takes it back."""
+    """The Connection that says so; no other one may remove it."""
     end_is_noticed: bool = False
     """Whether that Connection asks each Alertmanager by itself, and so notices when such an alert ends."""
 
@@ -91,7 +91,7 @@ class IncidentSpec(Model):
     runbook_ref: NameRef | None = None
     """The Runbook that answers the alerts; absent where none matched."""
     severity: Severity = Severity.P2
-    """How much it hurts, as the Runbook says."""
+    """How urgent it is, as the Runbook says."""
     group: Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = Field(
         default_factory=dict
     )
@@ -105,7 +105,7 @@ class IncidentSpec(Model):
     truncated_alerts: Annotated[int, Field(ge=0)] = 0
     """Alerts that Alertmanager cut from its message (`truncatedAlerts`)."""
     silence: Silence | None = None
-    """Alerts of it that Alertmanager silences, of whose end it sends no message."""
+    """Its alerts that Alertmanager silences; Alertmanager sends no message when they resolve."""
 
     @property
     def resolved(self) -> bool:
@@ -177,7 +177,7 @@ class StepRecord(Model):
     since: Timestamp | None = None
     """Since when the step is tried: attempts that certainly did not begin share the time that one may take."""
     seen: dict[str, Any] | None = None
-    """What the act was begun upon, such as the uid of its target: how it is looked up, and how it is stopped."""
+    """The state that the act started from, such as the uid of its target: used to look it up, and to stop it."""
     started_at: Timestamp | None = None
     """When the last attempt began."""
     finished_at: Timestamp | None = None
@@ -287,13 +287,13 @@ class IncidentStatus(Model):
     answers: Annotated[list[HandledAnswer], Field(max_length=50)] = Field(default_factory=list)
     """Answers that were acted on."""
     over: Over | None = None
-    """Who said that the alert is over; what is done then is as if Alertmanager had told that it resolved."""
+    """Who said that the alert is over; restore, undo and close then follow as after a `resolved` of Alertmanager."""
     acknowledgement: Acknowledgement | None = None
     """Who said that they are on it, and until when that counts."""
     report: StoredReport | None = None
     """Where the report is, once it is closed."""
     written_by: Annotated[str, Field(max_length=64)] = ""
-    """Which operator process wrote this, and its how-manieth write: how a process knows its own write again."""
+    """Which operator process wrote this, and the number of its write, so that a process recognises its own writes."""
 
 
 class Incident(Model):

@@ -144,7 +144,7 @@ Timestamp = Annotated[
 
 
 class Severity(StrEnum):
-    """How much it hurts; P0 is worst and is served first."""
+    """How urgent it is; P0 is the most urgent and is handled first."""
 
     P0 = "P0"
     P1 = "P1"

@@ -47,7 +47,7 @@ class Parameter(Model):
     from_: Annotated[Cel | None, Field(alias="from")] = None
     """CEL over `alert` (labels, annotations, startsAt)."""
     default: Annotated[str | None, Field(max_length=253)] = None
-    """Where the alert says nothing."""
+    """The value where the alert has none."""
     pattern: Annotated[str | None, Field(max_length=253)] = None
     """RE2 that the whole of a string must match."""
     enum: (
@@ -57,7 +57,7 @@ class Parameter(Model):
         ]
         | None
     ) = None
-    """The only texts that are taken, for a string."""
+    """The only texts that are allowed, for a string."""
     min: int | None = None
     """The least, for an int."""
     max: int | None = None

@@ -166,7 +166,7 @@ class Objectives(Model):
     """Promised times from detection on."""
 
     acknowledge: Duration | None = None
-    """Until somebody says that it is theirs."""
+    """Until somebody acknowledges the Incident."""
     mitigate: Duration | None = None
     """Until the harm is contained: the last step of `mitigate` is done."""
     resolve: Duration | None = None
@@ -209,7 +209,7 @@ class RunbookSpec(Model):
     """What it means and whom it hurts, for the reader at night."""
     severity: Severity = Severity.P2
     service_account_name: ObjectName
-    """Everything the Runbook does, it does as this service account of its namespace."""
+    """The Runbook does everything as this service account of its namespace."""
     match: Annotated[list[Annotated[str, Field(max_length=512)]], Field(min_length=1, max_length=20)]
     """Alertmanager matchers, all of which must hold."""
     group_by: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=16)] = Field(default_factory=list)
@@ -264,7 +264,7 @@ class RunbookStatus(Model):
     """Whether the Runbook can be used, and why not."""
 
     observed_generation: int = 0
-    """The generation of the spec that this tells of; -1 before the operator has seen any."""
+    """The generation of the spec that this is about; -1 before the operator has seen any."""
     revision: str = ""
     """The ControllerRevision that holds the current spec."""
     alerts: Annotated[str, Field(max_length=512)] = ""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 REFUSED = frozenset({401, 403})
 """HTTP statuses by which a service refuses whoever asks."""
-_REMEDY = "blanks and line ends count there; make it without, by kubectl create secret --from-literal, or printf %s instead of echo"
+_REMEDY = "blanks and line ends are part of the value; create it without them: kubectl create secret --from-literal, or printf %s instead of echo"
 
 
 def of(secret: Mapping[str, str]) -> str:

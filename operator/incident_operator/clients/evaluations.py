@@ -138,7 +138,7 @@ class Evaluations:
 
     def _blamed(self, flow: Flow, source: str, why: str) -> NoAnswer:
         told = NoAnswer(
-            f"it takes {why}, twice; it is not tried again for {self._budget.blamed / 60:g}m", over_budget=True
+            f"it took {why}, twice; it is not tried again for {self._budget.blamed / 60:g}m", over_budget=True
         )
         with self._turns.held(flow):
             self._verdicts.put((flow.namespace, source), (time.monotonic() + self._budget.blamed, told))

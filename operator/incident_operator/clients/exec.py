@@ -74,7 +74,7 @@ class Commands:
         except api_errors.Forbidden as error:
             raise api_errors.acting_as(error, namespace, service_account) from error
         except TimeoutError:
-            raise _unclear(f"no end within {seconds:g}s, it may still run") from None
+            raise _unclear(f"did not end within {seconds:g}s; it may still run") from None
         except (aiohttp.ClientError, OSError) as error:
             raise _unclear(f"the connection was lost: {error}") from error
 
@@ -153,9 +153,9 @@ def _last_word(status: bytes) -> Mapping[str, Any]:
     try:
         answer = json_depth.loads(status)
     except json_depth.TooDeepError as error:
-        raise _unclear(f"its end was told in JSON that is {error}") from None
+        raise _unclear(f"its exit status is in JSON that is {error}") from None
     except ValueError:
-        raise _unclear("the connection was lost before its end was told") from None
+        raise _unclear("the connection was lost before its end was known") from None
     return answer if isinstance(answer, dict) else {}
 
 

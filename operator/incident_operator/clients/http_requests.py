@@ -86,7 +86,7 @@ def _pairs(name: str, value: Any) -> list[tuple[str, str]]:
         raise Unusable(f"query.{name}: an object; only texts, numbers, booleans and lists of them go into a query")
     items = value if isinstance(value, list | tuple) else [value]
     if not all(isinstance(item, str | int | float) for item in items):
-        raise Unusable(f"query.{name}: a list of other things than texts, numbers and booleans, or of null")
+        raise Unusable(f"query.{name}: a list may hold only texts, numbers and booleans, and no null")
     return [(name, _written(item)) for item in items]
 
 
@@ -103,7 +103,7 @@ def check_headers(headers: Mapping[str, str], by: str = "a step") -> None:
         if not _HEADER_NAME.fullmatch(name):
             raise Unusable(f"headers: {name!r} is not a header name")
         if _same(name) in _RESERVED:
-            told = f"is not for {by} to set; credentials come from the Connection's Secret"
+            told = f"may not be set by {by}; credentials come from the Connection's Secret"
             raise Unusable(f"headers.{name}: {told}, method and path from the step's own fields")
         value.encode()
         if _NOT_TEXT.search(value):

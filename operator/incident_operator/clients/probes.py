@@ -38,7 +38,7 @@ class Probes:
         where = declared.of(spec) if declared is not None else None
         if declared is None or where is None:
             return ProbeError(
-                f'Connection "{endpoint.connection.metadata.name}" is of type {spec.type}, and does not say where'
+                f'Connection "{endpoint.connection.metadata.name}" is of type {spec.type} and does not say where it leads'
             )
         try:
             await declared.probe(where, _Asking(endpoint, self._queries, self._prometheus))

@@ -38,7 +38,7 @@ class HistoryWentBack(api_errors.ApiError):
 
     def __init__(self, path: str, newest: int, now: int) -> None:
         told = f"{path} was at version {newest} and is at {now} now: the cluster was restored from a backup"
-        super().__init__(0, "WentBack", f"{told}; this process ends, since what it remembers is not true any more")
+        super().__init__(0, "WentBack", f"{told}; this process ends, because what it remembers is no longer true")
 
 
 class Sink(Protocol[_Seen_contra]):
@@ -148,7 +148,7 @@ class Reflector(Generic[_Seen]):
 
     def _failed(self, error: api_errors.ApiError) -> float:
         """Return how long the apiserver wants to be left alone; a break that may have hidden something asks for a list."""
-        _log.warning("The watch broke and is taken up again", path=self._path, error=str(error))
+        _log.warning("The watch broke and is started again", path=self._path, error=str(error))
         if not isinstance(error, api_errors.Unavailable) or _FROM_THE_FUTURE in str(error):
             self._version = ""
         return min(error.seconds, self._pace.longest_pause) if isinstance(error, Later) else 0.0

@@ -128,7 +128,7 @@ class Session:
             if self.line is not None and self.line.exceeded:
                 told = f"the server's answer is longer than {(arriving or 0) // 1024 // 1024} MiB, too much to store; rolled back"
                 raise SqlError(
-                    Fault.STATEMENT, f"{told}. Return less, left(…, 1000) of a long text for example"
+                    Fault.STATEMENT, f"{told}. Return less: for example left(…, 1000) of a long text"
                 ) from None
             if self.lost and asyncio.get_running_loop().time() >= self.ends_at:
                 raise SqlError(Fault.UNREACHABLE, f"{self.name}: no answer in time; the connection was cut") from None

@@ -112,7 +112,7 @@ async def _connect(
     except SqlError:
         if lines is None or not lines.exceeded:
             raise
-        told = f"{_name(postgres(endpoint))}: the server says more than {GREETING_BYTES // 1024 // 1024} MiB before it is asked anything"
+        told = f"{_name(postgres(endpoint))}: the server sent more than {GREETING_BYTES // 1024 // 1024} MiB before the connection was open"
         raise SqlError(Fault.TOO_LARGE, told) from None
     finally:
         if lines is not None:

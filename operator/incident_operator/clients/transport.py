@@ -197,7 +197,7 @@ class _Connection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self._complete()
         except httptools.HttpParserError as error:
-            self._fail(BrokenError(f"what was answered is no HTTP: {error}"))
+            self._fail(BrokenError(f"the answer is not HTTP: {error}"))
             self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:

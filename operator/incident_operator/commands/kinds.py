@@ -71,7 +71,7 @@ def stored(value: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Wrong]]:
     if model is None:
         return value, []
     spec, dropped = schema_words.without_empty(model, value.get("spec"))
-    told = "is empty, so it is as if it were not there"
+    told = "is empty, which is the same as leaving it out"
     return {**value, "spec": spec}, [Wrong(problems.field("spec", way), told) for way in dropped]
 
 

@@ -16,7 +16,7 @@ _WARNINGS: Mapping[str, tuple[str, str]] = {
     ),
     "empty-field": (
         "a field that is written and has no value, such as `expect:`",
-        "The cluster drops it, and the step does without.",
+        "The apiserver drops the field, and the step runs without it.",
     ),
     "next-release": (
         "a time that is longer than a step may take",

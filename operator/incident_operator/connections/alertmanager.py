@@ -15,7 +15,7 @@ class Alertmanager(Model):
     """An Alertmanager whose open alerts are read again; `secretRef` may hold what that of an HTTP service may."""
 
     url: Url | None = None
-    """Scheme, host and port, maybe the path of its `--web.route-prefix`; where several are behind it, nobody knows which answers."""
+    """Scheme, host and port, maybe the path of its `--web.route-prefix`; where several are behind it, any of them may answer."""
     addresses: Annotated[list[Url], Field(min_length=1, max_length=16)] | None = None
     """Instead of `url`: each of a cluster's Alertmanagers, or a headless Service of all; every address that a name has is asked by itself."""
     receiver: Annotated[str, Field(max_length=253)] = ""

@@ -64,7 +64,7 @@ def _written(element: Element) -> str | None:
 
 def _misplaced(element: Element, at: int) -> str:
     if at == 0:
-        return "is where the program stands, and that is not for data to say; write it, and the value as an element behind it"
+        return "is the program, which data may not choose; write the program, and pass the value as an element after it"
     if not _is_one_value(element):
         return "has text around its ${…}; an element with data is one whole ${…}, or --name=${…}"
     return ""
@@ -80,7 +80,7 @@ def _code(written: Written, at: int) -> str:
     flag = _flag(written[at - 1], written[at])
     if not flag:
         return ""
-    told = f"is what {flag} runs as code; write the code here, and give it the value as an argument behind it"
+    told = f"is code that {flag} runs; write the code here, and pass the value as an argument after it"
     return f"{told}: {_AS_AN_ARGUMENT}"
 
 
@@ -96,5 +96,5 @@ def _flag(before: str | None, value: str | None) -> str:
 def _run(written: Written, program: int | None) -> str:
     if program is None:
         return ""
-    told = f"may be what {written[program]} runs, and that is not for data to say"
-    return f"{told}; write its program, script or code, and the value as an argument behind that: {_AS_AN_ARGUMENT}"
+    told = f"may be what {written[program]} runs, which data may not choose"
+    return f"{told}; write its program, script or code, and pass the value as an argument after that: {_AS_AN_ARGUMENT}"

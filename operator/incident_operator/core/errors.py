@@ -83,7 +83,7 @@ def outcome_of_another_try(outcome: Outcome) -> Outcome:
         case NotDone(after, summary):
             return Pending(after, f"cannot tell whether it is done: {summary}")
         case Failed(message=message, effected=False):
-            return Undetermined(f"an earlier try may have got through; asked again, it failed: {message}")
+            return Undetermined(f"an earlier attempt may have succeeded; sent again, it failed: {message}")
         case _:
             return outcome
 

@@ -84,7 +84,7 @@ class NotDone:
 
 @dataclass(frozen=True, slots=True)
 class Undetermined:
-    """Nobody but a person can tell whether the effect happened; it is never repeated by itself."""
+    """Nobody but a person can tell whether the effect happened; the operator never repeats it."""
 
     message: str
     reason: str = ""

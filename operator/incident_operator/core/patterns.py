@@ -29,8 +29,8 @@ def compiled(pattern: str) -> Any:
         if found is not None:
             return found
     raise PatternError(
-        f"takes more than {_BUDGETS[-1] // 1024} KiB as a program; repeat less (+ or * in place of {{30}}, for example) "
-        "or name fewer characters"
+        f"takes more than {_BUDGETS[-1] // 1024} KiB as a program; use fewer repetitions (+ or * instead of {{30}}, "
+        "for example) or smaller character classes"
     )
 
 

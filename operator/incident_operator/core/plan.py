@@ -80,9 +80,9 @@ def too_large(entry: PlanEntry) -> str:
     if lines <= MAX_LINES and taken <= MAX_STEP_BYTES:
         return ""
     return (
-        f"not approvable: what it does takes {lines} lines and {taken} bytes to tell; "
-        f"a person is asked to read {MAX_LINES} lines and {MAX_STEP_BYTES} bytes of a step at most. "
-        "Split the step, or move what is long to where it is reviewed: an image, a database function"
+        f"not approvable: its plan has {lines} lines and {taken} bytes; "
+        f"a step may have {MAX_LINES} lines and {MAX_STEP_BYTES} bytes at most. "
+        "Split the step, or move long texts to a place where they are reviewed: an image, a database function"
     )
 
 

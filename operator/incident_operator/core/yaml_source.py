@@ -106,7 +106,7 @@ def _of_part(text: str, lines: int) -> Iterator[Document]:
             yield Document(None, at, remarks=(Remark(node.message, at, node.excerpt),))
             return
         if number:
-            told = "kubectl reads none of this; a document begins after a line that says --- and nothing else"
+            told = "kubectl does not read this; a document begins after a line that says --- and nothing else"
             reading.remarks.append(Remark(told, reading.place(node)))
         yield reading.document(node)
 
@@ -188,7 +188,7 @@ class _Reading:
     def _value(self, node: yaml.Node, path: str) -> Any:
         self._nodes += 1
         if self._nodes > MOST_NODES:
-            raise self._refused(node, "is too large, aliases followed")
+            raise self._refused(node, "is too large when its aliases are expanded")
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
         if any(each is node for each in self._inside):
@@ -275,7 +275,7 @@ class _Reading:
         try:
             return base64.b64decode("".join(node.value.split()), validate=True).decode(errors="replace")
         except binascii.Error:
-            raise self._refused(node, "!!binary holds something else than base64") from None
+            raise self._refused(node, "!!binary is not valid base64") from None
 
     def _refused(self, node: yaml.Node, told: str) -> _Refused:
         return _Refused(Remark(f"not YAML that kubectl reads: {told}", self.place(node)))

@@ -59,7 +59,7 @@ class Calls:
             return Failure(reasons.BAD_REQUEST, told)
         secret = _parts_with_credentials(masked.redactor.masks, preview) if request.trial else []
         if secret:
-            told = f"{', '.join(secret)}, and a plan that is masked is not what would be done"
+            told = f"{', '.join(secret)}, and a masked plan would not show what is done"
             remedy = "read it from the Secret where it is needed (a Connection, a secretKeyRef)"
             return Failure(reasons.BAD_REQUEST, f"{told}; {remedy}")
         return preview if request.trial else _readable(preview, masked.redactor.masks)
@@ -101,7 +101,7 @@ class Calls:
             case How.READ:
                 return await _given(action.read, call)(call, tools)
             case How.LOOK if request.effect is Effect.K8S_PATCH and _is_of_another_key(call):
-                return Undetermined("the key of the operator's markers is another one than when it was begun")
+                return Undetermined("the key of the operator's markers changed after it started")
             case How.LOOK:
                 return await _given(action.look, call)(call, tools)
             case _:

@@ -33,8 +33,8 @@ _REMEMBERED = 4096
 """ConfigMaps of which is remembered that they take nothing more; to learn it again costs two requests."""
 _REFUSED_TEST = 422
 _SPENT = {
-    EVIDENCE: f"and the {MOST - 1} after it are full or somebody else's",
-    REPORT: "is somebody else's, or it is too large",
+    EVIDENCE: f"and the {MOST - 1} after it are full, or belong to somebody else",
+    REPORT: "belongs to somebody else, or the text is too large",
 }
 _log = structlog.get_logger()
 
@@ -174,7 +174,7 @@ class EvidenceStore:
                 if made and kind == EVIDENCE and part == 1:
                     self.cleared(incident)
                 return part
-        raise kube.Invalid(0, "Invalid", f"no ConfigMap takes it: {configmap_name(meta.uid, kind)} {_SPENT[kind]}")
+        raise kube.Invalid(0, "Invalid", f"no ConfigMap has room: {configmap_name(meta.uid, kind)} {_SPENT[kind]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +224,11 @@ async def _add(client: kube.Kube, incident: Incident, name: str, text: _Text) ->
     try:
         await client.json_patched(path, [_owned(incident), *told, *texts])
     except kube.Invalid as error:
-        raise _NotTaken(f"A ConfigMap takes nothing more: {error}") from error
+        raise _NotTaken(f"A ConfigMap cannot be written to any more: {error}") from error
     except kube.Conflict as error:
         if error.status != _REFUSED_TEST:
             raise  # somebody else wrote at the same moment
-        raise _NotTaken("A ConfigMap is not this Incident's, and is left alone") from error
+        raise _NotTaken("A ConfigMap does not belong to this Incident and is left alone") from error
 
 
 def _owned(incident: Incident) -> Mapping[str, str]:

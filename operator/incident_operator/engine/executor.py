@@ -215,7 +215,9 @@ class Executor:
         try:
             return await self.recorder.publish(progress, view)
         except (Superseded, Gone, kube.ApiError) as error:  # what comes next is stored all the same, or tells why not
-            _log.debug("What takes long was not told", incident=view.incident.metadata.name, error=str(error))
+            _log.debug(
+                "The progress of a long step was not recorded", incident=view.incident.metadata.name, error=str(error)
+            )
             return progress
 
     async def _unless_aborted(self, view: View, work: Awaitable[_T]) -> _T:

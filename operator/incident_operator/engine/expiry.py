@@ -57,7 +57,7 @@ class Expiry:
                 if self.leads():
                     await self.round()
             except (kube.ApiError, msgspec.MsgspecError) as error:
-                _log.warning("Closed Incidents could not all be looked at; the next round goes on", error=str(error))
+                _log.warning("Not all closed Incidents could be checked; the next round continues", error=str(error))
             await asyncio.sleep(min(_ROUND, self.ttl / 24).total_seconds())
         await asyncio.Event().wait()
 

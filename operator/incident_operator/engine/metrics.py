@@ -15,7 +15,7 @@ class EngineMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.steps = Counter(
             "incident_operator_steps",
-            "Attempts of steps that were settled.",
+            "Attempts of steps that ended.",
             ["stage", "action", "state"],
             registry=registry,
         )
@@ -42,7 +42,7 @@ class _HelperMetrics(Counts):
         )
         self._deaths = Counter(
             "incident_operator_helper_deaths",
-            "Helper processes that ended other than by the operator's will.",
+            "Helper processes that ended although the operator did not stop them.",
             ["helper", "cause"],
             registry=registry,
         )

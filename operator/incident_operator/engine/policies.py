@@ -10,7 +10,7 @@ from incident_operator.core import policy_diff
 from incident_operator.core.outcomes import Json
 
 _FORGER = "nobody-who-approved"
-_HOW_TO_MEND = "approvals cannot be trusted, so destructive steps stop. Mend it: helm upgrade incident-operator, or kubectl apply -f crds/"
+_HOW_TO_MEND = "approvals cannot be trusted, so destructive steps stop. To fix it: helm upgrade incident-operator, or kubectl apply -f crds/"
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,9 @@ class Reconciler:
         try:
             await self._tell(key, error)
         except Exception as another:  # noqa: BLE001
-            _log.warning("A failure for good could not be told", namespace=key[0], incident=key[1], error=str(another))
+            _log.warning(
+                "A permanent failure could not be recorded", namespace=key[0], incident=key[1], error=str(another)
+            )
 
     async def _tell(self, key: ObjectKey, error: Exception) -> None:
         kept = self.unstored.get(key)

@@ -121,9 +121,7 @@ class Recorder:
         except kube.Unavailable:
             raise
         except kube.ApiError as error:
-            _log.warning(
-                "Whether evidence is newer than the status cannot be told", **_named(incident), error=str(error)
-            )
+            _log.warning("Cannot check whether evidence is newer than the status", **_named(incident), error=str(error))
             return {}
 
     async def read_again(self, progress: Progress) -> Progress:

@@ -36,7 +36,7 @@ class Altered(Exception):
     """Under the revision's name is another content: somebody planted it there."""
 
     def __init__(self, revision: str) -> None:
-        super().__init__(f"ControllerRevision {revision} does not hold what its name says; delete it")
+        super().__init__(f"ControllerRevision {revision} does not match the hash in its name; delete it")
 
 
 def name(kept: Json) -> str:
@@ -102,7 +102,9 @@ class Revisions:
             return None
         if not _is_genuine(found.get("data"), revision):
             _log.error(
-                "A ControllerRevision is not what its name says; it is not used", namespace=namespace, name=revision
+                "A ControllerRevision does not match the hash in its name; it is not used",
+                namespace=namespace,
+                name=revision,
             )
             return None
         runbook = Runbook.model_validate(found["data"])

@@ -80,7 +80,7 @@ class Runbooks:
         """Return the Runbook that the Incident follows, or why there is none. Raises `kube.Unavailable`."""
         if incident.unread_bytes:
             told = (
-                f"Its spec takes {incident.unread_bytes} bytes, an Incident has {SPEC_BYTES} at most; nothing was done."
+                f"Its spec has {incident.unread_bytes} bytes, and at most {SPEC_BYTES} are allowed; nothing was done."
             )
             return Blocked(reasons.INCIDENT_TOO_LARGE, told)
         if incident.status.runbook_revision:
@@ -183,7 +183,7 @@ class Runbooks:
         if runbook is None:
             return Blocked(
                 reasons.RUNBOOK_NOT_FOUND,
-                f"ControllerRevision {revision}, the Runbook that this Incident follows, was deleted or altered.",
+                f"ControllerRevision {revision}, the version of the Runbook that this Incident follows, was deleted or changed.",
             )
         compiled = compiler.compile_runbook(runbook, None, ACTIONS)
         if not isinstance(compiled, Compiled):

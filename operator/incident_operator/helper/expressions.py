@@ -60,7 +60,7 @@ def _reply(programs: LRUCache[tuple[str, str], Program], request: dict[str, Any]
 def _fitting(reply: bytes) -> bytes:
     if len(reply) <= MAX_ANSWER:
         return reply
-    why = f"it gives {len(reply)} bytes; an expression may give {MAX_ANSWER}"
+    why = f"its result has {len(reply)} bytes; at most {MAX_ANSWER} are allowed"
     return frames.encode({"why": why, "missing": None})
 
 

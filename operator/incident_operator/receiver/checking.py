@@ -62,7 +62,7 @@ class RawAlert(msgspec.Struct, rename="camel", kw_only=True):
 def decoded(written: bytes, wanted: type[_Raw], place: str) -> _Raw | Rejection:
     """Return an alert as a source writes it, or why it cannot be understood; `place` is where the message tells of it."""
     if len(written) > ALERT_BYTES:
-        return Rejection(place, f"takes {len(written)} bytes, at most {ALERT_BYTES} are read of one alert")
+        return Rejection(place, f"has {len(written)} bytes; at most {ALERT_BYTES} are read of one alert")
     try:
         return msgspec.convert(_told(json_text.read(written)), wanted, dec_hook=_timestamp)
     except msgspec.ValidationError as error:
@@ -79,7 +79,7 @@ def checked(
     if not alert.starts_at.sensible:
         return Rejection(f"{place}.startsAt", "is not between 1970 and 9999")
     if not labels:
-        return Rejection(f"{place}.labels", "is empty; an alert is known by its labels")
+        return Rejection(f"{place}.labels", "is empty; labels identify an alert")
     return received_alerts.of(
         labels,
         alert.starts_at.at.astimezone(UTC),

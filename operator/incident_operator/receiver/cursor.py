@@ -58,7 +58,7 @@ class Cursor:
         for _ in self._parts("}", "object"):
             key = self._key()
             if key in seen:
-                raise MalformedError(texts.escaped(key, _SHOWN), "stands twice in one object")
+                raise MalformedError(texts.escaped(key, _SHOWN), "is set twice in one object")
             if len(seen) == _KEYS:
                 raise MalformedError("body", f"holds more than {_KEYS} fields")
             seen.add(key)

@@ -29,7 +29,7 @@ _ROUNDS = 10
 """How often one group is planned anew because others stored at the same time; more is a defect or an attack."""
 _NAMED_ALERTS = 5
 _SHOWN = 80
-_GRANT = "bind the operator's writer role there (the chart does, for each of `namespaces`), or take the namespace from the list"
+_GRANT = "bind the operator's writer role there (the chart does, for each of `namespaces`), or remove the namespace from the list"
 _AT_ONCE = 200
 """Alerts or groups that are looked at before others have their turn."""
 _ROUTED_AT_ONCE = 10
@@ -129,7 +129,9 @@ class Intake:
         routed = (await self.route(message)).within(namespace)
         settled = await self._settle_all(routed)
         if refused := sum(len(one.refused) for one in settled):
-            raise NotStoredError(f"the namespace refuses Incidents, and with them {texts.counted(refused, 'alert')}")
+            raise NotStoredError(
+                f"the namespace refuses Incidents, so {texts.counted(refused, 'alert')} cannot be stored"
+            )
         return sum(one.opened + one.changed for one in settled)
 
     async def end(self, ended: Iterable[ReceivedAlert], namespace: str) -> int:

@@ -64,7 +64,7 @@ def _without_halves(value: Any) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise MalformedError(texts.escaped(_first_repeated(pairs), _SHOWN), "stands twice in one object")
+        raise MalformedError(texts.escaped(_first_repeated(pairs), _SHOWN), "is set twice in one object")
     return found
 
 

@@ -54,7 +54,7 @@ class MatchTime:
         """Do not match a Runbook for a while, because it took so many seconds."""
         self._until.setdefault(key.namespace, {})[key] = self._clock() + PUT_OFF_SECONDS
         told = {"namespace": key.namespace, "runbook": key.name, "seconds": round(seconds, 3)}
-        _log.warning("A Runbook's patterns take too long and are put off", **told)
+        _log.warning("A Runbook's patterns take too long and are paused", **told)
 
 
 class AlertTime:

@@ -82,7 +82,7 @@ class ReceiverMetrics:
         )
         self.too_long = Counter(
             "incident_operator_alert_posts_too_long",
-            "Messages that go on beyond what is read of one, by whether the rest was read from an Alertmanager at once.",
+            "Messages longer than the limit, by whether the rest was read from an Alertmanager at once.",
             ["rest"],
             registry=registry,
         )
@@ -95,7 +95,7 @@ class ReceiverMetrics:
         self.in_flight = Gauge("incident_operator_alert_posts_in_flight", "Messages in work.", registry=registry)
         self._request_limit = Gauge(
             "incident_operator_intake_requests_limit",
-            "Requests of the intake that the apiserver takes well at a time, as learned so far.",
+            "How many requests of the intake may run at a time, as learned from the apiserver's latency.",
             registry=registry,
         )
         self._requests = Gauge(

@@ -89,7 +89,7 @@ def read(body: bytes | bytearray, limits: LabelLimits = kept.LIMITS, *, beginnin
             return gathered.message(truncated, goes_on=True)
         if not gathered.alerts:
             raise
-        gathered.add(Rejection("body", f"{error.reason}; what stands before that is read"))
+        gathered.add(Rejection("body", f"{error.reason}; what comes before that is stored"))
     if not found:
         raise MalformedError("body", "object missing required field `alerts`")
     return gathered.message(truncated)

@@ -39,7 +39,7 @@ class Receipt:
         if self.unmatched:
             yield f"{self.unmatched} without a Runbook"
         if self.never_stored:
-            yield f"{self.never_stored} resolved without ever having been stored"
+            yield f"{self.never_stored} resolved, but never stored as firing"
         if self.refused:
             yield f"{self.refused} refused by their namespaces"
         if self.ignored:

@@ -116,16 +116,16 @@ class RunbookIndex:
         """Say why a Runbook is not matched although its matchers can be read; empty where it is."""
         if self._times.is_put_off(key):
             return (
-                f"spec.match: its patterns take too long, with those of its namespace more than {ALERT_SECONDS * 1000:.0f} ms of "
-                "processor time for one alert, so it matches none for ten minutes; repeat less in them ([ab]+ in place of "
-                "[ab]{600}), or match by = where that is enough"
+                f"spec.match: its patterns take too long: with those of its namespace, more than {ALERT_SECONDS * 1000:.0f} ms of "
+                "processor time for one alert, so it matches no alert for ten minutes; use fewer repetitions ([ab]+ instead of "
+                "[ab]{600}), or = where that is enough"
             )
         if key not in self._over.get(key.namespace, ()):
             return ""
         most = patterns.NAMESPACE_BYTES // 1024
         return (
             f"spec.match: with it the patterns of the Runbooks in namespace {key.namespace} would take more than {most} KiB, "
-            "so it matches no alert; match by = where that is enough, or in fewer Runbooks"
+            "so it matches no alert; use = where that is enough, or patterns in fewer Runbooks"
         )
 
     def _elsewhere(self, labels: Mapping[str, str]) -> Iterator[ObjectKey]:

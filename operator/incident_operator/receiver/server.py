@@ -110,7 +110,7 @@ class WebhookHandler:
             self._refusals.tell(request.remote, 401, self._tokens.why_not(authorization), _RIGHT_HEADER)
             return _answer(401, "the bearer token is missing or wrong", {"WWW-Authenticate": "Bearer"})
         if not all(each.ready for each in self._needed):
-            return _answer(503, "still reading what is stored; send it again")
+            return _answer(503, "still starting, not all Runbooks and Incidents are read; send it again")
         try:
             with self._load_limit.arrival() as arrival, self._metrics.duration.time():
                 return await self._take(request, arrival)
@@ -161,8 +161,8 @@ class WebhookHandler:
             return _answer(503, f"{reason}; send it again")
         if message.goes_on and (missing := await self._read_rest(message)):
             _log.error("A message is too long", error=missing, sender=sender, remedy=_SHORTER)
-            limit = f"the message goes on beyond the {self._settings.max_body_bytes} bytes that are read"
-            return _answer(503, f"{limit}; stored is what they tell ({receipt}); {missing}. {_SHORTER}")
+            limit = f"the message is longer than {self._settings.max_body_bytes} bytes"
+            return _answer(503, f"{limit}; the alerts before that limit are stored ({receipt}); {missing}. {_SHORTER}")
         if message.refused:
             return self._refuse_alerts(message, receipt, sender)
         more = "; the rest of the message was read from Alertmanager" if message.goes_on else ""
@@ -190,13 +190,13 @@ class WebhookHandler:
         except web.HTTPException as error:
             allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
             told = f"{texts.escaped(request.method, _SHOWN)} {texts.escaped(request.path, _SHOWN)}: {error.reason}"
-            remedy = f"alerts are posted to {self._settings.path}"
+            remedy = f"post alerts to {self._settings.path}"
             if 400 <= error.status < 500:
                 self._refusals.tell(request.remote, error.status, told, remedy)
             response = _answer(error.status, f"{told}; {remedy}", allow)
         except Exception:  # noqa: BLE001 # an answer of our own keeps the alerts: the sender comes again
-            _log.exception("Taking a message in failed")
-            response = _answer(503, "a defect of the receiver, its log tells more; send it again")
+            _log.exception("A message could not be processed")
+            response = _answer(503, "an internal error of the receiver; its log has the details; send it again")
         self._metrics.posts.labels(str(response.status)).inc()
         return response
 

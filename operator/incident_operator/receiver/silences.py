@@ -92,7 +92,7 @@ class Silences:
         answer = await alertmanagers.all_alerts(endpoint, place, self.seconds)
         after = await alertmanagers.process(endpoint, place, self.seconds) if by_itself else ""
         if before != after:
-            raise AlertmanagerError(f"{place}: it was started again while it was asked")
+            raise AlertmanagerError(f"{place}: it restarted during the check")
         return Listed(before, await asyncio.to_thread(alertmanager.listed, answer.body, self.limits))
 
     async def _end(self, key: ObjectKey, found: _Open, ended: frozenset[str]) -> None:

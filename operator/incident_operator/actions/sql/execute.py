@@ -47,11 +47,11 @@ class SqlExecute(Model):
         json_schema_extra=rules.validations(
             rules.rule(
                 "has(self.statement) != (has(self.statements) && self.statements.size() > 0)",
-                "either statement or statements, not both and not neither",
+                "either statement or statements is needed, and not both",
             ),
             rules.rule(
                 "has(self.statement) || !has(self.params)",
-                "params go with each of statements; here they belong to none",
+                "write params in each of statements, not beside them",
             ),
         )
     )
@@ -168,7 +168,7 @@ async def look(call: Call[SqlExecute], clients: Clients) -> Outcome:
     place = _place(call, endpoint)
     begun = {name: (call.seen or {}).get(name, here) for name, here in place.items()}
     if begun != place:
-        told = f"it leads to {_named(place)} now; the step was begun at {_named(begun)}, where its marker is"
+        told = f"it leads to {_named(place)} now; the step started at {_named(begun)}, where its marker is"
         raise Failure(reasons.CHANGED_SINCE, f"{call.spec.connection}: {told}")
     async with _opened(call, endpoint, clients, call.timeout) as session:
         return _told(await marker.find_or_withdraw(session, call), place)
@@ -307,7 +307,7 @@ def _found(found: Applied) -> str:
     return f"a row of {marker.TABLE} has the key of this step, which has not written it; {told}"
 
 
-_WITHDRAWN = NotDone(0.0, "it was looked for and had not happened; nothing sent under its key can do it any more")
+_WITHDRAWN = NotDone(0.0, "it had not happened when it was checked; nothing sent under its key can still do it")
 
 
 def _told(found: Applied | Withdrawn, place: Mapping[str, Any]) -> Succeeded | NotDone:

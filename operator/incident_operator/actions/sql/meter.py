@@ -61,7 +61,7 @@ async def counts(session: Session) -> Counts:
     if found["counting"] != "on":
         raise SqlError(Fault.STATEMENT, "cannot measure changes: track_counts is off on this server; it has to be on")
     if found["holds_cursor"]:
-        told = "opened a cursor WITH HOLD, which would run on at the commit, uncounted; open it WITHOUT HOLD"
+        told = "opened a cursor WITH HOLD, whose changes at the commit would not be counted; open it WITHOUT HOLD"
         raise SqlError(Fault.STATEMENT, told)
     return Counts(int(found["rows"]), found["catalogs"] or {})
 
@@ -84,7 +84,7 @@ async def _settle(session: Session, before: Counts) -> Counts:
         if now.rows == before.rows:
             return now
         before = now
-    told = f"deferred triggers set off one another more than {_ROUNDS} times; let them come to an end"
+    told = f"deferred triggers set off one another more than {_ROUNDS} times; change them so that they end"
     raise SqlError(Fault.STATEMENT, told)
 
 
@@ -92,7 +92,7 @@ async def refuse_more(session: Session, measured: Counts) -> None:
     """Raise `SqlError` where more changed than was measured, but for the marker; nothing deferred is left for the commit."""
     end = await _settle(session, measured)
     if end.rows > measured.rows + 1 or _grown(measured.catalogs, end.catalogs):
-        told = "a trigger changes more rows when the marker is stored; rolled back. The marker's table has to be without triggers"
+        told = "a trigger changes more rows when the marker is stored; rolled back. The marker's table must not have triggers"
         raise SqlError(Fault.STATEMENT, told)
 
 
@@ -104,7 +104,7 @@ def refuse_uncounted(change: Change) -> None:
         told = f"changed {listed(change.catalogs)}: what system catalogs hold (roles, grants, definitions, large objects) is not counted by maxRows"
     else:
         return
-    raise SqlError(Fault.STATEMENT, f"{told}; rolled back. Where this is meant, the step says catalog: true")
+    raise SqlError(Fault.STATEMENT, f"{told}; rolled back. If this is intended, set catalog: true on the step")
 
 
 def listed(names: tuple[str, ...], most: int = 6) -> str:

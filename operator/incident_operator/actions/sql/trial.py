@@ -74,7 +74,7 @@ FROM met JOIN pg_catalog.pg_attrdef ON adrelid = met.oid WHERE written AND %(def
 """Of all that the transaction met or may write: what is planned is locked. A plan does not show all that these call."""
 
 
-REMEDY = "to agree to a bound, let the step say rowsBind: upToMaxRows"
+REMEDY = "to approve any number up to maxRows, set rowsBind: upToMaxRows on the step"
 """Told where the number of rows voids an approval again and again, as of a table that changes each second."""
 
 

@@ -111,5 +111,5 @@ def _no_value(text: str, end: int) -> MatcherError:
 
 def _left_over(text: str, end: int) -> MatcherError:
     if text[end] == ",":
-        return MatcherError("only one matcher stands in one text; put the next in an item of its own", end + 1)
+        return MatcherError("an item holds one matcher only; put the next one in its own item", end + 1)
     return MatcherError(f"unexpected {text[end]!r} after the value; put the whole value in double quotes", end + 1)

@@ -38,7 +38,7 @@ class ReceivedAlert:
     annotations: Mapping[str, str] | None = None
     generator_url: str = ""
     end_told_by: str = ""
-    """Who told of the end, where it was not Alertmanager's own message."""
+    """Who reported the end, where it was not Alertmanager's own message."""
 
     @property
     def firing(self) -> bool:

@@ -42,7 +42,7 @@ class AlertScope:
         counts = self.severity(namespace, wanted)
         if counts == wanted:
             return ""
-        return f"{wanted} is served as {counts}, the worst that the operator's settings allow in {namespace} (severityCeiling)"
+        return f"{wanted} counts as {counts}, the highest severity that the operator's settings allow in {namespace} (severityCeiling)"
 
     def elsewhere(self, runbooks: Sequence[ObjectKey], labels: Mapping[str, str]) -> str:
         """Return why Runbooks that match an alert do not take it, and what helps; empty where there are none."""
@@ -65,14 +65,14 @@ class AlertScope:
         own = f'{self.label}="{namespace}"'
         on_label = [matcher for matcher in matchers if matcher.name == self.label]
         if not any(all(matcher.holds(labels) for matcher in on_label) for labels in self._of(namespace)):
-            return f"It takes no alert: alerts of its own namespace have {own}, which match does not let in."
+            return f"It takes no alert: alerts of its own namespace have {own}, which match excludes."
         if any(_pins(matcher, namespace) for matcher in on_label):
             return ""
         alone = self.only == namespace
         without = " or without that label" if alone else ""
         once = ", once all its alerts have it," if alone else ""
         return (
-            f"It takes only alerts with {own}{without}, for namespace {namespace} is not in globalNamespaces; "
+            f"It takes only alerts with {own}{without}, because namespace {namespace} is not in globalNamespaces; "
             f"add {own} to match{once} to end this message."
         )
 

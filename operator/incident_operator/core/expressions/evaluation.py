@@ -76,7 +76,9 @@ def outputs(programs: Mapping[str, Program], facts: Facts, now: datetime, result
         elif json_depth.is_deeper(found, json_depth.KEPT):
             problems[name] = f"it is nested more than {json_depth.KEPT} levels deep, too deep for a status"
         elif _size({**values, name: found}) > MAX_OUTPUT_BYTES:
-            problems[name] = f"{_size(found)} bytes do not fit: a step's outputs may take {MAX_OUTPUT_BYTES} together"
+            problems[name] = (
+                f"{_size(found)} bytes are too many: all outputs of a step may have {MAX_OUTPUT_BYTES} together"
+            )
         else:
             values[name] = found
     return Outputs(values, problems)

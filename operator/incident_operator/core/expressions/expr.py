@@ -171,10 +171,10 @@ def _too_many(source: str, parts: int) -> str:
     """Say why an expression is of too many parts to be compiled, and count it where it is not; empty then."""
     if expr_weight.doublings(source) > expr_weight.MAX_DOUBLINGS:
         return (
-            f"optMap and optFlatMap stand in it more than {expr_weight.MAX_DOUBLINGS} times, and each doubles its size"
+            f"it uses optMap and optFlatMap more than {expr_weight.MAX_DOUBLINGS} times, and each use doubles its size"
         )
     if parts > expr_weight.MAX_PARTS:
-        return f"it has {parts} parts, {expr_weight.MAX_PARTS} at most: optMap and optFlatMap each double its size; use fewer, or less beside them"
+        return f"it has {parts} parts, {expr_weight.MAX_PARTS} at most: optMap and optFlatMap each double its size; use fewer of them, or a shorter expression"
     left = _left.get()
     if left is None:
         return ""

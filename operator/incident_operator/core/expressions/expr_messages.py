@@ -35,15 +35,15 @@ _COMPILE_WORDING: _Wording = (
 )
 _RUN_WORDING: _Wording = (
     (re.compile(r'Key not found in map : "?(.*?)"?$'), r'there is no "\1"'),
-    (re.compile(r"Index error: index=(-?\d+) size=0"), rf"{_NO_DATA}: element \1 is asked of an empty list"),
-    (re.compile(r"Index error: index=(-?\d+) size=(\d+)"), r"element \1 is asked of a list of \2"),
+    (re.compile(r"Index error: index=(-?\d+) size=0"), rf"{_NO_DATA}: element \1 is missing: the list is empty"),
+    (re.compile(r"Index error: index=(-?\d+) size=(\d+)"), r"a list of \2 has no element \1"),
     (re.compile(r"No matching overloads found : <jump_condition>"), "the condition before ? is neither true nor false"),
     (re.compile(r"No matching overloads found : (.*?)\((.*)\)"), _overload),
     (re.compile(r"Iteration budget exceeded"), "it iterates more than 10000 times"),
     (re.compile(r"std::bad_alloc"), NO_MEMORY),
     (
         re.compile(r"Applying SELECT to non-message type"),
-        "a field is asked of something that has none (null, text, a number)",
+        "the value before the dot has no fields (it is null, a text or a number)",
     ),
 )
 _MISSING_KEY = re.compile(r'Key not found in map : "(.*?)"')

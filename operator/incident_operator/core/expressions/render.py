@@ -161,7 +161,7 @@ def _key_problem(key: object, field: str) -> Problem | None:
 
 def _leaf(text: str, take: Take, field: str) -> Slot | Problem | str:
     if take is Take.LITERAL:
-        return Problem(field, "is taken as it is written, so it cannot hold ${…}; bring the value in by a parameter")
+        return Problem(field, "is taken as it is written, so it cannot hold ${…}; pass the value by a parameter")
     found: list[str | Program] = []
     for part in _parts(text):
         if isinstance(part, CompileError):

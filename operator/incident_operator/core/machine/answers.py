@@ -179,7 +179,7 @@ def _believe(view: View, current: IncidentStatus, name: str, happened: bool, by:
     undo = is_undo(record)
     if not happened and _can_be_looked_up(record):
         # so that what was sent under this key can do nothing any more, before it is done under another one
-        told = sanitize.text(f"not done, says {by}; looked at once more", status.SUMMARY_LIMIT)
+        told = sanitize.text(f"{by} said that it was not done; checked once more", status.SUMMARY_LIMIT)
         return status.update(current, name, state=StepState.RUNNING, reason="", summary=told, started_at=view.now)
     if not happened:
         return reset_for_retry(current, name) if undo else status.reset(current, [name])
@@ -234,7 +234,7 @@ def _by_hand(view: View, current: IncidentStatus) -> str:
     left = [record for record in current.steps if record.undo in {UndoState.PENDING, UndoState.FAILED}]
     if not view.runbook_name or all(undoing.put_back_with(record) for record in left):
         return ""
-    return f" How to undo it stands in its Runbook: kubectl get -n {view.incident.metadata.namespace} runbook {view.runbook_name} -o yaml"
+    return f" Its Runbook says how to undo it: kubectl get -n {view.incident.metadata.namespace} runbook {view.runbook_name} -o yaml"
 
 
 def _is_unclear(record: StepRecord) -> bool:

@@ -267,7 +267,7 @@ def _look(view: View, run: Run, mark: Mark) -> Steps:
     call = call_of(view, run, mark)
     if isinstance(call, render.RenderError):
         # it may have happened, so this is not a failure
-        told = Undetermined(f"it cannot be looked up: {call.field}: {call.message}")
+        told = Undetermined(f"cannot check what became of it: {call.field}: {call.message}")
         return recorded(view.incident, view, run, Ran(told, view.now))
     ran = yield Do(call, effect_of(view, run), How.LOOK)
     return recorded(view.incident, view, run, ran)
@@ -338,13 +338,13 @@ def _unseen(view: View, begin: Begin, failure: Failure) -> IncidentStatus:
 
 def _drifted(view: View, begin: Begin, differs: str) -> IncidentStatus:
     if begin.again:
-        return _not_asked_again(view, begin, f"it is not what was approved any more: {differs}")
+        return _not_asked_again(view, begin, f"it is no longer what was approved: {differs}")
     return approval.end_active(view.status, ApprovalState.VOIDED, differs)
 
 
 def _not_asked_again(view: View, begin: Begin, why: str) -> IncidentStatus:
     """An earlier try may have got through, and another one is not allowed: nobody knows."""
-    told = Undetermined(f"it is not asked again: {why}")
+    told = Undetermined(f"it is not sent again: {why}")
     return recorded(view.incident, view, begin.run, Ran(told, view.now))
 
 

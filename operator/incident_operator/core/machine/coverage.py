@@ -17,11 +17,11 @@ from incident_operator.core.machine.view import Blocked, View, is_undo, next_run
 from incident_operator.core.runbooks import dependencies, editors, unasked
 from incident_operator.core.runbooks.compiled import CompiledStep
 
-CLOCK_WENT_BACK = "the clock went back since it was asked or answered, so how long ago that was is unknown"
+CLOCK_WENT_BACK = "the clock went back after the question or the answer, so its age is unknown"
 _SHOWN_HASH = 12
 _CANNOT_ASK = frozenset({reasons.PLAN_FAILED, reasons.APPROVAL_POLICY_MISSING})
 _OPEN_AGAIN = "Abort it, and have somebody else open another."
-_NEXT_TIME = "This Incident follows what was written before; one that begins afterwards is asked for."
+_NEXT_TIME = "This Incident keeps the Runbook from before; the next Incident can be approved."
 
 
 def needs_approval(view: View, record: StepRecord) -> bool:
@@ -63,7 +63,7 @@ def nobody_may_approve(view: View) -> str:
     if wrote is None:
         return f"Runbook {name}, revision {view.pinned.revision}: {editors.UNKNOWN}. {_NEXT_TIME}"
     if len(wrote) >= MAX_EXCLUDED or any(len(each) > MAX_NAME for each in wrote):
-        return f"Runbook {name}: its editors cannot all be excluded; somebody else has to review it. {_NEXT_TIME}"
+        return f"Runbook {name}: not all of its editors can be excluded; somebody else has to review it. {_NEXT_TIME}"
     return ""
 
 
@@ -102,7 +102,7 @@ def edited_since(view: View) -> str:
     """Return that the Runbook was edited since the Incident began, for whoever decides; empty where it was not."""
     if isinstance(view.runbook, Blocked) or not view.runbook.edited:
         return ""
-    return f"Runbook {view.runbook_name} was edited since this Incident began; this plan is of the version from then"
+    return f"Runbook {view.runbook_name} was edited after this Incident began; this plan uses the version from before the edit"
 
 
 def cannot_ask(view: View, run: Run, reason: str, message: str) -> IncidentStatus:

@@ -59,7 +59,7 @@ def _followed(view: View, record: StepRecord) -> Decision:
     run, effect = next_run(view, record), Effect(record.effect)
     # what may not be asked for again is not waited for either
     if effect is Effect.KEYED_CALL and (why := _may_not_ask_again(view, record)):
-        return Transition(_unknown(view, record, f"may or may not have run; it is not asked again: {why}"))
+        return Transition(_unknown(view, record, f"may or may not have run; it is not sent again: {why}"))
     if (until := status.waits_until(record, view.now)) is not None:
         return Wait(until)
     if effect is Effect.KEYED_CALL:
@@ -71,7 +71,7 @@ def _followed(view: View, record: StepRecord) -> Decision:
     if view.step(record).probe is not None and not is_undo(record):
         return Probe(run)
     since = rfc3339(record.started_at) if record.started_at else "an unknown time"
-    told = f"may or may not have run (begun at {since}, the operator stopped before its outcome was known)"
+    told = f"may or may not have run (started at {since}; the operator stopped before the outcome was known)"
     return Transition(_unknown(view, record, told))
 
 
@@ -118,8 +118,8 @@ def _halt_unknown(view: View, record: StepRecord) -> IncidentStatus:
     if record.reason == reasons.RECORD_ROLLED_BACK:
         return rolled_back.halted(view.status, record, question)
     message = (
-        f"{record.action} {record.name} {record.summary}; it is never repeated by itself. "
-        "Look whether it happened, then tell:"
+        f"{record.action} {record.name} {record.summary}; the operator never repeats it. "
+        "Check whether it happened, then answer:"
     )
     remedy = f"{question.answer_with[0]} (or {question.token}={retrying.NOT_DONE})"
     return status.halt(view.status, reasons.STEP_UNKNOWN, message, question, remedy=remedy)

@@ -72,9 +72,9 @@ def evaluate_probe(incident: Incident, step: CompiledStep, outcome: Outcome, now
         )
     if happened:
         return StepResult(
-            StepState.SUCCEEDED, "had happened before the operator stopped, says its probe", effected=True
+            StepState.SUCCEEDED, "its probe says that it happened before the operator stopped", effected=True
         )
-    told = "had not happened when the operator stopped, says its probe"
+    told = "its probe says that it had not happened when the operator stopped"
     return StepResult(StepState.PENDING, told, again_at=now, not_done=True)
 
 
@@ -87,7 +87,7 @@ def to_be_kept(result: StepResult, masks: Masks) -> StepResult:
         return result
     found = ((name, masks.whose(value)) for name, value in (result.outputs or {}).items())
     held = {name: whose for name, whose in found if whose}
-    told = (f"no {name}: it holds a credential of Connection {whose}, and is not kept" for name, whose in held.items())
+    told = (f"output {name} is not kept: it holds a credential of Connection {whose}" for name, whose in held.items())
     summary = "; ".join([masks.text(result.summary), *told])
     kept = {name: value for name, value in (result.outputs or {}).items() if name not in held}
     return replace(result, summary=summary, outputs=kept or None)
@@ -127,7 +127,7 @@ def _that_fit(incident: Incident, record: StepRecord, outputs: Outputs) -> Outpu
     taken = sum(len(json.dumps(values)) for values in others)
     if taken + len(json.dumps(sanitize.unmistakable(outputs.values))) <= limits.ALL_OUTPUTS:
         return outputs
-    why = f"it does not fit, the outputs of all steps may take {limits.ALL_OUTPUTS} bytes together"
+    why = f"it is too large: the outputs of all steps may have {limits.ALL_OUTPUTS} bytes together"
     return Outputs({}, {**outputs.problems, **dict.fromkeys(outputs.values, why)})
 
 

@@ -39,7 +39,7 @@ def by_evidence(view: View, acts: Mapping[str, tuple[int, str]]) -> IncidentStat
     """Return the status in which acts that only the evidence in some ConfigMap tells of are unknown, for a person to say."""
     current = view.status
     for name, (attempt, where) in acts.items():
-        told = f"evidence of its attempt {attempt} is in ConfigMap {where}, and the status knows of none"
+        told = f"ConfigMap {where} has evidence of attempt {attempt}, which the status does not record"
         current = _unknown(view, current, _run(view, name, attempt), told)
     return current
 
@@ -52,8 +52,8 @@ def by_mark(view: View, run: Run, found: str) -> IncidentStatus:
 def halted(current: IncidentStatus, record: StepRecord, question: PendingAnswer) -> IncidentStatus:
     """Stop for a person, who says whether what the status does not know of was done."""
     message = (
-        f"The record of this Incident was rolled back, as by a restore. {record.name}: {record.summary.rstrip('.')}. "
-        "It is not done again. Look what was done since, then tell:"
+        f"The status of this Incident was rolled back, as a restore from a backup does. {record.name}: {record.summary.rstrip('.')}. "
+        "It is not done again. Check what was done since, then answer:"
     )
     remedy = f"{question.answer_with[0]} (or {question.token}={retrying.NOT_DONE})"
     return status.halt(current, reasons.RECORD_ROLLED_BACK, message, question, remedy=remedy)
@@ -65,8 +65,8 @@ def of_another(incident: Incident) -> Blocked | None:
     foreign = [each.name for each in incident.status.steps if each.effect != Effect.READ and not _is_own(uid, each)]
     if not foreign:
         return None
-    told = f"Its status was written for another Incident of this name, as a restore does: {', '.join(foreign)} was begun there."
-    return Blocked(reasons.RECORD_ROLLED_BACK, f"{told} Nothing is done, and nothing is taken back.")
+    told = f"Its status was written for another Incident of this name, as a restore from a backup does: {', '.join(foreign)} started there."
+    return Blocked(reasons.RECORD_ROLLED_BACK, f"{told} Nothing is done, and nothing is undone.")
 
 
 def _is_own(uid: str, record: StepRecord) -> bool:

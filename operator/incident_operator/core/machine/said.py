@@ -68,7 +68,7 @@ def who_said_over(view: View) -> str:
 def left_out(view: View) -> str:
     """Return why what has not begun is left out."""
     by = who_said_over(view)
-    return f"the alert is over, says {by}; this had not begun" if by else "the alert resolved before this began"
+    return f"{by} said that the alert is over before this started" if by else "the alert resolved before this started"
 
 
 def over_command(view: View) -> str:

@@ -104,7 +104,9 @@ def _resolved_by_itself(view: View) -> IncidentStatus:
     current = status.skip(withdrawn, unbegun, reasons.ALERT_RESOLVED, why).model_copy(update={"times": times})
     by = said.who_said_over(view)
     message = (
-        f"The alert is over, says {by}; nothing was done." if by else "The alert resolved by itself; nothing was done."
+        f"{by} said that the alert is over; nothing was done."
+        if by
+        else "The alert resolved by itself; nothing was done."
     )
     return status.halt(current, reasons.RESOLVED, message, phase=Phase.RESOLVED)
 

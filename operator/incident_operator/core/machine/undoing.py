@@ -96,5 +96,5 @@ def _failed(view: View, record: StepRecord) -> Decision:
     question = undo_question(view, view.status, keys.undo_name(record.name))
     again, by_hand = question.answer_with
     message = f"The undo of {record.name} failed: {why.rstrip('.')}. What {record.name} changed is still in place."
-    remedy = f"Retry: {again} Or put it right by hand, and tell: {by_hand}"
+    remedy = f"Retry: {again} Or fix it by hand, then answer: {by_hand}"
     return Transition(status.halt(view.status, reasons.RESTORE_FAILED, message, question, remedy=remedy))

@@ -79,7 +79,7 @@ def _foreign_targets(compiled: Compiled, told: Told) -> Iterator[Problem]:
         return
     for step in _acts(compiled):
         if not _follows(compiled, step.act):
-            message = "acts on the same thing whatever namespace the alert is of, and this Runbook takes those of many"
+            message = "acts on the same object whatever the alert's namespace is, and this Runbook takes alerts of many namespaces"
             instead = 'match namespace="…", or use a parameter that reads alert.labels.namespace'
             yield Problem(f"{step.path}.{step.act.key}", f"{message}; {instead}")
 
@@ -115,7 +115,8 @@ def _unverified(compiled: Compiled, _told: Told) -> Iterator[Problem]:
     acts = list(_acts(compiled, Stage.REMEDIATE))
     if acts and not compiled.stage(Stage.VERIFY):
         yield Problem(
-            "spec.remediate", "nothing looks whether it helped; add verify, with a read whose expect tells that it did"
+            "spec.remediate",
+            "nothing checks whether it helped; add verify, with a read whose expect is true only if it did",
         )
 
 
@@ -131,8 +132,8 @@ def _unprobed(compiled: Compiled, _told: Told) -> Iterator[Problem]:
 def _asks_the_alert(compiled: Compiled, _told: Told) -> Iterator[Problem]:
     for step in compiled.stage(Stage.VERIFY):
         if _is_of_the_alert(compiled, step):
-            message = "asks whether the alert is over, which is waited for anyway after verify"
-            yield Problem(f"{step.path}.{step.act.key}", f"{message}; ask for what the users of the service see")
+            message = "asks whether the alert is over; after verify the operator waits for that anyway"
+            yield Problem(f"{step.path}.{step.act.key}", f"{message}; check what the users of the service see")
 
 
 def _is_of_the_alert(compiled: Compiled, step: CompiledStep) -> bool:
@@ -197,7 +198,9 @@ def _late_objectives(compiled: Compiled, _told: Told) -> Iterator[Problem]:
     ):
         if promised is not None and delta(promised) < needed:
             message = f"{promised} is promised, and the steps before it may take {_written(needed)} together"
-            yield Problem(f"spec.objectives.{name}", f"{message}; promise more, or give the steps a shorter timeout")
+            yield Problem(
+                f"spec.objectives.{name}", f"{message}; raise the objective, or give the steps a shorter timeout"
+            )
 
 
 def _longest(compiled: Compiled, stage: Stage) -> timedelta:
@@ -227,13 +230,13 @@ RULES: tuple[Advice, ...] = (
     Advice(
         "foreign-target",
         "a Runbook of a global namespace whose act does not depend on the alert's namespace",
-        "It takes alerts of every namespace, and would change the thing of the same name in its own.",
+        "It takes alerts of every namespace, but changes the object in its own namespace.",
         _foreign_targets,
     ),
     Advice(
         "unverified-remediation",
         "`remediate` acts, and there is no `verify`",
-        "Nobody notices that the remediation did not help until the alert has not resolved for `resolveTimeout`.",
+        "A remediation that did not help is noticed only after `resolveTimeout`.",
         _unverified,
     ),
     Advice(
@@ -245,19 +248,19 @@ RULES: tuple[Advice, ...] = (
     Advice(
         "verify-asks-the-alert",
         "a step of `verify` that asks for the state of the Runbook's own alert",
-        "The alert is waited for anyway, and says nothing about what users see until it has resolved.",
+        "The operator waits for the alert anyway, and the alert does not show what users see.",
         _asks_the_alert,
     ),
     Advice(
         "ungrouped",
-        "alerts that there is one of for each Pod, node or other object, without that label in `groupBy`",
+        "one alert for each Pod, node or other object, without that label in `groupBy`",
         "Alerts of many objects become one Incident, whose parameters are those of the first.",
         _ungrouped,
     ),
     Advice(
         "late-objective",
         "an objective that is shorter than the time-outs of the steps before it",
-        "Where the steps take the time that they are given, the promise is broken without any fault.",
+        "Steps that use all of their time miss the objective even if nothing fails.",
         _late_objectives,
     ),
 )

@@ -94,7 +94,7 @@ def _heavy_patterns(matchers: Iterable[object], parameters: Iterable[object]) ->
     )
     if taken > patterns.RUNBOOK_BYTES:
         told = f"the patterns of match and parameters take {taken // 1024} KiB together, a Runbook's {patterns.RUNBOOK_BYTES // 1024}"
-        yield Problem("spec", f"{told}; repeat less in them, or name fewer characters")
+        yield Problem("spec", f"{told}; use fewer repetitions in them, or smaller character classes")
 
 
 def _step(placed: PlacedStep) -> CompiledStep | Problems:

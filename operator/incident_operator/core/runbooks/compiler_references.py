@@ -106,7 +106,7 @@ def _unknown(name: str, known: Collection[str], where: str) -> str:
 
 def _wrong_step(source: str, reference: Reference, seen: _Seen) -> str:
     if not reference.path:
-        return 'steps needs a name that can be read off, such as steps.packs or steps["pause-alerts"]'
+        return 'steps needs a fixed name, such as steps.packs or steps["pause-alerts"]'
     name = reference.path[0]
     if name in seen.unread:
         return ""

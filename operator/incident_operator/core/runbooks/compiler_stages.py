@@ -56,13 +56,13 @@ def _undo_problems(placed: PlacedStep) -> Iterator[Problem]:
         return
     path = f"{placed.path}.undo"
     if undo.effect is Effect.READ:
-        yield Problem(undo.path, f"{undo.key} only reads, so it takes nothing back")
+        yield Problem(undo.path, f"{undo.key} only reads, so it undoes nothing")
     if placed.is_read:
         yield Problem(path, "the step only reads, so there is nothing to undo")
     elif placed.stage is Stage.RESTORE:
         yield Problem(path, "restore is where things are taken back; its own steps are not undone")
     if placed.stage is Stage.REMEDIATE:
-        yield Problem(path, "a remediation stays; what is to be taken back belongs into mitigate")
+        yield Problem(path, "a remediation is permanent; a change that is to be undone belongs in mitigate")
 
 
 def protection_is_for_mitigations(draft: Draft) -> Iterator[Problem]:
@@ -71,9 +71,7 @@ def protection_is_for_mitigations(draft: Draft) -> Iterator[Problem]:
         if not placed.step.protective:
             continue
         if placed.stage is not Stage.MITIGATE:
-            yield Problem(
-                f"{placed.path}.protective", f"is for mitigate only; {placed.stage.value} needs no such leave"
-            )
+            yield Problem(f"{placed.path}.protective", f"is for mitigate only; {placed.stage.value} does not need it")
         elif placed.step.undo is not None:
             yield Problem(f"{placed.path}.protective", "is for what cannot be undone, and this step declares an undo")
 
@@ -87,7 +85,7 @@ def probes_are_reads(draft: Draft) -> Iterator[Problem]:
         if probe.effect is not Effect.READ:
             yield Problem(probe.path, f"a probe only reads, and this {probe.key} changes things")
         if placed.effect.is_known:
-            message = f"is for an unkeyed act; {placed.effect.value} is found out without one"
+            message = f"is for an unkeyed act; {placed.effect.value} needs no probe after a crash"
             yield Problem(f"{placed.path}.probe", message)
 
 

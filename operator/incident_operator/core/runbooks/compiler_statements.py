@@ -62,7 +62,7 @@ def _complaint(text: Sql, placeholder: statements.Placeholder, *, quoted: bool) 
     if name not in text.params and not (text.marked and name == _MARKER):
         return f"params has no {name}"
     if quoted:
-        return f"%({name})s stands inside quotes; a bound value takes none"
+        return f"%({name})s is inside quotes; a bound value needs none"
     return ""
 
 

@@ -26,7 +26,7 @@ def _poll_problems(placed: PlacedStep) -> Iterator[Problem]:
         return
     path = f"{placed.path}.until"
     if placed.step.expect is None:
-        yield Problem(path, "polls until expect is true, and the step has no expect")
+        yield Problem(path, "polls until expect is true, but the step has no expect")
     if not placed.is_read:
         yield Problem(path, f"would repeat an act ({placed.effect.value}); only a read can be polled")
     if placed.step.retry is not None:

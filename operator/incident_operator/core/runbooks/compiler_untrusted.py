@@ -22,7 +22,9 @@ def labels_enter_by_parameters_only(draft: Draft) -> Iterator[Problem]:
     for step in draft.compiled:
         for placed in _values_of(step):
             if any(_may_hold_labels(reference) for reference in placed.program.references):
-                message = "incident.alerts holds what anybody may have written; bring the value in by a typed parameter"
+                message = (
+                    "incident.alerts holds text that any sender may have written; pass the value by a typed parameter"
+                )
                 yield Problem(placed.path, message)
 
 
@@ -31,7 +33,7 @@ def acts_render_the_same_again(draft: Draft) -> Iterator[Problem]:
     for step in draft.compiled:
         for placed in _acts_of(step):
             if _changes_by_itself(placed.program):
-                message = "changes by itself, so after a restart the act would be another one than was begun"
+                message = "changes over time, so after a restart the act would differ from the one that was started"
                 yield Problem(placed.path, message)
 
 
@@ -43,7 +45,7 @@ def texts_reach_a_command_by_a_pattern(draft: Draft) -> Iterator[Problem]:
         behind[step.step.name] = {name: _parameters([program], behind) for name, program in step.outputs.items()}
         for slot in _arguments_of(step):
             for name in sorted(unbounded & _parameters(slot.programs, behind)):
-                told = f"parameter {name} is a string that may be anything, and here it is an argument of a command"
+                told = f"parameter {name} may be any text, and here it is an argument of a command"
                 yield Problem(slot.field, f"{told}; give it a pattern or an enum")
 
 

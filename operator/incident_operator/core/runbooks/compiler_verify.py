@@ -21,10 +21,10 @@ def _of_step(placed: PlacedStep) -> Iterator[Problem]:
     path, expect = f"{placed.path}.expect", placed.step.expect
     if expect is None:
         if placed.step.until is None:  # else that is told of the until
-            told = "a verify step needs an expect: whatever this one finds, it would count as verified"
-            yield Problem(path, f"{told}; say what has to hold, e.g. {_example(placed.act.key)}")
+            told = "a verify step needs an expect: without one, any result counts as verified"
+            yield Problem(path, f"{told}; say what has to be true, e.g. {_example(placed.act.key)}")
     elif _is_constant(expect):
-        yield Problem(path, "is always the same, whatever the step finds; name what has to hold of result")
+        yield Problem(path, "has the same value whatever the step finds; say what has to be true of result")
 
 
 def _is_constant(source: str) -> bool:

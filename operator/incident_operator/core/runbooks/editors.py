@@ -6,7 +6,7 @@ from incident_operator.api.annotations import EDITORS, LAST_EDITOR, REVIEWED
 from incident_operator.api.runbook import Runbook
 from incident_operator.core import texts
 
-UNKNOWN = "it is not known who wrote this Runbook; edit it once so that the policies stamp who wrote it"
+UNKNOWN = "it is not known who wrote this Runbook; edit it once so that the policies record who wrote it"
 _MESSAGE_LIMIT = 2048
 _WHOAMI = "$(kubectl auth whoami -o jsonpath='{.status.userInfo.username}')"
 

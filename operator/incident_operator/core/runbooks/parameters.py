@@ -137,7 +137,7 @@ def _unprintable(text: str) -> Refusal | None:
     if len(text) > MAX_TEXT:
         return Refusal(f"is too long: {len(text)} characters, {MAX_TEXT} at most")
     bad = texts.unseen(text) or (f"U+{ord(REPLACEMENT):04X}" if REPLACEMENT in text else None)
-    return Refusal(f"holds a character that cannot be seen ({bad})") if bad else None
+    return Refusal(f"holds an invisible character ({bad})") if bad else None
 
 
 def _string(compiled: CompiledParameter, text: str) -> Value | Refusal:

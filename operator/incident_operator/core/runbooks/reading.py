@@ -47,9 +47,10 @@ def malformed(raw: Mapping[str, Any], problem: Problem) -> Malformed:
 
 def over_budget(size: int) -> Problem:
     """Return the problem of a spec of so many bytes."""
-    told = f"takes {size} bytes, a Runbook has {SPEC_BYTES} at most"
+    told = f"has {size} bytes; a Runbook may have {SPEC_BYTES} at most"
     return Problem(
-        "spec", f"{told}; split it, or move what is long to where it is reviewed: an image, a database function"
+        "spec",
+        f"{told}; split it, or move long texts to a place where they are reviewed: an image, a database function",
     )
 
 

@@ -61,7 +61,7 @@ _VERBS = frozenset({"SELECT", "VALUES", "TABLE", "INSERT", "UPDATE", "DELETE", "
 _DOWNCASE = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 UNREADABLE = "U&"
 """Stands among names for one that is written with escapes, or that may stand where this reader sees a text."""
-ESCAPES = "writes a name or a text with escapes that are not read here; write it without"
+ESCAPES = "has a name or a text with escapes, which are not supported here; write it without them"
 """What is wrong with a statement that calls something unreadable."""
 
 
@@ -113,9 +113,9 @@ def _acting(where: str, names: frozenset[str]) -> str:
     if UNREADABLE in names:
         return f"{where}: {ESCAPES}"
     if acting := sorted(names & _OUTSIDE):
-        return f"{where}: calls {acting[0]}, which acts although it is read; an act is an sqlExecute step of mitigate or remediate"
+        return f"{where}: calls {acting[0]}, which changes something; use an sqlExecute step of mitigate or remediate"
     if running := sorted(names & _RUNNING_TEXTS):
-        return f"{where}: calls {running[0]}, which runs a text that is not read here; write the query itself"
+        return f"{where}: calls {running[0]}, which runs a query from a text that is not checked here; write the query itself"
     return ""
 
 

@@ -157,7 +157,7 @@ def _presence(view: View) -> Assessment | None:
     return (
         False,
         reasons.PENDING,
-        f"nobody has said so yet; to say that you are on it: {said.acknowledge_command(view)}",
+        f"nobody has acknowledged yet; to say that you are on it: {said.acknowledge_command(view)}",
     )
 
 
@@ -165,9 +165,9 @@ def _silenced(view: View, silence: Silence) -> str:
     """Say until when, by whom, and how the end will be known: Alertmanager tells of no end of an alert that is silenced."""
     until = f" until {rfc3339(silence.until)}" if silence.until is not None else ""
     by = f" by {silence.by}" if silence.by else ""
-    told = f"Connection {silence.connection} sees {silence.alerts} of its alerts silenced{until}{by}; Alertmanager tells of no end of these."
+    told = f"Connection {silence.connection} sees {silence.alerts} of its alerts silenced{until}{by}; Alertmanager sends no message when these resolve."
     if silence.end_is_noticed:
-        return f"{told} The Connection notices it."
+        return f"{told} This Connection notices when they end."
     return f"{told} If it is over: {said.over_command(view)}"
 
 

@@ -25,16 +25,16 @@ _HUMAN_WAITS = {
     reasons.INCIDENT_TOO_LARGE: "a person: the incident is too large",
     reasons.PARAMETER_INVALID: "a person: a label is not valid",
     reasons.APPROVAL_POLICY_MISSING: "a person: approvals cannot be trusted",
-    reasons.STEP_UNKNOWN: "a person: did it happen?",
+    reasons.STEP_UNKNOWN: "a person: did the step happen?",
     reasons.RECORD_ROLLED_BACK: "a person: the record is too old",
     reasons.STEP_FAILED: "a person: a step failed",
-    reasons.CONDITION_UNKNOWN: "a person: an answer is unknown",
-    reasons.EXPRESSION_OVER_BUDGET: "a person: an expression takes too much",
+    reasons.CONDITION_UNKNOWN: "a person: a condition is unknown",
+    reasons.EXPRESSION_OVER_BUDGET: "a person: an expression is over its budget",
     reasons.PLAN_FAILED: "a person: the plan cannot be made",
     reasons.REJECTED: "a person: the plan was rejected",
     reasons.APPROVAL_EXPIRED: "a person: nobody approved",
-    reasons.VERIFICATION_FAILED: "a person: it is not verified",
-    reasons.RESTORE_FAILED: "a person: restoring failed",
+    reasons.VERIFICATION_FAILED: "a person: verification failed",
+    reasons.RESTORE_FAILED: "a person: restore failed",
     reasons.ALERT_STILL_FIRING: "a person: the alert still fires",
 }
 
@@ -51,9 +51,9 @@ def told(view: View) -> tuple[str, str]:
     if (by := status.aborted_by(current)) is not None and (record := in_flight.running(current)) is not None:
         return reasons.ABORTING, _aborting(view, record, by)
     if status.abort_undoes(current) and (record := finish.next_record(view)) is not None and is_undo(record):
-        return reasons.ABORTING, f"Aborting, says {status.aborted_by(current)}. {_next(record)}"
+        return reasons.ABORTING, f"Aborting, as {status.aborted_by(current)} asked. {_next(record)}"
     if (record := _running(view)) is not None:
-        return reasons.RUNNING, f"{_doing(view, record)}, at the latest until {_until(view, record)}."
+        return reasons.RUNNING, f"{_doing(view, record)}, until {_until(view, record)} at the latest."
     if (record := finish.next_record(view)) is not None:
         return reasons.RUNNING, _next(record)
     return reasons.WAITING_FOR_RESOLVE, _until_resolved(view)
@@ -141,12 +141,12 @@ def _doing(view: View, record: StepRecord) -> str:
 def _aborting(view: View, record: StepRecord, by: str) -> str:
     """Say what still runs after an abort, and how to stop it."""
     stop = str((record.seen or {}).get("stopWith", ""))
-    until = f"at the latest until {_until(view, record)} UTC"
+    until = f"until {_until(view, record)} UTC at the latest"
     remedy = f" Stop it: {stop}" if stop else ""
-    then = "then what is in place is undone" if status.abort_undoes(view.status) else "nothing else is begun"
+    then = "then what was changed is undone" if status.abort_undoes(view.status) else "nothing else starts"
     if is_undo(record) and status.abort_undoes(view.status):
-        return f"Aborting, says {by}: undoing {record.name.removeprefix(keys.UNDO_PREFIX)}, {until}; nothing else is begun.{remedy}"
-    return f"Aborting, says {by}: {record.name} still runs, {until}; {then}.{remedy}"
+        return f"Aborting, as {by} asked: undoing {record.name.removeprefix(keys.UNDO_PREFIX)}, {until}; nothing else starts.{remedy}"
+    return f"Aborting, as {by} asked: {record.name} still runs, {until}; {then}.{remedy}"
 
 
 def _about(record: StepRecord) -> str:
@@ -167,7 +167,7 @@ def _asks(view: View) -> str:
     what = described.rstrip(".") or ", ".join(pending.steps)
     steps = texts.counted(len(pending.steps), "step")
     until = clock(pending.expires_at, pending.asked_at)
-    changed = f" Asked again, because: {pending.changed}" if pending.changed else ""
+    changed = f" Asked again because: {pending.changed}" if pending.changed else ""
     edited = coverage.edited_since(view)
     asks = f"Approve or reject by {until} UTC: {what} ({steps}).{_mitigation(view)}{changed}"
     return f"{asks}{f' {edited}.' if edited else ''}{_older_approval(view, pending)}{_presence(view)}"
@@ -204,7 +204,7 @@ def _until_resolved(view: View) -> str:
     verified = any(r.stage is Stage.VERIFY and r.state is StepState.SUCCEEDED for r in view.status.steps)
     done = "Verified" if verified else "All steps are done"
     until = _resolves_by(view)
-    return f"{done}. Waits for the alert to resolve until {until} UTC, then calls a person.{undoing.told(view.status)}{_silenced(view)}"
+    return f"{done}. Waiting for the alert to resolve until {until} UTC; after that a person is needed.{undoing.told(view.status)}{_silenced(view)}"
 
 
 def _silenced(view: View) -> str:
@@ -220,7 +220,7 @@ def _silenced(view: View) -> str:
 def _next(record: StepRecord) -> str:
     if record.not_before is None:
         return f"Next: {record.name}."
-    what = "failed" if record.since is None else "has not begun"
+    what = "failed" if record.since is None else "has not started"
     return f"{record.name} {what} ({record.summary}) and is tried again at {record.not_before:%H:%M:%S} UTC."
 
 
@@ -230,6 +230,6 @@ def _resolved(view: View) -> str:
     took = elapsed(view.status.times.detected, view.status.times.resolved)
     approvers = sorted({by for record in acted if (by := approval.approver(view.status, record.name))})
     by = f" Approved by {', '.join(approvers)}." if approvers else ""
-    did = f"Done: {', '.join(record.name for record in acted)}." if acted else "Nothing had to be changed."
+    did = f"Done: {', '.join(record.name for record in acted)}." if acted else "No change was needed."
     over = said.who_said_over(view)
-    return f"Resolved in {took}. {did}{by}{f' The alert is over, says {over}.' if over else ''}"
+    return f"Resolved in {took}. {did}{by}{f' {over} said that the alert is over.' if over else ''}"

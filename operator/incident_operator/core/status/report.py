@@ -30,7 +30,7 @@ from incident_operator.core.status.markdown import cell, code, plain
 from incident_operator.core.status.messages import elapsed
 
 _SAID = {
-    StepState.PENDING: "not begun again yet",
+    StepState.PENDING: "not started again yet",
     StepState.RUNNING: "runs",
     StepState.SUCCEEDED: "done",
     StepState.UNDONE: "done",
@@ -103,7 +103,7 @@ def _relief(incident: Incident) -> Iterator[str]:
             if promised
             else ""
         )
-        yield f"Users were better off after {after}{kept}."
+        yield f"The first mitigation was in place after {after}{kept}."
 
 
 def _section(title: str, lines: Iterator[str]) -> str:
@@ -187,7 +187,7 @@ def _timeline(incident: Incident) -> Iterator[str]:
         yield f"| {rfc3339(each.at)} | {each.where} | {cell(plain(each.what))} | {each.lasted} |"
     beyond = len(incident.spec.alerts) - _ALERTS_TOLD + incident.spec.alerts_omitted
     if beyond > 0:
-        yield f"\nOf the alerts the first {_ALERTS_TOLD} are told, {beyond} more are not."
+        yield f"\nThis lists the first {_ALERTS_TOLD} alerts; {beyond} more are left out."
 
 
 def _alert_moments(incident: Incident) -> Iterator[_Moment]:
@@ -252,7 +252,7 @@ def _changes(incident: Incident) -> Iterator[str]:
     if not acted:
         yield "Nothing was changed."
         return
-    yield "| step | what was done | came out as | before → after | taken back? |"
+    yield "| step | what was done | result | before → after | undone? |"
     yield "|---|---|---|---|---|"
     undos = {r.name.removeprefix(UNDO_PREFIX): r for r in incident.status.steps if r.name.startswith(UNDO_PREFIX)}
     closed = incident.status.phase in CLOSED_PHASES
@@ -312,7 +312,7 @@ def _approvals(incident: Incident, *, digests: bool) -> Iterator[str]:
         bound = f", plan `{record.plan_hash}`" if digests else f", plan {record.plan_hash[:12]}"
         yield f"- {rfc3339(record.at)} {plain(_answer(record))}{bound}{f' ({plain(about)})' if about else ''}"
     if not incident.status.approvals:
-        yield "None was asked for."
+        yield "No approval was asked for."
 
 
 def _void(record: ApprovalRecord) -> Iterator[str]:
@@ -323,7 +323,7 @@ def _void(record: ApprovalRecord) -> Iterator[str]:
 def _answer(record: ApprovalRecord) -> str:
     steps = ", ".join(record.steps)
     if not record.by:
-        return f"{'nobody answered' if record.state is ApprovalState.EXPIRED else 'taken back'}: {steps}"
+        return f"{'nobody answered' if record.state is ApprovalState.EXPIRED else 'voided'}: {steps}"
     said = "rejected" if record.state is ApprovalState.REJECTED else "approved"
     return f"{record.by} {said} {steps}"
 
