@@ -11,7 +11,7 @@ from aiohttp import web
 from e2e.operator_process import TOKEN, free_port
 from storm import debian_alertmanager
 from storm.alerts import Alert, fingerprint, message, rfc3339
-from storm.field import now
+from storm.many_alerts import now
 
 GROUP = {"instance": 'a"\\ü'}
 GROUP_WAIT = "7s"  # longer ago than the alerts began, so that one message has them all

@@ -13,9 +13,9 @@ from statistics import median
 
 from storm.abuse.attackers import ATTACKS
 from storm.alerts import body
-from storm.field import alert, now
 from storm.ground import STORM
 from storm.ledger import Ledger, balance
+from storm.many_alerts import alert, now
 from storm.stage import Stage
 from storm.victim import Victim
 from storm.wire import Connection

@@ -3,7 +3,7 @@
 import asyncio
 
 from e2e.ground import server, server_trust
-from storm import field
+from storm import many_alerts
 from storm.gates import Gate, Throttle
 from storm.ledger import Ledger
 from storm.stage import Line, Stage
@@ -11,12 +11,12 @@ from storm.stage import Line, Stage
 
 async def outage(stage: Stage, alerts: int, seconds: float) -> Line:
     """Every connection is cut after a third, and new ones are refused for a while."""
-    ledger, moment = Ledger(), field.now()
+    ledger, moment = Ledger(), many_alerts.now()
     async with Gate(server(stage.cluster)) as gate, stage.operator("outage", gate.url) as victim:
         with stage.pair(victim, ledger) as pair:
             async with asyncio.TaskGroup() as tasks:
                 for each in pair:
-                    tasks.create_task(each.deliver(field.distinct("outage", alerts, moment)))
+                    tasks.create_task(each.deliver(many_alerts.distinct("outage", alerts, moment)))
                 while ledger.progress < 2 * alerts / 3:
                     await asyncio.sleep(0.01)
                 gate.shut()
@@ -27,13 +27,13 @@ async def outage(stage: Stage, alerts: int, seconds: float) -> Line:
 
 async def throttled(stage: Stage, alerts: int, every: int, kills: int) -> Line:
     """Each n-th write is answered with 429."""
-    ledger, moment = Ledger(), field.now()
+    ledger, moment = Ledger(), many_alerts.now()
     async with Throttle(server(stage.cluster), server_trust(stage.cluster), every) as throttle:
         async with stage.operator("throttled", throttle.url) as victim:
             with stage.pair(victim, ledger) as pair:
                 async with asyncio.TaskGroup() as tasks:
                     for each in pair:
-                        tasks.create_task(each.deliver(field.distinct("throttled", alerts, moment)))
+                        tasks.create_task(each.deliver(many_alerts.distinct("throttled", alerts, moment)))
                     for _ in range(kills):
                         await asyncio.sleep(stage.random.uniform(0.5, 1.5))
                         await victim.kill()

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from random import Random
 
-from storm import field
+from storm import many_alerts
 from storm.alertmanager import Alertmanager
 from storm.alerts import Alert, milliseconds
 from storm.assassin import Assassin
@@ -40,7 +40,7 @@ def script(random: Random, instance: str, base: datetime, changes: int) -> Scrip
 
 async def flapping(stage: Stage, groups: int, changes: int, kills: int) -> Line:
     """Each group changes that often; each of the pair tells some changes at once and others together."""
-    ledger, base = Ledger(), field.now() - timedelta(hours=1)
+    ledger, base = Ledger(), many_alerts.now() - timedelta(hours=1)
     scripts = {f"flap-{index:05d}": script(stage.random, f"flap-{index:05d}", base, changes) for index in range(groups)}
     async with stage.operator("flapping") as victim:
         with stage.pair(victim, ledger) as pair:

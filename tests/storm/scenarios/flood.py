@@ -2,7 +2,7 @@
 
 import asyncio
 
-from storm import field
+from storm import many_alerts
 from storm.assassin import Assassin
 from storm.ground import PILE, STORM
 from storm.ledger import Ledger
@@ -11,24 +11,24 @@ from storm.stage import Line, Stage
 
 async def many_groups(stage: Stage, alerts: int, kills: int) -> Line:
     """Each alert is a message of its own."""
-    ledger, moment = Ledger(), field.now()
+    ledger, moment = Ledger(), many_alerts.now()
     async with stage.operator("flood") as victim:
         with stage.pair(victim, ledger) as pair:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(Assassin(victim, ledger, stage.random).work(kills, 2 * alerts))
                 for each in pair:
-                    tasks.create_task(each.deliver(field.distinct("flood", alerts, moment)))
+                    tasks.create_task(each.deliver(many_alerts.distinct("flood", alerts, moment)))
     return await stage.judge(f"{alerts} groups, sent twice", ledger, victim)
 
 
 async def one_message(stage: Stage, alerts: int, kills: int) -> Line:
     """All alerts are one message, and each becomes an Incident; killed in the middle of it."""
-    ledger, moment = Ledger(), field.now()
+    ledger, moment = Ledger(), many_alerts.now()
     async with stage.operator("message") as victim:
         with stage.pair(victim, ledger) as pair:
             async with asyncio.TaskGroup() as tasks:
                 for each in pair:
-                    tasks.create_task(each.flush(field.together(STORM, "message", alerts, moment)))
+                    tasks.create_task(each.flush(many_alerts.together(STORM, "message", alerts, moment)))
                 for _ in range(kills):
                     await asyncio.sleep(stage.random.uniform(0.1, 0.8))
                     await victim.kill()
@@ -39,9 +39,9 @@ async def one_message(stage: Stage, alerts: int, kills: int) -> Line:
 
 async def one_incident(stage: Stage, alerts: int) -> Line:
     """All alerts are one message and one Incident, which lists a thousand of them and counts the others."""
-    ledger, moment = Ledger(), field.now()
+    ledger, moment = Ledger(), many_alerts.now()
     async with stage.operator("pile") as victim:
         with stage.pair(victim, ledger) as pair:
-            pile = [field.together(PILE, "pile", alerts, moment) for _ in pair]
+            pile = [many_alerts.together(PILE, "pile", alerts, moment) for _ in pair]
             await asyncio.gather(*(each.flush(group) for each, group in zip(pair, pile, strict=True)))
     return await stage.judge(f"{alerts} alerts in one message, one Incident", ledger, victim)

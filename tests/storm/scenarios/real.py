@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from datetime import timedelta
 
-from storm import debian_alertmanager, field
+from storm import debian_alertmanager, many_alerts
 from storm.ground import STORM
 from storm.ledger import Ledger, Stored
 from storm.stage import Line, Stage
@@ -14,8 +14,8 @@ _PATIENCE = 120
 
 async def real(stage: Stage, alerts: int, kills: int) -> Line:
     """All fire, then every second one resolves; the operator is killed while each is told."""
-    ledger, began = Ledger(), field.now()
-    made = [field.alert(STORM, f"real-{index:05d}", began) for index in range(alerts)]
+    ledger, began = Ledger(), many_alerts.now()
+    made = [many_alerts.alert(STORM, f"real-{index:05d}", began) for index in range(alerts)]
     over = [alert.resolved(began + timedelta(seconds=1)) for alert in made[::2]]
     words = await asyncio.to_thread(debian_alertmanager.command, stage.folder / "programs")
     late = ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from statistics import median
 
-from storm import field
+from storm import many_alerts
 from storm.alerts import Alert, body
 from storm.ground import URGENT
 from storm.ledger import Ledger
@@ -61,7 +61,7 @@ async def _waits(stage: Stage, victim: Victim, ledger: Ledger, intents: Intents,
     with stage.pair(victim, ledger) as pair:
         async with asyncio.TaskGroup() as tasks:
             for each in pair:
-                tasks.create_task(each.deliver(field.distinct("calm", alerts, field.now())))
+                tasks.create_task(each.deliver(many_alerts.distinct("calm", alerts, many_alerts.now())))
             began, sent = ledger.progress, dict[str, tuple[float, float]]()
             for index in range(number):
                 while ledger.progress - began < 2 * alerts * (index + 1) / (number + 2):
@@ -76,7 +76,7 @@ async def _send(victim: Victim, ledger: Ledger, name: str, number: int, pause: f
     sent: dict[str, tuple[float, float]] = {}
     connection = Connection(victim.port)
     for index in range(number):
-        made = field.alert(URGENT, f"{name}-{index}", field.now())
+        made = many_alerts.alert(URGENT, f"{name}-{index}", many_alerts.now())
         sent[made.labels["instance"]] = await _tell(connection, ledger, made)
         await asyncio.sleep(pause)
     connection.close()
