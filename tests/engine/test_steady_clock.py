@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 
@@ -57,6 +58,60 @@ def test_a_clock_is_moved_forward_by_the_apiservers_and_never_back(told: str, th
     assert clock() == then
     machine.go(10)
     assert clock() == then + timedelta(seconds=10)
+
+
+DAY = 24 * HOUR
+
+
+def dated(moment: datetime) -> str:
+    return format_datetime(moment, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("told", "moved"),
+    [
+        ([DAY], DAY),
+        ([2 * DAY], timedelta()),
+        ([2 * DAY, 2 * DAY], 2 * DAY),
+        ([2 * DAY, timedelta(), 2 * DAY], timedelta()),
+        ([2 * DAY, 5 * DAY], timedelta()),
+        ([2 * DAY, 5 * DAY, 5 * DAY], 5 * DAY),
+        ([3000 * DAY, 3000 * DAY], 3000 * DAY),
+        ([36500 * DAY] * 5, timedelta()),
+        ([3000 * DAY] * 2 + [6000 * DAY] * 3, 3000 * DAY),
+    ],
+    ids=[
+        "a day",
+        "once",
+        "twice",
+        "a right one between",
+        "two that differ",
+        "then two",
+        "years",
+        "a century",
+        "again and again",
+    ],
+)
+def test_an_answer_that_is_days_ahead_is_believed_once_a_second_one_says_the_same(told: list, moved: timedelta) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    for ahead in told:
+        machine.go(10)
+        clock.hear(dated(machine.wall + ahead))
+    assert clock() == machine.wall + moved
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:59 -2300", "Tue, 21 Oct 2025 12:30:00 +99999999999"],
+)
+def test_no_date_breaks_the_clock(told: str) -> None:
+    machine = Machine()
+    clock = machine.clock()
+    for _ in range(3):
+        clock.hear(told)
+        machine.go(10)
+    assert clock() == machine.wall
 
 
 async def test_a_client_tells_the_date_of_an_answer_now_and_then() -> None:

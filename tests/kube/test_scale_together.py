@@ -303,6 +303,19 @@ async def test_what_is_forged_meanwhile_sets_nothing_that_the_step_has_not_seen(
     assert (refused.reason, replicas(web)) == (reasons.CHANGED_SINCE, 5)
 
 
+async def test_what_the_others_want_beyond_what_a_step_has_seen_is_left_alone_and_told_as_that(web, scale):
+    specs = [(to(8, lower=True), FIRST), (to(0, lower=True), SECOND), (to(5, lower=True), THIRD)]
+    first, second, third = [(mitigation(spec, uid), await scale.run(mitigation(spec, uid))) for spec, uid in specs]
+    assert isinstance(await scale.run(undo(*second)), Succeeded)
+    refused = await scale.run(undo(*third))
+    assert refused.message == (
+        "deployment/web would be scaled 5 → 8, as Incident web-a-1 (step act) wants it, "
+        "beyond what it had when this step began; left alone"
+    )
+    assert isinstance(await scale.run(undo(*first)), Succeeded)
+    assert replicas(web) == 5
+
+
 async def test_where_the_annotation_was_taken_away_an_undo_goes_back_to_what_it_captured(web, scale):
     done = mitigation(to(5))
     outcome = await scale.run(done)

@@ -61,7 +61,10 @@ async def door(world: World, tmp_path: Path) -> AsyncIterator[Door]:
         yield made
 
 
-@pytest.mark.parametrize("path", [PATH, f"{PATH}/", f"{PATH}//", f"/{PATH}", f"{PATH}?source=grafana", f"{PATH}/?x"])
+@pytest.mark.parametrize("path", [
+    PATH, f"{PATH}/", f"{PATH}//", f"/{PATH}", f"{PATH}?source=grafana", f"{PATH}/?x",
+    "/api//v1/alerts", "//api//v1///alerts/",
+])  # fmt: skip
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 async def test_slashes_around_the_path_and_put_are_taken(door: Door, path: str, method: str):
     assert (await door.send(messages.body(alert()), path=path, method=method))[0] == 200

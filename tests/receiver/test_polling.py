@@ -417,3 +417,21 @@ async def test_a_connection_that_only_an_edit_helps_is_stalled_and_one_that_is_n
         world.api.put({**made, "spec": written})
         await reader(world).once()
         assert abnormal() == wanted
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Tue, 21 Oct 2025 00:20:00 -0000",
+        "Tue, 21 Oct 2025 00:20:00",
+        "Tue, 21 Oct 99999999999999999999 00:20:00 GMT",
+        "Tue, 21 Oct 2025 00:20:00 +99999999999",
+        "yesterday",
+    ],
+)
+async def test_whatever_date_an_answer_has_its_alerts_are_stored(world: World, source: Alertmanager, date: str):
+    world.api.put(connection(source))
+    source.other = web.json_response([group(open_alert(pack_date="lost"))], headers={"Date": date})
+    await reader(world).once()
+    assert labels(world) == ["lost"]
+    assert ready(world) == ("True", "")

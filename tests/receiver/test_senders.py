@@ -176,6 +176,23 @@ async def test_a_firing_alert_that_a_slower_peer_tells_after_its_end_changes_not
     assert [each["status"] for each in world.incident()["spec"]["alerts"]] == ["resolved"]
 
 
+async def test_a_firing_alert_whose_end_a_faster_peer_told_before_anything_was_stored_ends_at_once(world: worlds.World):
+    await world.one.take(messages.resolved(pod="a"))
+    assert world.incidents() == []
+    await world.one.take(messages.alert(pod="a"), messages.alert(pod="b"))
+    statuses = {each["labels"]["pod"]: each["status"] for each in world.incident()["spec"]["alerts"]}
+    assert statuses == {"a": "resolved", "b": "firing"}
+    writes = len(world.writes)
+    await world.one.take(messages.alert(pod="a"), messages.alert(pod="b"))
+    assert len(world.writes) == writes
+
+
+async def test_an_alert_that_fires_anew_is_not_ended_by_an_end_that_was_told_before(world: worlds.World):
+    await world.one.take(messages.resolved(pod="a"))
+    await world.one.take(messages.alert(pod="a", starts="2025-10-21T00:41:00Z"))
+    assert [each["status"] for each in world.incident()["spec"]["alerts"]] == ["firing"]
+
+
 async def test_peers_that_group_otherwise_and_tell_twice_make_one_incident(world: worlds.World):
     await world.one.take(messages.alert(pod="a"), messages.alert(pod="b"))
     await world.one.take(messages.alert(pod="b"))

@@ -277,3 +277,23 @@ async def test_a_connection_that_leads_nowhere_is_told(world: World, where: mess
     await reader(world).once()
     told = capsys.readouterr().out + str(world.api.object(paths.connections("prod", "alerts")).get("status"))
     assert "either url or addresses" in told or "addresses" in told
+
+
+HOSTILE_NAMES = ["..", ".", "%2e%2e", "a/b", "\x00", "a\r\nb: c", "x" * 1_000_000, "", "?x=1#f", "\ud800"]
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES, ids=range(len(HOSTILE_NAMES)))
+async def test_a_silence_may_have_any_name_and_costs_no_other_alert_its_end(world: World, name: str):
+    process = Process(alerts=[listed(name)], silences={"s-1": silence()})
+    await fires(world)
+    async with running(process):
+        connect(world, process)
+        reading = reader(world)
+        await reading.once()
+        assert ready(world) == ("True", ""), "the round came to its end"
+        kept = stored(world).spec.silence
+        assert kept is not None
+        assert (kept.alerts, kept.until, kept.by) == (1, None, "")
+        process.alerts = []
+        await rounds(reading, 2)
+    assert stored(world).spec.alerts[0].status == "resolved"

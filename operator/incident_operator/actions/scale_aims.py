@@ -115,6 +115,9 @@ def _let_go(call: "Call[Scale]", captured: Mapping[str, Any], found: Baseline, n
         after = rest.wanted
     elif now in {captured["before"], found.replicas, rest.wanted}:
         after = now  # it stands as an undo would leave it
+    elif now == found.wanted:
+        told = f"{call.spec.target} would be scaled {now} → {rest.wanted}, as {baseline.told(rest.holders)} wants it"
+        raise Failure(reasons.CHANGED_SINCE, f"{told}, beyond what it had when this step began; left alone")
     else:
         raise _changed(call, now, found.wanted)
     note = f"still held by {baseline.told(rest.holders)}" if rest.holders else ""

@@ -6,7 +6,6 @@ API: <https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml>.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
 import msgspec
@@ -17,7 +16,7 @@ from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.http import HttpError, Reply
 from incident_operator.clients.http_requests import Request
 from incident_operator.connections.alertmanager import Alertmanager
-from incident_operator.core import reasons
+from incident_operator.core import http_date, reasons
 from incident_operator.core.errors import Failure, Unusable
 
 ANSWER_BYTES = 8 * 1024 * 1024
@@ -142,14 +141,14 @@ async def _answer(
     most: int = ANSWER_BYTES,
 ) -> Answer:
     reply = await _get(endpoint, place, path, query, seconds, most)
-    return Answer(reply.body, _moment(reply.headers.get("date", "")))
+    return Answer(reply.body, http_date.moment(reply.headers.get("date", "")))
 
 
 async def _get(
     endpoint: Endpoint, place: Place, path: str, query: Mapping[str, bool], seconds: float, most: int
 ) -> Reply:
-    request = Request("GET", http_requests.target(place.url, path, query))
     try:
+        request = Request("GET", http_requests.target(place.url, path, query))
         reply = await http.send(request, endpoint.secret, seconds, most, place.address)
     except (HttpError, Unusable) as error:
         raise AlertmanagerError(error.message) from None
@@ -160,10 +159,3 @@ async def _get(
         told = f"{place}: the answer to GET {path} broke off, or is longer than {most} bytes"
         raise LongAnswerError(told) if len(reply.body) == most else AlertmanagerError(told)
     return reply
-
-
-def _moment(date: str) -> datetime | None:
-    try:
-        return parsedate_to_datetime(date)
-    except ValueError:
-        return None

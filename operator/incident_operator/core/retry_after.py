@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+
+from incident_operator.core import http_date
 
 MOST_SECONDS = 300.0
 """Whoever asks for longer is asked again then: a step has its own time, and a header is anybody's."""
@@ -20,16 +20,8 @@ def seconds(headers: Mapping[str, str]) -> float:
     text = named.get("retry-after", "").strip()
     if text.isdecimal() and text.isascii():
         return bounded(float(text))
-    until, sent = _date(text), _date(named.get("date", ""))
+    until, sent = http_date.moment(text), http_date.moment(named.get("date", ""))
     return bounded((until - sent).total_seconds()) if until and sent else 0.0
-
-
-def _date(text: str) -> datetime | None:
-    try:
-        at = parsedate_to_datetime(text)
-    except (ValueError, OverflowError, TypeError, IndexError):
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def bounded(asked: float) -> float:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
 import structlog
@@ -15,6 +15,7 @@ from incident_operator.core.alerts.episodes import Episode, Merge, Open, Plan, S
 from incident_operator.core.alerts.grouping import IncidentSequence
 from incident_operator.core.alerts.received_alerts import ReceivedAlert
 from incident_operator.core.alerts.unmatched import Unmatched
+from incident_operator.core.lru_cache import LRUCache
 from incident_operator.receiver import routing
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.metrics import ReceiverMetrics
@@ -34,6 +35,8 @@ _AT_ONCE = 200
 """Alerts or groups that are looked at before others have their turn."""
 _ROUTED_AT_ONCE = 10
 """The same of alerts that are compared with patterns, which may take a namespace's time for each."""
+_EARLY_ENDS = 1000
+"""Ends of alerts of which no Incident knows that are remembered: the alert may still be on its way, by a slower Alertmanager."""
 _GROUPS_AT_ONCE = 32
 """Groups of one message that are stored at a time; more would only wait for a place to write."""
 
@@ -77,6 +80,7 @@ class Intake:
         self._unmatched = Unmatched(unmatched_namespace, unmatched.matchers(ignore))
         self._refusals = refusals or Refusals()
         self._locks: WeakValueDictionary[IncidentSequence, asyncio.Lock] = WeakValueDictionary()
+        self._early: LRUCache[str, ReceivedAlert] = LRUCache(_EARLY_ENDS)
 
     async def route(self, message: Message) -> Routed:
         """Return where the alerts of a message go; stores nothing, and lets others have their turn while it looks."""
@@ -108,6 +112,7 @@ class Intake:
         told = held | refused | _ids(routed.ignored)
         never_stored = [alert for alert in message.alerts if not alert.firing and alert.id not in told]
         self._report(routed, never_stored)
+        await self._end_late(message.alerts, never_stored)
         return Receipt(
             alerts=len(message.alerts),
             opened=sum(one.opened for one in settled),
@@ -120,6 +125,17 @@ class Intake:
             ignored=len(routed.ignored),
             heartbeats=routed.heartbeats,
         )
+
+    async def _end_late(self, alerts: Iterable[ReceivedAlert], never_stored: Iterable[ReceivedAlert]) -> None:
+        """End what fires only in the words of a slower Alertmanager, whose peer has told its end already: nobody tells it again."""
+        for alert in never_stored:
+            self._early.put(alert.id, replace(alert, labels={}, kept={}, annotations=None, generator_url=""))
+        routed = Routed()
+        for alert in alerts:
+            if alert.firing and (end := self._early.get(alert.id)) is not None:
+                routing.to_holders(end, self._index, routed)
+        if routed.deliveries:
+            await self._settle_all(routed)
 
     async def reread(self, message: Message, namespace: str) -> int:
         """Store the alerts of one namespace's own Incidents, and return how many of these changed or are new.

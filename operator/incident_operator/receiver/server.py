@@ -95,7 +95,7 @@ class WebhookHandler:
     def application(self) -> web.Application:
         """Return the aiohttp application."""
         app = web.Application(client_max_size=self._settings.max_body_bytes, middlewares=[self._always_json])
-        path = f"/{{before:/*}}{self._settings.path.strip('/')}{{after:/*}}"
+        path = _path(self._settings.path)
         for method in ("POST", "PUT"):  # Grafana can be told to use either
             app.router.add_route(method, path, self._post)
         app.on_cleanup.append(self._close)
@@ -234,6 +234,13 @@ async def _secured(settings: ReceiverSettings) -> AsyncIterator[ssl.SSLContext |
         reloading.cancel()
         with suppress(asyncio.CancelledError):
             await reloading
+
+
+def _path(told: str) -> str:
+    """Return the route of a path, in which any slash may be several: a URL that ends in one is often put before one that begins so."""
+    parts = [part for part in told.split("/") if part]
+    slashed = (f"{{slashes_{number}:/{'+' if number else '*'}}}{part}" for number, part in enumerate(parts))
+    return f"/{''.join(slashed)}{{after:/*}}"
 
 
 def _answer(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
