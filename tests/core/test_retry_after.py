@@ -14,6 +14,7 @@ DATE = "Tue, 21 Oct 2025 12:00:00 GMT"
         ("7", 7.0),
         (" 7 ", 7.0),
         ("99999999999999999999", 300.0),
+        ("9" * 400, 300.0),
         ("Tue, 21 Oct 2025 12:00:30 GMT", 30.0),
         ("Tuesday, 21-Oct-25 12:00:30 GMT", 30.0),
         ("Tue Oct 21 12:00:30 2025", 30.0),
@@ -38,6 +39,8 @@ def test_a_date_says_nothing_where_it_is_not_known_what_time_it_is_there(date):
     assert retry_after.seconds({"Retry-After": "Tue, 21 Oct 2025 12:00:30 GMT", "Date": date}) == 0.0
 
 
-@pytest.mark.parametrize(("asked", "obeyed"), [(-1.0, 0.0), (5.0, 5.0), (1e9, 300.0), (float("nan"), 0.0)])
+@pytest.mark.parametrize(
+    ("asked", "obeyed"), [(-1.0, 0.0), (5.0, 5.0), (1e9, 300.0), (float("inf"), 300.0), (float("nan"), 0.0)]
+)
 def test_what_is_asked_for_is_obeyed_within_bounds(asked, obeyed):
     assert retry_after.bounded(asked) == obeyed

@@ -163,6 +163,12 @@ def test_documents_are_parted_as_kubectl_parts_them() -> None:
     assert "kubectl does not read this" in read[4].remarks[0].message
 
 
+def test_line_ends_of_windows_part_documents_too() -> None:
+    read = list(yaml_source.documents("---\r\na: 1\r\n--- # next\r\nb: |\r\n  x\r\n---\t\r\nc: 1\r\n"))
+    assert [(each.value, each.place.line) for each in read] == [({"a": 1}, 2), ({"b": "x\n"}, 4), ({"c": 1}, 7)]
+    assert [each.remarks for each in read] == [(), (), ()]
+
+
 def test_json_is_read_as_json() -> None:
     document = one('{\n\t"a": "\\ud83d\\ude00",\n\t"b": [1, "yes", 1.0]\n}\n')
     assert document.value == {"a": "\U0001f600", "b": [1, "yes", 1.0]}

@@ -216,6 +216,19 @@ async def test_a_read_says_what_speaks_against_its_answer(service, status, passe
     assert outcome.doubt == (None if passes is None else expected)
 
 
+async def test_json_behind_a_byte_order_mark_is_json(service):
+    service.answer = web.Response(body=b'\xef\xbb\xbf{"ok": true}')
+    outcome = await sending(FakeConnections(endpoint(service.url))).run(call(request()))
+    assert outcome.result["json"] == {"ok": True}
+
+
+async def test_a_compression_that_was_not_asked_for_is_told_without_what_to_install(service):
+    service.answer = web.Response(body=b"zz", headers={"Content-Encoding": "br"})
+    outcome = await sending(FakeConnections(endpoint(service.url))).run(call(request()))
+    assert isinstance(outcome, Failed)
+    assert outcome.message == f"{service.url}: Can not decode content-encoding: brotli (br)"
+
+
 async def test_a_read_whose_body_broke_off_may_be_asked_again():
     async with listening(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")) as port:
         outcome = await action(f"http://127.0.0.1:{port}").run(call(READ))

@@ -172,6 +172,25 @@ async def test_an_answer_without_warnings_is_not_doubtful(client, service, said)
     assert outcome.doubt is None
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("one", ["one"]),
+        ({"store": None, "n": 1.5}, ['{"store": null, "n": 1.5}']),
+        ([["a", True], 3], ['["a", true]', "3"]),
+        ([None, "", " \n", {}, False], []),
+        (False, []),
+        (["\ud800\n\x1b[31mred"], ["\ufffd \ufffd[31mred"]),
+    ],
+)
+async def test_warnings_of_another_form_are_told_as_they_were_written(client, service, said, told):
+    service.answer = web.json_response({**WARNED, "infos": said, "warnings": said})
+    outcome = await action(client, service.url).run(call(query()))
+    assert isinstance(outcome, Succeeded)
+    assert (outcome.result["warnings"], outcome.result["infos"]) == (told, told)
+    assert (outcome.doubt is not None) == bool(told)
+
+
 async def test_a_tenant_goes_with_every_query_and_a_secret_one_is_masked(client, service):
     made = endpoint(
         service.url,
@@ -229,6 +248,38 @@ async def test_the_first_line_of_an_errors_body_is_quoted_clean_and_short(client
     assert "\x1b" not in outcome.message
     assert outcome.message.startswith("metrics: Prometheus answered 401: \ufffd[31mno such tenant\ufffd xxx")
     assert len(outcome.message) < 600
+
+
+PAGE = "<!DOCTYPE html>\r\n<html>\n<head><title>\n 503 Service Unavailable &amp; gone</title></head><h1>Not now</h1>"
+XML = "<?xml version='1.0'?>\n<Error><Code>SlowDown</Code></Error>"
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (PAGE, "503 Service Unavailable & gone"),
+        ("<html>\n<body><h1>Not now</h1>", "Not now"),
+        ("<HTML></HTML>", "<HTML></HTML>"),
+        (XML, "SlowDown"),
+        ("<nil> pointer", "<nil> pointer"),
+        ('{"status": "error", "error": null}', '{"status": "error", "error": null}'),
+        ('{"error": {"message": "m"}}', '{"error": {"message": "m"}}'),
+        ("", "no reason given"),
+    ],
+)
+async def test_a_page_of_a_proxy_is_told_by_what_stands_in_it(client, service, body, told):
+    service.answer = web.Response(status=500, text=body)
+    outcome = await action(client, service.url).run(call(query()))
+    assert isinstance(outcome, Failed)
+    assert outcome.message == f"metrics: Prometheus answered 500: {told}"
+
+
+@pytest.mark.parametrize("beside", [{}, {"data": {"resultType": "vector", "result": []}}])
+async def test_an_answer_that_says_error_is_none_whatever_its_status(client, service, beside):
+    service.answer = web.json_response({"status": "error", "error": "a shard is gone", **beside})
+    outcome = await action(client, service.url).run(call(query()))
+    assert isinstance(outcome, Failed)
+    assert outcome.message == "metrics: Prometheus answered: a shard is gone"
 
 
 @pytest.mark.parametrize("body", [b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", b"", b"HTTP/1.1 20"])
@@ -300,6 +351,8 @@ async def test_a_refused_query_is_told_in_prometheus_own_words(client, service):
         web.json_response([]),
         web.json_response({"data": {"result": [1]}}),
         web.json_response({"data": {"result": [{"metric": {}, "value": [1, "x"]}]}}),
+        web.json_response({"data": {"resultType": "string", "result": [1, None]}}),
+        web.json_response({"data": {"resultType": "string", "result": [1, {"a": 1}]}}),
     ],
 )
 async def test_what_is_no_answer_of_a_prometheus_is_told(client, service, answer):

@@ -240,6 +240,45 @@ async def test_how_a_container_ended_is_told_with_reason_exit_code_and_signal(we
     assert outcome.result["exitCode"] == code
 
 
+@pytest.mark.parametrize(
+    ("side", "told"),
+    [
+        (terminated(137, "side", reason="OOMKilled"), "; container side: OOMKilled, exit code 137 (SIGKILL)"),
+        (terminated(5, "side", finishedAt=BEGUN), "; container side: exit code 5"),
+        (terminated(5, "side", finishedAt="2025-10-21T00:00:31Z"), ""),
+        (terminated(5, "side"), ""),
+        (terminated(0, "side", finishedAt=BEGUN), ""),
+    ],
+)
+async def test_another_container_that_failed_before_may_be_the_cause_and_is_told(web, job, side, told):
+    await job.run(CALL)
+    has_pod(web, phase="Failed", containerStatuses=[terminated(1, finishedAt=LATER), side])
+    fails(web)
+    outcome = await job.run(CALL)
+    assert outcome.message == f"Job {NAME} failed: container main: exit code 1{told}"
+    assert (outcome.result["container"], outcome.result["exitCode"]) == ("main", 1)
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+async def test_of_two_pods_that_were_made_in_one_second_the_one_that_has_not_ended_counts(web, job, names):
+    await job.run(CALL)
+    has_pod(web, names[0], phase="Failed", containerStatuses=[terminated(9)])
+    has_pod(web, names[1], phase="Pending", containerStatuses=[waiting("ImagePullBackOff", "not found")])
+    told = "ImagePullBackOff (not found), container main"
+    assert (await job.run(CALL)).summary == f"Job {NAME}: its Pod cannot start: {told}"
+
+
+async def test_a_sidecar_that_fails_again_and_again_is_told_with_its_exit_code(web, job):
+    await job.run(CALL)
+    before = {"lastState": {"terminated": {"exitCode": 2, "reason": "Error"}}, "restartCount": 3}
+    proxy = {**waiting("CrashLoopBackOff", "back-off 40s", "proxy"), **before}
+    made = has_pod(web, phase="Pending", initContainerStatuses=[proxy], containerStatuses=[waiting("PodInitializing")])
+    made["spec"]["initContainers"] = [{"name": "proxy", "restartPolicy": "Always"}]
+    web.put(made)
+    told = "CrashLoopBackOff (back-off 40s), init container proxy: exit code 2"
+    assert (await job.run(CALL)).summary == f"Job {NAME}: its Pod cannot start: {told}"
+
+
 async def test_the_log_of_an_init_container_that_failed_is_kept(web, job):
     await job.run(CALL)
     has_pod(

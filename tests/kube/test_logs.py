@@ -169,6 +169,17 @@ async def test_a_named_pod_that_is_not_there_is_told(web, logs):
     assert (outcome.reason, outcome.message) == (reasons.NOT_FOUND, 'pods "web-9" not found')
 
 
+@pytest.mark.parametrize(
+    "name", ["", "..", "web-1/log", "web-1/../web-2", "web-1?x=1", "web-1%2flog", "web-1\n", "web_1", "a" * 254, "\0"]
+)
+async def test_what_cannot_be_the_name_of_a_pod_is_never_asked_for(web, logs, name):
+    outcome = await logs.run(call(Logs(pod=name)))
+    assert isinstance(outcome, Failed)
+    assert (outcome.reason, outcome.retryable) == (reasons.BAD_REQUEST, False)
+    assert outcome.message.endswith(" is not a valid name of a Pod")
+    assert web.requests == []
+
+
 def test_the_name_of_a_pod_may_come_from_a_parameter():
     assert take_of(marked(Logs), ("pod",)) is Take.NAME
 

@@ -42,7 +42,15 @@ def test_other_stages_may_look_without_one(stage):
     assert isinstance(compiled(stage, http=READS["http"]), Compiled)
 
 
-@pytest.mark.parametrize("expect", ["true", "1 == 1", "'result' == 'result'", "size('a') > 0", "!false || false"])
+@pytest.mark.parametrize(
+    "expect",
+    [
+        *("true", "1 == 1", "'result' == 'result'", "size('a') > 0", "!false || false"),
+        *("true || result.status == 200", "result.status == 200 || 1 == 1", "false && result.status == 200"),
+        *("has(result.status)", "!has(result.json)", "has( result.body ) || result.status == 200"),
+        *("true ? true : result.status == 200", "incident.resolved || true"),
+    ],
+)
 def test_an_expectation_that_nothing_can_change_is_a_problem(expect):
     found = compiled("verify", http=READS["http"], expect=expect)
     assert found == [
@@ -51,7 +59,12 @@ def test_an_expectation_that_nothing_can_change_is_a_problem(expect):
 
 
 @pytest.mark.parametrize(
-    "expect", ["result.status == 200", "now() > timestamp('2025-10-21T00:00:00Z')", "incident.resolved"]
+    "expect",
+    [
+        *("result.status == 200", "now() > timestamp('2025-10-21T00:00:00Z')", "incident.resolved"),
+        *("has(result.json.ready)", "has(result.status) && result.status == 200", "!('x-error' in result.headers)"),
+        *("result.json.?ready.orValue(true)", "result.status == 200 ? true : false"),
+    ],
 )
 def test_one_that_something_can_change_is_fine(expect):
     assert isinstance(compiled("verify", http=READS["http"], expect=expect), Compiled)

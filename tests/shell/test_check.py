@@ -1,6 +1,8 @@
 """`check` tells all that is wrong with a file in one go, each problem at its line, in the words of kubectl."""
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +34,8 @@ spec: {type: nope}
 """
 READ = CONNECTION.replace("type: nope", "type: postgres, postgres: {host: db, database: packs}")
 SEE = "  verify: [{name: see, promql: {connection: prom, query: packs}, expect: result.value > 0}]\n"
+OF_THE_POD = SEE.replace("name: see", "name: see, when: \"incident.alerts[0].labels.pod != 'web'\"")
+STATUS = '  verify: [{name: see, http: {connection: api}, expect: "%s"}]\n'
 GOOD = "1 file checked: no problem found"
 
 
@@ -210,6 +214,38 @@ def test_a_folder_is_searched_for_manifests_of_ours(tmp_path: Path) -> None:
     assert told == [("b.yml", "spec.postgres.hots", 4), ("c.json", "spec.tittle", 9), ("deep/a.yaml", "spec.titel", 5)]
 
 
+def test_a_pipe_in_a_folder_is_not_waited_for_and_a_link_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for name in ("folder.yaml", "a.yaml"):
+        (tmp_path / name).symlink_to(tmp_path if name == "folder.yaml" else tmp_path / "gone.yaml")
+    (tmp_path / "loop.yaml").symlink_to(tmp_path / "loop.yaml")
+    (tmp_path / "b.yaml").write_text(RUNBOOK)
+    told = check(str(tmp_path)).stderr.splitlines()
+    assert told == [
+        f"{tmp_path}/a.yaml:1:1: cannot be read: No such file or directory",
+        f"{tmp_path}/loop.yaml:1:1: cannot be read: Too many levels of symbolic links",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "uri"),
+    [
+        (b"\xff.yaml", '"\\udcff.yaml"', "%FF.yaml"),
+        (b"a\nb\x1b[31m.yaml", '"a\\nb\\u001b[31m.yaml"', "a%0Ab%1B%5B31m.yaml"),
+        ("ü #.yaml".encode(), "ü #.yaml", "%C3%BC%20%23.yaml"),
+    ],
+)
+def test_a_file_of_any_name_is_told(tmp_path: Path, name: bytes, text: str, uri: str) -> None:
+    with contextlib.chdir(tmp_path):
+        Path(os.fsdecode(name)).write_text(RUNBOOK.replace("title:", "titel:"))
+        (result,) = json.loads(check("-o", "sarif", os.fsdecode(name)).stdout)["runs"][0]["results"][:1]
+        told = check(os.fsdecode(name)).stderr
+        assert check("-o", "github", os.fsdecode(name)).exit_code == 1
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"] == {"uri": uri}
+    assert len(told.splitlines()) == 2
+    assert told.startswith(f"{text}:")
+
+
 def test_each_item_of_a_list_is_checked_at_its_place(tmp_path: Path) -> None:
     items = [yaml.safe_load(RUNBOOK), yaml.safe_load(RUNBOOK.replace("title:", "titel:"))]
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=2)
@@ -286,6 +322,26 @@ WHOSE = "  parameters: [{name: namespace, type: k8sName, from: alert.labels.name
         ("verify-asks-the-alert", acting(verify=SEE.replace("result.value > 0", "incident.resolved")), acting()),
         (
             "verify-asks-the-alert",
+            acting(verify=SEE.replace("query: packs", """query: '{"ALERTS", alertstate="firing"}'""")),
+            acting(verify=SEE.replace("query: packs", """query: 'up{path="/api/v1/alerts", a="x ALERTS"}'""")),
+        ),
+        (
+            "verify-asks-the-alert",
+            acting(verify=SEE.replace("query: packs", """query: 'count({__name__=~"ALERTS.*"})'""")),
+            acting(verify=SEE.replace("query: packs", "query: my_ALERTS_total")),
+        ),
+        (
+            "verify-asks-the-alert",
+            acting(verify=STATUS % "incident.alerts.all(a, a.status == 'resolved')"),
+            acting(verify=OF_THE_POD),
+        ),
+        (
+            "verify-asks-the-alert",
+            acting(verify=STATUS % "incident.alerts[0]['status'] == 'resolved'"),
+            acting(verify=STATUS % "result.status == 200 && incident.alerts[0].labels.pod == result.body"),
+        ),
+        (
+            "verify-asks-the-alert",
             acting(
                 verify="  verify: [{name: see, http: {connection: a, path: /api/v2/alerts}, expect: result.status == 200}]\n"
             ),
@@ -304,6 +360,7 @@ WHOSE = "  parameters: [{name: namespace, type: k8sName, from: alert.labels.name
             acting(more="  objectives: {resolve: 5m}\n", verify=SEE.replace("}]", ", until: {every: 5s, for: 10m}}]")),
             acting(more="  objectives: {mitigate: 30s}\n"),
         ),
+        ("same-name", RUNBOOK + "---\n" + RUNBOOK, RUNBOOK + "---\n" + RUNBOOK.replace("prod", "shop")),
         ("yaml-word", acting(more="  suspend: no\n"), acting(more="  suspend: false\n")),
         ("empty-field", acting(more="  groupBy:\n"), acting(more="  groupBy: []\n")),
         (

@@ -112,6 +112,20 @@ CONDITIONS = {
         "now() - timestamp(result.rows[0].v) == duration('1h')",
     ),
     "a day": ("date '2025-10-21' AS v", "timestamp(result.rows[0].v + 'T00:00:00Z') == now()"),
+    "a number beyond a double beside another one in JSON": (
+        """jsonb '{"a": [-1e400, 1e-400], "v": 1}' AS v""",
+        "result.rows[0].v.v == 1",
+    ),
+    "a number beyond a double in JSON": ("""jsonb '{"a": [1e400]}' AS v""", "result.rows[0].v.a[0] > 9e18"),
+    "a whole number beyond 64 bits in JSON": (
+        """json '{"a": 1e400, "v": 18446744073709551616}' AS v""",
+        "result.rows[0].v.v > 9e18",
+    ),
+    "half a surrogate pair in JSON": (r"""json '{"a": "\ud800", "v": 1}' AS v""", "result.rows[0].v.v == 1"),
+    "an element of an array of JSON": (
+        """ARRAY[jsonb '{"a": 1e400}', '{"a": 2}'] AS v""",
+        "result.rows[0].v[0].a > result.rows[0].v[1].a",
+    ),
     "null": ("NULL::numeric AS v", "result.rows[0].v == null"),
     "no rows": ("1 AS v WHERE false", "result.rows.size() == 0"),
 }
@@ -143,6 +157,7 @@ async def test_no_data_is_said_in_these_words(packs, reader, select):
 
 async def test_an_image_holds_every_digit_and_no_null_for_what_is_not_finite(packs, writer):
     values = "0.1234567890123456789::numeric AS a, 'NaN'::numeric AS b, 'Infinity'::float8 AS c, 2.5 AS d, 1e309 AS e"
+    values += """, json '{"a": 1e400, "b": "\\ud800"}' AS f"""
     outcome = await writer.run(
         call(execute("UPDATE pricing_pack SET is_fresh = true", before={"statement": f"SELECT {values}"}))
     )
@@ -151,7 +166,10 @@ async def test_an_image_holds_every_digit_and_no_null_for_what_is_not_finite(pac
     (before,) = outcome.result["before"]
     assert (before["a"], before["c"], before["d"]) == (0.1234567890123456789, math.inf, 2.5)
     kept = packs.value("SELECT before::text FROM incident_operator.incident_operator_effects")
-    assert kept == f'[{{"a": 0.1234567890123456789, "b": "NaN", "c": "Infinity", "d": 2.5, "e": "1{"0" * 309}"}}]'
+    assert (
+        kept
+        == f'[{{"a": 0.1234567890123456789, "b": "NaN", "c": "Infinity", "d": 2.5, "e": "1{"0" * 309}", "f": {{"a": "1e400", "b": "\ufffd"}}}}]'
+    )
 
 
 def test_the_table_leaves_no_word_of_its_types_unsaid():

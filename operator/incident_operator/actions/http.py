@@ -5,6 +5,7 @@ at the status. For an effect the status says what became of it: 2xx done; 307, 3
 as is a lost reply.
 """
 
+import codecs
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypedDict
@@ -267,7 +268,7 @@ def _decoded(reply: Reply) -> Any:
     if not reply.complete:
         return None
     try:
-        return json_depth.loads(reply.body)
+        return json_depth.loads(reply.body.removeprefix(codecs.BOM_UTF8))
     except ValueError:
         return None
 

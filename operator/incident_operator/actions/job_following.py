@@ -78,8 +78,9 @@ def _is_of(job: Json, pod: Json) -> bool:
     return any(owner.get("uid") == job["metadata"]["uid"] for owner in pod["metadata"].get("ownerReferences") or [])
 
 
-def _made(pod: Json) -> str:
-    return str(pod["metadata"]["creationTimestamp"])
+def _made(pod: Json) -> tuple[str, bool]:
+    """Return what orders Pods by their age; of two that were made in one second, the one that has ended was replaced."""
+    return str(pod["metadata"]["creationTimestamp"]), pod.get("status", {}).get("phase") not in {"Failed", "Succeeded"}
 
 
 def runs(job: Json, pod: Json | None, now: datetime, why: str = "", blind: str = "") -> Pending:
@@ -195,7 +196,8 @@ async def _cause(account: Account, job: Json, seen: Seen, how: Ended | None) -> 
     befell = pod_state.trouble(seen.pod) if seen.pod is not None else ""
     known = [befell] if befell else [job_state.why_failed(job)] if job_state.says_why(job) else []
     if how is not None:
-        return "; ".join([*known, str(how)])
+        others = pod_state.beside(seen.pod, how) if seen.pod is not None else ()
+        return "; ".join([*known, str(how), *map(str, others)])
     told = await _events(account, job, seen)
     if not known and not told.troubles:
         known.append(job_state.why_failed(job))

@@ -25,7 +25,7 @@ from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.expressions.render_fields import Take
 from incident_operator.core.outcomes import Doubt, Json, Outcome, Succeeded
 from incident_operator.core.runbooks import field_checks
-from incident_operator.core.texts import counted
+from incident_operator.core.texts import counted, line
 
 
 class Logs(Model):
@@ -122,6 +122,8 @@ async def _pods(account: Account, call: Call[Logs]) -> Sequence[_Pod]:
     if sum((spec.source is not None, bool(spec.selector), spec.pod is not None)) != 1:
         raise Unusable("logs needs either `from` or a selector with at least one label, or `pod`")
     if spec.pod is not None:
+        if not meta.is_object_name(spec.pod):
+            raise Unusable(f"{line(spec.pod)} is not a valid name of a Pod")
         return [_pod(await account.get(paths.pods(call.namespace, spec.pod)), spec)]
     found: list[_Pod] = []
     query = {"labelSelector": await _selector(account, call)}

@@ -24,6 +24,7 @@ _SAY_NOTHING = frozenset({"", "Error", "Completed"})
 _LOST = "ContainerStatusUnknown"
 """Reason of an end that nobody saw: its exit code is made up."""
 _LATE = "DeadlineExceeded"
+_OOM = "OOMKilled"
 _SIGNALLED = 128
 _TOLD = 240
 
@@ -47,7 +48,7 @@ class Ended:
     def __str__(self) -> str:
         """Return it for people, e.g. `container main: OOMKilled, exit code 137 (SIGKILL), memory limit 64Mi`."""
         code = f"exit code {self.exit_code}{_signal(self.exit_code)}"
-        limit = f"memory limit {self.limit}" if self.reason == "OOMKilled" and self.limit else ""
+        limit = f"memory limit {self.limit}" if self.reason == _OOM and self.limit else ""
         told = ", ".join(part for part in (self.reason, code, limit) if part)
         return f"{self.kind} {self.name}: {told}" + (f" ({self.said})" if self.said else "")
 
@@ -83,7 +84,11 @@ def obstacle(pod: Json) -> str:
         return told
     if found := _condition(pod, "PodScheduled", "False"):
         return words(found.get("reason", "Unscheduled"), found.get("message"))
-    return next((told for told in (_waiting(kind, one) for kind, one in _each(pod)) if told), "")
+    for kind, one in _each(pod):
+        if told := _waiting(kind, one):
+            before = _end_before(pod, one)
+            return f"{told}: {before}" if before else told
+    return ""
 
 
 def is_pulling(pod: Json) -> bool:
@@ -177,6 +182,14 @@ def that_matters(pod: Json, container: str) -> Ended | None:
         return main
     failed = (how for how in _ends(pod) if how.kind == INIT_CONTAINER and how.exit_code != 0)
     return next((how for how in failed if how.name not in _sidecars(pod)), None)
+
+
+def beside(pod: Json, how: Ended) -> Sequence[Ended]:
+    """Return how other containers failed that may be why this one did: for want of memory, or before it."""
+    others = [one for one in _ends(pod) if one.name != how.name and one.exit_code != 0]
+    return [
+        one for one in others if one.reason == _OOM or (one.at is not None and how.at is not None and one.at < how.at)
+    ]
 
 
 def by_itself(pod: Json, how: Ended) -> bool:

@@ -184,4 +184,8 @@ def _reason(error: Exception) -> str:
         cause = error.os_error
         # asyncio words its errors differently for each address family
         return os.strerror(cause.errno) if cause.errno is not None and cause.errno > 0 else cause.strerror or str(cause)
+    if isinstance(
+        error, aiohttp.ClientResponseError
+    ):  # a compression that nobody asked for; what to install is not for users
+        return error.message.partition(". Please install")[0]
     return str(error) or type(error).__name__

@@ -1,5 +1,6 @@
 """What a Prometheus query API answers, in our words. Asks nothing."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,11 +42,17 @@ def answer_of(answer: Mapping[str, Any]) -> Answer:
 
 def _samples(kind: Any, result: Any) -> list[Sample]:
     if kind == "string":
-        return [Sample({}, str(result[1]))]
+        return [Sample({}, _text(result[1]))]
     # a vector has one sample a series, a matrix several, of which the newest counts; a scalar has no labels
     if result and not isinstance(result[0], Mapping):
         return [Sample({}, float(result[1]))]
     return [_sample(dict(series["metric"]), series) for series in result]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a {type(value).__name__}, not a text")
+    return value
 
 
 def _sample(labels: Mapping[str, str], series: Mapping[str, Any]) -> Sample:
@@ -59,7 +66,11 @@ def _sample(labels: Mapping[str, str], series: Mapping[str, Any]) -> Sample:
 
 
 def _told(answer: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """Return what is said beside the result, of the form that every version and every proxy has: a list of texts."""
+    """Return what is said beside the result: a list of texts, as Prometheus has it, or whatever a proxy makes of that; nothing says nothing."""
     said = answer.get(name) or []
-    lines = said if isinstance(said, list) else [said]
-    return tuple(texts.cut(texts.visible(str(line)), TOLD_CHARACTERS) for line in lines[:TOLD])
+    lines = (texts.visible(_said(each)) for each in (said if isinstance(said, list) else [said]) if each)
+    return tuple(texts.cut(line, TOLD_CHARACTERS) for line in lines if line)[:TOLD]
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -154,7 +154,18 @@ def checked(response: requests.Response, *_: Any, **__: Any) -> requests.Respons
         raise _refused(response)
     if json_depth.deeper_than(response.content):
         raise RefusedError(f"the answer is nested more than {json_depth.MOST} levels deep")
+    if b'"error"' in response.content and _says_error(response):
+        raise RefusedError(f"Prometheus answered: {_reason(response)}")
     return response
+
+
+def _says_error(response: requests.Response) -> bool:
+    """Tell whether an answer with a good status says that it is not one, as some proxies word it, maybe beside a part of a result."""
+    try:
+        answer = json_depth.loads(response.content)
+    except ValueError:
+        return False
+    return isinstance(answer, dict) and answer.get("status") == "error"
 
 
 def _refused(response: requests.Response) -> RefusedError:
@@ -168,7 +179,9 @@ def _refused(response: requests.Response) -> RefusedError:
 def _reason(response: requests.Response) -> str:
     """Return what was wrong, in the server's words: its `error`, or where the body is not its own JSON, the first line of that."""
     try:
-        said = str(json_depth.loads(response.content)["error"])
+        said = json_depth.loads(response.content)["error"]
     except (ValueError, LookupError, TypeError):
+        said = None
+    if not isinstance(said, str):
         said = response.content[:_LOOKED_AT].decode(errors="replace")
     return texts.first_line(said, REASON_CHARACTERS) or "no reason given"

@@ -1,12 +1,13 @@
 """What PostgreSQL writes, as JSON has it. Each takes whatever its type can hold, and raises nothing."""
 
 import base64
+import json as decoder
 import math
 import re
 from decimal import Decimal
 from typing import Self
 
-from incident_operator.core import json_depth
+from incident_operator.core import json_depth, sanitize
 from incident_operator.core.outcomes import Json
 
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)(?:\+00)?")
@@ -14,6 +15,8 @@ _INTERVAL = re.compile(
     r"P(?:(-?\d+)Y)?(?:(-?\d+)M)?(?:(-?\d+)W)?(?:(-?\d+)D)?(?:T(?:(-?\d+)H)?(?:(-?\d+)M)?(?:(-?[\d.]+)S)?)?"
 )
 """As `IntervalStyle = iso_8601` writes one; `infinity` is not."""
+_INT64 = 19
+"""Characters of a whole number that fits into 64 bits."""
 _DAY = Decimal(86400)
 _SECONDS = (_DAY * 36525 / 100, _DAY * 30, _DAY * 7, _DAY, Decimal(3600), Decimal(60), Decimal(1))
 
@@ -59,8 +62,22 @@ def octets(text: str) -> str:
 
 
 def json(text: str) -> Json:
-    """Return decoded JSON; what is nested too deep for us, or too large a number, stays text."""
+    """Return decoded JSON, a number that is too large for a double infinite; what is nested too deep for us stays text."""
     try:
         return json_depth.loads(text)
+    except json_depth.TooDeepError:
+        return text
+    except ValueError:
+        return _as_postgres_has_it(text)
+
+
+def _as_postgres_has_it(text: str) -> Json:
+    """Decode what PostgreSQL takes for JSON and others do not: any number, and in a `json` half of a surrogate pair."""
+    try:
+        return sanitize.result(decoder.loads(text, parse_float=number, parse_int=_whole))
     except ValueError:
         return text
+
+
+def _whole(text: str) -> int | float:
+    return int(text) if len(text) <= _INT64 else number(text)

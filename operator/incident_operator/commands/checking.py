@@ -87,6 +87,7 @@ def check(paths: Sequence[Path], global_namespaces: Iterable[str] = ()) -> Repor
         *(Finding(each.file, 1, 1, Level.ERROR, "yaml", each.problem) for each in read if each.problem),
         *(each for source, document in found for each in _of_document(source.file, document)),
         *(each for one in checked for each in one.findings),
+        *_written_twice(manifests),
     ]
     order = {source.file: at for at, source in enumerate(read)}
     ordered = sorted(dict.fromkeys(findings), key=lambda each: (order[each.file], each.line, each.column, each.level))
@@ -104,6 +105,20 @@ def _manifests(file: str, document: Document) -> list[Manifest]:
     if str(value.get("kind", "")).endswith("List") and isinstance(items, list):
         parts = [(f"items[{at}].", item) for at, item in enumerate(items)]
     return [Manifest(file, document, part, at) for at, part in parts if isinstance(part, dict) and kinds.is_ours(part)]
+
+
+def _written_twice(manifests: Sequence[Manifest]) -> Iterator[Finding]:
+    """Yield a warning for each object that a file holds once more; one file may hold another version of what is in another."""
+    first: dict[tuple[str, ...], Manifest] = {}
+    for each in manifests:
+        name = each.metadata.get("name")
+        if not isinstance(name, str):
+            continue
+        before = first.setdefault((each.file, each.kind, each.namespace, name), each)
+        if before is not each:
+            line = before.document.place_of(before.prefix + "metadata.name").line
+            told = f"is already there in line {line}, and the cluster keeps the last"
+            yield each.found(Level.WARNING, "same-name", Wrong("metadata.name", told))
 
 
 def _of_document(file: str, document: Document) -> Iterator[Finding]:

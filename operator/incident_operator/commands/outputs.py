@@ -1,12 +1,14 @@
 """What `check` found, as people and as other programs read it: text, JSON, workflow commands of GitHub, SARIF 2.1.0."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
 from incident_operator.commands import rules
 from incident_operator.commands.findings import Finding, Level, Report
+from incident_operator.core import texts
 
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 PROGRAM = "incident-operator"
@@ -15,7 +17,7 @@ PROGRAM = "incident-operator"
 def text_line(found: Finding) -> str:
     """Return `file:line:column: `, then `warning: ` where it is one, and what was found, maybe with an excerpt below."""
     level = "warning: " if found.level is Level.WARNING else ""
-    return f"{found.file}:{found.line}:{found.column}: {level}{found.whole}"
+    return f"{texts.unmistakable(found.file)}:{found.line}:{found.column}: {level}{found.whole}"
 
 
 def as_json(report: Report) -> str:
@@ -69,7 +71,7 @@ def _escaped(value: str, more: str = "") -> str:
 
 def _result(found: Finding) -> dict[str, Any]:
     region = {"startLine": found.line, "startColumn": found.column}
-    artifact = {"uri": quote(found.file.replace("\\", "/"))}
+    artifact = {"uri": quote(os.fsencode(found.file.replace("\\", "/")))}
     return {
         "ruleId": found.rule,
         "ruleIndex": list(rules.ABOUT).index(found.rule),

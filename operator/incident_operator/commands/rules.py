@@ -18,6 +18,10 @@ _WARNINGS: Mapping[str, tuple[str, str]] = {
         "a field that is written and has no value, such as `expect:`",
         "The apiserver drops the field, and the step runs without it.",
     ),
+    "same-name": (
+        "two documents of one file that are the same object",
+        "The apiserver keeps only the last of them, without a warning.",
+    ),
     "next-release": (
         "a time that is longer than a step may take",
         "The next release refuses it.",

@@ -37,7 +37,8 @@ def _files(path: Path) -> list[Path]:
     if path == STDIN or not path.is_dir():
         return [path]
     found = (each for each in path.rglob("*") if each.suffix in _ENDINGS and not _is_hidden(each.relative_to(path)))
-    return sorted(each for each in found if not each.is_dir())
+    # a pipe would be waited for; a link that leads nowhere is told
+    return sorted(each for each in found if each.is_file() or not each.exists())
 
 
 def _is_hidden(path: Path) -> bool:

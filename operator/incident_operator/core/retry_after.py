@@ -26,4 +26,4 @@ def seconds(headers: Mapping[str, str]) -> float:
 
 def bounded(asked: float) -> float:
     """Return seconds that somebody asks for, as far as they are obeyed."""
-    return min(max(asked, 0.0), MOST_SECONDS) if math.isfinite(asked) else 0.0
+    return 0.0 if math.isnan(asked) else min(max(asked, 0.0), MOST_SECONDS)

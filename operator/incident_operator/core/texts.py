@@ -6,6 +6,7 @@ it names something (a parameter), it is refused (`unseen`).
 """
 
 import hashlib
+import html
 import json
 import re
 import unicodedata
@@ -31,6 +32,9 @@ NULL = "null"
 """How a plan writes null; a text that is the same is in quotes."""
 _QUOTE = '"'
 _CUT = "…"
+_MARKUP = ("<!doctype", "<html", "<?xml")
+_TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
+_TAG = re.compile(r"<[^>]*>")
 _LOOKED_AT = 4096
 """Characters in which a first line is looked for."""
 
@@ -118,9 +122,21 @@ def with_escapes(written: str) -> str:
 
 
 def first_line(text: str, length: int) -> str:
-    """Return the first line of a hostile text that says anything, for people, at most `length` long; empty where none does."""
-    lines = (visible(line) for line in text[:_LOOKED_AT].splitlines())
-    return cut(next((line for line in lines if line), ""), length)
+    """Return the first line of a hostile text that says anything, for people, at most `length` long; empty where none does.
+
+    Where that holds nothing but markup, it is the title of the page, or what stands in it first.
+    """
+    looked_at = text[:_LOOKED_AT]
+    first = next((line for line in map(visible, looked_at.splitlines()) if line), "")
+    if first.lower().startswith(_MARKUP) and not _TAG.sub("", first).strip():
+        first = next((line for line in _said_by_page(looked_at) if line), first)
+    return cut(first, length)
+
+
+def _said_by_page(page: str) -> Iterator[str]:
+    title = _TITLE.search(page)
+    yield visible(html.unescape(title[1])) if title else ""
+    yield from (visible(html.unescape(line)) for line in _TAG.sub(" ", page).splitlines())
 
 
 def counted(number: int, thing: str) -> str:

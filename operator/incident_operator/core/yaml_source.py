@@ -5,7 +5,6 @@ What kubectl would send without a word is told all the same where nobody can hav
 
 import base64
 import binascii
-import itertools
 import json
 import math
 import re
@@ -20,7 +19,7 @@ from incident_operator.core.expressions import problems
 
 MOST_NODES = 200_000
 """Of one document, aliases followed: one that grows beyond is meant to exhaust a memory."""
-_SEPARATOR = re.compile(r"^---(?=[ \t]*(?:#.*)?$)", re.MULTILINE)
+_SEPARATOR = re.compile(r"^---[^\S\n]*(?:#.*)?$", re.MULTILINE)
 _TAGS = {"bool": bool, "int": int, "float": float, "null": type(None)}
 _PREFIX = "tag:yaml.org,2002:"
 _PLAIN = "plain"
@@ -75,10 +74,10 @@ def documents(text: str) -> Iterator[Document]:
     if found is not None:
         yield found
         return
-    starts = [0, *(each.end() for each in _SEPARATOR.finditer(text))]
-    for start, end in itertools.pairwise([*starts, len(text)]):
-        part = text[start:end].removesuffix("---") if end < len(text) else text[start:]
-        yield from _of_part(part, text.count("\n", 0, start))
+    lines = list(_SEPARATOR.finditer(text))
+    starts, ends = [0, *(line.end() for line in lines)], [*(line.start() for line in lines), len(text)]
+    for start, end in zip(starts, ends, strict=True):
+        yield from _of_part(text[start:end], text.count("\n", 0, start))
 
 
 def _whole(text: str) -> Document | None:

@@ -14,7 +14,8 @@ from incident_operator.api.runbook import Stage
 from incident_operator.core.alerts import scope
 from incident_operator.core.alerts.matching import Operator
 from incident_operator.core.effects import Effect
-from incident_operator.core.expressions.expr_references import Reference
+from incident_operator.core.expressions import expr_references
+from incident_operator.core.expressions.expr import Program
 from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.runbooks.compiled import Compiled, CompiledAction, CompiledStep, step_expressions
 
@@ -28,6 +29,8 @@ _PER_POD = re.compile(
 )
 """Alerts that there is one of for each Pod: those of kube-prometheus, and what is called like them."""
 _ALERTS = re.compile(r"\bALERTS(?:_FOR_STATE)?\b")
+_QUOTED_ALERTS = re.compile(r"(?:__name__\s*=~?|[{,])\s*[\"'`]ALERTS")
+_STRING = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`")
 _NAMED = re.compile(r"alertname\s*(=~|=)\s*[\"'`]([^\"'`]*)[\"'`]")
 _ALERTS_API = re.compile(r"/api/v[12]/alerts\b")
 
@@ -137,18 +140,29 @@ def _asks_the_alert(compiled: Compiled, _told: Told) -> Iterator[Problem]:
 
 
 def _is_of_the_alert(compiled: Compiled, step: CompiledStep) -> bool:
-    references = (each for placed in step_expressions(step) for each in placed.program.references)
-    if any(_is_state_of_alerts(each) for each in references):
+    if any(_asks_for_state(placed.program) for placed in step_expressions(step)):
         return True
     texts = list(_texts(step.act.spec.to_json()))
-    queries = [text for text in texts if _ALERTS.search(text)] if step.act.key == "promql" else []
-    if any(_names_own_alert(compiled, query) for query in queries):
+    if step.act.key == "promql":
+        return any(_names_own_alert(compiled, text) for text in texts if _queries_alerts(text))
+    return step.act.key == "http" and any(_ALERTS_API.search(text) for text in texts)
+
+
+def _queries_alerts(query: str) -> bool:
+    """Tell whether a query asks for the series `ALERTS`, and not for one with that word in a label."""
+    return bool(_ALERTS.search(_STRING.sub('""', query)) or _QUOTED_ALERTS.search(query))
+
+
+def _asks_for_state(program: Program) -> bool:
+    """Tell whether an expression depends on how the alerts stand, and not only on what their labels say."""
+    named = [each.path[:1] for each in program.references if each.root == "incident"]
+    if ("resolved",) in named:
         return True
-    return any(_ALERTS_API.search(text) for text in texts)
-
-
-def _is_state_of_alerts(reference: Reference) -> bool:
-    return reference.root == "incident" and reference.path[:1] in {("resolved",), ("alerts",)}
+    listed = [token.text for token in expr_references.tokens(program.source)]
+    return ("alerts",) in named and any(
+        text.strip("'\"") == "status" and before != "result"
+        for before, text in zip(["", "", *listed], listed, strict=False)
+    )
 
 
 def _names_own_alert(compiled: Compiled, query: str) -> bool:
