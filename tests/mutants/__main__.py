@@ -35,12 +35,19 @@ _GUARDED = [
     "core/marker.py",
     "core/evidence.py",
     "actions/scale.py",
+    "actions/scale_aims.py",
+    "actions/baseline.py",
+    "actions/replica_owners.py",
     "actions/job.py",
     "actions/job_following.py",
     "actions/kube_patches.py",
     "actions/sql/execute.py",
     "actions/sql/marker.py",
     "actions/job_state.py",
+    "actions/job_ending.py",
+    "actions/job_keeping.py",
+    "actions/pod_state.py",
+    "actions/pod_events.py",
 ]
 _TESTS = ["core", "runbooks", "engine", "receiver", "shell", "approval_policy", "kube", "sql"]
 _AT_A_TIME = 2
