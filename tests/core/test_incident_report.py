@@ -137,7 +137,7 @@ def test_the_first_paragraph_tells_what_was_to_be_found_and_what_was():
     world.script = {"packs": [Succeeded({"rows": [{}]}, "1 row")], "polygon": [failed("503 from https://polygon.")]}
     told = report.markdown(world.go().stored, compiled.spec)
     found = (
-        "Found: packs (How old is the newest pack?): 1 row, fresh = false; polygon: failed: 503 from https://polygon."
+        "Found: packs (How old is the newest pack?): 1 row, fresh = `false`; polygon: failed: 503 from https://polygon."
     )
     assert found in told.splitlines()
 
@@ -152,7 +152,10 @@ def test_links_of_the_alerts_are_told_once_each():
 
 def test_values_and_both_ends_of_a_change_are_told():
     world = World(usual())
-    details = {"statements": [{"statement": "UPDATE …", "params": {"pack": "PP-2", "days": [1, 2]}}]}
+    details = {
+        "statements": [{"statement": "UPDATE …", "params": {"pack": "PP-2", "days": [1, 2]}}],
+        "before": {"params": {"pack": "PP-2"}},
+    }
     world.does["serve"], world.details["serve"] = "UPDATE pack SET fresh = TRUE WHERE id = %(pack)s", details
     rows = {"was": [{"id": "PP-2", "fresh": False}], "became": [{"id": "PP-2", "fresh": True}]}
     world.script["serve"] = [Succeeded({}, "1 row changed", captured=rows)]

@@ -51,7 +51,7 @@ def plan_hash(entries: Sequence[PlanEntry], binding: Binding) -> str:
 
 def told(do: str, details: Mapping[str, Any]) -> str:
     """Return on one line what is done and the values that are bound in it, e.g. `UPDATE … = %(pack)s (pack=PP-1)`."""
-    values = ", ".join(f"{name}={_brief(value)}" for name, value in _params(details))
+    values = ", ".join(dict.fromkeys(f"{name}={_brief(value)}" for name, value in _params(details)))
     return f"{do} ({values})" if values else do
 
 

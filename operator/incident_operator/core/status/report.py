@@ -117,7 +117,7 @@ def _what_happened(incident: Incident, runbook: RunbookSpec | None) -> Iterator[
     described = _descriptions(runbook)
     found = [r for r in incident.status.steps if r.stage is Stage.DIAGNOSE and r.summary]
     if found:
-        yield f"Found: {'; '.join(plain(_finding(record, described)) for record in found)}."
+        yield f"Found: {'; '.join(_finding(record, described) for record in found)}."
     acted = [r for r in _acts(incident) if r.state in _HAPPENED]
     if acted:
         yield f"Done: {'; '.join(plain(_named(record, described)) for record in acted)}."
@@ -160,9 +160,10 @@ def _named(record: StepRecord, described: Mapping[str, str]) -> str:
 
 def _finding(record: StepRecord, described: Mapping[str, str]) -> str:
     """Return what a step of the diagnosis was to find out, what it did, and the values that were taken from it."""
-    values = "".join(f", {name} = {_value(value)}" for name, value in (record.outputs or {}).items())
+    values = "".join(f", {plain(name)} = {code(_value(value))}" for name, value in (record.outputs or {}).items())
     failed = "" if record.state in _HAPPENED else f"{_SAID[record.state]}: "
-    return f"{_named(record, described)}: {failed}{record.summary.rstrip('.')}{values}"
+    told = plain(f"{_named(record, described)}: {failed}{record.summary.rstrip('.')}")
+    return f"{told}{values}"
 
 
 def _value(value: Any) -> str:
