@@ -1,6 +1,6 @@
 """`python -m e2e.leaving`: takes away what all tests on the cluster stand on together, once the last of them is done.
 
-Their namespaces the tests take away themselves. What stays is what an uninstalled chart leaves: the definitions.
+Their own namespaces the tests take away themselves. What stays is what an uninstalled chart leaves: the definitions.
 """
 
 import sys
@@ -9,13 +9,14 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / part) for part in ("hack/demo", "hack/cluster")]
 
-from demonstration import chart, shell  # noqa: E402
+from demonstration import chart, platform, shell  # noqa: E402
 from demonstration import cluster as clusters  # noqa: E402
 
 
 def leave(cluster: clusters.Cluster) -> None:
-    """Uninstall the operator of the tests, and wait until its namespace is gone."""
+    """Uninstall the operator of the tests, and wait until its namespace is gone, and the sample's."""
     chart.uninstall(cluster)
+    platform.remove(cluster)
     cluster.kubectl("delete", "namespace", chart.NAMESPACE, "--ignore-not-found", "--wait=true", timeout=120)
 
 

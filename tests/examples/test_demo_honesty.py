@@ -76,6 +76,7 @@ def test_a_failed_condition_ends_the_wait_at_once():
         incidents.until_condition(Answers(body), "x-1", "Diagnosed", 60)
 
 
-def test_a_namespace_of_the_same_name_that_is_not_the_samples_is_left_alone():
+@pytest.mark.parametrize("touch", [platform.remove, platform.create_namespace])
+def test_a_namespace_of_the_same_name_that_is_not_the_samples_is_left_alone(touch):
     with pytest.raises(shell.Failure, match="is not the sample's"):
-        platform.remove(Answers({"metadata": {"name": manifests.NAMESPACE, "labels": {"team": "payments"}}}))
+        touch(Answers({"metadata": {"name": manifests.NAMESPACE, "labels": {"team": "payments"}}}))

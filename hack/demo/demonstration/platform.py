@@ -17,17 +17,21 @@ PART_OF = "app.kubernetes.io/part-of"
 
 def remove(cluster: Cluster) -> None:
     """Delete the sample's namespace and wait until it is gone. Refuses a namespace of that name that is not the sample's."""
-    found = cluster.get("namespace", manifests.NAMESPACE)
-    if found is None:
-        return
-    if found["metadata"].get("labels", {}).get(PART_OF) != manifests.SAMPLE:
-        raise shell.Failure(f"namespace {manifests.NAMESPACE} is not the sample's (label {PART_OF}); it is left alone")
-    cluster.kubectl("delete", "namespace", manifests.NAMESPACE, "--wait", "--timeout=180s", timeout=190)
+    if _is_there(cluster):
+        cluster.kubectl("delete", "namespace", manifests.NAMESPACE, "--wait", "--timeout=180s", timeout=190)
 
 
 def create_namespace(cluster: Cluster) -> None:
-    """Make the sample's namespace, empty."""
+    """Make the sample's namespace, empty. Refuses a namespace of that name that is not the sample's."""
+    _is_there(cluster)
     cluster.apply(manifests.platform()[:1])
+
+
+def _is_there(cluster: Cluster) -> bool:
+    found = cluster.get("namespace", manifests.NAMESPACE)
+    if found is not None and found["metadata"].get("labels", {}).get(PART_OF) != manifests.SAMPLE:
+        raise shell.Failure(f"namespace {manifests.NAMESPACE} is not the sample's (label {PART_OF}); it is left alone")
+    return found is not None
 
 
 def deploy(cluster: Cluster, receiver_token: str, now: datetime, receiver_url: str = "") -> None:
