@@ -26,6 +26,7 @@ from incident_operator.clients.scopes import Scopes
 from incident_operator.clients.state import State
 from incident_operator.core import marker
 from incident_operator.core.marker import Markers
+from incident_operator.core.runbooks import compiler
 from incident_operator.engine.background import Background
 from incident_operator.engine.counts import Counts
 from incident_operator.engine.executor import Executor
@@ -62,6 +63,9 @@ _LIST_THEM = "list the namespaces of your Runbooks: `namespaces` of the chart, o
 _log = structlog.get_logger()
 
 
+_compile = partial(compiler.compile_runbook, actions=ACTIONS)
+
+
 def clock() -> datetime:
     """Return the time of this machine, which a process asks once: decisions see the `SteadyClock` that begins there."""
     return datetime.now(UTC)  # noqa: TID251
@@ -96,7 +100,7 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
         stack.push_async_callback(background.drain)
         expectations, revisions, counts = Expectations(), Revisions(client), Counts()
         runbook_index, policies = RunbookIndex(scope), Policies(client, identity)
-        runbooks = Runbooks(client, revisions, runbook_index.elsewhere)
+        runbooks = Runbooks(client, revisions, ACTIONS, _compile, runbook_index.elsewhere)
         me, leadership, in_flight = f"{settings.instance[:40]}-{secrets.token_hex(4)}", LeaderCallbacks(), InFlight()
         elector = LeaderElector(client, _lease(settings, namespace, me), now, leadership)
         metrics.watch_leader(elector.may_act)

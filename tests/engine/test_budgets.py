@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from engine.test_readiness import PACK, Answering, Endpoints
-from engine.world import INCIDENT, World
+from engine.world import INCIDENT, World, runbooks_of
 from incident_operator.api.incident import Phase
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import paths
@@ -14,7 +14,6 @@ from incident_operator.core.runbooks import reading
 from incident_operator.engine.counts import Counts
 from incident_operator.engine.readiness import Readiness
 from incident_operator.engine.revisions import Revisions
-from incident_operator.engine.runbooks import Runbooks
 
 
 async def checked(world: World, spec: dict[str, Any], over: str = "") -> dict[str, Any]:
@@ -23,7 +22,7 @@ async def checked(world: World, spec: dict[str, Any], over: str = "") -> dict[st
     body = world.api.object(path)
     world.api.put({**body, "spec": {**body["spec"], **spec}})
     revisions = Revisions(world.client)
-    runbooks = Runbooks(world.client, revisions)
+    runbooks = runbooks_of(world.client, revisions)
     now = datetime(2025, 10, 21, tzinfo=UTC)
     readiness = Readiness(
         world.client, runbooks, revisions, Endpoints(world.client), Answering(), Counts(), lambda: now, lambda _: over

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from engine.test_readiness import PACK, Answering, Endpoints
-from engine.world import INCIDENT, World, world
+from engine.world import INCIDENT, World, runbooks_of, world
 from incident_operator.api.incident import Phase
 from incident_operator.clients import paths
 from incident_operator.clients.evaluations import Budget, Evaluations
@@ -23,7 +23,6 @@ from incident_operator.engine.counts import Counts
 from incident_operator.engine.machine_turns import MachineTurns
 from incident_operator.engine.readiness import Readiness
 from incident_operator.engine.revisions import Revisions
-from incident_operator.engine.runbooks import Runbooks
 from kube.fake_faults import Fault
 
 BOMB = "'aaaaaaaaaa'" + ".replace('a', 'aaaaaaaaaa')" * 8 + " == ''"
@@ -103,7 +102,7 @@ async def test_an_expression_over_its_budget_calls_a_human_and_nothing_is_done(b
 async def ready_of(world: World) -> dict[str, str]:
     """The `Ready` condition of the Runbook, once it is checked."""
     revisions, turns = Revisions(world.client), MachineTurns(world.evaluations)
-    around = (Runbooks(world.client, revisions), revisions, Endpoints(world.client), Answering(), Counts())
+    around = (runbooks_of(world.client, revisions), revisions, Endpoints(world.client), Answering(), Counts())
     await Readiness(world.client, *around, lambda: datetime(2025, 10, 21, tzinfo=UTC), turns=turns).check(PACK)
     told = world.api.object(paths.runbooks(*PACK))["status"]["conditions"]
     return next(each for each in told if each["type"] == "Ready")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.world import INCIDENT, World
+from engine.world import INCIDENT, World, runbooks_of
 from incident_operator.api.annotations import EDITORS, REVIEWED
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import kube, paths, probes
@@ -16,7 +16,6 @@ from incident_operator.engine.counts import Counts
 from incident_operator.engine.probe_results import ConnectionUsers
 from incident_operator.engine.readiness import Readiness
 from incident_operator.engine.revisions import Revisions
-from incident_operator.engine.runbooks import Runbooks
 from kube.manifests import pod, service_account
 
 PACK, OTHER = ObjectKey("prod", "pack"), ObjectKey("prod", "other")
@@ -52,7 +51,7 @@ class Checks:
         self.world = world
         self.endpoints = Endpoints(world.client)
         revisions = Revisions(world.client)
-        runbooks = Runbooks(world.client, revisions)
+        runbooks = runbooks_of(world.client, revisions)
         now = datetime(2025, 10, 21, tzinfo=UTC)
         self.readiness = Readiness(
             world.client, runbooks, revisions, self.endpoints, Answering(), Counts(), lambda: now

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.world import EDITOR, INCIDENT, World, edited_by
+from engine.world import EDITOR, INCIDENT, World, edited_by, runbooks_of
 from incident_operator.api.annotations import REVIEWED
 from incident_operator.api.runbook import Runbook
 from incident_operator.clients import paths
@@ -30,13 +30,13 @@ async def _in_force(pack: World, runbooks: Runbooks, times: int) -> set[str]:
 
 
 async def test_incidents_that_begin_together_read_their_runbook_once(pack: World) -> None:
-    runbooks = Runbooks(pack.client, Revisions(pack.client))
+    runbooks = runbooks_of(pack.client)
     assert len(await _in_force(pack, runbooks, 20)) == 1
     assert _whole_reads(pack) == 1
 
 
 async def test_an_edited_runbook_is_read_again(pack: World) -> None:
-    runbooks = Runbooks(pack.client, Revisions(pack.client))
+    runbooks = runbooks_of(pack.client)
     before = await _in_force(pack, runbooks, 2)
     edited = pack.api.object(RUNBOOK)
     pack.api.put({**edited, "spec": {**edited["spec"], "title": "Another"}})
@@ -45,19 +45,19 @@ async def test_an_edited_runbook_is_read_again(pack: World) -> None:
 
 
 async def test_the_editors_are_those_of_the_steps_that_are_followed(pack: World) -> None:
-    runbooks = Runbooks(pack.client, Revisions(pack.client))
+    runbooks = runbooks_of(pack.client)
     first = await runbooks.in_force(pack.incident())
     assert isinstance(first, Pinned)
     changed(pack, paths.incidents(*INCIDENT), "status", runbookRevision=first.revision)
     pack.api.put(edited_by(pack.api.object(RUNBOOK), EDITOR, "mallory@example.com"))
-    for process in (runbooks, Runbooks(pack.client, Revisions(pack.client))):
+    for process in (runbooks, runbooks_of(pack.client)):
         followed = await process.in_force(pack.incident())
         assert isinstance(followed, Pinned)
         assert (followed.revision, followed.editors) == (first.revision, (EDITOR,))
 
 
 async def test_a_review_is_seen_by_the_incidents_that_begin_afterwards(pack: World) -> None:
-    runbooks = Runbooks(pack.client, Revisions(pack.client))
+    runbooks = runbooks_of(pack.client)
     before = await runbooks.in_force(pack.incident())
     body = edited_by(pack.api.object(RUNBOOK), EDITOR, "mallory@example.com")
     reviewed = {REVIEWED: f"{body['metadata'].get('generation', 0)} carol@example.com"}
@@ -73,7 +73,7 @@ async def test_an_alert_that_only_runbooks_of_other_namespaces_match_is_told_of_
     index = RunbookIndex()
     index.note({"metadata": {"namespace": "dev", "name": "web"}, "spec": {"match": ['alertname="PackFailed"']}})
     changed(pack, paths.incidents(*INCIDENT), "spec", runbookRef=None)
-    found = await Runbooks(pack.client, Revisions(pack.client), index.elsewhere).in_force(pack.incident())
+    found = await runbooks_of(pack.client, elsewhere=index.elsewhere).in_force(pack.incident())
     assert isinstance(found, Blocked)
     assert found.message.startswith(
         "No Runbook takes PackFailed; nothing was done. Runbook dev/web matches it, but a Runbook takes"
@@ -82,10 +82,10 @@ async def test_an_alert_that_only_runbooks_of_other_namespaces_match_is_told_of_
 
 
 async def test_a_runbook_whose_revision_was_planted_is_not_begun(pack: World) -> None:
-    pinned = await Runbooks(pack.client, Revisions(pack.client)).in_force(pack.incident())
+    pinned = await runbooks_of(pack.client).in_force(pack.incident())
     assert isinstance(pinned, Pinned)
     changed(pack, paths.controllerrevisions("prod", pinned.revision), "data", spec={"title": "planted"})
-    found = await Runbooks(pack.client, Revisions(pack.client)).in_force(pack.incident())
+    found = await runbooks_of(pack.client).in_force(pack.incident())
     assert isinstance(found, Blocked)
     assert (found.reason, "does not match the hash in its name" in found.message) == ("RunbookNotReady", True)
 
@@ -128,7 +128,7 @@ async def test_where_no_runbook_can_be_used_it_says_why(
     pack: World, change: Callable[[World], object], reason: str
 ) -> None:
     change(pack)
-    found = await Runbooks(pack.client, Revisions(pack.client)).in_force(pack.incident())
+    found = await runbooks_of(pack.client).in_force(pack.incident())
     assert isinstance(found, Blocked)
     assert found.reason == reason
 
@@ -139,13 +139,13 @@ async def test_a_pinned_runbook_that_this_version_cannot_compile_is_not_followed
     odd = runbook.model_copy(update={"spec": runbook.spec.model_copy(update={"mitigate": for_ever})})
     revisions = Revisions(pack.client)
     changed(pack, paths.incidents(*INCIDENT), "status", runbookRevision=await revisions.keep(odd))
-    found = await Runbooks(pack.client, revisions).in_force(pack.incident())
+    found = await runbooks_of(pack.client, revisions).in_force(pack.incident())
     assert isinstance(found, Blocked)
     assert found.reason == "RunbookNotReady"
 
 
 async def test_a_known_runbook_costs_a_look_at_its_version_and_a_pinned_one_nothing(pack: World) -> None:
-    runbooks = Runbooks(pack.client, Revisions(pack.client))
+    runbooks = runbooks_of(pack.client)
     first = await runbooks.in_force(pack.incident())
     assert isinstance(first, Pinned)
     before = len(pack.api.requests)
@@ -160,7 +160,7 @@ async def test_a_known_runbook_costs_a_look_at_its_version_and_a_pinned_one_noth
 
 async def test_an_incident_that_follows_an_earlier_version_than_the_present_one_knows_it(pack: World) -> None:
     revisions = Revisions(pack.client)
-    runbooks = Runbooks(pack.client, revisions)
+    runbooks = runbooks_of(pack.client, revisions)
     first = await runbooks.in_force(pack.incident())
     assert isinstance(first, Pinned)
     changed(pack, paths.incidents(*INCIDENT), "status", runbookRevision=first.revision)

@@ -1,6 +1,7 @@
 """An engine on a fake apiserver, with scripted actions that keep count of what they really did."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from incident_operator.core.action import Action, Call, Preview
 from incident_operator.core.effects import Effect
 from incident_operator.core.machine.view import AGES
 from incident_operator.core.outcomes import NotDone, Outcome, Succeeded
+from incident_operator.core.runbooks import compiler
 from incident_operator.engine.background import Background
 from incident_operator.engine.executor import Executor
 from incident_operator.engine.expectations import Expectations
@@ -204,7 +206,7 @@ class World:
             self.leads,
             turns=MachineTurns(self.evaluations),
         )
-        runbooks = Runbooks(chosen, Revisions(chosen))
+        runbooks = runbooks_of(chosen)
         return Reconciler(
             state,
             runbooks,
@@ -290,3 +292,11 @@ async def to_the_end(world: World) -> None:
     await world.engine().reconcile(INCIDENT)
     await world.resolve_alert()
     await world.engine().reconcile(INCIDENT)
+
+
+def runbooks_of(
+    client: kube.Kube, revisions: Revisions | None = None, elsewhere: Callable[[Mapping[str, str]], str] = lambda _: ""
+) -> Runbooks:
+    """The Runbooks of an apiserver, compiled with all actions that there are."""
+    compiled = functools.partial(compiler.compile_runbook, actions=ACTIONS)
+    return Runbooks(client, revisions or Revisions(client), ACTIONS, compiled, elsewhere)

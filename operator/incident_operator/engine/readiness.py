@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from incident_operator.actions import ACTIONS, workloads
+from incident_operator.actions import workloads
 from incident_operator.api.connection import Connection
 from incident_operator.api.meta import Condition, ObjectKey
 from incident_operator.api.runbook import Runbook, RunbookStatus
@@ -17,7 +17,7 @@ from incident_operator.clients.connections import EndpointError, Finds, NoConnec
 from incident_operator.clients.redaction import Redactor
 from incident_operator.core import sanitize, texts
 from incident_operator.core.alerts.scope import AlertScope
-from incident_operator.core.runbooks import editors, reading, uses, warnings
+from incident_operator.core.runbooks import editors, reading, warnings
 from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.core.runbooks.reading import Malformed
 from incident_operator.core.status import conditions
@@ -79,7 +79,7 @@ class Readiness:
 
     async def _judge(self, runbook: Runbook) -> None:
         key, alerts = ObjectKey(runbook.metadata.namespace, runbook.metadata.name), ", ".join(runbook.spec.match)[:512]
-        named = uses.connections_of(runbook.spec, ACTIONS)
+        named = self.runbooks.connections_of(runbook.spec)
         await self._tell_unused(key, self.users.note(key, runbook.spec.service_account_name, named))
         compiled = await self.runbooks.compile(runbook)
         if not isinstance(compiled, Compiled):
@@ -129,7 +129,7 @@ class Readiness:
     async def _probe_all(self, runbook: Runbook, absent: str) -> list[Trouble]:
         """Probe its Connections, and tell them; `absent` says that its account does not exist, so that none can be used."""
         troubles = []
-        names = sorted(uses.connections_of(runbook.spec, ACTIONS))
+        names = sorted(self.runbooks.connections_of(runbook.spec))
         if names:
             await self._learn_users(runbook.metadata.namespace)
         for name in names:
@@ -213,11 +213,11 @@ class Readiness:
                 return
             listed = [reading.runbook_of(item) async for item in self.client.list(paths.runbooks(namespace))]
             readable = (each for each in listed if isinstance(each, Runbook))
-            self.users.learn(namespace, map(_used, readable))
+            self.users.learn(namespace, map(self._used, readable))
 
-
-def _used(runbook: Runbook) -> tuple[str, str, frozenset[str]]:
-    return runbook.metadata.name, runbook.spec.service_account_name, uses.connections_of(runbook.spec, ACTIONS)
+    def _used(self, runbook: Runbook) -> tuple[str, str, frozenset[str]]:
+        named = self.runbooks.connections_of(runbook.spec)
+        return runbook.metadata.name, runbook.spec.service_account_name, named
 
 
 def _workloads(compiled: Compiled, namespace: str) -> Iterator[tuple[str, str]]:

@@ -7,19 +7,20 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from incident_operator.actions import ACTIONS
 from incident_operator.api.connection import Connection
 from incident_operator.api.incident import Incident
 from incident_operator.api.meta import ObjectKey, ObjectMeta
-from incident_operator.api.runbook import Runbook, RunbookStatus
+from incident_operator.api.runbook import Runbook, RunbookSpec, RunbookStatus
 from incident_operator.clients import api_errors, kube, paths
 from incident_operator.clients.state import SPEC_BYTES
 from incident_operator.core import reasons
+from incident_operator.core.action import Actions
 from incident_operator.core.alerts import incident_spec
+from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.lru_cache import LRUCache
 from incident_operator.core.machine.view import Blocked, Pinned
-from incident_operator.core.runbooks import compiler, editors, reading, uses
-from incident_operator.core.runbooks.compiled import Compiled
+from incident_operator.core.runbooks import editors, reading, uses
+from incident_operator.core.runbooks.compiled import Compile, Compiled
 from incident_operator.core.runbooks.reading import Malformed
 from incident_operator.engine.revisions import Altered, Revisions
 
@@ -65,10 +66,17 @@ class Runbooks:
         self,
         client: kube.Kube,
         revisions: Revisions,
+        actions: Actions,
+        compile_runbook: Compile,
         elsewhere: Callable[[Mapping[str, str]], str] = lambda _: "",
     ) -> None:
-        """`elsewhere` tells which Runbooks match an alert with these labels but for its namespace, and what helps."""
+        """`actions` are those there are, and `compile_runbook` compiles a Runbook with them.
+
+        `elsewhere` tells which Runbooks match an alert with these labels but for its namespace, and what helps.
+        """
         self._kube = client
+        self._actions = actions
+        self._compile_runbook = compile_runbook
         self._elsewhere = elsewhere
         self._revisions = revisions
         self._pins: LRUCache[ObjectKey, Pinned] = LRUCache(_KEPT, _KEPT_BYTES)
@@ -106,12 +114,12 @@ class Runbooks:
         try:
             return _runbook(paths.runbooks(namespace, name), await self._kube.text(paths.runbooks(namespace, name)))
         except api_errors.Unreadable as error:
-            problem = compiler.Problem("spec", str(error))
+            problem = Problem("spec", str(error))
             return Malformed(ObjectMeta(name=name, namespace=namespace), RunbookStatus(), problem)
         except kube.NotFound:
             return None
 
-    async def compile(self, runbook: Runbook) -> Compiled | tuple[compiler.Problem, ...]:
+    async def compile(self, runbook: Runbook) -> Compiled | tuple[Problem, ...]:
         """Return the Runbook ready to run, or all that is wrong with it, its Connections included.
 
         One that is not there is not wrong with it: it may be what the alert is about, and the other steps run.
@@ -119,8 +127,12 @@ class Runbooks:
         namespace = runbook.metadata.namespace
         self._present.drop(ObjectKey(namespace, runbook.metadata.name))
         # only what it names: a namespace may have any number of them, and write as much beside each
-        types = {name: await self._type(namespace, name) for name in uses.connections_of(runbook.spec, ACTIONS)}
-        return compiler.compile_runbook(runbook, types, ACTIONS)
+        types = {name: await self._type(namespace, name) for name in self.connections_of(runbook.spec)}
+        return self._compile_runbook(runbook, types)
+
+    def connections_of(self, spec: RunbookSpec) -> frozenset[str]:
+        """Return the names of the Connections that a Runbook's steps use."""
+        return uses.connections_of(spec, self._actions)
 
     async def _type(self, namespace: str, connection: str) -> str | None:
         try:
@@ -185,7 +197,7 @@ class Runbooks:
                 reasons.RUNBOOK_NOT_FOUND,
                 f"ControllerRevision {revision}, the version of the Runbook that this Incident follows, was deleted or changed.",
             )
-        compiled = compiler.compile_runbook(runbook, None, ACTIONS)
+        compiled = self._compile_runbook(runbook, None)
         if not isinstance(compiled, Compiled):
             return Blocked(reasons.RUNBOOK_NOT_READY, f"Revision {revision}: {compiled[0].path}: {compiled[0].message}")
         pinned = Pinned(compiled, revision, editors.of_kept(runbook.metadata.annotations))
@@ -211,6 +223,6 @@ def _weight(compiled: Compiled) -> int:
     return len(compiled.spec.to_bytes()) + _PART_BYTES * compiled.parts
 
 
-def _not_ready(name: str, problem: compiler.Problem) -> Blocked:
+def _not_ready(name: str, problem: Problem) -> Blocked:
     told = f"Runbook {name} is not ready: {problem.path}: {problem.message}; nothing was done."
     return Blocked(reasons.RUNBOOK_NOT_READY, told)

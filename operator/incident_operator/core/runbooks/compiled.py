@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from incident_operator.api.meta import Model
-from incident_operator.api.runbook import RunbookSpec, Stage, Step
+from incident_operator.api.runbook import Runbook, RunbookSpec, Stage, Step
 from incident_operator.core.action import Action
 from incident_operator.core.alerts.matching import Matcher
 from incident_operator.core.effects import Effect
 from incident_operator.core.expressions.expr import Program
+from incident_operator.core.expressions.problems import Problem
 from incident_operator.core.expressions.render import Template
 from incident_operator.core.runbooks.parameters import CompiledParameter
 
@@ -123,3 +124,13 @@ def undo_expressions(step: CompiledStep) -> Iterator[Placed]:
 def _of_template(template: Template) -> Iterator[Placed]:
     for slot in template.slots:
         yield from (Placed(slot.field, program) for program in slot.programs)
+
+
+class Compile(Protocol):
+    """Compiles a Runbook with the actions that there are: `compiler.compile_runbook`."""
+
+    def __call__(
+        self, runbook: Runbook, connections: Mapping[str, str | None] | None
+    ) -> Compiled | tuple[Problem, ...]:
+        """Return the Runbook ready to run, or its defects; `connections` are its namespace's, name to type, None for unknown."""
+        ...
