@@ -16,15 +16,16 @@ import click
 
 from incident_operator.actions import ACTIONS
 from incident_operator.api import connection, incident, meta, runbook
-from incident_operator.clients import sql_types
-from incident_operator.commands import rules
+from incident_operator.clients import sql_values
+from incident_operator.commands import check
 from incident_operator.connections import CONNECTIONS
 from incident_operator.core.action import Action
-from incident_operator.core.effects import Effect
-from incident_operator.core.expressions import render_fields
-from incident_operator.core.expressions.render_fields import Take
-from incident_operator.core.runbooks import retries
-from incident_operator.crdgen import members, stages
+from incident_operator.core.expressions import templates
+from incident_operator.core.expressions.templates import Take
+from incident_operator.core.outcomes import Effect
+from incident_operator.core.runbooks.limits import COVERS
+from incident_operator.crdgen.kinds import connection_definitions
+from incident_operator.crdgen.schema import action_definitions
 
 DOCS = Path(__file__).parent
 Schema = dict[str, Any]
@@ -87,8 +88,8 @@ def fields() -> str:
 
 
 def _kinds() -> Iterator[tuple[str, Schema]]:
-    yield "Runbook", {**stages.definitions(ACTIONS), **_parts(runbook.RunbookStatus)}
-    yield "Connection", {**members.definitions(CONNECTIONS), **_parts(connection.ConnectionStatus)}
+    yield "Runbook", {**action_definitions(ACTIONS), **_parts(runbook.RunbookStatus)}
+    yield "Connection", {**connection_definitions(CONNECTIONS), **_parts(connection.ConnectionStatus)}
     yield "Incident", {**_parts(incident.IncidentSpec), **_parts(incident.IncidentStatus)}
 
 
@@ -167,10 +168,8 @@ def taken() -> Iterator[str]:
     """Yield the rows of the table of where values may stand."""
     yield from ("| `${…}` may stand in | and is |", "|---|---|")
     for take, told in TAKEN_AS.items():
-        rules = ((each.key, rule) for each in ACTIONS for rule in render_fields.marked(each.model) if rule.take is take)
-        places = (
-            f"`{'.'.join((key, *(part for part in rule.path if part != render_fields.ANY)))}`" for key, rule in rules
-        )
+        rules = ((each.key, rule) for each in ACTIONS for rule in templates.marked(each.model) if rule.take is take)
+        places = (f"`{'.'.join((key, *(part for part in rule.path if part != templates.ANY)))}`" for key, rule in rules)
         yield f"| {', '.join(places)} | {told} |"
 
 
@@ -198,23 +197,23 @@ def _results(action: Action[Any]) -> Iterator[str]:
 def types() -> Iterator[str]:
     """Yield the rows of the table of PostgreSQL's types and what they are in an expression."""
     yield from ("| type of PostgreSQL | in an expression | for example | |", "|---|---|---|---|")
-    for row in sql_types.TABLE:
+    for row in sql_values.TABLE:
         names = ", ".join(f"`{name}`" for name in row.types)
         value = json.dumps(row.becomes, ensure_ascii=False)
         yield f"| {names} | {row.gives} | `{row.example}` is `{value}` | {row.told} |"
-    yield from (f"| {what} | {gives} | | |" for what, gives in sql_types.BEYOND)
+    yield from (f"| {what} | {gives} | | |" for what, gives in sql_values.BEYOND)
 
 
 def retried() -> Iterator[str]:
     """Yield the rows of the table of what `retry` covers."""
     yield from ("| effect | is tried again after |", "|---|---|")
-    yield from (f"| `{effect}` | {told} |" for effect, told in retries.COVERS.items())
+    yield from (f"| `{effect}` | {told} |" for effect, told in COVERS.items())
 
 
 def warnings() -> Iterator[str]:
     """Yield the rows of the table of what `check` warns of."""
     yield from ("| warning | of | why |", "|---|---|---|")
-    yield from (f"| `{name}` | {about} | {reason} |" for name, (about, reason) in rules.WARNINGS.items())
+    yield from (f"| `{name}` | {about} | {reason} |" for name, (about, reason) in check.WARNINGS.items())
 
 
 TABLES: Mapping[str, tuple[str, Callable[[], Iterable[str]]]] = {

@@ -2,7 +2,7 @@
 
 import copy
 
-from incident_operator.clients.kube import Kube
+from incident_operator.kubernetes.apiserver import Kube
 
 NAME = "system:serviceaccount:kube-system:generic-garbage-collector"
 AS_COLLECTOR = (f"--as={NAME}", "--as-group=system:masters")

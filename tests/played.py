@@ -7,9 +7,7 @@ from typing import Any
 
 from incident_operator.actions.clients import Clients
 from incident_operator.core.action import Action, Call, Preview
-from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Failure, outcome_of, outcome_of_look
-from incident_operator.core.outcomes import Outcome
+from incident_operator.core.outcomes import Effect, Failure, Outcome, outcome_of, outcome_of_look
 
 
 @dataclass(frozen=True)

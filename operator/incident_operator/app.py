@@ -1,66 +1,175 @@
-"""The composition root: builds every part from the settings, reads what is stored, and has it all run."""
+"""The composition root: builds every part from the settings, reads what is stored, and has it all run.
+
+Builds what takes alerts in: the handler that Alertmanager posts to, and the poll of its open alerts.
+"""
 
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing
-from dataclasses import replace
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import structlog
 from prometheus_client import CollectorRegistry
 
-from incident_operator import health, logs, process, process_metrics, receiving
+from incident_operator import health, logs, process
 from incident_operator.actions import ACTIONS, clients
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import access as accesses
-from incident_operator.clients import kube, own_secrets, redaction, scopes, served
+from incident_operator.clients import redaction
+from incident_operator.clients.connections import Finds, Probes
 from incident_operator.clients.evaluations import Evaluations
-from incident_operator.clients.fair_threads import FairThreads
-from incident_operator.clients.priority import LOOKUPS, Priority
-from incident_operator.clients.probes import Probes
-from incident_operator.clients.reads import Reads
 from incident_operator.clients.redaction import Redactor
-from incident_operator.clients.scopes import Scopes
-from incident_operator.clients.state import State
-from incident_operator.core import marker
-from incident_operator.core.marker import Markers
+from incident_operator.core.action import KEY_BYTES, Markers
+from incident_operator.core.alerts.received_alerts import LabelLimits
 from incident_operator.core.runbooks import compiler
-from incident_operator.engine.background import Background
-from incident_operator.engine.counts import Counts
-from incident_operator.engine.executor import Executor
-from incident_operator.engine.expectations import Expectations
+from incident_operator.engine.calls import Redactors
+from incident_operator.engine.executor import Executor, InFlight, OpenTargets
 from incident_operator.engine.expiry import Expiry
-from incident_operator.engine.in_flight import InFlight
-from incident_operator.engine.leader_elector import LeaderElector, LeaseConfig
-from incident_operator.engine.leadership_callbacks import LeaderCallbacks
-from incident_operator.engine.machine_turns import MachineTurns
-from incident_operator.engine.metrics import EngineMetrics
-from incident_operator.engine.open_targets import OpenTargets
-from incident_operator.engine.policies import Policies
-from incident_operator.engine.readiness import Readiness
+from incident_operator.engine.leader_election import LeaderCallbacks, LeaderElector, LeaseConfig
+from incident_operator.engine.metrics import EngineMetrics, IncidentCounts
+from incident_operator.engine.readiness import Policies, Readiness
 from incident_operator.engine.reconciler import Reconciler
-from incident_operator.engine.recorder import Recorder
-from incident_operator.engine.redactors import Redactors
-from incident_operator.engine.revisions import Revisions
-from incident_operator.engine.runbooks import Runbooks
-from incident_operator.engine.steady_clock import SteadyClock, steady
-from incident_operator.engine.work_queue import WorkQueue
-from incident_operator.engine.workers import Workers
-from incident_operator.inbox import Inbox
-from incident_operator.informers import IncidentInformer, RunbookInformer
+from incident_operator.engine.recorder import Expectations, Recorder
+from incident_operator.engine.runbooks import Revisions, Runbooks
+from incident_operator.engine.work_queue import Background, SteadyClock, WorkQueue, steady
+from incident_operator.engine.workers import MachineTurns, Workers
+from incident_operator.informers import Inbox, IncidentInformer, RunbookInformer
+from incident_operator.kubernetes import access as accesses
+from incident_operator.kubernetes import apiserver, discovery
+from incident_operator.kubernetes.apiserver import Kube, Reads
+from incident_operator.kubernetes.discovery import Scopes
+from incident_operator.kubernetes.fair_shares import FairThreads
+from incident_operator.kubernetes.priority import LOOKUPS, Priority
+from incident_operator.kubernetes.state import TOO_MANY, SecretError, State, made_once, patiently, wait_until_served
 from incident_operator.process import Parts
+from incident_operator.receiver import server
+from incident_operator.receiver.auth import SecretTokens, TokenFiles, Tokens
 from incident_operator.receiver.index import IncidentIndex
-from incident_operator.receiver.runbooks import RunbookIndex
+from incident_operator.receiver.intake import Intake
+from incident_operator.receiver.metrics import ReceiverMetrics
+from incident_operator.receiver.polling import AlertmanagerPoll
+from incident_operator.receiver.routing import RunbookIndex
+from incident_operator.receiver.server import ReceiverSettings
+from incident_operator.receiver.store import IncidentStore
 from incident_operator.settings import Settings
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What Alertmanagers are read again with: the Connections of these namespaces."""
+
+    connections: Finds
+    clock: Callable[[], datetime]
+    namespaces: Scopes
+
+
+@dataclass(frozen=True, slots=True)
+class Receiving:
+    """What takes alerts in."""
+
+    intake: Intake
+    poll: AlertmanagerPoll | None
+    """Of the open alerts; for the process that leads to run, and for any to read the rest of a long message. None without a source."""
+
+
+@asynccontextmanager
+async def receiver(
+    settings: Settings,
+    client: Kube,
+    namespace: str,
+    inbox: Inbox,
+    registry: CollectorRegistry,
+    priority: Priority,
+    own: Redactor,
+    source: Source | None = None,
+) -> AsyncIterator[Receiving | None]:
+    """Receive alerts for the block's time; None where no token lets anybody in. `namespace` is the operator's own.
+
+    `own` learns the tokens, which are credentials of the operator itself. `source` is what Alertmanagers are read again with.
+
+    Raises `TokenError`, `CertificateError`, `ApiError`, or `OSError`: why nobody could post.
+    """
+    async with _tokens(settings, client, namespace, partial(own.learn_own, "webhook")) as tokens:
+        if tokens is None:
+            _log.warning("No token is set, so no alerts are received; Incidents can be opened by hand")
+            yield None
+            return
+        async with _open(settings, client, inbox, registry, priority, tokens, source) as receiving:
+            yield receiving
+
+
+@asynccontextmanager
+async def _tokens(
+    settings: Settings, client: Kube, namespace: str, learn: Callable[[str], None]
+) -> AsyncIterator[Tokens | None]:
+    if settings.token_secret is None:
+        yield Tokens(TokenFiles(settings.token_files), learn) if settings.token_files else None
+        return
+    source = SecretTokens(client, namespace, settings.token_secret, settings.token_keys)
+    await patiently(source.start, only=TOO_MANY)
+    looking = asyncio.create_task(source.run())
+    try:
+        yield Tokens(source, learn)
+    finally:
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
+
+
+@asynccontextmanager
+async def _open(
+    settings: Settings,
+    client: Kube,
+    inbox: Inbox,
+    registry: CollectorRegistry,
+    priority: Priority,
+    tokens: Tokens,
+    source: Source | None,
+) -> AsyncIterator[Receiving]:
+    chosen, metrics = _chosen(settings), ReceiverMetrics(registry)
+    metrics.watch_writes(priority.writes)
+    store = IncidentStore(client, inbox.incident_index, priority, inbox.incident)
+    intake = Intake(
+        store,
+        inbox.incident_index,
+        inbox.runbook_index,
+        metrics,
+        unmatched_namespace=chosen.unmatched_namespace,
+        ignore=chosen.unmatched_ignore,
+    )
+    limits = LabelLimits(chosen.max_labels, chosen.max_label_bytes)
+    poll = (
+        AlertmanagerPoll(client, source.connections, intake, limits, source.clock, source.namespaces, priority)
+        if source
+        else None
+    )
+    needed = (inbox.incident_index, inbox.runbook_index)
+    handler = server.WebhookHandler(chosen, intake, needed, metrics, tokens, poll)
+    async with server.serving(handler, chosen) as port:
+        _log.info("Receives alerts", address=chosen.host, port=port, path=chosen.path)
+        yield Receiving(intake, poll)
+
+
+def _chosen(settings: Settings) -> ReceiverSettings:
+    return ReceiverSettings(
+        host=settings.webhook_address,
+        port=settings.webhook_port,
+        tls_certificate=settings.tls_cert,
+        tls_key=settings.tls_key,
+        unmatched_namespace=settings.unmatched_namespace,
+        unmatched_ignore=settings.unmatched_ignore,
+    )
+
 
 _RECHECK_EVERY = timedelta(minutes=5)
 """How often a Runbook's Connections are probed when nothing else asks for it."""
 _DEAD_AFTER = 180.0
 """Seconds. The deadlines are looked at every minute at least; when they are not, the process is stuck."""
 _LIST_THEM = "list the namespaces of your Runbooks: `namespaces` of the chart, or INCIDENT_OPERATOR_NAMESPACES"
-_log = structlog.get_logger()
 
 
 _compile = partial(compiler.compile_runbook, actions=ACTIONS)
@@ -76,8 +185,8 @@ async def run(settings: Settings, at_end: Callable[[], None] = lambda: None) -> 
     own = Redactor()
     logs.configure(settings.log_format, redaction.for_logs(own))
     async with _built(settings, own) as parts:
-        await served.wait(parts.client)
-        await served.patiently(lambda: _list_all(parts))
+        await wait_until_served(parts.client)
+        await patiently(lambda: _list_all(parts))
         await process.run(parts, settings, at_end)
 
 
@@ -88,17 +197,17 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
     asyncio.get_running_loop().set_default_executor(FairThreads(LOOKUPS, "shared"))
     async with AsyncExitStack() as stack:
         now = SteadyClock(clock)
-        client = await stack.enter_async_context(kube.Kube(access, dated=now.hear))
-        identity = await served.patiently(lambda: _whoami(client), only=served.TOO_MANY)
+        client = await stack.enter_async_context(apiserver.Kube(access, dated=now.hear))
+        identity = await patiently(lambda: _whoami(client), only=TOO_MANY)
         settings, namespaces = await _served(client, settings)
         namespace = settings.lease_namespace or access.namespace
         markers = await _markers(client, namespace, settings.lease_name)
-        scope, registry, ending = settings.alert_scope, process_metrics.registry(), asyncio.Event()
+        scope, registry, ending = settings.alert_scope, health.registry(), asyncio.Event()
         priority, metrics = Priority(scope.ceilings), EngineMetrics(registry)
         tools = await stack.enter_async_context(clients.opened(access, client, now, metrics.helpers))
         background = Background(priority)
         stack.push_async_callback(background.drain)
-        expectations, revisions, counts = Expectations(), Revisions(client), Counts()
+        expectations, revisions, counts = Expectations(), Revisions(client), IncidentCounts()
         runbook_index, policies = RunbookIndex(scope), Policies(client, identity)
         runbooks = Runbooks(client, revisions, ACTIONS, _compile, runbook_index.elsewhere)
         me, leadership, in_flight = f"{settings.instance[:40]}-{secrets.token_hex(4)}", LeaderCallbacks(), InFlight()
@@ -137,9 +246,9 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
         leadership.queues += (inbox.incidents, inbox.runbooks)
         leadership.callbacks += (expiry.run,)
         metrics.watch_depth(lambda: inbox.incidents.depth)
-        source = receiving.Source(tools.connections, now, namespaces)
+        source = Source(tools.connections, now, namespaces)
         received = await stack.enter_async_context(
-            receiving.receiver(settings, client, namespace, inbox, registry, priority, own, source)
+            receiver(settings, client, namespace, inbox, registry, priority, own, source)
         )
         if received is not None and received.poll is not None:
             leadership.callbacks += (received.poll.run,)
@@ -151,9 +260,9 @@ async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
         yield Parts(inbox, runbook_informer, incident_informer, access, client, ending, elector, in_flight, namespaces)
 
 
-async def _served(client: kube.Kube, settings: Settings) -> tuple[Settings, Scopes]:
+async def _served(client: apiserver.Kube, settings: Settings) -> tuple[Settings, Scopes]:
     """Return the settings as they hold, and the namespaces that are served: nobody would go on with Incidents of another one."""
-    namespaces = await served.patiently(lambda: scopes.served(client, settings.namespaces), only=served.TOO_MANY)
+    namespaces = await patiently(lambda: discovery.served(client, settings.namespaces), only=TOO_MANY)
     return (settings if namespaces else replace(settings, unmatched_namespace=None)), namespaces
 
 
@@ -165,7 +274,7 @@ def _tell_trust(unasked_problem: str, policies_problem: str) -> None:
 
 
 def _tell_served(identity: str, server: str, namespaces: Scopes) -> None:
-    told = "all" if namespaces == scopes.EVERYWHERE else namespaces
+    told = "all" if namespaces == discovery.EVERYWHERE else namespaces
     _log.info("Started", identity=identity, server=server, namespaces=told)
     if not namespaces:
         why = f"{identity} may not create Incidents in every namespace, and none is named"
@@ -180,7 +289,7 @@ def _inbox(
     reconciler: Reconciler,
     readiness: Readiness,
     index: RunbookIndex,
-    counts: Counts,
+    counts: IncidentCounts,
     expectations: Expectations,
 ) -> Inbox:
     clock = reconciler.clock
@@ -201,18 +310,18 @@ def _checking(readiness: Readiness, index: RunbookIndex) -> Callable[[ObjectKey]
     return check
 
 
-async def _markers(client: kube.Kube, namespace: str, lease: str) -> Markers:
+async def _markers(client: apiserver.Kube, namespace: str, lease: str) -> Markers:
     """Read the key that all replicas share; whoever starts first has made it."""
-    name, key = f"{lease}-markers", secrets.token_bytes(marker.KEY_BYTES)
+    name, key = f"{lease}-markers", secrets.token_bytes(KEY_BYTES)
 
     async def made() -> Markers:
-        held = await own_secrets.made_once(client, namespace, name, {"key": key})
+        held = await made_once(client, namespace, name, {"key": key})
         return Markers(held["key"])
 
     try:
-        return await served.patiently(made, only=served.TOO_MANY)
+        return await patiently(made, only=TOO_MANY)
     except ValueError as error:
-        raise own_secrets.SecretError(f"Secret {namespace}/{name}: {error}") from error
+        raise SecretError(f"Secret {namespace}/{name}: {error}") from error
 
 
 @asynccontextmanager
@@ -234,19 +343,19 @@ async def _list_all(parts: Parts) -> None:
     try:
         await parts.runbook_informer.start()
         await parts.incident_informer.start()
-    except kube.NotFound as error:
+    except apiserver.NotFound as error:
         told = "the cluster does not serve Incidents and Runbooks; install their definitions: kubectl apply -f crds/"
-        raise kube.NotFound(error.status, error.status_reason, told) from error
+        raise apiserver.NotFound(error.status, error.status_reason, told) from error
     parts.inbox.runbook_index.mark_ready()
     parts.inbox.incident_index.mark_ready()
 
 
-async def _whoami(client: kube.Kube) -> str:
+async def _whoami(client: apiserver.Kube) -> str:
     """Return our own user name, as the admission policies see it."""
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     try:
         answer = await client.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
-    except kube.NotFound as error:
+    except apiserver.NotFound as error:
         told = "the apiserver knows no SelfSubjectReview; Kubernetes 1.30 or newer is needed"
-        raise kube.NotFound(error.status, error.status_reason, told) from error
+        raise apiserver.NotFound(error.status, error.status_reason, told) from error
     return str(answer["status"]["userInfo"]["username"])

@@ -43,7 +43,7 @@ def run(kubeconfig: str | None, context: str | None) -> None:
     import uvloop  # noqa: PLC0415
 
     from incident_operator import app, process, settings  # noqa: PLC0415
-    from incident_operator.commands.expected import EXPECTED  # noqa: PLC0415
+    from incident_operator.commands.reporting import EXPECTED  # noqa: PLC0415
 
     try:
         chosen = settings.from_environment()
@@ -81,8 +81,9 @@ def check(files: tuple[Path, ...], output: str, strict: bool, global_namespaces:
     is wrong, 1 if something is (with --strict, a warning too), 2 for wrong usage. Problems go to stderr, outputs other than
     text to stdout.
     """
-    from incident_operator.commands import checking, outputs  # noqa: PLC0415
-    from incident_operator.commands.findings import Level  # noqa: PLC0415
+    from incident_operator.commands import check as checking  # noqa: PLC0415
+    from incident_operator.commands import outputs  # noqa: PLC0415
+    from incident_operator.commands.check import Level  # noqa: PLC0415
     from incident_operator.core.texts import counted  # noqa: PLC0415
 
     report = checking.check(files, global_namespaces)
@@ -117,7 +118,7 @@ def check(files: tuple[Path, ...], output: str, strict: bool, global_namespaces:
 def report(name: str, namespace: str | None, kubeconfig: str | None, context: str | None, *, digests: bool) -> None:
     """Print the report of Incident NAME as Markdown, from its record: how it ended, or where it stands now."""
     from incident_operator.commands import reporting  # noqa: PLC0415
-    from incident_operator.commands.expected import EXPECTED  # noqa: PLC0415
+    from incident_operator.commands.reporting import EXPECTED  # noqa: PLC0415
 
     try:
         click.echo(reporting.printed(name, namespace, kubeconfig, context, digests=digests))

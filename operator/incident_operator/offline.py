@@ -14,19 +14,20 @@ from pathlib import Path
 from types import ModuleType, new_class
 from typing import TYPE_CHECKING, Any, cast
 
-from incident_operator.api import described
+from incident_operator import api
 
 if TYPE_CHECKING:
     from importlib.abc import Loader
 
 _FOLDER = Path(__file__).parent
-_DEFERRED = ("incident_operator.clients", "incident_operator.actions.clients", "asyncio", "importlib.metadata")
+_PACKAGES = ("incident_operator.clients", "incident_operator.kubernetes")
+_DEFERRED = (*_PACKAGES, "incident_operator.actions.clients", "asyncio", "importlib.metadata")
 """The last two are what is slow of the standard library: loops, and what looks for plugins of pydantic."""
 
 
 def defer_clients() -> None:
     """Let the clients, and the library of their loops, be imported when one is used, and not before; what is said of fields is not read either."""
-    described.fields = False
+    api.fields = False
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look through all packages for some
     if not _stand_ins() and not any(_is_deferred(name) for name in sys.modules):
         sys.meta_path.insert(0, _Finder())
@@ -85,7 +86,7 @@ class _Finder:
     ) -> importlib.machinery.ModuleSpec | None:
         if not _is_deferred(fullname):
             return None
-        return importlib.machinery.ModuleSpec(fullname, cast("Loader", self), is_package=fullname == _DEFERRED[0])
+        return importlib.machinery.ModuleSpec(fullname, cast("Loader", self), is_package=fullname in _PACKAGES)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         return _StandIn(spec.name)

@@ -3,6 +3,11 @@
 A part that fails is started again, and told; one that fails again and again ends the process, which then ends at once: a
 process that neither works nor ends is worse than none. Signals are ours: kopf, told to stop, cancels whatever else runs in its
 loop, acts included.
+
+The kopf functions: each hands an event to the inbox. No state is kept in kopf, and nothing is patched by it.
+
+Only Connections are watched by kopf, and of those it sees who they are: Incidents and Runbooks, which hold free JSON, come by
+`informers.py`, which says why.
 """
 
 import asyncio
@@ -15,20 +20,65 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
 import kopf
 import structlog
 
-from incident_operator import handlers
-from incident_operator.clients import served
-from incident_operator.clients.access import Access
-from incident_operator.clients.kube import Kube
-from incident_operator.clients.reflector import HistoryWentBack
-from incident_operator.clients.scopes import EVERYWHERE, Scopes
-from incident_operator.engine.in_flight import InFlight
-from incident_operator.engine.leader_elector import LeaderElector
-from incident_operator.inbox import Inbox
-from incident_operator.informers import Informer
+from incident_operator.api.meta import GROUP, VERSION
+from incident_operator.engine.executor import InFlight
+from incident_operator.engine.leader_election import LeaderElector
+from incident_operator.informers import Inbox, Informer
+from incident_operator.kubernetes import apiserver, partial_objects
+from incident_operator.kubernetes.access import Access
+from incident_operator.kubernetes.apiserver import Kube
+from incident_operator.kubernetes.discovery import EVERYWHERE, Scopes
+from incident_operator.kubernetes.reflector import HistoryWentBack
+from incident_operator.kubernetes.state import wait_until_served
 from incident_operator.settings import Settings
+
+_DELETED = "DELETED"
+
+
+def register(registry: kopf.OperatorRegistry, inbox: Inbox, access: Access) -> None:
+    """Register what kopf watches: the typed kind, which changes seldom."""
+
+    @kopf.on.login(registry=registry)  # type: ignore[untyped-decorator, unused-ignore]
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return _session(access)
+
+    @kopf.on.event(GROUP, VERSION, "connections", registry=registry)
+    async def connection(event: kopf.RawEvent, **_: Any) -> None:
+        (inbox.connection_gone if event["type"] == _DELETED else inbox.connection)(event["object"])
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """Return kopf's settings: watch and nothing else, in a prefix of its own."""
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False
+    chosen.scanning.disabled = True
+    chosen.peering.standalone = True
+    chosen.watching.chunk_size = partial_objects.AT_A_TIME
+    chosen.queueing.idle_timeout = 0.5
+    chosen.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"kopf.{GROUP}")
+    chosen.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=f"kopf.{GROUP}")
+    return chosen
+
+
+def _session(access: Access) -> kopf.AiohttpSession:
+    async def authorize(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        if (token := await access.token()) is not None:
+            request.headers["Authorization"] = token
+        request.server_hostname = access.server_name
+        return await handler(request)
+
+    session = aiohttp.ClientSession(
+        connector=apiserver.connector(access, limit=0),
+        middlewares=(authorize, partial_objects.only),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        proxy=access.proxy,
+    )
+    return kopf.AiohttpSession(server=access.server, aiohttp_session=session, default_namespace=access.namespace)
+
 
 _FINISH_SECONDS = 20.0
 """How long acts under way may take to end after SIGTERM; the Pod's grace period is longer."""
@@ -154,12 +204,12 @@ async def _kopf(parts: Parts, settings: Settings, told: Told) -> None:
     """Have kopf watch Connections; its own way to wait for its tasks would, at the end, cancel every other task there is."""
     if not parts.namespaces:
         await asyncio.Event().wait()  # there is nothing to watch
-    await served.wait(parts.client)
+    await wait_until_served(parts.client)
     registry, stop = kopf.OperatorRegistry(), asyncio.Event()
-    handlers.register(registry, parts.inbox, parts.kubernetes)
+    register(registry, parts.inbox, parts.kubernetes)
     tasks = await kopf.spawn_tasks(
         registry=registry,
-        settings=handlers.settings(),
+        settings=kopf_settings(),
         standalone=True,
         # kopf's own default asks for a login name, which a container's user may lack; its type is not exported
         identity=settings.instance,  # type: ignore[arg-type]

@@ -10,10 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from incident_operator.api.meta import Severity, delta, is_dns_label, is_duration, is_object_name
-from incident_operator.core.alerts import scope, unmatched
-from incident_operator.core.alerts.scope import AlertScope
-from incident_operator.core.runbooks import unasked
-from incident_operator.core.runbooks.unasked import Leave, UnaskedStep
+from incident_operator.core.alerts import matching
+from incident_operator.core.alerts.matching import IGNORE, AlertScope, ignore_matchers
+from incident_operator.core.runbooks import reviews
+from incident_operator.core.runbooks.reviews import Leave, UnaskedStep
 
 PREFIX = "INCIDENT_OPERATOR_"
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
@@ -44,9 +44,9 @@ class Settings:
     health_port: int = 8080
     unmatched_namespace: str | None = None
     """UNMATCHED_NAMESPACE: where alerts that no Runbook matches become Incidents; unset only counts them."""
-    unmatched_ignore: tuple[str, ...] = unmatched.IGNORE
+    unmatched_ignore: tuple[str, ...] = IGNORE
     """UNMATCHED_IGNORE: matchers of alerts that are only counted where no Runbook matches them, a JSON list; `[]` for none."""
-    namespace_label: str = scope.LABEL
+    namespace_label: str = matching.LABEL
     """NAMESPACE_LABEL: the label of an alert that names its namespace; a Runbook takes alerts of its own."""
     global_namespaces: tuple[str, ...] = ()
     """GLOBAL_NAMESPACES: namespaces whose Runbooks take alerts of every namespace, and of none, comma-separated."""
@@ -177,7 +177,7 @@ def _check_tokens(chosen: Settings) -> None:
 def _unasked(known: Mapping[str, str]) -> tuple[frozenset[UnaskedStep], str]:
     """Return what may run unasked. A list that cannot be read names nothing: the operator starts, and asks for everything."""
     try:
-        return unasked.steps_of(known.get("UNASKED", "[]")), ""
+        return reviews.steps_of(known.get("UNASKED", "[]")), ""
     except ValueError as error:
         return frozenset(), f"{PREFIX}UNASKED: {error}; the setting is ignored, and every such step asks"
 
@@ -191,11 +191,9 @@ def _ignored(known: Mapping[str, str]) -> tuple[str, ...]:
     except ValueError:
         told = None
     if not isinstance(told, list) or not all(isinstance(each, str) for each in told):
-        raise SettingError(
-            f"{PREFIX}UNMATCHED_IGNORE: write a JSON list of matchers, such as {json.dumps(unmatched.IGNORE)}"
-        )
+        raise SettingError(f"{PREFIX}UNMATCHED_IGNORE: write a JSON list of matchers, such as {json.dumps(IGNORE)}")
     try:
-        unmatched.matchers(told)
+        ignore_matchers(told)
     except ValueError as error:
         raise SettingError(f"{PREFIX}UNMATCHED_IGNORE: {error}") from error
     return tuple(told)

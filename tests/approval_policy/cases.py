@@ -5,7 +5,7 @@ from typing import Any
 
 from approval_policy import people
 from approval_policy.people import ALICE, BOB
-from incident_operator.api.annotations import Verb
+from incident_operator.api.incident import Verb
 
 APPROVE, REJECT, ABORT, RETRY, RESOLVE, OVER, ACKNOWLEDGE = (verb.annotation for verb in Verb)
 PLAN = "7f3a9cde" * 8

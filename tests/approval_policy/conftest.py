@@ -9,7 +9,7 @@ import pytest
 from approval_policy import people
 from approval_policy.ground import Ground
 from crds import live, objects
-from incident_operator.api.annotations import Verb
+from incident_operator.api.incident import Verb
 
 IN_FORCE_SECONDS = 10.0
 

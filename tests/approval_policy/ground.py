@@ -13,8 +13,8 @@ import yaml
 from approval_policy import people
 from crds import live
 from incident_operator.api.meta import API_VERSION
-from incident_operator.clients import access, paths
-from incident_operator.clients.kube import Kube
+from incident_operator.kubernetes import access, discovery
+from incident_operator.kubernetes.apiserver import Kube
 
 
 class Ground:
@@ -52,7 +52,7 @@ class Ground:
         name = f"case-{secrets.token_hex(4)}"
         metadata = {"name": name, "labels": labels, "finalizers": list(finalizers)}
         body = {"apiVersion": API_VERSION, "kind": "Incident", "metadata": metadata, "spec": spec}
-        await operator.create(paths.incidents(self.namespace), body)
+        await operator.create(discovery.incidents(self.namespace), body)
         await self.report(name, status)
         return name
 
@@ -62,7 +62,7 @@ class Ground:
             return
         operator = await self.client(people.OPERATOR)
         await operator.json_patch(
-            paths.incidents(self.namespace, name, "status"), [{"op": "add", "path": "/status", "value": status}]
+            discovery.incidents(self.namespace, name, "status"), [{"op": "add", "path": "/status", "value": status}]
         )
 
     async def _login(self, who: str) -> Kube:

@@ -10,14 +10,14 @@ from approval_policy.cases import ABORT, NOTHING_WAITS, WITH_RUNBOOK, answers
 from approval_policy.ground import Ground
 from approval_policy.people import ADMIN, DAVE, MALLORY, OPERATOR
 from crds import objects
-from incident_operator.api.annotations import GROUP_LABEL, OPENED_BY
-from incident_operator.clients import paths
-from incident_operator.clients.kube import ApiError, Forbidden, Invalid
-from incident_operator.core.alerts import grouping
+from incident_operator.api.incident import GROUP_LABEL, OPENED_BY
+from incident_operator.core.alerts import merging
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.apiserver import ApiError, Forbidden, Invalid
 
 pytestmark = pytest.mark.cluster
 
-OURS = grouping.of("prod", "rb", ["date"], {"date": "1"}).sequence
+OURS = merging.of("prod", "rb", ["date"], {"date": "1"}).sequence
 MANY = {f"l{number}": "" for number in range(65)}
 FINALIZERS = ["example.com/x"]
 OWNERS = [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "u"}]
@@ -61,7 +61,7 @@ async def test_of_an_incident(ground: Ground, case: Creation) -> None:
     for dry_run in (True, False):
         said = None
         try:
-            await client.create(paths.incidents(ground.namespace), {**body, "metadata": named}, dry_run=dry_run)
+            await client.create(discovery.incidents(ground.namespace), {**body, "metadata": named}, dry_run=dry_run)
         except Forbidden as error:
             said = error.message
         assert (said is None) == (case.refused is None), said
@@ -72,7 +72,7 @@ async def test_of_an_incident(ground: Ground, case: Creation) -> None:
     "document", [objects.incident(), objects.runbook(), objects.connection(type="http", http={"url": "http://a"})]
 )
 async def test_an_object_has_at_most_64_labels(ground: Ground, document: dict[str, Any]) -> None:
-    admin, collection = await ground.client(ADMIN), getattr(paths, f"{document['kind'].lower()}s")
+    admin, collection = await ground.client(ADMIN), getattr(discovery, f"{document['kind'].lower()}s")
     labelled = {**document, "metadata": {**document["metadata"], "labels": MANY}}
     with pytest.raises(Invalid, match="at most 64 labels, not 65"):
         await admin.create(collection(ground.namespace), labelled)
@@ -89,7 +89,7 @@ async def test_an_object_has_at_most_64_labels(ground: Ground, document: dict[st
 async def test_an_abort_is_quick_however_many_labels_an_incident_is_given(ground: Ground) -> None:
     name = await ground.incident(NOTHING_WAITS, WITH_RUNBOOK, {})
     path, mallory, dave = (
-        paths.incidents(ground.namespace, name),
+        discovery.incidents(ground.namespace, name),
         await ground.client(MALLORY),
         await ground.client(DAVE),
     )
@@ -102,8 +102,8 @@ async def test_an_abort_is_quick_however_many_labels_an_incident_is_given(ground
 
 async def test_who_opened_an_incident_stays_named_on_it_though_all_annotations_are_removed(ground: Ground) -> None:
     mallory = await ground.client(MALLORY)
-    made = await mallory.create(paths.incidents(ground.namespace), objects.incident())
-    path = paths.incidents(ground.namespace, made["metadata"]["name"])
+    made = await mallory.create(discovery.incidents(ground.namespace), objects.incident())
+    path = discovery.incidents(ground.namespace, made["metadata"]["name"])
     assert made["metadata"]["annotations"][OPENED_BY] == MALLORY
     with pytest.raises(Forbidden, match="never changes"):
         await mallory.merge_patch(path, {"metadata": {"annotations": None}})

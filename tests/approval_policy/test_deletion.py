@@ -9,8 +9,8 @@ from approval_policy.cases import ABORT, NEVER_VISITED, NOTHING_WAITS, PLAN_WAIT
 from approval_policy.ground import Ground
 from crds import live, objects
 from incident_operator.api.meta import API_VERSION
-from incident_operator.clients import paths
-from incident_operator.clients.kube import Forbidden, Kube, NotFound
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.apiserver import Forbidden, Kube, NotFound
 
 pytestmark = pytest.mark.cluster
 
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.cluster
 async def test_an_incident_is_deleted_with_what_it_owns(ground: Ground, propagation: str) -> None:
     name = await ground.incident(PLAN_WAITS, WITH_RUNBOOK, {})
     admin = await ground.client(people.ADMIN)
-    await admin.merge_patch(paths.incidents(ground.namespace, name), answers(ABORT, "now cluster-admin"))
-    incident, evidence = paths.incidents(ground.namespace, name), paths.configmaps(ground.namespace, name)
+    await admin.merge_patch(discovery.incidents(ground.namespace, name), answers(ABORT, "now cluster-admin"))
+    incident, evidence = discovery.incidents(ground.namespace, name), discovery.configmaps(ground.namespace, name)
     await _owned_by(admin, await admin.get(incident), ground.namespace)
     await admin.delete(incident, body={"propagationPolicy": propagation})
     assert await _gone(admin, incident)
@@ -31,7 +31,7 @@ async def _is_refused(ground: Ground, who: str, name: str) -> str:
     """What a person is told who deletes an Incident; empty where it is deleted."""
     client = await ground.client(who)
     try:
-        await client.delete(paths.incidents(ground.namespace, name))
+        await client.delete(discovery.incidents(ground.namespace, name))
     except Forbidden as refusal:
         return refusal.message
     return ""
@@ -52,15 +52,15 @@ async def test_a_list_of_open_incidents_is_not_deleted_either(ground: Ground) ->
     name = await ground.incident(PLAN_WAITS, WITH_RUNBOOK, {"of": "the-list"})
     admin = await ground.client(people.ADMIN)
     with pytest.raises(Forbidden, match="is open, and deleting it would undo nothing"):
-        await admin.delete(f"{paths.incidents(ground.namespace)}?labelSelector=of%3Dthe-list")
-    assert (await admin.get(paths.incidents(ground.namespace, name)))["metadata"]["name"] == name
+        await admin.delete(f"{discovery.incidents(ground.namespace)}?labelSelector=of%3Dthe-list")
+    assert (await admin.get(discovery.incidents(ground.namespace, name)))["metadata"]["name"] == name
 
 
 async def test_who_may_not_abort_may_not_delete_by_claiming_that_they_did(ground: Ground) -> None:
     name = await ground.incident(NOTHING_WAITS, WITH_RUNBOOK, {})
     mallory = await ground.client(people.MALLORY)
     with pytest.raises(Forbidden, match='you need the verb "respond"'):
-        await mallory.merge_patch(paths.incidents(ground.namespace, name), answers(ABORT, f"now {people.MALLORY}"))
+        await mallory.merge_patch(discovery.incidents(ground.namespace, name), answers(ABORT, f"now {people.MALLORY}"))
     assert await _is_refused(ground, people.MALLORY, name)
 
 
@@ -89,7 +89,7 @@ async def _owned_by(admin: Kube, incident: dict, namespace: str) -> None:
     name, uid = incident["metadata"]["name"], incident["metadata"]["uid"]
     owner = {"apiVersion": API_VERSION, "kind": "Incident", "name": name, "uid": uid, "blockOwnerDeletion": True}
     metadata = {"name": name, "ownerReferences": [owner]}
-    await admin.create(paths.configmaps(namespace), {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    await admin.create(discovery.configmaps(namespace), {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
 
 
 async def _gone(admin: Kube, path: str) -> bool:

@@ -18,7 +18,7 @@ from approval_policy.cases import (
 from approval_policy.ground import Ground
 from approval_policy.people import ALICE, CAROL
 from crds import live
-from incident_operator.clients import paths
+from incident_operator.kubernetes import discovery
 
 pytestmark = pytest.mark.cluster
 
@@ -64,6 +64,6 @@ async def test_who_answers_under_another_key_is_told_the_right_one(ground: Groun
 async def test_nobody_is_warned_of_what_others_said_or_of_what_is_no_answer(ground: Ground) -> None:
     name = await ground.incident(PLAN_WAITS, WITH_RUNBOOK, {})
     alice = await ground.client(ALICE)
-    await alice.merge_patch(paths.incidents(ground.namespace, name), answers(APPROVE, f"{TOKEN} {ALICE}"))
+    await alice.merge_patch(discovery.incidents(ground.namespace, name), answers(APPROVE, f"{TOKEN} {ALICE}"))
     assert warned(CAROL, ground.namespace, name, "team=payments") == ""
     assert warned(CAROL, ground.namespace, name, "team=payments") == ""

@@ -10,9 +10,9 @@ from approval_policy.cases import PLAN_WAITS, WITH_RUNBOOK
 from approval_policy.ground import Ground
 from incident_operator.api.incident import Incident
 from incident_operator.api.meta import API_VERSION
-from incident_operator.clients import paths
-from incident_operator.clients.kube import Forbidden, Kube
 from incident_operator.engine.evidence import EvidenceStore
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.apiserver import Forbidden, Kube
 
 pytestmark = pytest.mark.cluster
 
@@ -21,14 +21,17 @@ async def test_the_operator_keeps_evidence_and_touches_no_other_configmap(ground
     name = await ground.incident(PLAN_WAITS, WITH_RUNBOOK, {})
     admin, operator = await ground.client(people.ADMIN), await ground.client(people.OPERATOR)
     await _in_force(operator, ground.namespace)
-    incident = Incident.model_validate(await admin.get(paths.incidents(ground.namespace, name)))
+    incident = Incident.model_validate(await admin.get(discovery.incidents(ground.namespace, name)))
     for text in ("first", "second"):
         kept = await EvidenceStore().store(operator, incident, "evidence", {f"{text}.json": text})
         assert kept.problem == ""
     (place,) = set(kept.places.values())
-    assert (await admin.get(paths.configmaps(ground.namespace, place)))["data"].keys() == {"first.json", "second.json"}
-    applications = await admin.create(paths.configmaps(ground.namespace), _configmap("application"))
-    path = paths.configmaps(ground.namespace, "application")
+    assert (await admin.get(discovery.configmaps(ground.namespace, place)))["data"].keys() == {
+        "first.json",
+        "second.json",
+    }
+    applications = await admin.create(discovery.configmaps(ground.namespace), _configmap("application"))
+    path = discovery.configmaps(ground.namespace, "application")
     owner = {"apiVersion": API_VERSION, "kind": "Incident", "name": name, "uid": incident.metadata.uid}
     for patch in ({"data": {"a": "c"}}, {"metadata": {"ownerReferences": [owner]}}):
         with pytest.raises(Forbidden, match="operator-configmaps"):
@@ -41,7 +44,7 @@ async def test_the_operator_keeps_evidence_and_touches_no_other_configmap(ground
 async def test_a_full_configmap_is_refused_as_by_the_fake(ground: Ground) -> None:
     name = await ground.incident(PLAN_WAITS, WITH_RUNBOOK, {})
     admin, operator = await ground.client(people.ADMIN), await ground.client(people.OPERATOR)
-    incident = Incident.model_validate(await admin.get(paths.incidents(ground.namespace, name)))
+    incident = Incident.model_validate(await admin.get(discovery.incidents(ground.namespace, name)))
     data = {f"{number}.json": '"\\' * 32 * 1024 for number in range(18)}
     store = EvidenceStore()
     await store.store(operator, incident, "evidence", {"first.json": "x"})
@@ -54,7 +57,7 @@ async def _in_force(operator: Kube, namespace: str) -> None:
     """Wait until the policy is enforced, which takes a new one a second or so."""
     for _ in range(100):
         try:
-            await operator.create(paths.configmaps(namespace), _configmap("probe"), dry_run=True)
+            await operator.create(discovery.configmaps(namespace), _configmap("probe"), dry_run=True)
         except Forbidden:
             return
         await asyncio.sleep(0.1)

@@ -10,9 +10,9 @@ import pytest
 from approval_policy.ground import Ground
 from approval_policy.people import ADMIN, ALICE, BOB, CAROL, DAVE, FRANK, GRACE, HENRY, IDA, MALLORY, OPERATOR
 from crds import objects
-from incident_operator.api.annotations import EDITORS, OPENED_BY, REVIEWED, Verb
-from incident_operator.clients import paths
-from incident_operator.clients.kube import Forbidden
+from incident_operator.api.incident import EDITORS, OPENED_BY, REVIEWED, Verb
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.apiserver import Forbidden
 
 pytestmark = pytest.mark.cluster
 
@@ -31,13 +31,13 @@ def signed(document: Json, annotation: str, name: str | None) -> Json:
 
 async def _create_runbook(ground: Ground, who: str, document: Json) -> Json:
     client = await ground.client(who)
-    return await client.create(paths.runbooks(ground.namespace), document)
+    return await client.create(discovery.runbooks(ground.namespace), document)
 
 
 async def _patch_runbook(ground: Ground, who: str, name: str, patch: Json) -> str | None:
     """Patch a Runbook and return its editors."""
     client = await ground.client(who)
-    changed = await client.merge_patch(paths.runbooks(ground.namespace, name), patch)
+    changed = await client.merge_patch(discovery.runbooks(ground.namespace, name), patch)
     return changed["metadata"].get("annotations", {}).get(EDITORS)
 
 
@@ -80,7 +80,7 @@ async def test_a_name_of_any_kind_is_one_line_of_the_editors_and_reviews(ground:
     assert await _patch_runbook(ground, other, name, EDIT) == f"{who}\n{other}"
     assert await _patch_runbook(ground, who, name, {"spec": {"title": "A third"}}) == f"{who}\n{other}"
     reviewer, review = await ground.client(reviewing), signed({}, REVIEWED, f"3 {reviewing}")
-    await reviewer.merge_patch(paths.runbooks(ground.namespace, name), review)
+    await reviewer.merge_patch(discovery.runbooks(ground.namespace, name), review)
     assert await _patch_runbook(ground, who, name, {"spec": {"title": "A fourth"}}) == who
 
 
@@ -110,7 +110,7 @@ async def test_an_edit_that_cel_takes_for_none_counts_all_the_same(ground: Groun
 
 async def test_the_operators_status_makes_it_no_editor(ground: Ground, runbook: str) -> None:
     operator = await ground.client(OPERATOR)
-    path = paths.runbooks(ground.namespace, runbook, "status")
+    path = discovery.runbooks(ground.namespace, runbook, "status")
     changed = await operator.merge_patch(path, {"status": {"message": "not ready"}})
     assert changed["metadata"]["annotations"][EDITORS] == ALICE
 
@@ -119,16 +119,16 @@ async def test_the_operators_status_makes_it_no_editor(ground: Ground, runbook: 
 async def test_who_opens_an_incident_by_hand_is_named_on_it(ground: Ground, claim: str | None) -> None:
     document = objects.incident() if claim is None else signed(objects.incident(), OPENED_BY, claim)
     client = await ground.client(CAROL)
-    created = await client.create(paths.incidents(ground.namespace), document)
+    created = await client.create(discovery.incidents(ground.namespace), document)
     assert created["metadata"]["annotations"][OPENED_BY] == CAROL
 
 
 async def test_the_operator_opens_in_nobodys_name(ground: Ground) -> None:
     operator = await ground.client(OPERATOR)
-    created = await operator.create(paths.incidents(ground.namespace), objects.incident())
+    created = await operator.create(discovery.incidents(ground.namespace), objects.incident())
     assert OPENED_BY not in created["metadata"].get("annotations", {})
     with pytest.raises(Forbidden, match="names who created the Incident"):
-        await operator.create(paths.incidents(ground.namespace), signed(objects.incident(), OPENED_BY, ALICE))
+        await operator.create(discovery.incidents(ground.namespace), signed(objects.incident(), OPENED_BY, ALICE))
 
 
 @pytest.mark.parametrize("who", [ALICE, DAVE, OPERATOR, ADMIN])
@@ -137,7 +137,7 @@ async def test_an_incident_is_not_created_with_an_answer_on_it(ground: Ground, w
     client = await ground.client(who)
     document = signed(objects.incident(), verb.annotation, f"now {who}")
     with pytest.raises(Forbidden, match=f"an Incident cannot be created with {verb.annotation} on it"):
-        await client.create(paths.incidents(ground.namespace), document)
+        await client.create(discovery.incidents(ground.namespace), document)
 
 
 @pytest.fixture
@@ -160,8 +160,8 @@ async def unstamped(ground: Ground) -> AsyncIterator[None]:
 async def _until_stamped(ground: Ground, *, stamped: bool) -> None:
     """The apiserver takes a change of policies in within a second or so."""
     samples = (
-        (paths.runbooks(ground.namespace), objects.runbook()),
-        (paths.incidents(ground.namespace), objects.incident()),
+        (discovery.runbooks(ground.namespace), objects.runbook()),
+        (discovery.incidents(ground.namespace), objects.incident()),
     )
     for _ in range(100):
         seen = {await _stamps(ground, path, document) for path, document in samples}
@@ -181,7 +181,7 @@ async def _stamps(ground: Ground, path: str, document: Json) -> bool:
 
 
 async def test_where_nothing_stamps_authors_have_to_write_their_own_names(ground: Ground, unstamped: None) -> None:
-    runbooks, incidents = paths.runbooks(ground.namespace), paths.incidents(ground.namespace)
+    runbooks, incidents = discovery.runbooks(ground.namespace), discovery.incidents(ground.namespace)
     alice = await ground.client(ALICE)
     for claim in (BOB, ""):
         with pytest.raises(Forbidden, match=f'set it to "{ALICE}"'):

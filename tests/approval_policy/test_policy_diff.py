@@ -9,7 +9,7 @@ import pytest
 from approval_policy import people
 from approval_policy.ground import Ground
 from incident_operator import policies
-from incident_operator.core import policy_diff
+from incident_operator.engine import readiness
 
 Json = dict[str, Any]
 Bend = Callable[[Json], None]
@@ -80,18 +80,18 @@ WEAKENINGS = [
 def test_a_weakened_policy_is_noticed(sentence: str, guard: policies.Guard, bend: Bend, says: str) -> None:
     live = copy.deepcopy(guard.manifest)
     bend(live["spec"])
-    found = policy_diff.weakened(live, guard.manifest)
+    found = readiness.weakened(live, guard.manifest)
     assert found is not None
     assert found.startswith(f"{guard.manifest['kind']} {guard.manifest['metadata']['name']}: {says}")
 
 
 def test_a_missing_policy_is_noticed() -> None:
     name = APPROVAL.manifest["metadata"]["name"]
-    assert policy_diff.weakened(None, APPROVAL.manifest) == f"ValidatingAdmissionPolicy {name} is missing"
+    assert readiness.weakened(None, APPROVAL.manifest) == f"ValidatingAdmissionPolicy {name} is missing"
 
 
 def test_a_policy_without_a_spec_is_noticed() -> None:
-    assert policy_diff.weakened({"metadata": {}}, APPROVAL.manifest) is not None
+    assert readiness.weakened({"metadata": {}}, APPROVAL.manifest) is not None
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_policy_without_a_spec_is_noticed() -> None:
 def test_what_no_apiserver_would_store_is_noticed_too(guard: policies.Guard, bend: Bend, says: str) -> None:
     live = copy.deepcopy(guard.manifest)
     bend(live["spec"])
-    found = policy_diff.weakened(live, guard.manifest)
+    found = readiness.weakened(live, guard.manifest)
     assert found is not None
     assert found.partition(": ")[2].startswith(says)
 
@@ -125,19 +125,19 @@ def test_what_no_apiserver_would_store_is_noticed_too(guard: policies.Guard, ben
 def test_what_the_apiserver_fills_in_or_leaves_out_is_no_difference(bend: Bend) -> None:
     live = copy.deepcopy(APPROVAL.manifest)
     bend(live["spec"])
-    assert policy_diff.weakened(live, APPROVAL.manifest) is None
+    assert readiness.weakened(live, APPROVAL.manifest) is None
 
 
 def test_no_conditions_and_an_empty_list_of_them_are_the_same() -> None:
     live = copy.deepcopy(STATUS.manifest)
     live["spec"]["matchConditions"] = []
-    assert policy_diff.weakened(live, STATUS.manifest) is None
+    assert readiness.weakened(live, STATUS.manifest) is None
 
 
 def test_a_missing_selector_and_an_empty_one_are_the_same() -> None:
     live = copy.deepcopy(APPROVAL.manifest)
     del live["spec"]["matchConstraints"]["namespaceSelector"]
-    assert policy_diff.weakened(live, APPROVAL.manifest) is None
+    assert readiness.weakened(live, APPROVAL.manifest) is None
 
 
 @pytest.mark.parametrize("name", ["", "o'brien", "a\\b", "a\nb"])
@@ -150,7 +150,7 @@ def test_a_user_name_that_would_end_its_quotation_is_refused(name: str) -> None:
 async def test_the_policies_in_place_are_what_the_operator_ships(ground: Ground) -> None:
     admin = await ground.client(people.ADMIN)
     for guard in GUARDS:
-        assert policy_diff.weakened(await admin.get(guard.path), guard.manifest) is None
+        assert readiness.weakened(await admin.get(guard.path), guard.manifest) is None
 
 
 @pytest.mark.cluster
@@ -171,4 +171,4 @@ async def test_what_the_apiserver_would_store_of_it_is_noticed_too(
     weaker = copy.deepcopy(guard.manifest)
     bend(weaker["spec"])
     stored = await admin.json_patch(guard.path, [{"op": "add", "path": "/spec", "value": weaker["spec"]}], dry_run=True)
-    assert policy_diff.weakened(stored, guard.manifest) is not None
+    assert readiness.weakened(stored, guard.manifest) is not None

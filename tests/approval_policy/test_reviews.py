@@ -8,9 +8,9 @@ import pytest
 from approval_policy.ground import Ground
 from approval_policy.people import ALICE, BOB, BOT, CAROL, DAVE, FRANK, RUNBOOK, bot
 from crds import objects
-from incident_operator.api.annotations import EDITORS, REVIEWED
-from incident_operator.clients import paths
-from incident_operator.clients.kube import Forbidden
+from incident_operator.api.incident import EDITORS, REVIEWED
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.apiserver import Forbidden
 
 pytestmark = pytest.mark.cluster
 
@@ -51,8 +51,8 @@ async def _written(ground: Ground) -> str:
     body = objects.runbook()
     body["metadata"] = {**body.get("metadata", {}), "name": RUNBOOK}
     body["metadata"].pop("generateName", None)
-    path = paths.runbooks(ground.namespace, RUNBOOK)
-    await (await ground.client(BOB)).create(paths.runbooks(ground.namespace), body)
+    path = discovery.runbooks(ground.namespace, RUNBOOK)
+    await (await ground.client(BOB)).create(discovery.runbooks(ground.namespace), body)
     changed = await (await ground.client(ALICE)).merge_patch(path, {"spec": {"title": "Corrected"}})
     assert changed["metadata"]["annotations"][EDITORS] == f"{BOB}\n{ALICE}"
     assert changed["metadata"]["generation"] == 2

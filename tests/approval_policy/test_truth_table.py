@@ -59,9 +59,9 @@ from approval_policy.people import (
     MALLORY,
     OPERATOR,
 )
-from incident_operator.api.annotations import GROUP_LABEL, OPENED_BY
-from incident_operator.clients import paths
-from incident_operator.clients.kube import Forbidden
+from incident_operator.api.incident import GROUP_LABEL, OPENED_BY
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.apiserver import Forbidden
 
 pytestmark = pytest.mark.cluster
 
@@ -292,7 +292,7 @@ async def test_on_an_incident(ground: Ground, case: Case) -> None:
     """Every row is tried twice: as a dry run, then for good; the answer is the same."""
     name = await _arrange(ground, case)
     client = await ground.client(case.who)
-    path = paths.incidents(ground.namespace, name, case.part)
+    path = discovery.incidents(ground.namespace, name, case.part)
     patch = _in_namespace(case.patch, ground.namespace)
     for dry_run in (True, False):
         said = None
@@ -310,7 +310,7 @@ async def _arrange(ground: Ground, case: Case) -> str:
     if case.earlier:
         earlier = await ground.client(case.earlier.who)
         patch = answers(case.earlier.annotation, case.earlier.value)
-        await earlier.merge_patch(paths.incidents(ground.namespace, name), patch)
+        await earlier.merge_patch(discovery.incidents(ground.namespace, name), patch)
         await ground.report(name, case.status)
     return name
 

@@ -18,7 +18,7 @@ from incident_operator.actions import ACTIONS
 from incident_operator.api.runbook import Runbook
 from incident_operator.core.runbooks import compiler
 from incident_operator.core.runbooks.compiled import Compiled
-from incident_operator.core.runbooks.unasked import digest_of
+from incident_operator.core.runbooks.reviews import digest_of
 
 STEPS = 5
 CRD_TIMEOUT = "--timeout=30s"

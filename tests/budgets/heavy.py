@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import orjson
 from aiohttp import web
 
-from incident_operator.clients.access import Access
+from incident_operator.kubernetes.access import Access
 
 MEBIBYTE = 1024 * 1024
 IN_SOCKETS = 16 * MEBIBYTE

@@ -10,29 +10,29 @@ from aiohttp.test_utils import TestServer
 
 from budgets.heavy import IN_SOCKETS, MEBIBYTE, HeavyApiserver, serving
 from incident_operator.actions.get import ACTION, Get
-from incident_operator.clients import identities, paging, paths, transport
-from incident_operator.clients.api_errors import TooLarge, Unavailable
-from incident_operator.clients.cluster import Cluster
-from incident_operator.clients.kube import Kube
 from incident_operator.core import reasons
 from incident_operator.core.outcomes import Failed, Succeeded
+from incident_operator.kubernetes import discovery, partial_objects, transport
+from incident_operator.kubernetes.accounts import Cluster
+from incident_operator.kubernetes.apiserver import OBJECT_BYTES, PAGE_BYTES, Kube, pages
+from incident_operator.kubernetes.errors import TooLarge, Unavailable
 from kube import calls
 from kube.reflecting import watching
 
-FEW_BYTES = paging.PAGE_BYTES + IN_SOCKETS
+FEW_BYTES = PAGE_BYTES + IN_SOCKETS
 """Of one answer, with what is on its way when reading stops."""
 
 
 async def test_a_list_of_large_objects_is_read_in_pages_of_few_bytes_and_to_its_end() -> None:
     async with serving(HeavyApiserver(40, 1300 * 1024)) as heavy, Kube(heavy.access()) as client:
-        names = [item["metadata"]["name"] async for item in client.list(paths.connections("prod"))]
+        names = [item["metadata"]["name"] async for item in client.list(discovery.connections("prod"))]
     assert names == [f"heavy-{number:04}" for number in range(40)]
     assert max(heavy.taken) < FEW_BYTES, "one answer with all of them would have 52 MB"
 
 
 async def test_a_list_of_small_objects_is_read_by_the_hundred() -> None:
     async with serving(HeavyApiserver(1200, 500)) as heavy, Kube(heavy.access()) as client:
-        assert len([item async for item in client.list(paths.connections("prod"))]) == 1200
+        assert len([item async for item in client.list(discovery.connections("prod"))]) == 1200
     assert len(heavy.taken) == 3
 
 
@@ -47,14 +47,14 @@ async def test_pages_become_larger_again_where_the_objects_are_small() -> None:
         more = b"" if start > 2000 else b',"continue":"%d"' % (start + limit)
         return b'{"metadata":{"resourceVersion":"1"%s},"items":[]}' % more
 
-    assert len([page async for page in paging.pages(read, {})]) > 1
+    assert len([page async for page in pages(read, {})]) > 1
     assert asked[:4] == [500, 62, 7, 1]
     assert asked[-1] == 500
 
 
 async def test_runbooks_of_over_a_megabyte_are_listed_at_start_in_pages_of_few_bytes() -> None:
     async with serving(HeavyApiserver(60, 1360 * 1024, "Runbook")) as heavy:
-        async with watching(heavy.access(), paths.runbooks("prod"), selector="") as told:
+        async with watching(heavy.access(), discovery.runbooks("prod"), selector="") as told:
             assert len(told.names()) == 60
         assert max(heavy.taken) < FEW_BYTES, "all of them in one answer would have 80 MB"
 
@@ -76,18 +76,18 @@ async def test_a_get_by_name_of_an_object_without_end_fails_and_says_so() -> Non
     assert isinstance(outcome, Failed)
     assert (outcome.reason, outcome.retryable) == (reasons.RESPONSE_TOO_LARGE, False)
     assert "has more than 8388608 bytes, which is not read" in outcome.message
-    assert max(heavy.taken) < paging.OBJECT_BYTES + IN_SOCKETS
+    assert max(heavy.taken) < OBJECT_BYTES + IN_SOCKETS
 
 
 async def test_an_answer_to_a_write_that_is_longer_than_is_read_may_have_been_applied() -> None:
     async with serving(HeavyApiserver(1, 40 * MEBIBYTE)) as heavy, Kube(heavy.access()) as client:
         with pytest.raises(TooLarge, match="has more than 8388608 bytes"):
-            await client.get(paths.connections("prod", "web"))
+            await client.get(discovery.connections("prod", "web"))
         to = transport.Transport(transport.Server(heavy.url), 1)
         with pytest.raises(transport.TooLongError):
-            await to.request("GET", paths.connections("prod", "web"), "", b"", 10.0, 1000)
+            await to.request("GET", discovery.connections("prod", "web"), "", b"", 10.0, 1000)
         with pytest.raises(transport.TooLongError):
-            await to.request("GET", paths.connections("prod", "web"), "", b"", 10.0, 1000)
+            await to.request("GET", discovery.connections("prod", "web"), "", b"", 10.0, 1000)
         to.close()
     assert Unavailable.passes
 
@@ -95,7 +95,7 @@ async def test_an_answer_to_a_write_that_is_longer_than_is_read_may_have_been_ap
 async def got(url: str, **query: str) -> Any:
     """What kopf reads of an answer."""
     async with (
-        aiohttp.ClientSession(middlewares=(identities.only,)) as session,
+        aiohttp.ClientSession(middlewares=(partial_objects.only,)) as session,
         session.get(url, params=query) as answer,
     ):
         return await answer.json()
@@ -103,7 +103,7 @@ async def got(url: str, **query: str) -> Any:
 
 async def test_kopf_gets_of_an_object_only_who_it_is() -> None:
     async with serving(HeavyApiserver(3, 1300 * 1024, "Connection", type="http")) as heavy:
-        found = await got(heavy.url + paths.connections("prod"), limit="3")
+        found = await got(heavy.url + discovery.connections("prod"), limit="3")
         discovered = await got(heavy.url + "/api/v1")
     meta = {"namespace": "prod", "name": "heavy-0000", "uid": "0", "resourceVersion": "1", "generation": 1}
     assert found["items"][0] == {"metadata": meta, "apiVersion": "v1", "kind": "Connection"}
@@ -124,7 +124,7 @@ async def test_kopf_gets_of_an_event_only_whose_it_is() -> None:
     app.router.add_get("/watch", answer)
     async with (
         TestServer(app) as server,
-        aiohttp.ClientSession(middlewares=(identities.only,)) as session,
+        aiohttp.ClientSession(middlewares=(partial_objects.only,)) as session,
         session.get(server.make_url("/watch")) as response,
     ):
         told = [json.loads(line) async for line in response.content.iter_chunked(1024)]

@@ -3,7 +3,7 @@
 import pytest
 
 from incident_operator.clients.redaction import Redactor
-from incident_operator.core import masks, writings
+from incident_operator.core import masks
 from incident_operator.core.masks import MASK, Credential
 
 MEBIBYTE = 1024 * 1024
@@ -23,7 +23,7 @@ def test_the_masks_of_secrets_with_many_keys_are_not_all_kept() -> None:
     first, small = masks.of(secret(0)), masks.of(secret(1, keys=3))
     assert masks.of(secret(0)) is first
     assert masks.of(secret(1, keys=3)) is small
-    weight = writings.weight(each.value for each in secret(0))
+    weight = masks.weight(each.value for each in secret(0))
     for number in range(2, 2 + masks._HEAVIEST // weight):
         masks.of(secret(number))
     assert masks.of(secret(0)) is not first

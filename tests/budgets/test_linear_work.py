@@ -13,17 +13,18 @@ from core import builders
 from core.simulator import World
 from incident_operator.api.incident import AlertStatus
 from incident_operator.clients.redaction import Redactor
-from incident_operator.clients.tail import Tail
-from incident_operator.core import argv, json_depth, masks, plan, sanitize, texts, yaml_lines
-from incident_operator.core.alerts import grouping, incident_spec, matching, received_alerts
-from incident_operator.core.expressions import expr_references, render
+from incident_operator.core import approval, argv, masks, sanitize, texts, yaml_source
+from incident_operator.core.alerts import matching, merging, received_alerts
+from incident_operator.core.expressions import templates, weight
 from incident_operator.core.machine import machine
 from incident_operator.core.masks import Credential
-from incident_operator.core.runbooks import compiler_statements, reading, statements
-from incident_operator.core.runbooks.compiler_statements import Sql
-from incident_operator.receiver import payload
+from incident_operator.core.runbooks import reading, statements, untrusted
+from incident_operator.core.runbooks.untrusted import Sql
+from incident_operator.core.sanitize import deeper_than, is_deeper
+from incident_operator.kubernetes.exec import Tail
+from incident_operator.receiver.alertmanager import read_message
 from incident_operator.receiver.index import IncidentIndex
-from incident_operator.receiver.rejections import MalformedError
+from incident_operator.receiver.refusals import MalformedError
 from receiver import messages
 from runbooks.runbook_texts import compile_spec
 
@@ -32,7 +33,7 @@ START = datetime(2025, 10, 21, 0, 30, tzinfo=UTC)
 
 def sql_problems(statement: str) -> int:
     """How many problems one statement has."""
-    return sum(1 for _ in compiler_statements.sql(Sql("statement", statement, statements.READING, {"a": 1})))
+    return sum(1 for _ in untrusted.sql(Sql("statement", statement, statements.READING, {"a": 1})))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_one_decision_takes_a_time_that_grows_with_the_steps() -> None:
     ids=["names", "path", "texts", "lines", "optional", "braces"],
 )
 def test_the_names_in_an_expression_are_read_in_linear_time(written: Callable[[int], str]) -> None:
-    assert growth(written, expr_references.references, 200) <= MOST
+    assert growth(written, weight.references, 200) <= MOST
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_the_names_in_an_expression_are_read_in_linear_time(written: Callable[[i
 )
 def test_a_template_is_taken_apart_in_linear_time(written: Callable[[int], str]) -> None:
     def prepare(text: str) -> object:
-        return list(render._parts(text))
+        return list(templates._parts(text))
 
     assert growth(written, prepare, 40) <= MOST
 
@@ -202,10 +203,10 @@ def nested(depth: int) -> Any:
     "clean",
     [
         *(sanitize.cleaned, sanitize.exact, sanitize.unmistakable, sanitize.plain, sanitize.result, sanitize.canonical),
-        *(sanitize.distinct, yaml_lines.of),
+        *(sanitize.distinct, yaml_source.of),
         lambda value: reading.too_deep(value, "spec"),
-        json_depth.is_deeper,
-        lambda value: plan._change("what", list(value.items()), list(value.items())[:-1]),
+        is_deeper,
+        lambda value: approval._change("what", list(value.items()), list(value.items())[:-1]),
     ],
 )
 def test_a_result_is_cleaned_and_shown_in_linear_time(clean: Callable[[Any], object]) -> None:
@@ -225,7 +226,7 @@ def test_a_text_is_cleaned_in_linear_time(show: Callable[[str], str]) -> None:
     ids=["quotes", "backslashes", "brackets"],
 )
 def test_the_depth_of_json_is_told_in_linear_time(written: Callable[[int], bytes]) -> None:
-    assert growth(written, json_depth.deeper_than, 1000) <= MOST
+    assert growth(written, deeper_than, 1000) <= MOST
 
 
 @pytest.mark.parametrize("piece", [b"x", b"x" * 1000], ids=["bytes", "pieces"])
@@ -257,13 +258,13 @@ def received(count: int, *, resolved: bool = False, same: bool = False) -> list[
 
 @pytest.mark.parametrize("same", [False, True], ids=["labels of their own", "the same labels"])
 def test_alerts_are_merged_into_a_group_in_linear_time(same: bool) -> None:
-    group = grouping.of("prod", "pack", ["alertname"], {"alertname": "A"})
+    group = merging.of("prod", "pack", ["alertname"], {"alertname": "A"})
 
     def grouped(count: int) -> Any:
-        opened = incident_spec.opened(group, builders.runbook().spec.severity, received(count, same=same), 0)
+        opened = merging.opened(group, builders.runbook().spec.severity, received(count, same=same), 0)
         return opened, received(count, resolved=True, same=same)
 
-    assert growth(grouped, lambda given: incident_spec.merged(given[0], given[1], 0), 100) <= MOST
+    assert growth(grouped, lambda given: merging.merged(given[0], given[1], 0), 100) <= MOST
 
 
 def stored(count: int) -> Iterator[dict[str, Any]]:
@@ -317,7 +318,7 @@ ONE = json.dumps(messages.alert()).encode()
 def test_a_message_is_read_in_linear_time(written: Callable[[int], bytes]) -> None:
     def read(body: bytes) -> object:
         try:
-            return payload.read(body, messages.LIMITS, beginning=True)
+            return read_message(body, messages.LIMITS, beginning=True)
         except MalformedError:
             return None
 
@@ -330,7 +331,7 @@ def test_of_a_long_message_only_what_is_kept_stays_in_memory() -> None:
     body = b'{"alerts":[' + b",".join(alerts) + b"]}"
     tracemalloc.start()
     try:
-        message = payload.read(body, messages.LIMITS)
+        message = read_message(body, messages.LIMITS)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -3,9 +3,9 @@
 import pytest
 
 from incident_operator.api.meta import ObjectKey
-from incident_operator.core import patterns
+from incident_operator.core import sanitize
 from incident_operator.core.alerts import matching
-from incident_operator.receiver.runbooks import RunbookIndex
+from incident_operator.receiver.routing import RunbookIndex
 from runbooks.runbook_texts import compile_spec
 
 WIDE = r'l!~"\pL{330}"'
@@ -44,7 +44,7 @@ def test_a_pattern_that_takes_a_large_program_is_refused_with_what_helps() -> No
     ],
 )
 def test_a_pattern_gets_the_least_budget_that_it_fits_into(pattern: str, kibibytes: int) -> None:
-    assert patterns.taken([patterns.compiled(pattern), None]) == kibibytes * 1024
+    assert sanitize.pattern_bytes([sanitize.compiled_pattern(pattern), None]) == kibibytes * 1024
 
 
 def test_a_runbook_with_as_many_usual_patterns_as_there_may_be_is_within_its_budget() -> None:
@@ -104,7 +104,7 @@ def test_runbooks_over_budget_are_noted_without_compiling_those_that_wait(monkey
     index, compiled = RunbookIndex(), []
     for number in range(5):
         index.note(runbook(f"heavy-{number}", *large(number)))
-    within = patterns.compiled
-    monkeypatch.setattr(patterns, "compiled", lambda pattern: compiled.append(pattern) or within(pattern))
+    within = sanitize.compiled_pattern
+    monkeypatch.setattr(matching, "compiled_pattern", lambda pattern: compiled.append(pattern) or within(pattern))
     index.note(runbook("light", 'a=~"b.*"'))
     assert compiled == ["b.*"]

@@ -5,12 +5,12 @@ from datetime import timedelta
 import pytest
 
 from core import builders
-from incident_operator.core.machine import limits
-from incident_operator.core.runbooks import warnings
+from incident_operator.core.runbooks import limits
+from incident_operator.core.runbooks.advice import warnings_of
 
 
 def told(step: dict, stage: str = "diagnose") -> list[str]:
-    return [str(each) for each in warnings.of(builders.runbook(**{stage: [step]}))]
+    return [str(each) for each in warnings_of(builders.runbook(**{stage: [step]}))]
 
 
 @pytest.mark.parametrize(

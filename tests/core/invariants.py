@@ -1,15 +1,13 @@
 """What holds for every status and every decision, whatever happened before."""
 
-from incident_operator.api.annotations import Verb
 from incident_operator.api.approvals import ApprovalState
-from incident_operator.api.incident import CLOSED_PHASES, IncidentStatus, Phase, StepRecord, StepState, UndoState
+from incident_operator.api.incident import CLOSED_PHASES, IncidentStatus, Phase, StepRecord, StepState, UndoState, Verb
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval
-from incident_operator.core.effects import Effect
-from incident_operator.core.machine import coverage, status
-from incident_operator.core.machine.decisions import Begin, Decision, Look, Wait
-from incident_operator.core.machine.view import View, is_undo
-from incident_operator.core.status import bounds
+from incident_operator.core.machine import status, undoing
+from incident_operator.core.machine.view import Begin, Decision, Look, View, Wait, is_undo
+from incident_operator.core.outcomes import Effect
+from incident_operator.core.status.present import MAX_BYTES
 
 REQUIRED_CONDITIONS = {"Diagnosed", "Mitigated", "Approved", "Remediated", "Verified", "Succeeded"}
 ABNORMAL_CONDITIONS = {"Stalled", "AlertsTruncated", "RecordIncomplete", "Acknowledged", "AlertSilenced"}
@@ -59,7 +57,7 @@ def check_shown(shown: IncidentStatus, stored: IncidentStatus) -> None:
     assert shown.waiting_for
     assert shown.message
     assert "\n" not in shown.message
-    assert len(shown.to_bytes()) <= bounds.MAX_BYTES
+    assert len(shown.to_bytes()) <= MAX_BYTES
     if shown.phase is Phase.NEEDS_HUMAN:
         assert shown.reason
         assert "kubectl annotate" in shown.message, shown.message
@@ -109,7 +107,7 @@ def _check_begin(view: View, begin: Begin) -> None:
     )
     if view.incident.is_over and not is_undo(record):
         assert record.stage is Stage.RESTORE, "nothing but restoring begins once the alert has resolved"
-    if not coverage.needs_approval(view, record):
+    if not undoing.needs_approval(view, record):
         return
     used = approval.active(view.status)
     assert used is not None, "a destructive step needs an approval"

@@ -11,19 +11,16 @@ from typing import Any
 
 from core import invariants
 from core.builders import START, alert, incident, view
-from incident_operator.api.annotations import Verb
 from incident_operator.api.approvals import PendingApproval
-from incident_operator.api.incident import CLOSED_PHASES, AlertStatus, Incident, IncidentStatus, StepState
+from incident_operator.api.incident import CLOSED_PHASES, AlertStatus, Incident, IncidentStatus, StepState, Verb
 from incident_operator.core import reasons
 from incident_operator.core.action import Call, Preview
-from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Failure
-from incident_operator.core.machine import carry_out, decisions, in_flight, machine, status
+from incident_operator.core.machine import carry_out, in_flight, machine, status
 from incident_operator.core.machine.carry_out import Do, How, Now, Ran, Request, Show, Store, Together, Trust
-from incident_operator.core.machine.view import Blocked, View
-from incident_operator.core.outcomes import Failed, NotDone, Outcome, Pending, Succeeded
+from incident_operator.core.machine.view import Blocked, Stop, Turn, View, Wait
+from incident_operator.core.outcomes import Effect, Failed, Failure, NotDone, Outcome, Pending, Succeeded
 from incident_operator.core.runbooks.compiled import Compiled
-from incident_operator.core.runbooks.unasked import ALL_ASK, Leave, UnaskedStep, digest_of
+from incident_operator.core.runbooks.reviews import ALL_ASK, Leave, UnaskedStep, digest_of
 from incident_operator.core.status import present
 
 OK = Succeeded({"json": {"done": True}, "status": 200, "rows": [], "before": 2, "after": 5}, "ok")
@@ -97,9 +94,9 @@ class World:
             seen = self.view(working)
             decision = machine.decide(seen)
             invariants.check_decision(seen, decision)
-            if isinstance(decision, decisions.Wait | decisions.Stop):
+            if isinstance(decision, Wait | Stop):
                 self.write(seen)
-                return decision.until if isinstance(decision, decisions.Wait) else None
+                return decision.until if isinstance(decision, Wait) else None
             if in_flight.to_be_recorded(self.stored.status, seen, decision):
                 self.write(seen)
                 working = self.stored.status
@@ -115,7 +112,7 @@ class World:
         subject = self.stored.model_copy(update={"status": current})
         return view(self.gone or self.compiled, subject, self.now, self.excluded, leave=self.leave)
 
-    def carry_out(self, seen: View, decision: decisions.Turn) -> IncidentStatus:
+    def carry_out(self, seen: View, decision: Turn) -> IncidentStatus:
         """Carry one decision out, by the very code that the engine drives."""
         nonce = f"{self.moments}/{len(seen.status.approvals)}"
         steps = carry_out.carry_out(seen, decision, nonce=nonce)

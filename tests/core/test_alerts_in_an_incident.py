@@ -8,7 +8,7 @@ from incident_operator.api.approvals import ApprovalState
 from incident_operator.api.incident import Phase
 from incident_operator.core import reasons
 from incident_operator.core.machine import machine
-from incident_operator.core.machine.decisions import Transition
+from incident_operator.core.machine.view import Transition
 
 HOUR = timedelta(hours=1)
 TWO = {"mitigate": [scale("grow"), sql("serve", undo=UNDO)]}

@@ -9,14 +9,12 @@ import pytest
 
 from core.builders import START, UNDO, by_hand, job, post, read, runbook, scale, sql, usual
 from core.simulator import World, failed, unasked, unfinished
-from incident_operator.api.annotations import OPENED_BY, Verb
-from incident_operator.api.incident import Phase
+from incident_operator.api.incident import OPENED_BY, Phase, Verb
 from incident_operator.core import approval, reasons
 from incident_operator.core.action import Preview
-from incident_operator.core.machine import coverage, machine
+from incident_operator.core.machine import machine, undoing
 from incident_operator.core.machine.carry_out import Do, How
-from incident_operator.core.machine.decisions import Transition
-from incident_operator.core.machine.view import Blocked
+from incident_operator.core.machine.view import Blocked, Transition
 from incident_operator.core.outcomes import NotDone, Succeeded, Undetermined
 from incident_operator.core.status import present
 
@@ -465,5 +463,5 @@ def test_whoever_decides_is_told_that_the_runbook_was_edited_since(edited):
     told = " was edited after this Incident began; this plan uses the version from before the edit"
     assert present.present(seen)[0].message.endswith(f"{told}.") is edited
     unasked_yet = seen.with_status(seen.status.model_copy(update={"pending_approval": None}))
-    asked = coverage.asked(unasked_yet, world.pending.plan, "nonce").pending_approval
+    asked = undoing.asked(unasked_yet, world.pending.plan, "nonce").pending_approval
     assert asked.edited_since.endswith(told) is edited

@@ -1,7 +1,7 @@
 """What is kept where not all can be: the first that fit a budget, the last that were used."""
 
-from incident_operator.core.fitting import fitting
 from incident_operator.core.lru_cache import LRUCache
+from incident_operator.core.texts import fitting
 
 
 def test_items_are_kept_up_to_the_first_that_does_not_fit() -> None:

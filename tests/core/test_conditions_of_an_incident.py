@@ -6,10 +6,10 @@ import pytest
 
 from core.builders import START, incident, usual, view
 from core.simulator import World, failed
-from incident_operator.api.annotations import OPENED_BY
+from incident_operator.api.incident import OPENED_BY
 from incident_operator.api.meta import Severity
 from incident_operator.core import reasons
-from incident_operator.core.alerts.scope import AlertScope
+from incident_operator.core.alerts.matching import AlertScope
 from incident_operator.core.machine.view import Blocked
 from incident_operator.core.outcomes import Undetermined
 from incident_operator.core.status import conditions, present

@@ -7,9 +7,9 @@ import pytest
 from core.builders import START, alert, incident, job, usual, view
 from core.simulator import World
 from incident_operator.actions import logs
-from incident_operator.core import results, texts
+from incident_operator.core import action, texts
 from incident_operator.core.status import conditions, report
-from incident_operator.receiver.receipt import Receipt
+from incident_operator.receiver.refusals import Receipt
 
 
 def _receipt(number: int) -> str:
@@ -41,7 +41,7 @@ def _lines(number: int) -> str:
     ("told", "one", "two"),
     [
         (lambda n: texts.counted(n, "alert"), "1 alert", "2 alerts"),
-        (results.counted, "1 row", "2 rows"),
+        (action.counted, "1 row", "2 rows"),
         (_receipt, "1 alert: 1 Incident opened", "2 alerts: 2 Incidents opened"),
         (_question, "rebuild-0 (1 step).", "rebuild-0, rebuild-1 (2 steps)."),
         (_reported, "PackFailed (1 alert) was detected", "PackFailed (2 alerts) was detected"),

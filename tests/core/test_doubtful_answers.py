@@ -8,11 +8,9 @@ from core.builders import PROBE, START, incident, post, read, runbook
 from core.simulator import World
 from incident_operator.api.incident import Phase, StepRecord, StepState
 from incident_operator.core import reasons
-from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Failure, outcome_of
-from incident_operator.core.machine.decisions import Run
 from incident_operator.core.machine.outcome import evaluate, evaluate_probe
-from incident_operator.core.outcomes import Doubt, Failed, Outcome, Succeeded
+from incident_operator.core.machine.view import Run
+from incident_operator.core.outcomes import Doubt, Effect, Failed, Failure, Outcome, Succeeded, outcome_of
 
 AWAY = Doubt("the status is 503, not 2xx (warming up)", "status", passes=True, after=0.0)
 MISSING = Doubt("the status is 404, not 2xx", "status")

@@ -7,7 +7,7 @@ import pytest
 
 from incident_operator.api import meta
 from incident_operator.api.runbook import ApprovalPolicy, Objectives, Retry, RunbookSpec, Step, Until
-from incident_operator.core.expressions import problems
+from incident_operator.core.expressions import cel
 from incident_operator.settings import PREFIX, SettingError, from_environment
 
 DAY = 24 * 3600
@@ -39,7 +39,7 @@ def test_every_field_takes_a_week_and_says_what_would_be_right_where_it_refuses(
     for refused in filter(lambda each: each is not None, REFUSED):
         with pytest.raises(pydantic.ValidationError) as error:
             model.model_validate({**beside, field: refused})
-        (problem,) = problems.all_of_validation(error.value, "spec")
+        (problem,) = cel.all_of_validation(error.value, "spec")
         assert problem.path == f"spec.{field}"
         assert problem.message == RIGHT
 

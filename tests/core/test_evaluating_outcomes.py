@@ -9,10 +9,11 @@ from core.simulator import OK
 from incident_operator.api.incident import StepRecord, StepState, UndoState
 from incident_operator.api.runbook import Stage
 from incident_operator.core import reasons
-from incident_operator.core.machine import limits, machine, status
-from incident_operator.core.machine.decisions import Run
+from incident_operator.core.machine import machine, status
 from incident_operator.core.machine.outcome import evaluate, evaluate_probe
+from incident_operator.core.machine.view import Run
 from incident_operator.core.outcomes import Failed, NotDone, Pending, Succeeded, Undetermined
+from incident_operator.core.runbooks import limits
 
 GONE = Failed("NotFound", "no such row")
 POLL = {"until": {"every": "10s", "for": "1m"}, "expect": "result.rows.size() == 0"}

@@ -12,7 +12,7 @@ from explore.__main__ import starts
 from explore.models import BY_WORD, RUNBOOKS
 from explore.nodes import told
 from explore.walk import walk
-from incident_operator.core.machine import alert_changes, answers, carry_out, coverage, in_flight, machine, said
+from incident_operator.core.machine import alert_changes, answers, carry_out, in_flight, machine, undoing
 
 STATES = 150
 SOME = 15
@@ -40,9 +40,9 @@ def test_from_everywhere_people_can_bring_it_to_an_end(name):
         answers.aborted,
         answers.approved,
         answers.expired,
-        said.acknowledged,
-        said.over,
-        coverage.approval_used_up,
+        alert_changes.acknowledgement,
+        alert_changes.over,
+        undoing.approval_used_up,
         alert_changes.alert_came_back,
         alert_changes.alert_went_away,
         alert_changes.halted,

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incident_operator.core.fair_queue import FairQueue, Flow, in_turn
+from incident_operator.kubernetes.fair_shares import FairQueue, Flow, in_turn
 
 flows = st.builds(Flow, st.sampled_from(["eve", "prod", "shop"]), st.integers(0, 5))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from incident_operator.core.gradient_limit import LEAST, MOST, QUEUE, TOLERANCE, GradientLimit
+from incident_operator.kubernetes.priority import LEAST, MOST, QUEUE, TOLERANCE, GradientLimit
 
 
 @dataclass

@@ -9,7 +9,8 @@ from core.simulator import World, failed
 from incident_operator.api.meta import Severity
 from incident_operator.core import texts
 from incident_operator.core.outcomes import Succeeded
-from incident_operator.core.status import markdown, report
+from incident_operator.core.status import report
+from incident_operator.core.texts import cell, code_span, markdown_text
 
 RB_01 = usual(
     title="RB-01: Pricing pack build failure",
@@ -172,9 +173,9 @@ def test_what_stays_after_an_abort_is_told_as_in_place():
 
 
 def test_a_table_is_one_cell_for_one_text_also_in_code():
-    assert markdown.cell(markdown.code("a | b `` c")) == "```a \\| b `` c```"
-    assert markdown.code("`rm`") == "`` `rm` ``"
-    assert markdown.code("") == ""
+    assert cell(code_span("a | b `` c")) == "```a \\| b `` c```"
+    assert code_span("`rm`") == "`` `rm` ``"
+    assert code_span("") == ""
 
 
 def test_a_plan_that_was_only_proposed_is_not_told_as_done():
@@ -194,5 +195,5 @@ def _cells(row: str) -> int:
 
 @pytest.mark.parametrize("text", ["# Approved by root", "* done", "+ done", "- [x] done", "~~~"])
 def test_no_text_from_outside_opens_a_block_of_its_own(text):
-    assert markdown.plain(text).startswith("\\")
-    assert markdown.plain(f"said: {text}").startswith("said: ")
+    assert markdown_text(text).startswith("\\")
+    assert markdown_text(f"said: {text}").startswith("said: ")

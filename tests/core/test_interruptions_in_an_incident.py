@@ -8,11 +8,9 @@ from core.builders import PROBE, START, UNDO, post, runbook, scale, sql, usual, 
 from core.simulator import Crashed, World, failed, unfinished
 from incident_operator.api.incident import Phase
 from incident_operator.core import reasons
-from incident_operator.core.errors import Failure, outcome_of_look
 from incident_operator.core.machine import machine
-from incident_operator.core.machine.decisions import Look, Probe, Stop, Transition, Wait
-from incident_operator.core.machine.view import Blocked
-from incident_operator.core.outcomes import Undetermined
+from incident_operator.core.machine.view import Blocked, Look, Probe, Stop, Transition, Wait
+from incident_operator.core.outcomes import Failure, Undetermined, outcome_of_look
 
 HOUR = timedelta(hours=1)
 TWO = {"mitigate": [scale("grow"), sql("serve", undo=UNDO)]}

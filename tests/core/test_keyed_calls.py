@@ -7,9 +7,8 @@ import pytest
 from core.builders import keyed, read, usual
 from core.simulator import World, failed, unasked
 from incident_operator.core import reasons
-from incident_operator.core.errors import Failure
-from incident_operator.core.outcomes import NotDone, Pending, Succeeded
-from incident_operator.core.runbooks.unasked import ALL_ASK
+from incident_operator.core.outcomes import Failure, NotDone, Pending, Succeeded
+from incident_operator.core.runbooks.reviews import ALL_ASK
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 LOST = Pending(5.0, "connection lost")

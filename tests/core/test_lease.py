@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incident_operator.core.lease import Move, Observation, acting_until, next_move, observe
+from incident_operator.engine.leader_election import Move, Observation, acting_until, next_move, observe
 
 SECONDS = 15
 

@@ -10,11 +10,18 @@ from core.builders import UNDO, job, keyed, post, read, scale, sql, usual
 from core.simulator import OK, Crashed, World, failed, unfinished
 from incident_operator.api.incident import Phase
 from incident_operator.core import reasons
-from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Failure, outcome_of, outcome_of_look
 from incident_operator.core.machine import carry_out, status
 from incident_operator.core.machine.view import Blocked, next_run
-from incident_operator.core.outcomes import Failed, NotDone, Pending, Undetermined
+from incident_operator.core.outcomes import (
+    Effect,
+    Failed,
+    Failure,
+    NotDone,
+    Pending,
+    Undetermined,
+    outcome_of,
+    outcome_of_look,
+)
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ACTS = {"sql-tx": sql, "k8s-create": job, "k8s-patch": scale, "keyed-call": keyed, "unkeyed": post}

@@ -5,8 +5,8 @@ import hashlib
 import pytest
 
 from incident_operator.api.runbook import Stage
-from incident_operator.core.machine.keys import step_key
-from incident_operator.core.marker import Markers, shown
+from incident_operator.core.action import Markers, shown_marker
+from incident_operator.core.machine.view import step_key
 
 KEY = bytes(range(32))
 ATTEMPT = ("0d5c3f3e", Stage.REMEDIATE, "restart", 1)
@@ -39,9 +39,9 @@ def test_who_knows_the_incident_and_not_the_key_cannot_work_it_out() -> None:
 
 def test_what_is_shown_tells_markers_apart_and_is_no_part_of_them() -> None:
     one, other = Markers(KEY).of(*ATTEMPT), Markers(KEY[::-1]).of(*ATTEMPT)
-    assert shown(one) == hashlib.sha256(one.encode()).hexdigest()[:16]
-    assert shown(one) != shown(other)
-    assert shown(one) not in one
+    assert shown_marker(one) == hashlib.sha256(one.encode()).hexdigest()[:16]
+    assert shown_marker(one) != shown_marker(other)
+    assert shown_marker(one) not in one
 
 
 @pytest.mark.parametrize("key", [b"", KEY[:31]])

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incident_operator.core import evidence, masks, writings
+from incident_operator.core import action, masks
 from incident_operator.core.masks import MASK, Credential, Masks
 from incident_operator.core.outcomes import Failed
 
@@ -248,7 +248,7 @@ def test_evidence_is_masked_before_it_is_cut() -> None:
     value = "".join(f"{n:03x}-" for n in range(300))
     lines = ["y" * 1000] * 64 + [f"token {value}"] + ["z" * 1000] * 2
     result = knowing(value).json({"lines": lines})
-    exhibit = evidence.evidence_of(Failed("x", "x", result=result))
+    exhibit = action.evidence_of(Failed("x", "x", result=result))
     assert exhibit is not None
     assert "000-" not in exhibit.text
 
@@ -277,7 +277,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Counting]:
         return program
 
     for name in ("whole", "edges"):
-        monkeypatch.setattr(writings, name, counting(getattr(writings, name)))
+        monkeypatch.setattr(masks, name, counting(getattr(masks, name)))
     return made
 
 
@@ -307,9 +307,9 @@ def test_where_there_is_more_to_look_for_than_can_be_nothing_is_shown_at_all() -
 
 def test_a_value_that_fills_its_secret_costs_no_more_than_what_can_be_looked_for() -> None:
     value = "".join(chr(0x4E00 + n % 20_000) for n in range(340_000))
-    before = writings._character.cache_info().misses
+    before = masks._character.cache_info().misses
     assert knowing(value).text("x" * 600) == MASK
-    assert writings._character.cache_info().misses - before < 50_000
+    assert masks._character.cache_info().misses - before < 50_000
 
 
 @pytest.mark.parametrize("text", ["half a \ud800", "\udfff", "a\0b", "", "\n\n", "…", "ß" * 700])

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incident_operator.api import annotations, meta, names
-from incident_operator.core import patterns
+from incident_operator.api import meta
+from incident_operator.api.incident import RUNBOOK_LABEL, incident_labels
+from incident_operator.api.meta import cut_name, is_label_value, label_value, with_ending
+from incident_operator.core.sanitize import PatternError, compiled_pattern
 
 LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 """`validation.IsValidLabelValue` of apimachinery; at most 63 characters."""
@@ -20,25 +22,25 @@ TEXTS = st.text(max_size=80) | st.text("-._aB0", min_size=50, max_size=80) | OBJ
 
 @given(TEXTS)
 def test_any_text_becomes_a_label_value_that_the_apiserver_takes(text: str) -> None:
-    value = names.label_value(text)
+    value = label_value(text)
     assert len(value) <= 63
     assert LABEL_VALUE.fullmatch(value)
-    assert names.label_value(value) == value
-    assert (value == text) == names.is_label_value(text)
+    assert label_value(value) == value
+    assert (value == text) == is_label_value(text)
 
 
 @given(st.text("ab", min_size=64, max_size=66), st.text("ab", min_size=64, max_size=66))
 def test_two_texts_that_are_cut_at_the_same_place_are_told_apart(one: str, other: str) -> None:
-    assert (names.label_value(one) == names.label_value(other)) == (one == other)
+    assert (label_value(one) == label_value(other)) == (one == other)
 
 
 @given(OBJECT_NAMES, st.text("0123456789abcdef", min_size=5, max_size=64), st.integers(70, 253))
 def test_any_name_with_an_ending_is_a_name_that_the_apiserver_takes(name: str, ending: str, longest: int) -> None:
-    made = names.with_ending(name, ending, longest)
+    made = with_ending(name, ending, longest)
     assert len(made) <= longest
     assert meta.is_object_name(made)
     assert made.endswith(f"-{ending}")
-    assert meta.is_object_name(names.cut(name, longest))
+    assert meta.is_object_name(cut_name(name, longest))
 
 
 @pytest.mark.parametrize("sign", ["-", ".", "--", "---"])
@@ -46,14 +48,14 @@ def test_any_name_with_an_ending_is_a_name_that_the_apiserver_takes(name: str, e
 def test_a_name_that_is_cut_beside_a_sign_is_trimmed(sign: str, longest: int) -> None:
     for before in range(longest - 10, longest + 1):
         name = "c" * before + sign + "b" * 30
-        assert meta.is_object_name(names.cut(name, longest))
-        assert meta.is_object_name(names.with_ending(name, "1a2b3", longest))
+        assert meta.is_object_name(cut_name(name, longest))
+        assert meta.is_object_name(with_ending(name, "1a2b3", longest))
 
 
 @pytest.mark.parametrize("name", LONG)
 def test_any_object_name_becomes_a_valid_label_value(name: str) -> None:
-    labels = annotations.labels({annotations.RUNBOOK_LABEL: name})
-    assert names.is_label_value(labels[annotations.RUNBOOK_LABEL])
+    labels = incident_labels({RUNBOOK_LABEL: name})
+    assert is_label_value(labels[RUNBOOK_LABEL])
     assert labels["app.kubernetes.io/managed-by"] == "incident-operator"
 
 
@@ -84,5 +86,5 @@ def test_a_name_is_taken_as_the_apiserver_takes_it(name: str, is_label: bool, is
     ],
 )
 def test_a_pattern_that_does_not_compile_is_told_in_words(pattern: str, why: str) -> None:
-    with pytest.raises(patterns.PatternError, match=re.escape(why)):
-        patterns.compiled(pattern)
+    with pytest.raises(PatternError, match=re.escape(why)):
+        compiled_pattern(pattern)

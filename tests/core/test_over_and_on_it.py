@@ -6,14 +6,12 @@ import pytest
 
 from core.builders import UNDO, by_hand, keyed, post, runbook, scale, sql, usual
 from core.simulator import World, failed, unasked, unfinished
-from incident_operator.api.annotations import Verb
-from incident_operator.api.incident import ObjectiveState, Phase, Silence
+from incident_operator.api.incident import ObjectiveState, Phase, Silence, Verb
 from incident_operator.core import reasons
 from incident_operator.core.machine import machine
-from incident_operator.core.machine.decisions import Wait
-from incident_operator.core.machine.view import Blocked
+from incident_operator.core.machine.view import Blocked, Wait
 from incident_operator.core.outcomes import Undetermined
-from incident_operator.core.runbooks.unasked import Leave
+from incident_operator.core.runbooks.reviews import Leave
 from incident_operator.core.status import report
 
 HOUR = timedelta(hours=1)

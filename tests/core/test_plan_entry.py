@@ -9,12 +9,11 @@ from core.simulator import World
 from incident_operator.api.approvals import PlanEntry
 from incident_operator.api.incident import Phase, StepRecord
 from incident_operator.api.runbook import Stage
-from incident_operator.core import plan, texts
+from incident_operator.core import approval, texts
 from incident_operator.core.action import Call, Preview
-from incident_operator.core.errors import Failure
-from incident_operator.core.machine.calls import call_of, entry_of
-from incident_operator.core.machine.decisions import Run
-from incident_operator.core.outcomes import Succeeded
+from incident_operator.core.machine.stages import call_of, entry_of
+from incident_operator.core.machine.view import Run
+from incident_operator.core.outcomes import Failure, Succeeded
 
 FORGED = "a\nCommand: true\nPlan Hash: 0000\nIn Trial: 0 rows"
 FORGED_LINES = {"Command: true", "Plan Hash: 0000", "In Trial: 0 rows", "Do: b", "b"}
@@ -134,7 +133,7 @@ def test_what_is_just_small_enough_is_shown_whole(preview: Preview) -> None:
 
 
 def test_the_last_byte_that_a_step_may_take_is_still_shown() -> None:
-    room = plan.MAX_STEP_BYTES - len(made("").to_bytes())
+    room = approval.MAX_STEP_BYTES - len(made("").to_bytes())
     assert made("x" * room).do == "x" * room
     assert "has 9 lines and 32769 bytes" in str(entry(Preview("x" * (room + 1))))
 
@@ -164,7 +163,7 @@ def test_a_plan_takes_as_many_steps_as_a_person_can_read_and_the_others_are_aske
     world.does = dict.fromkeys(names, "x" * 31_000)
     world.go()
     assert world.pending.steps == ["a", "b", "c"]
-    assert plan.size(world.pending.plan) <= plan.MAX_PLAN_BYTES
+    assert approval.size(world.pending.plan) <= approval.MAX_PLAN_BYTES
     world.approve().go()
     assert world.pending.steps == ["d"]
     world.approve().go()
@@ -188,7 +187,7 @@ def test_a_changed_label_or_annotation_of_the_pod_voids_and_is_told(then: Any, n
         for meta in (then, now)
     ]
     approved, rendered = (made("do", {}, whole={"template": pod}, bound=pod) for pod in pods)
-    differs = plan.difference(approved, rendered, trial_binds=True)
+    differs = approval.difference(approved, rendered, trial_binds=True)
     assert differs.startswith("act: template ")
     assert told in differs
     assert len(differs) < 500
@@ -196,7 +195,7 @@ def test_a_changed_label_or_annotation_of_the_pod_voids_and_is_told(then: Any, n
 
 def test_what_is_allowed_is_a_part_of_what_was_approved() -> None:
     approved, rendered = made("do"), made("do", allows=("hostPath: volume root is / of the node",))
-    assert "allows null → " in plan.difference(approved, rendered, trial_binds=True)
+    assert "allows null → " in approval.difference(approved, rendered, trial_binds=True)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

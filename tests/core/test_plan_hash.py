@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from core.builders import START
 from incident_operator.api.approvals import PlanEntry
-from incident_operator.core import plan, sanitize
+from incident_operator.core import approval, sanitize
 
-BINDING = plan.Binding("uid", "revision", {"date": "2025-10-21", "rows": 3}, START, "nonce")
+BINDING = approval.Binding("uid", "revision", {"date": "2025-10-21", "rows": 3}, START, "nonce")
 ENTRY = PlanEntry(step="rebuild", attempt=1, do="create Job", details={"command": ["a", "b"]}, in_trial="1 row")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec="utf-8"), max_size=5),
@@ -34,7 +34,7 @@ JSON = st.recursive(
     ],
 )
 def test_the_hash_changes_with_everything_that_a_step_shows(entry):
-    assert plan.plan_hash([ENTRY.model_copy(update=entry)], BINDING) != plan.plan_hash([ENTRY], BINDING)
+    assert approval.plan_hash([ENTRY.model_copy(update=entry)], BINDING) != approval.plan_hash([ENTRY], BINDING)
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def test_the_hash_changes_with_everything_that_a_step_shows(entry):
     ],
 )
 def test_the_hash_changes_with_all_it_is_bound_to(binding):
-    assert plan.plan_hash([ENTRY], replace(BINDING, **binding)) != plan.plan_hash([ENTRY], BINDING)
+    assert approval.plan_hash([ENTRY], replace(BINDING, **binding)) != approval.plan_hash([ENTRY], BINDING)
 
 
 def test_the_hash_changes_with_the_order_and_number_of_steps():
     other = ENTRY.model_copy(update={"step": "mark-fresh"})
-    hashes = {plan.plan_hash(entries, BINDING) for entries in ([], [ENTRY], [ENTRY, other], [other, ENTRY])}
+    hashes = {approval.plan_hash(entries, BINDING) for entries in ([], [ENTRY], [ENTRY, other], [other, ENTRY])}
     assert len(hashes) == 4
 
 
@@ -62,10 +62,10 @@ def test_the_hash_changes_with_the_order_and_number_of_steps():
 def test_large_and_odd_numbers_have_a_hash_and_are_told_apart(number):
     entry = ENTRY.model_copy(update={"details": {"id": number}})
     other = ENTRY.model_copy(update={"details": {"id": number + 1}})
-    assert len(plan.plan_hash([entry], BINDING)) == 64
+    assert len(approval.plan_hash([entry], BINDING)) == 64
     if number == number and abs(number) < 1e19:
-        assert plan.plan_hash([entry], BINDING) != plan.plan_hash([other], BINDING)
-        assert plan.difference(entry, other, trial_binds=False)
+        assert approval.plan_hash([entry], BINDING) != approval.plan_hash([other], BINDING)
+        assert approval.difference(entry, other, trial_binds=False)
 
 
 @settings(deadline=None, max_examples=60)
@@ -73,8 +73,8 @@ def test_large_and_odd_numbers_have_a_hash_and_are_told_apart(number):
 def test_what_was_approved_is_the_same_after_it_was_stored(details):
     rendered = ENTRY.model_copy(update={"details": sanitize.canonical({"params": details})})
     stored = PlanEntry.model_validate_json(rendered.model_dump_json(by_alias=True))
-    assert plan.difference(stored, rendered, trial_binds=True) == ""
-    assert plan.plan_hash([stored], BINDING) == plan.plan_hash([rendered], BINDING)
+    assert approval.difference(stored, rendered, trial_binds=True) == ""
+    assert approval.plan_hash([stored], BINDING) == approval.plan_hash([rendered], BINDING)
 
 
 @pytest.mark.parametrize(
@@ -88,21 +88,21 @@ def test_what_was_approved_is_the_same_after_it_was_stored(details):
     ],
 )
 def test_a_difference_says_what_it_was_and_what_it_is(changed, told):
-    assert plan.difference(ENTRY, ENTRY.model_copy(update=changed), trial_binds=True) == told
+    assert approval.difference(ENTRY, ENTRY.model_copy(update=changed), trial_binds=True) == told
 
 
 def test_row_counts_bind_only_where_they_are_meant_to():
     other = ENTRY.model_copy(update={"in_trial": "1204 rows"})
-    assert plan.difference(ENTRY, other, trial_binds=False) == ""
+    assert approval.difference(ENTRY, other, trial_binds=False) == ""
 
 
 def test_what_a_trial_counted_below_its_bound_is_shown_and_binds_nothing():
     entry = ENTRY.model_copy(update={"in_trial": "up to 9 rows", "in_trial_counted": "1 row"})
     other = entry.model_copy(update={"in_trial_counted": "2 rows"})
-    assert plan.difference(entry, other, trial_binds=True) == ""
-    assert plan.plan_hash([entry], BINDING) != plan.plan_hash([other], BINDING)
+    assert approval.difference(entry, other, trial_binds=True) == ""
+    assert approval.plan_hash([entry], BINDING) != approval.plan_hash([other], BINDING)
 
 
 def test_a_long_difference_is_cut():
     other = ENTRY.model_copy(update={"do": "x" * 5000})
-    assert len(plan.difference(ENTRY, other, trial_binds=False)) < 300
+    assert len(approval.difference(ENTRY, other, trial_binds=False)) < 300

@@ -8,7 +8,7 @@ from core.builders import START, UNDO, incident, read, sql, usual
 from core.simulator import World, failed
 from incident_operator.api.incident import Times
 from incident_operator.api.runbook import Objectives
-from incident_operator.core.status import objectives
+from incident_operator.core.status import present
 
 PROMISED = Objectives(acknowledge="5m", mitigate="15m", resolve="2h")
 
@@ -32,15 +32,15 @@ def after(minutes):
     ],
 )
 def test_a_promise_is_met_missed_or_open(times, now, closed, states):
-    found = objectives.evaluate(PROMISED, times, after(now), closed=closed)
+    found = present.evaluate(PROMISED, times, after(now), closed=closed)
     assert [objective.state.value for objective in found] == states
 
 
 def test_only_what_was_promised_is_told():
-    found = objectives.evaluate(Objectives(resolve="1h"), Times(detected=START), START)
+    found = present.evaluate(Objectives(resolve="1h"), Times(detected=START), START)
     assert [(objective.name, objective.deadline) for objective in found] == [("resolve", after(60))]
-    assert objectives.next_deadline(found) == after(60)
-    assert objectives.next_deadline([]) is None
+    assert present.next_deadline(found) == after(60)
+    assert present.next_deadline([]) is None
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_the_first_answer_of_a_person_is_the_acknowledgement():
 
 def test_an_incident_that_waits_for_a_person_notes_a_missed_promise():
     world = World(usual(objectives={"acknowledge": "5m"}), incident()).go()
-    assert objectives.next_deadline(world.status.objectives) == after(5)
+    assert present.next_deadline(world.status.objectives) == after(5)
     world.now = after(5)
     world.reconcile()
     assert world.status.objectives[0].state.value == "Missed"
@@ -88,4 +88,4 @@ def test_the_first_answer_of_a_person_is_the_one_that_acknowledges():
 def test_an_incident_that_does_not_say_when_it_was_created_counts_from_now():
     made = incident()
     made = made.model_copy(update={"metadata": made.metadata.model_copy(update={"creation_timestamp": None})})
-    assert objectives.times(made, after(3)).detected == after(3)
+    assert present.times(made, after(3)).detected == after(3)

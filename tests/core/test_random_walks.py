@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from core.simulator import Crashed, World
 from explore import endings, outcomes
 from explore.models import RUNBOOKS
-from incident_operator.core.effects import Effect
+from incident_operator.core.outcomes import Effect
 
 RECORDS = ("look", "serve", "grow", "block", "rebuild", "replay", "drain", "check", "users", "undo-serve", "undo-grow")
 BAD = outcomes.of_act(Effect.K8S_CREATE)[1:]

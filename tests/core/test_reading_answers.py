@@ -6,13 +6,12 @@ from datetime import timedelta
 import pytest
 
 from core.builders import START, incident
-from incident_operator.api.annotations import Verb
 from incident_operator.api.approvals import ApprovalState, HandledAnswer, PendingApproval, PlanEntry
-from incident_operator.api.incident import StepRecord
+from incident_operator.api.incident import StepRecord, Verb
 from incident_operator.api.runbook import Stage
-from incident_operator.core import approval, plan
-from incident_operator.core.machine import limits
-from incident_operator.core.status import bounds
+from incident_operator.core import approval
+from incident_operator.core.runbooks import limits
+from incident_operator.core.status.present import MAX_BYTES, fitting_status
 
 HASH = "7f3a9cde" * 8
 
@@ -56,7 +55,7 @@ def test_the_history_keeps_twenty_answers_and_the_newest_plans_within_bounds():
     assert [record.steps for record in current.approvals][-1] == ["step-29"]
     assert len(current.approvals) == 20
     assert sum(bool(record.plan) for record in current.approvals) == 3
-    assert sum(plan.size(record.plan) for record in current.approvals) <= 48 * 1024
+    assert sum(approval.size(record.plan) for record in current.approvals) <= 48 * 1024
 
 
 def test_the_largest_plan_is_kept_while_it_is_carried_out_and_goes_first_once_it_has_ended():
@@ -69,8 +68,8 @@ def test_the_largest_plan_is_kept_while_it_is_carried_out_and_goes_first_once_it
     current = approval.consume(current, "alice", timedelta(minutes=5), START)
     assert [bool(record.plan) for record in current.approvals] == [True, True, True, True]
     assert current.approvals[-1].plan == large.plan
-    filled = current.model_copy(update={"parameters": {"x": "y" * (bounds.MAX_BYTES - 100 * 1024)}})
-    fitting, _ = bounds.fitting(filled)
+    filled = current.model_copy(update={"parameters": {"x": "y" * (MAX_BYTES - 100 * 1024)}})
+    fitting, _ = fitting_status(filled)
     assert [bool(record.plan) for record in fitting.approvals] == [False, False, False, True]
     current = approval.end_active(current, ApprovalState.CONSUMED)
     current = approval.expire(current.model_copy(update={"pending_approval": pending(do="x")}), START)
@@ -85,8 +84,8 @@ def test_the_largest_question_fits_beside_all_outputs_and_the_records_of_a_large
     steps[0] = steps[0].model_copy(update={"outputs": {"x": "y" * limits.ALL_OUTPUTS}})
     asked = pending(do="x" * 32_000, steps=("a", "b", "c"))
     current = incident().status.model_copy(update={"steps": steps, "pending_approval": asked})
-    fitting, text = bounds.fitting(current)
-    assert len(text) <= bounds.MAX_BYTES
+    fitting, text = fitting_status(current)
+    assert len(text) <= MAX_BYTES
     assert fitting == current, "nothing has to be cut"
 
 
@@ -126,8 +125,8 @@ def test_fifty_steps_with_four_kibibytes_of_outputs_each_and_full_histories_fit(
         asked = pending(do="x" * 15000, steps=(f"step-{number}",))
         current = approval.expire(current.model_copy(update={"pending_approval": asked}), START)
     current = current.model_copy(update={"pending_approval": pending(do="y" * 15000)})
-    fitting, text = bounds.fitting(current)
-    assert len(text) <= bounds.MAX_BYTES
+    fitting, text = fitting_status(current)
+    assert len(text) <= MAX_BYTES
     assert text == json.dumps(fitting.to_json(), ensure_ascii=False, separators=(",", ":")).encode()
     assert fitting.pending_approval == current.pending_approval
     assert [record.outputs for record in fitting.steps] == [record.outputs for record in current.steps]
@@ -138,6 +137,6 @@ def test_the_largest_runbook_there_can_be_still_fits_into_what_etcd_takes():
         StepRecord(name=f"{'n' * 60}{number}", stage=Stage.DIAGNOSE, action="sqlQuery", key="k" * 64, summary="ü" * 512)
         for number in range(300)
     ]
-    fitting, text = bounds.fitting(incident().status.model_copy(update={"steps": steps}))
+    fitting, text = fitting_status(incident().status.model_copy(update={"steps": steps}))
     assert len(text) < 256 * 1024
     assert len(fitting.steps) == 300

@@ -8,8 +8,8 @@ from core.builders import UNDO, incident, job, post, read, scale, sql, usual, vi
 from core.simulator import World, failed
 from incident_operator.api.incident import IncidentStatus, Phase, StepRecord, StepState
 from incident_operator.core import reasons
-from incident_operator.core.machine import machine, retrying, status
-from incident_operator.core.machine.decisions import Transition, Wait
+from incident_operator.core.machine import machine, status, undoing
+from incident_operator.core.machine.view import Transition, Wait
 from incident_operator.core.outcomes import Succeeded
 
 HOUR = timedelta(hours=1)
@@ -71,7 +71,7 @@ def test_another_try_puts_back_what_has_to_be_done_afresh_and_nothing_that_holds
     one = StepRecord.model_validate({**ASKED, **asked})
     another = StepRecord.model_validate({**ASKED, "name": "other", **other})
     steps = [one, another] if first == "asked" else [another, one]
-    found = retrying.reset_for_retry(IncidentStatus(steps=steps), "asked")
+    found = undoing.reset_for_retry(IncidentStatus(steps=steps), "asked")
     states = {record.name: record.state for record in found.steps}
     assert states["asked"] is StepState.PENDING
     assert states[another.name] is (StepState.PENDING if back else another.state)
@@ -108,7 +108,7 @@ def test_a_stop_at_a_step_that_somebody_took_out_of_the_status_still_needs_a_per
 
 def test_nothing_is_asked_about_a_step_that_nobody_knows():
     with pytest.raises(ValueError, match="no record of step nobody"):
-        retrying.retry_question(view(usual(), incident()), IncidentStatus(), "nobody")
+        undoing.retry_question(view(usual(), incident()), IncidentStatus(), "nobody")
 
 
 def test_a_diagnosis_that_fails_is_unknown_and_stops_what_needs_it():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from incident_operator.core import retry_after
+from incident_operator.core.outcomes import bounded_retry_after, retry_after_seconds
 
 DATE = "Tue, 21 Oct 2025 12:00:00 GMT"
 
@@ -31,16 +31,16 @@ DATE = "Tue, 21 Oct 2025 12:00:00 GMT"
 )
 def test_a_header_asks_for_bounded_seconds(header, seconds):
     headers = {"Date": DATE} if header is None else {"Date": DATE, "retry-AFTER": header}
-    assert retry_after.seconds(headers) == seconds
+    assert retry_after_seconds(headers) == seconds
 
 
 @pytest.mark.parametrize("date", ["", "yesterday"])
 def test_a_date_says_nothing_where_it_is_not_known_what_time_it_is_there(date):
-    assert retry_after.seconds({"Retry-After": "Tue, 21 Oct 2025 12:00:30 GMT", "Date": date}) == 0.0
+    assert retry_after_seconds({"Retry-After": "Tue, 21 Oct 2025 12:00:30 GMT", "Date": date}) == 0.0
 
 
 @pytest.mark.parametrize(
     ("asked", "obeyed"), [(-1.0, 0.0), (5.0, 5.0), (1e9, 300.0), (float("inf"), 300.0), (float("nan"), 0.0)]
 )
 def test_what_is_asked_for_is_obeyed_within_bounds(asked, obeyed):
-    assert retry_after.bounded(asked) == obeyed
+    assert bounded_retry_after(asked) == obeyed

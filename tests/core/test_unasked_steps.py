@@ -7,7 +7,7 @@ from core.builders import UNDO, post, read, runbook, scale, sql, usual
 from core.simulator import World, failed, unasked
 from incident_operator.api.incident import Phase
 from incident_operator.core import reasons
-from incident_operator.core.runbooks.unasked import Leave
+from incident_operator.core.runbooks.reviews import Leave
 
 HOUR = timedelta(hours=1)
 BLOCK = post("block", protective=True)

@@ -8,8 +8,8 @@ from core.builders import UNDO, post, read, runbook, scale, sql, usual
 from core.simulator import World, failed, unasked
 from incident_operator.api.incident import Phase, UndoState
 from incident_operator.core import reasons
-from incident_operator.core.errors import Failure
 from incident_operator.core.machine import status
+from incident_operator.core.outcomes import Failure
 
 HOUR = timedelta(hours=1)
 TWO = {"mitigate": [scale("grow"), sql("serve", undo=UNDO)]}

@@ -8,12 +8,11 @@ import pytest
 
 from core.builders import usual
 from core.simulator import World
-from incident_operator.api.annotations import EDITORS, OPENED_BY, REVIEWED, Verb
-from incident_operator.api.incident import Incident, Phase
+from incident_operator.api.incident import EDITORS, OPENED_BY, REVIEWED, Incident, Phase, Verb
 from incident_operator.api.meta import ObjectMeta
 from incident_operator.api.runbook import Runbook
 from incident_operator.core import approval
-from incident_operator.core.runbooks import editors
+from incident_operator.core.runbooks import reviews
 from incident_operator.core.status import report
 
 NAMES = {
@@ -69,8 +68,8 @@ def test_each_verb_takes_a_name_as_it_is_written(name: str) -> None:
 @NAMED
 def test_a_name_is_one_editor_and_no_other(name: str) -> None:
     book = runbook_by(name, "alice@example.com")
-    assert editors.of(book) == tuple(sorted((name, "alice@example.com")))
-    assert editors.of_kept(editors.kept(editors.of(book))) == editors.of(book)
+    assert reviews.of(book) == tuple(sorted((name, "alice@example.com")))
+    assert reviews.of_kept(reviews.kept(reviews.of(book))) == reviews.of(book)
 
 
 @NAMED
@@ -131,7 +130,7 @@ def test_a_runbook_that_was_reviewed_by_a_name_with_blanks_has_no_editor() -> No
     book = runbook_by("grace", "alice")
     reviewed = {**book.metadata.annotations, REVIEWED: "3 Hopper,  Grace"}
     metadata = book.metadata.model_copy(update={"annotations": reviewed, "generation": 3})
-    assert editors.of(book.model_copy(update={"metadata": metadata})) == ()
+    assert reviews.of(book.model_copy(update={"metadata": metadata})) == ()
 
 
 def runbook_by(*names: str) -> Runbook:

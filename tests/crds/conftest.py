@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from crds import live
-from incident_operator.clients import access
-from incident_operator.clients.kube import Kube
+from incident_operator.kubernetes import access
+from incident_operator.kubernetes.apiserver import Kube
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from cel_expr_python.ext.ext_optional import ExtOptional
 from cel_expr_python.ext.ext_strings import ExtStrings
 
 from incident_operator import policies
-from incident_operator.crdgen.templates import plain_policy
+from incident_operator.crdgen.schema import plain_policy
 
 _NAMES = ("request", "object", "oldObject", "variables")
 

@@ -13,8 +13,8 @@ import yaml
 from crds import live
 from incident_operator import policies, settings
 from incident_operator.api.meta import Severity
-from incident_operator.core.alerts.scope import AlertScope
-from incident_operator.core.runbooks.unasked import Leave, UnaskedStep
+from incident_operator.core.alerts.matching import AlertScope
+from incident_operator.core.runbooks.reviews import Leave, UnaskedStep
 
 pytestmark = pytest.mark.cluster
 

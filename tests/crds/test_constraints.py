@@ -22,9 +22,9 @@ from crds.objects import (
     step,
     without,
 )
-from incident_operator.clients import paths
-from incident_operator.clients.kube import Invalid, Kube
 from incident_operator.crdgen import kinds
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.apiserver import Invalid, Kube
 
 POSTGRES = {"host": "db", "database": "app"}
 URL = {"url": "http://api:8080"}
@@ -252,5 +252,5 @@ def _messages(node: object) -> list[str]:
 
 
 def _collection(namespace: str, document: Json) -> str:
-    collections = {"Runbook": paths.runbooks, "Connection": paths.connections, "Incident": paths.incidents}
+    collections = {"Runbook": discovery.runbooks, "Connection": discovery.connections, "Incident": discovery.incidents}
     return collections[document["kind"]](namespace)

@@ -8,7 +8,8 @@ from click.testing import CliRunner
 
 from incident_operator import policies
 from incident_operator.crdgen import __main__ as crdgen
-from incident_operator.crdgen import kinds, templates
+from incident_operator.crdgen import kinds
+from incident_operator.crdgen.schema import DEFAULT_OPERATOR
 
 LAST_APPLIED_LIMIT = 256 * 1024
 """`kubectl apply` keeps a manifest in an annotation, which may not be longer."""
@@ -53,11 +54,11 @@ def test_the_plain_policies_trust_the_default_operator_only() -> None:
     plain = ("approval-policies.yaml", *policies.LIMITING, policies.STAMPING)
     texts = {file: generated[f"crds/{file}"] for file in plain}
     assert [file for file, text in texts.items() if policies.OPERATOR in text] == []
-    nameless = [file for file, text in texts.items() if templates.DEFAULT_OPERATOR not in text]
+    nameless = [file for file, text in texts.items() if DEFAULT_OPERATOR not in text]
     assert nameless == ["incident-deletion.yaml", "label-counts.yaml"], "the operator is held like everybody else"
 
 
 def test_the_plain_policies_are_what_the_operator_expects_to_find() -> None:
     text = crdgen.files()["crds/approval-policies.yaml"]
-    expected = [guard.manifest for guard in policies.guards(templates.DEFAULT_OPERATOR)]
+    expected = [guard.manifest for guard in policies.guards(DEFAULT_OPERATOR)]
     assert list(yaml.safe_load_all(text)) == expected

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from crds.evaluated_policies import Json, Request, policy
 from incident_operator.api.incident import CLOSED_PHASES, Phase
-from incident_operator.core import patterns
-from incident_operator.core.alerts import grouping
-from incident_operator.crdgen.templates import DEFAULT_OPERATOR
+from incident_operator.core.alerts import merging
+from incident_operator.core.sanitize import compiled_pattern
+from incident_operator.crdgen.schema import DEFAULT_OPERATOR
 
 APPROVAL, EDITOR = policy("incident-approval.yaml"), policy("runbook-editor.yaml")
 DELETION, LABELS = policy("incident-deletion.yaml"), policy("label-counts.yaml")
-KEPT_NAMES = patterns.compiled(
+KEPT_NAMES = compiled_pattern(
     next(
         each["expression"].partition("matches('")[2].removesuffix("')")
         for each in APPROVAL["variables"]
@@ -24,7 +24,7 @@ KEPT_NAMES = patterns.compiled(
 MALLORY, DAVE = "mallory@dawsos.com", "dave@dawsos.com"
 COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
 NAMESPACE_CONTROLLER = "system:serviceaccount:kube-system:namespace-controller"
-OURS = grouping.of("prod", "pack", ["date"], {"date": "1"}).sequence
+OURS = merging.of("prod", "pack", ["date"], {"date": "1"}).sequence
 GROUP, OPENED_BY, ABORT = "incidents.dev/group", "incidents.dev/opened-by", "incidents.dev/abort"
 
 
@@ -59,7 +59,7 @@ def test_at_creation_the_same_is_the_operators_as_later(sentence: str, who: str,
 
 @given(st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,12})(-[0-9a-f]{4,6})?(-[0-9]{1,10})?", fullmatch=True))
 def test_the_names_that_the_policy_keeps_are_those_that_the_receiver_reads(name: str) -> None:
-    assert (KEPT_NAMES.search(name) is not None) == (grouping.split_name(name) is not None)
+    assert (KEPT_NAMES.search(name) is not None) == (merging.split_name(name) is not None)
 
 
 def changed(before: Json, **meta: Any) -> Json:

@@ -7,11 +7,11 @@ import pytest
 
 from crds import live
 from crds.objects import incident
-from incident_operator.crdgen import templates
+from incident_operator.crdgen.schema import DEFAULT_OPERATOR
 
 pytestmark = pytest.mark.cluster
 
-AS_OPERATOR = (f"--as={templates.DEFAULT_OPERATOR}", "--as-group=system:masters")
+AS_OPERATOR = (f"--as={DEFAULT_OPERATOR}", "--as-group=system:masters")
 SPEC = {"runbookRef": {"name": "rb"}, "severity": "P1", "group": {"job": "a"}}
 ALERT = {"id": "9c1f", "startsAt": "2025-10-21T00:30:04Z"}
 

@@ -7,7 +7,7 @@ import yaml
 from cel_expr_python import cel
 
 from incident_operator import policies
-from incident_operator.crdgen.templates import DEFAULT_OPERATOR, plain_policy
+from incident_operator.crdgen.schema import DEFAULT_OPERATOR, plain_policy
 
 POLICY, BINDING = yaml.safe_load_all(plain_policy(policies.text("operator-configmaps.yaml")))
 INCIDENT = {"apiVersion": "incidents.dev/v1alpha1", "kind": "Incident", "name": "pack-1", "uid": "u"}

@@ -10,8 +10,8 @@ from cel_expr_python.ext.ext_optional import ExtOptional
 from cel_expr_python.ext.ext_strings import ExtStrings
 
 from incident_operator import policies
-from incident_operator.api.annotations import EDITORS, LAST_EDITOR, REVIEWED
-from incident_operator.crdgen.templates import plain_policy
+from incident_operator.api.incident import EDITORS, LAST_EDITOR, REVIEWED
+from incident_operator.crdgen.schema import plain_policy
 
 POLICY = next(yaml.safe_load_all(plain_policy(policies.text("runbook-editor.yaml"))))["spec"]
 STAMPS = next(yaml.safe_load_all(plain_policy(policies.text(policies.STAMPING))))["spec"]

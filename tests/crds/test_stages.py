@@ -10,7 +10,7 @@ from incident_operator.actions.exec import Exec
 from incident_operator.actions.exec import Result as ExecResult
 from incident_operator.api.runbook import Runbook, Stage
 from incident_operator.core.action import Action
-from incident_operator.core.effects import Effect
+from incident_operator.core.outcomes import Effect
 from incident_operator.core.runbooks.compiler import Compiled, compile_runbook
 from incident_operator.crdgen import kinds
 

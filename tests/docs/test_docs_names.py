@@ -11,12 +11,11 @@ import pytest
 import yaml
 
 from docs import pages
-from incident_operator import process_metrics
+from incident_operator import health
 from incident_operator.actions import ACTIONS
-from incident_operator.api.parameters import ParameterType
-from incident_operator.api.runbook import Stage
-from incident_operator.core import effects, reasons
-from incident_operator.core.alerts import unmatched
+from incident_operator.api.runbook import ParameterType, Stage
+from incident_operator.core import outcomes, reasons
+from incident_operator.core.alerts.matching import IGNORE
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.receiver import json_text
 from incident_operator.receiver.metrics import ReceiverMetrics
@@ -80,7 +79,7 @@ def test_every_setting_is_in_the_table_with_its_default_and_nothing_else_is():
     default = Settings()
     for name, told in rows:
         value = getattr(default, name.lower())
-        special = {"NAMESPACES": "all", "INSTANCE": "host name", "UNMATCHED_IGNORE": json.dumps(unmatched.IGNORE)}
+        special = {"NAMESPACES": "all", "INSTANCE": "host name", "UNMATCHED_IGNORE": json.dumps(IGNORE)}
         expected = special.get(name, written(value))
         assert told.strip() == (expected if value or name in {"NAMESPACES", "INSTANCE"} else "none"), name
 
@@ -112,7 +111,7 @@ def test_every_reason_is_explained_and_no_other():
 
 
 def test_every_metric_is_listed_and_no_other():
-    registry = process_metrics.registry()
+    registry = health.registry()
     EngineMetrics(registry)
     ReceiverMetrics(registry)
     ending = {"counter": "_total", "info": "_info"}
@@ -133,7 +132,7 @@ def test_every_stage_type_and_effect_is_listed():
     assert pages.first_cells(pages.section("docs/runbook.md", "## Stages")) == list(Stage)
     assert pages.first_cells(pages.section("docs/runbook.md", "## Parameters")) == list(ParameterType)
     told = pages.first_cells(pages.section("docs/how-it-works.md", "## After a crash"))
-    assert set(told) == set(effects.Effect) - {effects.Effect.HUMAN}
+    assert set(told) == set(outcomes.Effect) - {outcomes.Effect.HUMAN}
     assert all(effect in reference for effect in told)
 
 

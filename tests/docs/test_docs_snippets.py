@@ -11,11 +11,11 @@ from incident_operator.actions import ACTIONS
 from incident_operator.api.connection import Connection
 from incident_operator.api.incident import IncidentSpec
 from incident_operator.api.runbook import Runbook
-from incident_operator.commands import checking, outputs
-from incident_operator.core.runbooks import compiler, parsing
-from incident_operator.receiver.settings import ReceiverSettings
+from incident_operator.commands import check, outputs
+from incident_operator.core.runbooks import compiler, reading
+from incident_operator.receiver.server import ReceiverSettings
 
-SPECS = {"Runbook": parsing.whole_spec(ACTIONS), "Connection": connections.whole_spec(), "Incident": IncidentSpec}
+SPECS = {"Runbook": reading.whole_spec(ACTIONS), "Connection": connections.whole_spec(), "Incident": IncidentSpec}
 OBJECTS = [found for kind in SPECS for found in pages.objects(kind)]
 
 
@@ -92,7 +92,7 @@ def test_the_readme_shows_the_files_that_it_names():
 def test_the_typo_of_the_readme_is_told_as_the_readme_says(tmp_path):
     misspelt = tmp_path / "runbook.yaml"
     misspelt.write_text((pages.TUTORIAL / "runbook.yaml").read_text().replace("steps.flags.", "steps.flag."))
-    told = "\n".join(outputs.text_line(each) for each in checking.check([misspelt]).findings)
+    told = "\n".join(outputs.text_line(each) for each in check.check([misspelt]).findings)
     told = told.replace(str(misspelt), "docs/tutorial/runbook.yaml")
     assert f"```\n{told}\n```" in pages.text("README.md")
 
@@ -124,4 +124,4 @@ def test_every_runbook_that_is_shown_is_free_of_warnings(tmp_path):
     for block, body in pages.objects("Runbook"):
         shown = tmp_path / "runbook.yaml"
         shown.write_text(yaml.safe_dump(body))
-        assert checking.check([shown]).findings == (), block
+        assert check.check([shown]).findings == (), block

@@ -19,7 +19,7 @@ from e2e.idle import Idle  # noqa: E402
 from e2e.operator_process import kubeconfig  # noqa: E402
 from forking.operator import ForkedOperator  # noqa: E402
 from forking.starter import Stable  # noqa: E402
-from incident_operator.clients import access as accesses  # noqa: E402
+from incident_operator.kubernetes import access as accesses  # noqa: E402
 
 
 @pytest.fixture(scope="session")

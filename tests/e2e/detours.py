@@ -18,9 +18,9 @@ from e2e import ground
 from e2e.operator_process import OperatorProcess, alert, kubeconfig
 from forking.operator import ForkedOperator
 from forking.starter import Stable
-from incident_operator.clients import access as accesses
-from incident_operator.clients import paths
-from incident_operator.clients.kube import Kube
+from incident_operator.kubernetes import access as accesses
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.apiserver import Kube
 
 T = TypeVar("T")
 ACCOUNT = "rb-detours"
@@ -116,11 +116,11 @@ class Scene:
 
     async def incidents(self, name: str) -> list[dict[str, Any]]:
         """Every Incident of a Runbook that an alert opened."""
-        return await self.listed(paths.incidents(self.namespace), f"incidents.dev/runbook={name}")
+        return await self.listed(discovery.incidents(self.namespace), f"incidents.dev/runbook={name}")
 
     async def jobs(self, incident: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The Jobs that were made for an Incident."""
-        path = paths.of("/apis/batch/v1", self.namespace, "jobs")
+        path = discovery.of("/apis/batch/v1", self.namespace, "jobs")
         return await self.listed(path, f"incidents.dev/incident={incident['metadata']['name']}")
 
     async def listed(self, path: str, selector: str = "") -> list[dict[str, Any]]:
@@ -130,7 +130,7 @@ class Scene:
 
     async def scaled(self) -> dict[str, Any]:
         """The Deployment that Runbooks scale."""
-        return dict(await self.kube.get(paths.of("/apis/apps/v1", self.namespace, "deployments", SCALED)))
+        return dict(await self.kube.get(discovery.of("/apis/apps/v1", self.namespace, "deployments", SCALED)))
 
     async def replicas(self) -> int:
         """How many Pods it is meant to have."""
@@ -145,7 +145,7 @@ class Scene:
         self.cluster.kubectl("set", "env", f"deployment/{TEMPLATE}", f"{name}={value}", "-n", self.namespace)
 
     async def _is_judged(self, name: str, ready: bool) -> bool | None:
-        found = await self.kube.get(paths.runbooks(self.namespace, name))
+        found = await self.kube.get(discovery.runbooks(self.namespace, name))
         status = found.get("status", {})
         if status.get("observedGeneration") != found["metadata"]["generation"]:
             return None

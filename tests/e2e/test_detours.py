@@ -14,7 +14,7 @@ from demonstration import people
 from e2e import detours
 from e2e.detours import HOSTILE, Scene, approve_with, job, plan_hash, retry_with, scale, states
 from forking.starter import Stable
-from incident_operator.clients import paths
+from incident_operator.kubernetes import discovery
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 GREETING = "print('hello')"
@@ -200,7 +200,7 @@ async def test_an_incident_opened_by_hand_runs_its_runbook_and_its_opener_may_no
     cast.bob.cluster.kubectl("create", "-n", idle.namespace, "-f", "-", stdin=spec)
 
     async def phase(wanted: str) -> dict[str, Any] | None:
-        found = await idle.kube.get(paths.incidents(idle.namespace, "by-hand-1"))
+        found = await idle.kube.get(discovery.incidents(idle.namespace, "by-hand-1"))
         return found if found.get("status", {}).get("phase") == wanted else None
 
     asked = await idle.until(lambda: phase("AwaitingApproval"), "a question")
@@ -228,7 +228,7 @@ async def test_hostile_text_is_refused_by_every_type_that_it_does_not_fit_and_no
 
     async def all_stopped() -> list[dict[str, Any]] | None:
         found = await idle.listed(
-            paths.incidents(idle.namespace), f"incidents.dev/runbook in ({','.join(names.values())})"
+            discovery.incidents(idle.namespace), f"incidents.dev/runbook in ({','.join(names.values())})"
         )
         stopped = [each for each in found if each.get("status", {}).get("reason") == "ParameterInvalid"]
         return stopped if len(stopped) == len(refused) else None

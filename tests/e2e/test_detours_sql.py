@@ -21,7 +21,7 @@ from demonstration import people
 from e2e import detours
 from e2e.detours import Scene, retry_with, states
 from forking.starter import Stable
-from incident_operator.clients import paths
+from incident_operator.kubernetes import discovery
 from sql.endpoints import PASSWORD, Database
 from sql.proxy import Proxy, Trouble, listening
 
@@ -240,7 +240,7 @@ async def test_the_databases_password_is_nowhere_to_be_read_even_where_the_datab
 
 
 async def has_configmap(scene: Scene, name: str) -> bool | None:
-    found = await scene.listed(paths.configmaps(scene.namespace))
+    found = await scene.listed(discovery.configmaps(scene.namespace))
     return True if name in {each["metadata"]["name"] for each in found} else None
 
 

@@ -8,10 +8,10 @@ import pytest
 from engine.world import INCIDENT, World
 from incident_operator.api.approvals import ApprovalState
 from incident_operator.api.incident import Phase
-from incident_operator.clients import kube
 from incident_operator.core.action import Call
 from incident_operator.core.outcomes import Outcome, Pending, Succeeded
 from incident_operator.engine.reconciler import Reconciler
+from incident_operator.kubernetes import apiserver
 from kube.fake_faults import Fault
 
 MINUTES = 31
@@ -31,7 +31,7 @@ def away(world: World, how: Fault) -> Iterator[None]:
 
 async def tries(process: Reconciler, times: int = 3) -> None:
     for _ in range(times):
-        with pytest.raises(kube.Unavailable):
+        with pytest.raises(apiserver.Unavailable):
             await process.reconcile(INCIDENT)
 
 
@@ -78,7 +78,7 @@ async def test_what_an_act_came_to_meanwhile_is_told_afterwards_and_it_is_not_do
         return Succeeded({"rows": []}, "1 row")
 
     pack.targets.answers["rebuild"] = gone_meanwhile
-    with pytest.raises(kube.Unavailable):
+    with pytest.raises(apiserver.Unavailable):
         await process.reconcile(INCIDENT)
     await tries(process)
     pack.api._faults._injected.clear()

@@ -4,8 +4,8 @@ import asyncio
 
 from structlog.testing import capture_logs
 
-from incident_operator.clients.priority import Priority
-from incident_operator.engine.background import Background
+from incident_operator.engine.work_queue import Background
+from incident_operator.kubernetes.priority import Priority
 
 
 async def test_what_is_under_way_is_waited_for() -> None:

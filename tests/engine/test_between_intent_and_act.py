@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 from engine.conftest import RUNBOOK
 from engine.world import INCIDENT, Killed, World, world
 from incident_operator.api.incident import Phase
-from incident_operator.clients import paths
 from incident_operator.core.outcomes import NotDone, Succeeded
+from incident_operator.kubernetes import discovery
 from kube.fake_faults import Fault
 
 STEP = "rebuild"
@@ -191,7 +191,7 @@ async def test_an_act_begun_by_the_version_before_is_looked_up_without_what_that
     pack: World,
 ) -> None:
     await killed_before_the_act(pack)
-    body = pack.api.object(paths.incidents(*INCIDENT))
+    body = pack.api.object(discovery.incidents(*INCIDENT))
     for step in body["status"]["steps"]:
         step.pop("seen", None)
         step.pop("since", None)

@@ -9,23 +9,30 @@ from engine.test_readiness import PACK, Answering, Endpoints
 from engine.world import INCIDENT, World, runbooks_of
 from incident_operator.api.incident import Phase
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import paths
 from incident_operator.core.runbooks import reading
-from incident_operator.engine.counts import Counts
+from incident_operator.engine.metrics import IncidentCounts
 from incident_operator.engine.readiness import Readiness
-from incident_operator.engine.revisions import Revisions
+from incident_operator.engine.runbooks import Revisions
+from incident_operator.kubernetes import discovery
 
 
 async def checked(world: World, spec: dict[str, Any], over: str = "") -> dict[str, Any]:
     """Return the Runbook's status after a check."""
-    path = paths.runbooks(*PACK)
+    path = discovery.runbooks(*PACK)
     body = world.api.object(path)
     world.api.put({**body, "spec": {**body["spec"], **spec}})
     revisions = Revisions(world.client)
     runbooks = runbooks_of(world.client, revisions)
     now = datetime(2025, 10, 21, tzinfo=UTC)
     readiness = Readiness(
-        world.client, runbooks, revisions, Endpoints(world.client), Answering(), Counts(), lambda: now, lambda _: over
+        world.client,
+        runbooks,
+        revisions,
+        Endpoints(world.client),
+        Answering(),
+        IncidentCounts(),
+        lambda: now,
+        lambda _: over,
     )
     assert await readiness.check(ObjectKey(*PACK))
     return dict(world.api.object(path)["status"])
@@ -38,7 +45,7 @@ async def test_a_runbook_of_too_many_bytes_is_invalid_and_told_why(pack: World, 
     assert (ready["status"], ready["reason"]) == ("False", "Invalid")
     assert ready["message"].startswith("spec: has ")
     assert " bytes; a Runbook may have 262144 at most; split it" in ready["message"]
-    assert status["observedGeneration"] == pack.api.object(paths.runbooks(*PACK))["metadata"]["generation"]
+    assert status["observedGeneration"] == pack.api.object(discovery.runbooks(*PACK))["metadata"]["generation"]
 
 
 async def test_a_runbook_over_its_namespaces_budget_of_patterns_is_invalid_and_told_why(pack: World) -> None:
@@ -49,7 +56,7 @@ async def test_a_runbook_over_its_namespaces_budget_of_patterns_is_invalid_and_t
 
 async def test_a_runbook_whose_expressions_would_double_without_end_is_invalid_and_told_why(pack: World) -> None:
     doubled = "optional.of(params.date)" + ".optMap(d, d)" * 8 + ".orValue('')"
-    step = pack.api.object(paths.runbooks(*PACK))["spec"]["diagnose"][0]
+    step = pack.api.object(discovery.runbooks(*PACK))["spec"]["diagnose"][0]
     outputs = {f"o{at}": doubled for at in range(16)}
     status = await checked(pack, {"diagnose": [{**step, "name": f"s{at}", "outputs": outputs} for at in range(10)]})
     ready = next(one for one in status["conditions"] if one["type"] == "Ready")
@@ -58,7 +65,7 @@ async def test_a_runbook_whose_expressions_would_double_without_end_is_invalid_a
 
 
 async def test_a_ready_runbook_is_told_what_the_next_release_refuses(pack: World) -> None:
-    written = pack.api.object(paths.runbooks(*PACK))["spec"]["diagnose"]
+    written = pack.api.object(discovery.runbooks(*PACK))["spec"]["diagnose"]
     status = await checked(pack, {"diagnose": [{**step, "timeout": "2h"} for step in written]})
     ready = next(one for one in status["conditions"] if one["type"] == "Ready")
     assert ready["status"] == "True", ready["message"]
@@ -71,12 +78,12 @@ async def test_the_runbooks_of_a_namespace_are_listed_once_for_a_check_however_m
 ) -> None:
     before = len(pack.api.requests)
     await checked(pack, {})
-    listed = [one for one in pack.api.requests[before:] if one.path == paths.runbooks("prod")]
+    listed = [one for one in pack.api.requests[before:] if one.path == discovery.runbooks("prod")]
     assert len(listed) == 1
 
 
 async def test_an_incident_of_too_many_bytes_needs_a_human_and_goes_on_once_it_is_smaller(pack: World) -> None:
-    path = paths.incidents(*INCIDENT)
+    path = discovery.incidents(*INCIDENT)
     body = pack.api.object(path)
     alert = {"id": "a", "startsAt": "2025-10-21T00:00:00Z", "labels": {"weight": "x" * 1000}}
     pack.api.put({**body, "spec": {**body["spec"], "alerts": [{**alert, "id": str(at)} for at in range(500)]}})

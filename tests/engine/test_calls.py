@@ -9,11 +9,10 @@ from engine.world import Targets, World
 from incident_operator.api.incident import StepRecord
 from incident_operator.api.runbook import Stage
 from incident_operator.core.action import Call, Preview, UndoOf
-from incident_operator.core.effects import Effect
-from incident_operator.core.machine.calls import call_of
 from incident_operator.core.machine.carry_out import Do, How
-from incident_operator.core.machine.decisions import Run
-from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded, Undetermined
+from incident_operator.core.machine.stages import call_of
+from incident_operator.core.machine.view import Run
+from incident_operator.core.outcomes import Effect, Failed, Outcome, Pending, Succeeded, Undetermined
 
 ACT = Run("serve", "serve", Stage.MITIGATE, 1, "key-of-act")
 UNDOES = Run("undo-serve", "serve", Stage.RESTORE, 1, "key-of-undo", undo=True)

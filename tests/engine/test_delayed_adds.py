@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from incident_operator.api.meta import ObjectKey
-from incident_operator.engine.delayed_adds import DelayedAdds
+from incident_operator.engine.work_queue import DelayedAdds
 
 NOW = datetime(2025, 10, 21, tzinfo=UTC)
 A, B = ObjectKey("prod", "a"), ObjectKey("prod", "b")

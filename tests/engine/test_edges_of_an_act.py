@@ -9,11 +9,11 @@ import pytest
 from engine.world import INCIDENT, InFlight, Killed, World, world
 from incident_operator.api.incident import Incident, IncidentStatus
 from incident_operator.api.meta import ObjectMeta
-from incident_operator.clients import kube
 from incident_operator.core.action import Call, Preview
 from incident_operator.core.outcomes import NotDone, Outcome, Pending, Succeeded, Undetermined
-from incident_operator.engine.progress import Progress
 from incident_operator.engine.reconciler import Reconciler
+from incident_operator.engine.recorder import Progress
+from incident_operator.kubernetes import apiserver
 from kube.fake_faults import Fault
 
 STEP = "rebuild"
@@ -102,7 +102,7 @@ async def test_an_unkeyed_act_whose_outcome_could_not_be_stored_is_not_probed_an
 
     pack.targets.answers["flush"] = unclear
     process = pack.engine()
-    with pytest.raises(kube.ApiError):
+    with pytest.raises(apiserver.ApiError):
         await process.reconcile(INCIDENT)
     assert pack.state("flush") == "Running"
     await process.reconcile(INCIDENT)
@@ -119,7 +119,7 @@ async def test_what_could_not_be_stored_is_void_once_another_process_has_written
 
     pack.targets.answers[STEP] = not_yet
     process = pack.engine()
-    with pytest.raises(kube.ApiError):
+    with pytest.raises(apiserver.ApiError):
         await process.reconcile(INCIDENT)
 
     def answer(call: Call[Any]) -> Outcome:

@@ -7,12 +7,12 @@ from engine.test_record import LARGE, answers, incomplete, named, plant
 from engine.world import INCIDENT, World
 from incident_operator.api.incident import IncidentStatus, Phase, StepRecord, StepState
 from incident_operator.api.runbook import Stage
-from incident_operator.clients import paths
-from incident_operator.core.evidence import Evidence, evidence_of
+from incident_operator.core.action import Evidence, evidence_of
 from incident_operator.core.machine import status
-from incident_operator.core.machine.decisions import Run
+from incident_operator.core.machine.view import Run
 from incident_operator.core.outcomes import Succeeded
 from incident_operator.engine.evidence import EVIDENCE, EvidenceStore, Stored, Unstored
+from incident_operator.kubernetes import discovery
 from kube.fake_faults import Fault
 
 FULL = Evidence("sha256:1", "text")
@@ -22,7 +22,7 @@ KEPT = StepRecord(
 
 
 def posts(world: World) -> int:
-    return sum(one.method == "POST" and one.path == paths.configmaps("prod") for one in world.api.requests)
+    return sum(one.method == "POST" and one.path == discovery.configmaps("prod") for one in world.api.requests)
 
 
 def test_what_the_summary_tells_already_is_not_worth_storing() -> None:

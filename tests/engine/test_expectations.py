@@ -5,11 +5,10 @@ import pytest
 from engine.world import INCIDENT, World
 from incident_operator.api.incident import Phase
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import paths
 from incident_operator.core.machine.view import View
-from incident_operator.engine.expectations import Expectations
-from incident_operator.engine.progress import Progress
 from incident_operator.engine.reconciler import Reconciler
+from incident_operator.engine.recorder import Expectations, Progress
+from incident_operator.kubernetes import discovery
 from kube.fake_faults import Fault
 
 A = ObjectKey("prod", "a")
@@ -79,7 +78,7 @@ async def test_a_version_that_holds_somebody_elses_change_too_is_not_expected(
     reconciler = pack.engine()
 
     def note() -> None:
-        body = pack.api.object(paths.incidents(*INCIDENT))
+        body = pack.api.object(discovery.incidents(*INCIDENT))
         pack.api.put({**body, part: {**body[part], **change}})
 
     # our write is applied but its reply is lost; somebody writes before we find it by its mark

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from incident_operator.clients import kube, paths
-from incident_operator.clients.reads import Reads
-from incident_operator.clients.scopes import EVERYWHERE
 from incident_operator.engine.expiry import Expiry
+from incident_operator.kubernetes import apiserver, discovery
+from incident_operator.kubernetes.apiserver import Reads
+from incident_operator.kubernetes.discovery import EVERYWHERE
 from kube import fake_routes
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
@@ -27,7 +27,7 @@ HOUR = timedelta(hours=1)
 @asynccontextmanager
 async def expiring(after: timedelta, *namespaces: str) -> AsyncIterator[tuple[FakeApiserver, Expiry]]:
     """An expiry at that time after the creation of everything."""
-    async with FakeApiserver() as api, kube.Kube(api.access()) as client, Reads(api.access()) as reads:
+    async with FakeApiserver() as api, apiserver.Kube(api.access()) as client, Reads(api.access()) as reads:
         yield api, Expiry(client, reads, lambda: CREATED + after, TTL, namespaces or EVERYWHERE, seconds_each=0.0)
 
 
@@ -52,7 +52,7 @@ def failed(name: str, judged: datetime) -> dict[str, Any]:
 
 
 def names(api: FakeApiserver, namespace: str | None = None) -> list[str]:
-    return [each["metadata"]["name"] for each in api.objects(paths.incidents(namespace))]
+    return [each["metadata"]["name"] for each in api.objects(discovery.incidents(namespace))]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ async def test_the_first_of_a_group_stays_while_another_is_open() -> None:
     [
         lambda api: api.put(incident("a-00000-1", ended=CREATED + 2 * HOUR)),
         lambda api: (
-            api.remove(paths.incidents("prod", "a-00000-1")),
+            api.remove(discovery.incidents("prod", "a-00000-1")),
             api.put(incident("a-00000-1", "Pending", ended=None)),
         ),
     ],
@@ -138,7 +138,7 @@ async def test_one_that_is_gone_or_cannot_be_read_does_not_end_the_round() -> No
         api.put({**odd, "spec": {"severity": "P9"}})
         api.put(incident("b-00000-1"))
         api.put(incident("c-1"))
-        api.interleave(lambda: api.remove(paths.incidents("prod", "b-00000-1")), method="GET", path="/b-00000-1")
+        api.interleave(lambda: api.remove(discovery.incidents("prod", "b-00000-1")), method="GET", path="/b-00000-1")
         assert await expiry.round() == 1
         assert names(api) == ["a-00000-1"]
 
@@ -164,7 +164,7 @@ async def test_an_apiserver_that_is_away_ends_the_round_with_an_error_that_the_n
     async with expiring(TTL + HOUR) as (api, expiry):
         api.put(incident("a-00000-1"))
         api.inject(Fault.INTERNAL_ERROR)
-        with pytest.raises(kube.Unavailable):
+        with pytest.raises(apiserver.Unavailable):
             await expiry.round()
         assert await expiry.round() == 1
 
@@ -212,7 +212,7 @@ async def test_one_that_is_first_of_no_group_is_deleted_without_a_look_at_others
 
 async def test_an_apiserver_that_refuses_every_list_ends_the_round() -> None:
     async with expiring(TTL + HOUR) as (_, expiry):
-        with pytest.raises(kube.Invalid):
+        with pytest.raises(apiserver.Invalid):
             await dataclasses.replace(expiry, reads=Refusing()).round()
 
 
@@ -223,4 +223,4 @@ class Refusing(Reads):
         pass
 
     async def page(self, *_: object) -> bytes:
-        raise kube.Invalid(400, "BadRequest", "no such list")
+        raise apiserver.Invalid(400, "BadRequest", "no such list")

@@ -6,14 +6,12 @@ from datetime import datetime
 import pytest
 
 from engine.world import INCIDENT, World
-from incident_operator.api.annotations import OPENED_BY
-from incident_operator.api.incident import Phase
-from incident_operator.clients import paths
-from incident_operator.engine.failed_visits import FOR_GOOD
-from incident_operator.engine.reconciler import Reconciler
+from incident_operator.api.incident import OPENED_BY, Phase
+from incident_operator.engine.reconciler import FOR_GOOD, Reconciler
+from incident_operator.kubernetes import discovery
 from kube.fake_faults import Fault
 
-STATUS = paths.incidents(*INCIDENT, "status")
+STATUS = discovery.incidents(*INCIDENT, "status")
 MANY = 1000
 
 
@@ -121,16 +119,16 @@ async def test_an_outcome_that_could_not_be_stored_is_not_lost_by_saying_so(pack
 
 
 async def test_an_incident_that_cannot_be_read_says_so(pack: World) -> None:
-    body = pack.api.object(paths.incidents(*INCIDENT))
+    body = pack.api.object(discovery.incidents(*INCIDENT))
     pack.api.put({**body, "status": {"phase": "Diagnosing", "steps": [{"name": "x"}]}})
     await visit(pack.engine())
-    status = pack.api.object(paths.incidents(*INCIDENT))["status"]
+    status = pack.api.object(discovery.incidents(*INCIDENT))["status"]
     assert (status["phase"], status["reason"]) == ("NeedsHuman", "VisitFailed")
     assert "status.steps[0].stage: Field required" in status["message"]
 
 
 async def test_an_opener_whose_name_cannot_be_excluded_is_told_so(pack: World) -> None:
-    body = pack.api.object(paths.incidents(*INCIDENT))
+    body = pack.api.object(discovery.incidents(*INCIDENT))
     meta = {**body["metadata"], "annotations": {OPENED_BY: "o" * 260}}
     pack.api.put({**body, "metadata": meta})
     assert await visit(pack.engine(), 1) is not None

@@ -10,14 +10,14 @@ import pytest
 
 from engine.world import EDITOR, INCIDENT, Targets, World, edited_by
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import paths
-from incident_operator.clients import priority as figures
-from incident_operator.clients.priority import Priority
 from incident_operator.core.action import Call, Preview
 from incident_operator.core.outcomes import Outcome
 from incident_operator.engine import executor
 from incident_operator.engine.work_queue import WorkQueue
 from incident_operator.engine.workers import Workers
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes import priority as figures
+from incident_operator.kubernetes.priority import Priority
 
 EVE = [ObjectKey("eve", f"pack-{number}-1") for number in range(18)]
 
@@ -58,13 +58,13 @@ def hanging(pack: World, *silent: str) -> Hanging:
 def into_namespace(pack: World, key: ObjectKey, severity: str = "P0") -> None:
     """Have what the world has in prod in another namespace as well."""
     for path in (
-        paths.connections("prod", "read"),
-        paths.connections("prod", "write"),
-        paths.connections("prod", "api"),
+        discovery.connections("prod", "read"),
+        discovery.connections("prod", "write"),
+        discovery.connections("prod", "api"),
     ):
         put(pack, path, key.namespace)
-    put(pack, paths.runbooks("prod", "pack"), key.namespace)
-    body = pack.api.object(paths.incidents(*INCIDENT))
+    put(pack, discovery.runbooks("prod", "pack"), key.namespace)
+    body = pack.api.object(discovery.incidents(*INCIDENT))
     meta = {"name": key.name, "namespace": key.namespace}
     pack.api.put({**body, "metadata": meta, "spec": {**body["spec"], "severity": severity}, "status": {}})
 
@@ -178,7 +178,7 @@ async def test_an_incident_that_hangs_in_its_first_read_says_what_it_is_at_with_
         assert (told.phase, told.reason, pack.state("packs")) == ("Diagnosing", "Running", "Running")
         assert told.message.startswith("Running packs")
         await asyncio.sleep(0.1)
-        written = [each for each in pack.api.writes if each.path == paths.incidents(*INCIDENT, "status")]
+        written = [each for each in pack.api.writes if each.path == discovery.incidents(*INCIDENT, "status")]
         assert len(written) == 1, "however long it hangs"
         targets.answers_now.set()
         await eventually(lambda: pack.incident().status.phase == "AwaitingApproval")
@@ -207,7 +207,7 @@ async def test_where_it_cannot_be_told_what_takes_long_goes_on_all_the_same(
     async with working(pack) as (queue, _):
         queue.add(INCIDENT, "P1")
         await eventually(lambda: "prod" in targets.hang)
-        body = pack.api.object(paths.incidents(*INCIDENT))
+        body = pack.api.object(discovery.incidents(*INCIDENT))
         pack.api.put({**body, "spec": {**body["spec"], "truncatedAlerts": 3}})
         await asyncio.sleep(0.1)
         targets.answers_now.set()

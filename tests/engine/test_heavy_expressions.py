@@ -13,16 +13,16 @@ import pytest
 from engine.test_readiness import PACK, Answering, Endpoints
 from engine.world import INCIDENT, World, runbooks_of, world
 from incident_operator.api.incident import Phase
-from incident_operator.clients import paths
 from incident_operator.clients.evaluations import Budget, Evaluations
 from incident_operator.clients.helper_process import HelperError
-from incident_operator.core.expressions import expr
-from incident_operator.core.expressions.expr import Evaluator, NoAnswer, Program
+from incident_operator.core.expressions import cel
+from incident_operator.core.expressions.cel import Evaluator, NoAnswer, Program
 from incident_operator.core.outcomes import Json
-from incident_operator.engine.counts import Counts
-from incident_operator.engine.machine_turns import MachineTurns
+from incident_operator.engine.metrics import IncidentCounts
 from incident_operator.engine.readiness import Readiness
-from incident_operator.engine.revisions import Revisions
+from incident_operator.engine.runbooks import Revisions
+from incident_operator.engine.workers import MachineTurns
+from incident_operator.kubernetes import discovery
 from kube.fake_faults import Fault
 
 BOMB = "'aaaaaaaaaa'" + ".replace('a', 'aaaaaaaaaa')" * 8 + " == ''"
@@ -65,7 +65,7 @@ class Fake:
                 if must_answer:
                     return NoAnswer(error.message)
                 raise
-            return expr.evaluate_here(program, variables, now)
+            return cel.evaluate_here(program, variables, now)
 
         return evaluate
 
@@ -102,9 +102,9 @@ async def test_an_expression_over_its_budget_calls_a_human_and_nothing_is_done(b
 async def ready_of(world: World) -> dict[str, str]:
     """The `Ready` condition of the Runbook, once it is checked."""
     revisions, turns = Revisions(world.client), MachineTurns(world.evaluations)
-    around = (runbooks_of(world.client, revisions), revisions, Endpoints(world.client), Answering(), Counts())
+    around = (runbooks_of(world.client, revisions), revisions, Endpoints(world.client), Answering(), IncidentCounts())
     await Readiness(world.client, *around, lambda: datetime(2025, 10, 21, tzinfo=UTC), turns=turns).check(PACK)
-    told = world.api.object(paths.runbooks(*PACK))["status"]["conditions"]
+    told = world.api.object(discovery.runbooks(*PACK))["status"]["conditions"]
     return next(each for each in told if each["type"] == "Ready")
 
 
@@ -215,7 +215,7 @@ async def test_without_an_evaluator_all_is_evaluated_here(heavy: World) -> None:
 
 async def test_an_incident_without_a_runbook_needs_no_evaluation(heavy: World) -> None:
     heavy.evaluations = Fake(unavailable)
-    await heavy.client.delete(paths.runbooks(*PACK))
+    await heavy.client.delete(discovery.runbooks(*PACK))
     await heavy.engine().reconcile(INCIDENT)
     assert heavy.incident().status.reason == "RunbookNotFound"
 

@@ -13,14 +13,13 @@ from engine.world import Targets, World
 from incident_operator.api.incident import Incident, IncidentStatus, StepRecord
 from incident_operator.api.meta import ObjectKey
 from incident_operator.api.runbook import Stage
-from incident_operator.core import evidence, json_depth
+from incident_operator.core import action
 from incident_operator.core.action import Call, Preview
-from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Failure
-from incident_operator.core.machine.calls import call_of
 from incident_operator.core.machine.carry_out import Do, How, Show, recorded
-from incident_operator.core.machine.decisions import Run
-from incident_operator.core.outcomes import Failed, Outcome, Succeeded
+from incident_operator.core.machine.stages import call_of
+from incident_operator.core.machine.view import Run
+from incident_operator.core.outcomes import Effect, Failed, Failure, Outcome, Succeeded
+from incident_operator.core.sanitize import loads
 from incident_operator.engine.executor import Executor
 
 SECRET = "s3cr3t-w0rd"
@@ -82,7 +81,7 @@ def begun() -> Incident:
     return made.model_copy(update={"status": made.status.model_copy(update={"steps": [record]})})
 
 
-async def told(outcome: Outcome) -> tuple[Outcome, IncidentStatus, evidence.Evidence | None]:
+async def told(outcome: Outcome) -> tuple[Outcome, IncidentStatus, action.Evidence | None]:
     """Take an outcome through everything up to the bytes of the status, and read those again."""
     compiled, subject = runbook(remediate=[STEP]), begun()
     seen = view(compiled, subject)
@@ -92,7 +91,7 @@ async def told(outcome: Outcome) -> tuple[Outcome, IncidentStatus, evidence.Evid
     found, exhibit = ran.outcome, ran.evidence
     settled = recorded(subject, seen, ACT, ran)
     stored = subject.model_copy(update={"status": settled}).to_bytes()
-    return found, Incident.model_validate(json_depth.loads(stored)).status, exhibit
+    return found, Incident.model_validate(loads(stored)).status, exhibit
 
 
 @given(st.dictionaries(KEYS, HOSTILE, max_size=4))

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from incident_operator.clients import kube, paths
-from incident_operator.engine.leader_elector import LeaderElector, LeaseConfig
-from incident_operator.engine.leadership_callbacks import LeaderCallbacks
+from incident_operator.engine.leader_election import LeaderCallbacks, LeaderElector, LeaseConfig
+from incident_operator.kubernetes import apiserver, discovery
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
 
-LEASE = paths.leases("ops", "incident-operator")
+LEASE = discovery.leases("ops", "incident-operator")
 SECONDS = 15
 
 
@@ -35,7 +34,7 @@ class Terms(LeaderCallbacks):
 class Machine:
     """A process on a machine of its own: a wall clock that is wrong, and a steady clock that the test moves."""
 
-    def __init__(self, client: kube.Kube, name: str, skew: timedelta = timedelta()) -> None:
+    def __init__(self, client: apiserver.Kube, name: str, skew: timedelta = timedelta()) -> None:
         self.terms, self.now, self._skew = Terms(), 1000.0, skew
         config = LeaseConfig("ops", "incident-operator", SECONDS, name)
         self.elector = LeaderElector(client, config, self._clock, self.terms, steady=lambda: self.now)
@@ -56,13 +55,13 @@ async def api() -> AsyncIterator[FakeApiserver]:
 
 
 @pytest.fixture
-async def client(api: FakeApiserver) -> AsyncIterator[kube.Kube]:
-    async with kube.Kube(api.access()) as made:
+async def client(api: FakeApiserver) -> AsyncIterator[apiserver.Kube]:
+    async with apiserver.Kube(api.access()) as made:
         yield made
 
 
 @pytest.fixture
-def two(client: kube.Kube) -> tuple[Machine, Machine]:
+def two(client: apiserver.Kube) -> tuple[Machine, Machine]:
     return Machine(client, "one", timedelta(minutes=-5)), Machine(client, "two", timedelta(minutes=5))
 
 

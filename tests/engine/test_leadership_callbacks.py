@@ -8,8 +8,8 @@ from structlog.testing import capture_logs
 from engine.world import INCIDENT, World
 from incident_operator.api.incident import Phase
 from incident_operator.api.meta import ObjectKey
-from incident_operator.engine.in_flight import InFlight
-from incident_operator.engine.leadership_callbacks import LeaderCallbacks
+from incident_operator.engine.executor import InFlight
+from incident_operator.engine.leader_election import LeaderCallbacks
 
 
 def losing(world: World, after: int) -> None:

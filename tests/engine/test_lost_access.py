@@ -10,13 +10,12 @@ import pytest
 
 from engine.world import INCIDENT, Killed, World
 from incident_operator.api.incident import Incident, Phase
-from incident_operator.clients import paths
-from incident_operator.clients.api_errors import Forbidden
 from incident_operator.clients.connections import EndpointError
 from incident_operator.clients.sql_errors import Fault, SqlError
 from incident_operator.core import reasons
-from incident_operator.core.errors import Failure
-from incident_operator.core.outcomes import Outcome, Pending
+from incident_operator.core.outcomes import Failure, Outcome, Pending
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.errors import Forbidden
 
 
 @dataclass(frozen=True)
@@ -186,7 +185,7 @@ async def test_in_a_read_its_answer_is_unknown_and_it_goes_on(pack: World, loss:
 
 async def test_an_abort_ends_it_at_once_whatever_is_lost(pack: World) -> None:
     cannot_be_shown(pack, "serve", LOSSES["a Connection deleted"])
-    pack.api.remove(paths.connections("prod", "write"))
+    pack.api.remove(discovery.connections("prod", "write"))
     await on(pack)
     await pack.annotate("abort", "now alice@example.com")
     await on(pack)

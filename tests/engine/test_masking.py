@@ -10,11 +10,11 @@ import pytest
 from engine.world import INCIDENT, Killed, World, world
 from incident_operator.api.incident import Phase, StepRecord
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import paths
 from incident_operator.core.action import Call
 from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded
 from incident_operator.engine.evidence import configmap_name
 from incident_operator.engine.reconciler import Reconciler
+from incident_operator.kubernetes import discovery
 
 PASSWORD = "p&ss<w>or'd+/x\\y9Z"
 RUNBOOK = """
@@ -60,7 +60,10 @@ def record(made: World, step: str) -> StepRecord:
 
 def stored(made: World) -> str:
     """All that an Incident left in the cluster, but for the Secrets."""
-    of = [made.api.objects(path) for path in (paths.incidents("prod"), paths.configmaps("prod"), paths.events("prod"))]
+    of = [
+        made.api.objects(path)
+        for path in (discovery.incidents("prod"), discovery.configmaps("prod"), discovery.events("prod"))
+    ]
     return json.dumps(of, ensure_ascii=False)
 
 
@@ -99,7 +102,7 @@ async def test_an_expression_sees_the_result_as_it_came_and_nobody_else_does() -
         brings(made, told)
         await made.engine().reconcile(INCIDENT)
         assert record(made, "look").state.value == "Succeeded"
-        data = made.api.object(paths.configmaps("prod", configmap_name(made.incident().metadata.uid, "evidence")))[
+        data = made.api.object(discovery.configmaps("prod", configmap_name(made.incident().metadata.uid, "evidence")))[
             "data"
         ]
         assert json.loads(data["look.json"])["rows"] == [told | {"log": 'level=error dsn="***"'}]

@@ -5,25 +5,31 @@ from typing import Any
 
 from engine.world import INCIDENT, World, to_approval
 from incident_operator.api.incident import Phase
-from incident_operator.clients import paths
-from incident_operator.engine.progress import Progress
 from incident_operator.engine.reconciler import Reconciler
+from incident_operator.engine.recorder import Progress
+from incident_operator.kubernetes import discovery
 
 Json = dict[str, Any]
-KEPT = (paths.incidents(*INCIDENT), paths.runbooks("prod", "pack"))
-KINDS = (paths.incidents, paths.runbooks, paths.connections, paths.configmaps, paths.controllerrevisions)
+KEPT = (discovery.incidents(*INCIDENT), discovery.runbooks("prod", "pack"))
+KINDS = (
+    discovery.incidents,
+    discovery.runbooks,
+    discovery.connections,
+    discovery.configmaps,
+    discovery.controllerrevisions,
+)
 
 
 def made_again(world: World, **annotations: str) -> str:
     """Delete all that is in the namespace, and make the same again as people and alerts would; return the new Incident's uid."""
     bodies = [world.api.object(path) for path in KEPT]
-    connections = world.api.objects(paths.connections("prod"))
+    connections = world.api.objects(discovery.connections("prod"))
     for kind in KINDS:
         for each in world.api.objects(kind("prod")):
             world.api.remove(kind("prod", each["metadata"]["name"]))
     for body in (*bodies, *connections):
         world.api.put(anew(body))
-    incident = world.api.object(paths.incidents(*INCIDENT))
+    incident = world.api.object(discovery.incidents(*INCIDENT))
     said = {f"incidents.dev/{verb}": value for verb, value in annotations.items()}
     world.api.put({**incident, "metadata": {**incident["metadata"], "annotations": said}})
     return str(incident["metadata"]["uid"])
@@ -91,7 +97,7 @@ async def test_who_edited_the_old_runbook_is_not_who_edited_the_new_one(pack: Wo
     await process.reconcile(INCIDENT)
     assert pack.incident().status.pending_approval.excluded == ["erin@example.com"]
     made_again(pack)
-    runbook = pack.api.object(paths.runbooks("prod", "pack"))
+    runbook = pack.api.object(discovery.runbooks("prod", "pack"))
     meta = {**runbook["metadata"], "annotations": {"incidents.dev/editors": "frank@example.com"}}
     pack.api.put({**runbook, "metadata": meta})
     await process.reconcile(INCIDENT)
@@ -105,7 +111,7 @@ async def test_a_runbook_of_the_old_one_is_not_followed_in_the_new_one(pack: Wor
     made_again(pack)
     await process.reconcile(INCIDENT)
     assert pack.incident().status.runbook_revision != revision
-    assert pack.api.objects(paths.controllerrevisions("prod"))
+    assert pack.api.objects(discovery.controllerrevisions("prod"))
 
 
 async def test_evidence_of_the_old_one_is_none_of_the_new_one(pack: World) -> None:
@@ -113,6 +119,6 @@ async def test_evidence_of_the_old_one_is_none_of_the_new_one(pack: World) -> No
     old = pack.incident().metadata.uid
     made_again(pack)
     await to_approval(pack)
-    owners = {each["metadata"]["ownerReferences"][0]["uid"] for each in pack.api.objects(paths.configmaps("prod"))}
+    owners = {each["metadata"]["ownerReferences"][0]["uid"] for each in pack.api.objects(discovery.configmaps("prod"))}
     assert old not in owners
     assert pack.incident().status.reason == "AwaitingApproval"

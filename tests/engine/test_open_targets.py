@@ -9,8 +9,8 @@ import pytest
 from engine.world import INCIDENT, World, world
 from incident_operator.api.incident import Incident
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import paths
-from incident_operator.engine.open_targets import OpenTargets
+from incident_operator.engine.executor import OpenTargets
+from incident_operator.kubernetes import discovery
 
 RUNBOOK = """
 title: "Slow"
@@ -38,12 +38,12 @@ async def slow() -> AsyncIterator[World]:
 
 
 def opened(world: World, key: ObjectKey) -> None:
-    body = world.api.object(paths.incidents(*INCIDENT))
+    body = world.api.object(discovery.incidents(*INCIDENT))
     world.api.put({**body, "metadata": {"name": key.name, "namespace": key.namespace}, "status": {}})
 
 
 def stored(world: World, key: ObjectKey) -> Incident:
-    return Incident.model_validate(world.api.object(paths.incidents(*key)))
+    return Incident.model_validate(world.api.object(discovery.incidents(*key)))
 
 
 def summary(world: World, key: ObjectKey, step: str) -> str:
@@ -61,7 +61,7 @@ async def approve(world: World, key: ObjectKey) -> None:
     assert pending is not None
     value = f"{pending.plan_hash[:12]} alice@example.com"
     await world.client.merge_patch(
-        paths.incidents(*key), {"metadata": {"annotations": {"incidents.dev/approve": value}}}
+        discovery.incidents(*key), {"metadata": {"annotations": {"incidents.dev/approve": value}}}
     )
 
 
@@ -107,10 +107,10 @@ async def test_an_incident_that_is_not_open_any_more_is_named_no_more(slow: Worl
     opened(slow, SECOND)
     await engine.reconcile(SECOND)
     if how == "closed":
-        body = slow.api.object(paths.incidents(*SECOND))
+        body = slow.api.object(discovery.incidents(*SECOND))
         slow.api.put({**body, "status": {**body["status"], "phase": "Resolved"}})
     else:
-        slow.api.remove(paths.incidents(*SECOND))
+        slow.api.remove(discovery.incidents(*SECOND))
     await engine.reconcile(SECOND)
     await engine.reconcile(INCIDENT)
     assert summary(slow, INCIDENT, "more") == "1 row"

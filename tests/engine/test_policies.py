@@ -7,21 +7,21 @@ import pytest
 
 from engine.world import World
 from incident_operator import policies
-from incident_operator.clients import kube
-from incident_operator.engine.policies import Policies
+from incident_operator.engine.readiness import Policies
+from incident_operator.kubernetes import apiserver
 
 OPERATOR = "system:serviceaccount:ops:incident-operator"
 GUARDS = policies.guards(OPERATOR)
-REFUSED = kube.Forbidden(403, "Forbidden", "ValidatingAdmissionPolicy 'incident-approval' denied request")
-NO_RIGHT = kube.Forbidden(403, "Forbidden", "incident-operator may not patch incidents")
+REFUSED = apiserver.Forbidden(403, "Forbidden", "ValidatingAdmissionPolicy 'incident-approval' denied request")
+NO_RIGHT = apiserver.Forbidden(403, "Forbidden", "incident-operator may not patch incidents")
 
 
-class Apiserver(kube.Kube):
+class Apiserver(apiserver.Kube):
     """Holds the policies as shipped, and answers a forged approval as the test says."""
 
-    def __init__(self, forgery: kube.ApiError | None = REFUSED) -> None:
+    def __init__(self, forgery: apiserver.ApiError | None = REFUSED) -> None:
         self.stored: dict[str, Any] = {guard.path: guard.manifest for guard in GUARDS}
-        self.unreadable: kube.ApiError | None = None
+        self.unreadable: apiserver.ApiError | None = None
         self.forgery = forgery
         self.tried: list[Any] = []
 
@@ -29,7 +29,7 @@ class Apiserver(kube.Kube):
         if self.unreadable is not None:
             raise self.unreadable
         if path not in self.stored:
-            raise kube.NotFound(404, "NotFound", path)
+            raise apiserver.NotFound(404, "NotFound", path)
         return self.stored[path]
 
     async def merge_patch(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> Any:
@@ -53,7 +53,7 @@ async def test_without_an_incident_nothing_is_forged() -> None:
 
 
 @pytest.mark.parametrize("forgery", [None, NO_RIGHT], ids=["it passes", "somebody else refuses it"])
-async def test_a_forgery_that_no_policy_refuses_is_a_problem(pack: World, forgery: kube.ApiError | None) -> None:
+async def test_a_forgery_that_no_policy_refuses_is_a_problem(pack: World, forgery: apiserver.ApiError | None) -> None:
     told = await Policies(Apiserver(forgery), OPERATOR).problem(pack.incident(), "0123456789abcdef")
     assert told.startswith("a forged approval was not refused: ")
 

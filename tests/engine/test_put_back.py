@@ -9,10 +9,10 @@ import pytest
 
 from engine.world import INCIDENT, START, World, world
 from incident_operator.actions import ACTIONS, scale
-from incident_operator.actions.baseline import BASELINE
-from incident_operator.clients.cluster import Cluster
+from incident_operator.actions.scale_owners import BASELINE
+from incident_operator.engine.calls import Redactors
 from incident_operator.engine.reconciler import Reconciler
-from incident_operator.engine.redactors import Redactors
+from incident_operator.kubernetes.accounts import Cluster
 from kube import calls
 from kube.manifests import deployment, managed
 

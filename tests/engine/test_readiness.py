@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 
 from engine.world import INCIDENT, World, runbooks_of
-from incident_operator.api.annotations import EDITORS, REVIEWED
+from incident_operator.api.incident import EDITORS, REVIEWED
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import kube, paths, probes
-from incident_operator.clients.connections import Connections, EndpointError
-from incident_operator.clients.endpoint import Endpoint
-from incident_operator.engine.counts import Counts
-from incident_operator.engine.probe_results import ConnectionUsers
-from incident_operator.engine.readiness import Readiness
-from incident_operator.engine.revisions import Revisions
+from incident_operator.clients.connections import Connections, EndpointError, ProbeError, Probes
+from incident_operator.connections import Endpoint
+from incident_operator.engine.metrics import IncidentCounts
+from incident_operator.engine.readiness import ConnectionUsers, Readiness
+from incident_operator.engine.runbooks import Revisions
+from incident_operator.kubernetes import apiserver, discovery
 from kube.manifests import pod, service_account
 
 PACK, OTHER = ObjectKey("prod", "pack"), ObjectKey("prod", "other")
@@ -24,7 +23,7 @@ PACK, OTHER = ObjectKey("prod", "pack"), ObjectKey("prod", "other")
 class Endpoints(Connections):
     """Lets every account in, but for those that the test names."""
 
-    def __init__(self, client: kube.Kube) -> None:
+    def __init__(self, client: apiserver.Kube) -> None:
         super().__init__(client)
         self.refused: dict[str, str] = {}
 
@@ -34,13 +33,13 @@ class Endpoints(Connections):
         return Endpoint(await self._connection(namespace, name), {}, "1")
 
 
-class Answering(probes.Probes):
+class Answering(Probes):
     """Every endpoint answers."""
 
     def __init__(self) -> None:
         pass
 
-    async def probe(self, endpoint: Endpoint) -> probes.ProbeError | None:
+    async def probe(self, endpoint: Endpoint) -> ProbeError | None:
         return None
 
 
@@ -54,7 +53,7 @@ class Checks:
         runbooks = runbooks_of(world.client, revisions)
         now = datetime(2025, 10, 21, tzinfo=UTC)
         self.readiness = Readiness(
-            world.client, runbooks, revisions, self.endpoints, Answering(), Counts(), lambda: now
+            world.client, runbooks, revisions, self.endpoints, Answering(), IncidentCounts(), lambda: now
         )
 
     async def check(self, *keys: ObjectKey) -> None:
@@ -67,10 +66,10 @@ class Checks:
 
 @pytest.fixture
 def checks(pack: World) -> Checks:
-    spec = {**pack.api.object(paths.runbooks("prod", "pack"))["spec"], "serviceAccountName": "poor"}
+    spec = {**pack.api.object(discovery.runbooks("prod", "pack"))["spec"], "serviceAccountName": "poor"}
     pack.api.put(
         {
-            **pack.api.object(paths.runbooks("prod", "pack")),
+            **pack.api.object(discovery.runbooks("prod", "pack")),
             "metadata": {"name": "other", "namespace": "prod"},
             "spec": spec,
         }
@@ -103,7 +102,7 @@ TWO = "a@example.com\nb@example.com"
 async def test_a_ready_runbook_tells_in_daylight_who_may_not_approve(
     checks: Checks, annotations: dict[str, str], told: str
 ) -> None:
-    path = paths.runbooks(*PACK)
+    path = discovery.runbooks(*PACK)
     body = checks.world.api.object(path)
     checks.world.api.put({**body, "metadata": {**body["metadata"], "annotations": annotations}})
     await checks.check(PACK)
@@ -113,7 +112,7 @@ async def test_a_ready_runbook_tells_in_daylight_who_may_not_approve(
 
 
 async def test_a_ready_runbook_tells_which_alerts_of_other_namespaces_it_does_not_get(checks: Checks) -> None:
-    path = paths.runbooks(*PACK)
+    path = discovery.runbooks(*PACK)
     body = checks.world.api.object(path)
     checks.world.api.put({**body, "spec": {**body["spec"], "match": ['alertname="PackFailed"']}})
     await checks.check(PACK)
@@ -133,7 +132,7 @@ def nested(levels: int) -> Any:
 
 
 async def test_a_runbook_that_is_nested_without_end_is_invalid_and_spoils_no_other(checks: Checks) -> None:
-    path = paths.runbooks("prod", "other")
+    path = discovery.runbooks("prod", "other")
     body = checks.world.api.object(path)
     step = {"name": "post", "http": {"connection": "read", "json": nested(200)}}
     checks.world.api.put({**body, "spec": {**body["spec"], "verify": [step]}})
@@ -142,12 +141,12 @@ async def test_a_runbook_that_is_nested_without_end_is_invalid_and_spoils_no_oth
     assert (ready["status"], ready["reason"]) == ("False", "Invalid")
     assert ready["message"].startswith("spec.verify[0].http.json.a.a.")
     assert ready["message"].endswith("is nested deeper than 64 levels")
-    assert checks.ready(paths.runbooks("prod", "pack"))["status"] == "True"
-    assert checks.world.api.object(paths.connections("prod", "read"))["status"]["usedBy"] == 1
+    assert checks.ready(discovery.runbooks("prod", "pack"))["status"] == "True"
+    assert checks.world.api.object(discovery.connections("prod", "read"))["status"]["usedBy"] == 1
 
 
 async def test_a_runbook_that_cannot_be_read_is_invalid(checks: Checks) -> None:
-    path = paths.runbooks("prod", "other")
+    path = discovery.runbooks("prod", "other")
     body = checks.world.api.object(path)
     checks.world.api.put({**body, "spec": {**body["spec"], "severity": "P9"}})
     await checks.check(OTHER)
@@ -161,7 +160,7 @@ async def test_a_good_runbook_is_ready_and_checking_it_again_writes_nothing(chec
     await checks.check(PACK)
     before = len(checks.world.api.writes)
     await checks.check(PACK)
-    assert checks.ready(paths.runbooks(*PACK))["status"] == "True"
+    assert checks.ready(discovery.runbooks(*PACK))["status"] == "True"
     assert len(checks.world.api.writes) == before
 
 
@@ -170,19 +169,19 @@ async def test_a_connection_that_one_of_two_accounts_may_not_use_does_not_flip(c
     await checks.check(PACK, OTHER)
     before = len(checks.world.api.writes)
     await checks.check(PACK, OTHER, PACK)
-    ready = checks.ready(paths.connections("prod", "read"))
+    ready = checks.ready(discovery.connections("prod", "read"))
     assert (ready["status"], ready["message"]) == ("False", "poor may not get secret")
-    assert checks.ready(paths.runbooks(*PACK))["status"] == "True"
+    assert checks.ready(discovery.runbooks(*PACK))["status"] == "True"
     assert len(checks.world.api.writes) == before
 
 
 async def test_an_account_that_no_longer_uses_a_connection_no_longer_speaks_of_it(checks: Checks) -> None:
     checks.endpoints.refused["poor"] = "poor may not get secret"
     await checks.check(OTHER)
-    checks.world.api.remove(paths.runbooks(*OTHER))
+    checks.world.api.remove(discovery.runbooks(*OTHER))
     await checks.check(OTHER, PACK)
-    read = checks.world.api.object(paths.connections("prod", "read"))
-    assert (checks.ready(paths.connections("prod", "read"))["status"], read["status"]["usedBy"]) == ("True", 1)
+    read = checks.world.api.object(discovery.connections("prod", "read"))
+    assert (checks.ready(discovery.connections("prod", "read"))["status"], read["status"]["usedBy"]) == ("True", 1)
 
 
 async def test_what_others_keep_in_the_namespace_is_not_read_at_each_check(checks: Checks) -> None:
@@ -190,30 +189,30 @@ async def test_what_others_keep_in_the_namespace_is_not_read_at_each_check(check
     before = len(checks.world.api.requests)
     await checks.check(PACK, OTHER, PACK)
     read = {request.path for request in checks.world.api.requests[before:]}
-    assert not read & {paths.connections("prod"), paths.runbooks("prod")}, "neither of them is listed"
+    assert not read & {discovery.connections("prod"), discovery.runbooks("prod")}, "neither of them is listed"
 
 
 async def test_who_uses_a_connection_is_known_from_the_first_check_on_and_after_an_edit(checks: Checks) -> None:
     await checks.check(PACK)
-    assert checks.world.api.object(paths.connections("prod", "read"))["status"]["usedBy"] == 2
-    other = checks.world.api.object(paths.runbooks(*OTHER))
+    assert checks.world.api.object(discovery.connections("prod", "read"))["status"]["usedBy"] == 2
+    other = checks.world.api.object(discovery.runbooks(*OTHER))
     spec = {**other["spec"], "diagnose": [], "mitigate": [], "remediate": [], "verify": [], "restore": []}
     logs = {"name": "look", "logs": {"selector": {"app": "web"}}}
     checks.world.api.put({**other, "spec": {**spec, "diagnose": [logs]}})
     await checks.check(OTHER, PACK)
-    assert checks.world.api.object(paths.connections("prod", "read"))["status"]["usedBy"] == 1
+    assert checks.world.api.object(discovery.connections("prod", "read"))["status"]["usedBy"] == 1
 
 
 async def test_a_missing_connection_makes_it_not_ready_until_it_appears(checks: Checks) -> None:
-    path = paths.connections("prod", "write")
+    path = discovery.connections("prod", "write")
     stored = checks.world.api.object(path)
     checks.world.api.remove(path)
     await checks.check(PACK)
-    assert checks.ready(paths.runbooks(*PACK))["reason"] == "TargetMissing"
+    assert checks.ready(discovery.runbooks(*PACK))["reason"] == "TargetMissing"
     checks.world.api.put(stored)
     await checks.check(PACK)
-    status = checks.world.api.object(paths.runbooks(*PACK))["status"]
-    assert (checks.ready(paths.runbooks(*PACK))["status"], status["message"]) == ("True", "")
+    status = checks.world.api.object(discovery.runbooks(*PACK))["status"]
+    assert (checks.ready(discovery.runbooks(*PACK))["status"], status["message"]) == ("True", "")
 
 
 SCALES = [{"name": "more", "scale": {"target": "deployment/web", "replicas": 5}}]
@@ -230,7 +229,7 @@ APPS = "/apis/apps/v1/namespaces/prod"
 
 def without_connections(checks: Checks, account: str = "rb") -> None:
     """A Runbook whose steps name four objects of the cluster, one of them twice."""
-    path = paths.runbooks(*PACK)
+    path = discovery.runbooks(*PACK)
     body = checks.world.api.object(path)
     stages = {"diagnose": READS, "mitigate": SCALES, "remediate": FLUSHES, "verify": []}
     checks.world.api.put({**body, "spec": {**body["spec"], "serviceAccountName": account, "parameters": [], **stages}})
@@ -253,16 +252,16 @@ async def test_a_target_that_is_not_there_is_told_until_it_is_and_not_where_the_
     stored = checks.world.api.object(path)
     checks.world.api.remove(path)
     await checks.check(PACK)
-    ready = checks.ready(paths.runbooks(*PACK))
+    ready = checks.ready(discovery.runbooks(*PACK))
     assert (ready["status"], ready["reason"], ready["message"]) == ("False", "TargetMissing", told)
     kind = path.split("/")[-2]
     resource = kind if kind == "pods" else f"{kind}.apps"
     checks.world.api.forbid("system:serviceaccount:prod:rb", "get", resource)
     await checks.check(PACK)
-    assert checks.ready(paths.runbooks(*PACK))["status"] == "True"
+    assert checks.ready(discovery.runbooks(*PACK))["status"] == "True"
     checks.world.api.put(stored)
     await checks.check(PACK)
-    assert checks.ready(paths.runbooks(*PACK))["status"] == "True"
+    assert checks.ready(discovery.runbooks(*PACK))["status"] == "True"
 
 
 async def test_targets_are_looked_for_as_the_runbooks_account_each_once(checks: Checks) -> None:
@@ -279,15 +278,15 @@ async def test_an_account_that_is_not_there_is_told_instead_of_what_it_may_not_d
     checks.world.api.remove("/api/v1/namespaces/prod/serviceaccounts/poor")
     checks.endpoints.refused["poor"] = "poor may not get secret; grant it with a Role"
     await checks.check(OTHER)
-    ready, told = checks.ready(paths.runbooks(*OTHER)), "there is no ServiceAccount poor in prod"
+    ready, told = checks.ready(discovery.runbooks(*OTHER)), "there is no ServiceAccount poor in prod"
     assert (ready["status"], ready["reason"]) == ("False", "AccountMissing")
     assert ready["message"] == f"{told}: kubectl get serviceaccounts -n prod"
-    read = checks.ready(paths.connections("prod", "read"))
+    read = checks.ready(discovery.connections("prod", "read"))
     assert (read["status"], read["message"]) == ("False", ready["message"])
     checks.world.api.put(service_account("poor"))
     checks.endpoints.refused.clear()
     await checks.check(OTHER)
-    assert checks.ready(paths.runbooks(*OTHER))["status"] == "True"
+    assert checks.ready(discovery.runbooks(*OTHER))["status"] == "True"
 
 
 @pytest.mark.parametrize("may", [("",), ("", "system:serviceaccount:prod:poor")], ids=["as itself", "nobody"])
@@ -296,13 +295,13 @@ async def test_an_account_that_nobody_may_look_for_is_not_told_as_missing(checks
     for user in may:
         checks.world.api.forbid(user, "get", "serviceaccounts")
     await checks.check(OTHER)
-    assert checks.ready(paths.runbooks(*OTHER))["status"] == ("False" if len(may) == 1 else "True")
+    assert checks.ready(discovery.runbooks(*OTHER))["status"] == ("False" if len(may) == 1 else "True")
 
 
 async def test_a_connection_is_named_once_in_what_is_told_of_it(checks: Checks) -> None:
     checks.endpoints.refused["poor"] = "Connection read: poor may not get secret"
     await checks.check(OTHER)
-    told = checks.ready(paths.runbooks(*OTHER))["message"].split("; ")
+    told = checks.ready(discovery.runbooks(*OTHER))["message"].split("; ")
     assert "Connection read: poor may not get secret" in told
     assert not any("Connection read: Connection read" in line for line in told)
 
@@ -312,12 +311,12 @@ async def test_a_runbook_whose_account_or_target_is_missing_runs_all_the_same(pa
     where = {
         "account": "/api/v1/namespaces/prod/serviceaccounts/rb",
         "target": f"{APPS}/deployments/scheduler",
-        "connection": paths.connections("prod", "api"),
+        "connection": discovery.connections("prod", "api"),
     }
     pack.api.remove(where[gone])
     checks = Checks(pack)
     await checks.check(PACK)
-    assert checks.ready(paths.runbooks(*PACK))["reason"] in {"AccountMissing", "TargetMissing"}
+    assert checks.ready(discovery.runbooks(*PACK))["reason"] in {"AccountMissing", "TargetMissing"}
     await pack.engine().reconcile(INCIDENT)
     assert pack.targets.done() == ["serve"]
     assert pack.incident().status.pending_approval is not None
@@ -348,7 +347,7 @@ def observed(checks: Checks, path: str) -> tuple[int, set[int]]:
 
 
 async def test_a_runbook_that_nothing_but_an_edit_helps_is_stalled_and_a_good_one_is_not(checks: Checks) -> None:
-    path = paths.runbooks(*PACK)
+    path = discovery.runbooks(*PACK)
     good = checks.world.api.object(path)
     checks.world.api.put({**good, "spec": {**good["spec"], "match": ["no matcher"]}})
     await checks.check(PACK)
@@ -364,19 +363,19 @@ async def test_a_runbook_that_nothing_but_an_edit_helps_is_stalled_and_a_good_on
 async def test_what_another_object_would_mend_is_tried_again_and_not_stalled(checks: Checks) -> None:
     checks.endpoints.refused["poor"] = "poor may not get secret"
     await checks.check(OTHER)
-    assert set(abnormal(checks, paths.runbooks(*OTHER))) == {"Reconciling"}
-    told = abnormal(checks, paths.connections("prod", "read"))
+    assert set(abnormal(checks, discovery.runbooks(*OTHER))) == {"Reconciling"}
+    told = abnormal(checks, discovery.connections("prod", "read"))
     assert told == {"Reconciling": ("ProbeFailed", "poor may not get secret")}
-    checks.world.api.remove(paths.connections("prod", "write"))
+    checks.world.api.remove(discovery.connections("prod", "write"))
     await checks.check(PACK)
-    assert (checks.ready(paths.runbooks(*PACK))["reason"], set(abnormal(checks, paths.runbooks(*PACK)))) == (
+    assert (checks.ready(discovery.runbooks(*PACK))["reason"], set(abnormal(checks, discovery.runbooks(*PACK)))) == (
         "TargetMissing",
         {"Reconciling"},
     )
 
 
 async def test_a_malformed_connection_is_stalled_and_says_where(checks: Checks) -> None:
-    path = paths.connections("prod", "read")
+    path = discovery.connections("prod", "read")
     checks.world.api.put({**checks.world.api.object(path), "spec": {"type": "postgres"}})
     await checks.check(PACK)
     why = "malformed at spec.postgres: it is missing, and says where a Connection of type postgres leads"
@@ -386,17 +385,17 @@ async def test_a_malformed_connection_is_stalled_and_says_where(checks: Checks) 
 
 
 async def test_nothing_is_observed_of_a_connection_that_no_runbook_names_any_more(checks: Checks) -> None:
-    path = paths.connections("prod", "read")
+    path = discovery.connections("prod", "read")
     await checks.check(PACK, OTHER)
     for key in (PACK, OTHER):
-        checks.world.api.remove(paths.runbooks(*key))
+        checks.world.api.remove(discovery.runbooks(*key))
     await checks.check(PACK, OTHER)
     status = checks.world.api.object(path)["status"]
     assert (status["usedBy"], status["conditions"], status.get("observedGeneration")) == (0, [], None)
 
 
 async def test_all_that_is_wrong_with_a_runbook_is_one_line_for_kubectl_get(checks: Checks) -> None:
-    path = paths.runbooks(*PACK)
+    path = discovery.runbooks(*PACK)
     body = checks.world.api.object(path)
     broken = [{**step, "when": "params. +"} for step in body["spec"]["diagnose"]]
     checks.world.api.put({**body, "spec": {**body["spec"], "diagnose": broken, "match": ["a", "b"] * 10}})

@@ -12,15 +12,15 @@ from engine.conftest import RUNBOOK
 from engine.world import INCIDENT, World, to_approval, to_the_end, world
 from incident_operator.api.incident import Incident, IncidentStatus, Phase
 from incident_operator.api.meta import ObjectKey, Severity, is_object_name
-from incident_operator.clients import paths
-from incident_operator.clients.priority import Priority
-from incident_operator.clients.state import State
 from incident_operator.core.action import Call
-from incident_operator.core.alerts.scope import AlertScope
+from incident_operator.core.alerts.matching import AlertScope
 from incident_operator.core.outcomes import Failed, NotDone, Outcome, Succeeded
-from incident_operator.engine import events
 from incident_operator.engine.reconciler import LOOK_AGAIN, Reconciler
+from incident_operator.engine.recorder import phase_changed
 from incident_operator.engine.workers import Workers
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.priority import Priority
+from incident_operator.kubernetes.state import State
 
 
 async def test_the_whole_way_does_each_effect_once_and_in_order(pack: World) -> None:
@@ -179,7 +179,7 @@ async def test_a_resolved_alert_stops_before_the_next_destructive_step(pack: Wor
 async def test_an_alert_that_resolves_during_the_reconciliation_is_noticed_at_the_intent(pack: World) -> None:
     await to_approval(pack)
     await pack.approve()
-    path = paths.incidents(*INCIDENT)
+    path = discovery.incidents(*INCIDENT)
     body = pack.api.object(path)
 
     def resolve() -> None:
@@ -192,7 +192,7 @@ async def test_an_alert_that_resolves_during_the_reconciliation_is_noticed_at_th
 
 
 async def test_an_alert_that_comes_while_it_closes_keeps_it_open(pack: World) -> None:
-    path = paths.incidents(*INCIDENT)
+    path = discovery.incidents(*INCIDENT)
     await pack.resolve_alert()
 
     def fire() -> None:
@@ -209,7 +209,7 @@ async def test_an_alert_that_comes_while_it_closes_keeps_it_open(pack: World) ->
 
 
 async def test_a_persons_annotation_during_the_reconciliation_is_kept(pack: World) -> None:
-    path = paths.incidents(*INCIDENT)
+    path = discovery.incidents(*INCIDENT)
 
     def annotate() -> None:
         body = pack.api.object(path)
@@ -228,7 +228,7 @@ def with_priority(pack: World, priority: Priority) -> Reconciler:
 
 
 def make_mild(pack: World) -> None:
-    body = pack.api.object(paths.incidents(*INCIDENT))
+    body = pack.api.object(discovery.incidents(*INCIDENT))
     pack.api.put({**body, "spec": {**body["spec"], "severity": "P3"}})
 
 
@@ -280,28 +280,28 @@ async def test_a_reconciliation_goes_on_from_what_is_stored(pack: World, monkeyp
 async def test_an_edited_runbook_counts_for_the_very_next_incident(pack: World) -> None:
     engine = pack.engine()
     await engine.reconcile(INCIDENT)
-    edited = pack.api.object(paths.runbooks("prod", "pack"))
+    edited = pack.api.object(discovery.runbooks("prod", "pack"))
     pack.api.put({**edited, "spec": {**edited["spec"], "suspend": True}})
-    first = pack.api.object(paths.incidents(*INCIDENT))
+    first = pack.api.object(discovery.incidents(*INCIDENT))
     pack.api.put({**first, "metadata": {"name": "next-1", "namespace": "prod"}, "status": {}})
     await engine.reconcile(ObjectKey("prod", "next-1"))
-    assert pack.api.object(paths.incidents("prod", "next-1"))["status"]["reason"] == "RunbookSuspended"
+    assert pack.api.object(discovery.incidents("prod", "next-1"))["status"]["reason"] == "RunbookSuspended"
 
 
 async def test_each_phase_that_waits_or_ends_is_told_by_one_event(pack: World) -> None:
     await to_the_end(pack)
     await pack.background.drain()
-    told = [event["reason"] for event in pack.api.objects(paths.events("prod"))]
+    told = [event["reason"] for event in pack.api.objects(discovery.events("prod"))]
     assert told == ["AwaitingApproval", "Verifying", "Resolved"]
 
 
 async def test_a_missed_promise_of_a_blocked_incident_is_not_waited_for_without_end(pack: World) -> None:
     await to_approval(pack)
-    body = pack.api.object(paths.incidents(*INCIDENT))
+    body = pack.api.object(discovery.incidents(*INCIDENT))
     missed = [{"name": "resolve", "deadline": "2025-10-21T00:31:00Z", "state": "Pending"}]
     pack.api.put({**body, "status": {**body["status"], "objectives": missed}})
-    for revision in pack.api.objects(paths.controllerrevisions("prod")):
-        pack.api.remove(paths.controllerrevisions("prod", revision["metadata"]["name"]))
+    for revision in pack.api.objects(discovery.controllerrevisions("prod")):
+        pack.api.remove(discovery.controllerrevisions("prod", revision["metadata"]["name"]))
     pack.later(minutes=5)
     again = await pack.engine().reconcile(INCIDENT)
     assert pack.incident().status.reason == "RunbookNotFound"
@@ -350,8 +350,8 @@ async def test_an_act_that_certainly_never_began_has_failed_when_its_time_is_ove
 async def test_an_event_of_an_incident_with_the_longest_name_has_a_name_that_the_apiserver_takes(pack: World) -> None:
     incident = pack.incident()
     named = incident.metadata.model_copy(update={"name": f"{'a' * 249}.bcd", "resource_version": "123"})
-    await events.phase_changed(pack.client, incident.model_copy(update={"metadata": named}), "test", pack.now)
-    (event,) = pack.api.objects(paths.events("prod"))
+    await phase_changed(pack.client, incident.model_copy(update={"metadata": named}), "test", pack.now)
+    (event,) = pack.api.objects(discovery.events("prod"))
     assert event["metadata"]["name"] == f"{'a' * 249}.123"
 
 
@@ -381,8 +381,8 @@ async def test_an_incident_goes_no_further_ahead_than_its_namespace_may_and_says
 async def test_a_note_of_an_event_is_cut_by_bytes(pack: World) -> None:
     incident = pack.incident()
     told = incident.model_copy(update={"status": incident.status.model_copy(update={"message": "→" * 900})})
-    await events.phase_changed(pack.client, told, "test", pack.now)
-    note = pack.api.objects(paths.events("prod"))[-1]["note"]
+    await phase_changed(pack.client, told, "test", pack.now)
+    note = pack.api.objects(discovery.events("prod"))[-1]["note"]
     assert note == "→" * 341
 
 
@@ -390,26 +390,26 @@ async def test_a_note_of_an_event_is_cut_by_bytes(pack: World) -> None:
 async def test_an_event_of_an_incident_with_the_longest_name_has_a_valid_one(pack: World, name: str) -> None:
     incident = pack.incident()
     named = incident.model_copy(update={"metadata": incident.metadata.model_copy(update={"name": name})})
-    await events.phase_changed(pack.client, named, "test", pack.now)
-    assert is_object_name(pack.api.objects(paths.events("prod"))[-1]["metadata"]["name"])
+    await phase_changed(pack.client, named, "test", pack.now)
+    assert is_object_name(pack.api.objects(discovery.events("prod"))[-1]["metadata"]["name"])
 
 
 async def test_an_incident_that_another_process_closes_meanwhile_is_left_as_it_is(pack: World) -> None:
     def close() -> None:
-        body = pack.api.object(paths.incidents(*INCIDENT))
+        body = pack.api.object(discovery.incidents(*INCIDENT))
         pack.api.put({**body, "status": {"phase": "Failed", "message": "aborted", "writtenBy": "other/1"}})
 
     pack.api.interleave(close, method="PATCH", path="/status")
     assert await pack.engine().reconcile(INCIDENT) is None
     await pack.background.drain()
     assert pack.incident().status.message == "aborted"
-    assert pack.api.objects(paths.configmaps("prod")) == pack.api.objects(paths.events("prod")) == []
+    assert pack.api.objects(discovery.configmaps("prod")) == pack.api.objects(discovery.events("prod")) == []
 
 
 async def test_another_incident_of_that_name_is_not_gone_on_with(pack: World) -> None:
     def replace() -> None:
-        body = pack.api.object(paths.incidents(*INCIDENT))
-        pack.api.remove(paths.incidents(*INCIDENT))
+        body = pack.api.object(discovery.incidents(*INCIDENT))
+        pack.api.remove(discovery.incidents(*INCIDENT))
         pack.api.put({**body, "metadata": {"name": INCIDENT.name, "namespace": "prod"}})
 
     pack.api.interleave(replace, method="PATCH", path="/status")
@@ -418,7 +418,7 @@ async def test_another_incident_of_that_name_is_not_gone_on_with(pack: World) ->
 
 
 async def test_one_that_is_being_deleted_is_left_alone(pack: World) -> None:
-    body = pack.api.object(paths.incidents(*INCIDENT))
+    body = pack.api.object(discovery.incidents(*INCIDENT))
     going = {"deletionTimestamp": "2025-10-21T00:31:00Z", "finalizers": ["x/y"]}
     pack.api.put({**body, "metadata": {**body["metadata"], **going}})
     assert await pack.engine().reconcile(INCIDENT) is None

@@ -9,14 +9,14 @@ import yaml
 from engine.conftest import RUNBOOK
 from engine.world import INCIDENT, World, to_approval, to_the_end, world
 from incident_operator.api.incident import IncidentStatus, Phase
-from incident_operator.clients import paths
-from incident_operator.core import evidence
+from incident_operator.core import action
 from incident_operator.core.action import Call
 from incident_operator.core.outcomes import Outcome, Pending, Succeeded
+from incident_operator.kubernetes import discovery
 from kube.fake_faults import Fault
 
 LARGE = "x" * 300
-COLLECTION = paths.configmaps("prod")
+COLLECTION = discovery.configmaps("prod")
 
 
 def named(world: World, kind: str) -> str:
@@ -25,7 +25,7 @@ def named(world: World, kind: str) -> str:
 
 
 def kept(world: World, kind: str) -> dict[str, str]:
-    return world.api.object(paths.configmaps("prod", named(world, kind)))["data"]
+    return world.api.object(discovery.configmaps("prod", named(world, kind)))["data"]
 
 
 def digest(text: str) -> str:
@@ -52,7 +52,7 @@ def as_recorded(world: World) -> dict[str, str]:
     found = {}
     for record in world.incident().status.steps:
         if record.evidence and record.evidence_in:
-            data = world.api.object(paths.configmaps("prod", record.evidence_in))["data"]
+            data = world.api.object(discovery.configmaps("prod", record.evidence_in))["data"]
             assert digest(data[f"{record.name}.json"]) == record.evidence, record.name
             found[record.name] = record.evidence_in
     return found
@@ -91,7 +91,7 @@ async def test_evidence_that_somebody_deleted_is_made_again(pack: World) -> None
     engine = pack.engine()
     await engine.reconcile(INCIDENT)
     await pack.approve()
-    pack.api.remove(paths.configmaps("prod", named(pack, "evidence")))
+    pack.api.remove(discovery.configmaps("prod", named(pack, "evidence")))
     await engine.reconcile(INCIDENT)
     assert set(kept(pack, "evidence")) == {"rebuild.json"}
 
@@ -109,7 +109,7 @@ async def test_an_application_that_is_named_like_an_incident_keeps_its_configmap
     answers(pack, "queries")
     before = plant(pack, f"{INCIDENT.name}-{kind}")
     await to_the_end(pack)
-    assert pack.api.object(paths.configmaps("prod", f"{INCIDENT.name}-{kind}")) == before
+    assert pack.api.object(discovery.configmaps("prod", f"{INCIDENT.name}-{kind}")) == before
     assert pack.incident().status.phase is Phase.RESOLVED
 
 
@@ -125,7 +125,7 @@ async def test_a_configmap_of_somebody_else_under_our_name_is_left_alone(pack: W
     answers(pack, "queries")
     before = [plant(pack, named(pack, kind), **metadata) for kind in ("evidence", "report")]
     await to_the_end(pack)
-    assert [pack.api.object(paths.configmaps("prod", each["metadata"]["name"])) for each in before] == before
+    assert [pack.api.object(discovery.configmaps("prod", each["metadata"]["name"])) for each in before] == before
     status = pack.incident().status
     assert status.phase is Phase.RESOLVED
     assert as_recorded(pack) == {"queries": named(pack, "evidence-2")}
@@ -146,7 +146,7 @@ async def test_a_configmap_of_somebody_else_is_told_and_asked_once(
     await engine.reconcile(INCIDENT)
     assert capsys.readouterr().out.count("does not belong to this Incident") == 1
     patched = [one.path for one in pack.api.writes if one.method == "PATCH" and "/configmaps/" in one.path]
-    assert patched.count(paths.configmaps("prod", named(pack, "evidence"))) == 1
+    assert patched.count(discovery.configmaps("prod", named(pack, "evidence"))) == 1
     assert set(as_recorded(pack).values()) == {named(pack, "evidence-2")}
 
 
@@ -265,7 +265,7 @@ async def test_a_step_whose_result_is_short_has_no_evidence_of_an_earlier_one(pa
 
 async def test_the_stored_report_steers_no_terminal(pack: World) -> None:
     hostile = "\x1b[2J\u202eevil\x9b31m"
-    body = pack.api.object(paths.incidents(*INCIDENT))
+    body = pack.api.object(discovery.incidents(*INCIDENT))
     pack.api.put(
         {**body, "spec": {**body["spec"], "commonLabels": {**body["spec"]["commonLabels"], "alertname": hostile}}}
     )
@@ -275,12 +275,12 @@ async def test_the_stored_report_steers_no_terminal(pack: World) -> None:
 
 
 def test_an_outcome_without_a_result_is_no_evidence() -> None:
-    assert evidence.evidence_of(Succeeded({}, "ok")) is None
-    assert evidence.evidence_of(Pending(5, "running")) is None
+    assert action.evidence_of(Succeeded({}, "ok")) is None
+    assert action.evidence_of(Pending(5, "running")) is None
 
 
 def test_the_digest_of_evidence_is_over_what_is_kept_of_it() -> None:
-    found = evidence.evidence_of(Succeeded({"rows": ["x" * 100_000]}, "1 row"))
+    found = action.evidence_of(Succeeded({"rows": ["x" * 100_000]}, "1 row"))
     assert found is not None
     assert len(found.text) < 66_000
     assert found.digest == digest(found.text)

@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 
 from engine.world import World
-from incident_operator.api.annotations import EDITORS, LAST_EDITOR, REVIEWED, RUNBOOK_LABEL
+from incident_operator.api.incident import EDITORS, LAST_EDITOR, REVIEWED, RUNBOOK_LABEL
 from incident_operator.api.meta import is_object_name
 from incident_operator.api.runbook import Runbook
-from incident_operator.clients import paths
-from incident_operator.core.runbooks import editors as known_editors
-from incident_operator.engine import revisions
-from incident_operator.engine.revisions import Altered, Revisions
+from incident_operator.core.runbooks import reviews as known_editors
+from incident_operator.engine import runbooks
+from incident_operator.engine.runbooks import Altered, Revisions
+from incident_operator.kubernetes import discovery
 
 
 async def kept(world: World) -> tuple[Runbook, str]:
-    runbook = Runbook.model_validate(world.api.object(paths.runbooks("prod", "pack")))
+    runbook = Runbook.model_validate(world.api.object(discovery.runbooks("prod", "pack")))
     return runbook, await Revisions(world.client).keep(runbook)
 
 
@@ -38,7 +38,7 @@ async def test_keeping_the_same_version_again_is_one_object_and_asks_once(pack: 
     runbook, revision = await kept(pack)
     revisions = Revisions(pack.client)
     assert {await revisions.keep(runbook) for _ in range(3)} == {revision}
-    assert len(pack.api.objects(paths.controllerrevisions("prod"))) == 1
+    assert len(pack.api.objects(discovery.controllerrevisions("prod"))) == 1
     assert len(pack.api.writes) == 2  # the one that kept it, and the new process's own that met it there
 
 
@@ -61,7 +61,7 @@ async def test_another_spec_is_another_revision(pack: World) -> None:
 )
 async def test_a_planted_revision_is_not_used(pack: World, plant: Any) -> None:
     _, revision = await kept(pack)
-    path = paths.controllerrevisions("prod", revision)
+    path = discovery.controllerrevisions("prod", revision)
     stored = pack.api.object(path)
     pack.api.put({**stored, "data": plant(stored["data"])})
     assert await Revisions(pack.client).read("prod", revision) is None
@@ -79,7 +79,7 @@ async def test_the_name_of_a_revision_carries_the_whole_digest(pack: World) -> N
 
 async def test_what_was_planted_under_the_name_before_is_not_believed(pack: World) -> None:
     runbook, revision = await kept(pack)
-    stored = pack.api.object(paths.controllerrevisions("prod", revision))
+    stored = pack.api.object(discovery.controllerrevisions("prod", revision))
     pack.api.put({**stored, "data": {**stored["data"], "spec": {**stored["data"]["spec"], "title": "another"}}})
     with pytest.raises(Altered, match=f"ControllerRevision {revision} does not match the hash in its name"):
         await Revisions(pack.client).keep(runbook)
@@ -89,8 +89,8 @@ async def test_what_was_planted_under_the_name_before_is_not_believed(pack: Worl
 async def test_two_contents_under_one_name_are_told_apart(
     pack: World, monkeypatch: pytest.MonkeyPatch, same_process: bool
 ) -> None:
-    monkeypatch.setattr(revisions, "name", lambda _: "pack-collides")
-    runbook, found = Runbook.model_validate(pack.api.object(paths.runbooks("prod", "pack"))), Revisions(pack.client)
+    monkeypatch.setattr(runbooks, "name", lambda _: "pack-collides")
+    runbook, found = Runbook.model_validate(pack.api.object(discovery.runbooks("prod", "pack"))), Revisions(pack.client)
     await found.keep(runbook)
     with pytest.raises(Altered):
         await (found if same_process else Revisions(pack.client)).keep(
@@ -128,10 +128,10 @@ async def test_a_revision_keeps_who_wrote_it(
 
 async def test_a_revision_of_the_version_before_is_still_followed_and_names_its_editor(pack: World) -> None:
     _, revision = await kept(pack)
-    stored = pack.api.object(paths.controllerrevisions("prod", revision))
+    stored = pack.api.object(discovery.controllerrevisions("prod", revision))
     metadata = {**stored["data"]["metadata"], "annotations": {LAST_EDITOR: "bob@example.com"}}
     old = {**stored["data"], "metadata": metadata}
-    short = revisions.name(old)[: -64 + 16]
+    short = runbooks.name(old)[: -64 + 16]
     pack.api.put({**stored, "metadata": {**stored["metadata"], "name": short}, "data": old})
     found = await Revisions(pack.client).read("prod", short)
     assert found is not None
@@ -147,14 +147,14 @@ def test_a_revision_that_somebody_nested_without_end_is_not_genuine() -> None:
     for _ in range(2000):
         deep = [deep]
     planted = {"metadata": {"name": "pack", "uid": "1", "annotations": {}}, "spec": deep}
-    assert not revisions._is_genuine(planted, "pack-0123456789abcdef")
+    assert not runbooks._is_genuine(planted, "pack-0123456789abcdef")
 
 
 @pytest.mark.parametrize("name", ["a" * 44 + ".b", "a" * 62 + "-b", "a" * 62 + ".b"])
 async def test_a_runbook_is_kept_under_a_valid_name_and_label_however_long_its_own_is(pack: World, name: str) -> None:
-    runbook = Runbook.model_validate(pack.api.object(paths.runbooks("prod", "pack")))
+    runbook = Runbook.model_validate(pack.api.object(discovery.runbooks("prod", "pack")))
     named = runbook.model_copy(update={"metadata": runbook.metadata.model_copy(update={"name": name})})
     revision = await Revisions(pack.client).keep(named)
-    stored = pack.api.object(paths.controllerrevisions("prod", revision))
+    stored = pack.api.object(discovery.controllerrevisions("prod", revision))
     assert is_object_name(revision)
     assert stored["metadata"]["labels"][RUNBOOK_LABEL][-1].isalnum()

@@ -10,13 +10,12 @@ import pytest
 from engine.conftest import RUNBOOK
 from engine.world import INCIDENT, Killed, World, to_approval, to_the_end, world
 from incident_operator.api.incident import Phase
-from incident_operator.clients import paths
-from incident_operator.core.errors import RolledBack
-from incident_operator.core.outcomes import Failed, Succeeded
+from incident_operator.core.outcomes import Failed, RolledBack, Succeeded
 from incident_operator.engine.evidence import ACTS, EVIDENCE, configmap_name
+from incident_operator.kubernetes import discovery
 
 Json = dict[str, Any]
-INCIDENT_PATH = paths.incidents(*INCIDENT)
+INCIDENT_PATH = discovery.incidents(*INCIDENT)
 REASON = "RecordRolledBack"
 
 
@@ -209,7 +208,7 @@ async def test_a_status_that_was_written_for_another_incident_is_not_gone_on_wit
 async def test_a_pinned_revision_that_is_gone_is_told_and_nothing_is_done(pack: World) -> None:
     await to_approval(pack)
     revision = pack.incident().status.runbook_revision
-    pack.api.remove(paths.controllerrevisions("prod", revision))
+    pack.api.remove(discovery.controllerrevisions("prod", revision))
     await pack.approve()
     await pack.engine().reconcile(INCIDENT)
     found = pack.incident().status
@@ -241,14 +240,14 @@ async def test_evidence_that_may_not_be_looked_at_stops_nothing(pack: World) -> 
 
 
 def evidence_of(world: World) -> str:
-    return paths.configmaps("prod", configmap_name(world.incident().metadata.uid, EVIDENCE))
+    return discovery.configmaps("prod", configmap_name(world.incident().metadata.uid, EVIDENCE))
 
 
 async def test_a_report_tells_of_acts_too_where_no_result_was_long_enough_to_be_kept(spare: World) -> None:
     await to_the_end(spare)
-    assert [each["metadata"]["name"].rpartition("-")[2] for each in spare.api.objects(paths.configmaps("prod"))] == [
-        "report"
-    ]
+    assert [
+        each["metadata"]["name"].rpartition("-")[2] for each in spare.api.objects(discovery.configmaps("prod"))
+    ] == ["report"]
     sent = len(spare.targets.sent)
     restore(spare, {})
     await spare.engine().reconcile(INCIDENT)
@@ -312,7 +311,7 @@ async def test_without_its_runbook_an_incident_that_resolved_by_itself_is_closed
         if step["name"] == "serve":
             step.pop("key")
     pack.api.put({**pack.api.object(INCIDENT_PATH), "status": body})
-    pack.api.remove(paths.controllerrevisions("prod", body["runbookRevision"]))
+    pack.api.remove(discovery.controllerrevisions("prod", body["runbookRevision"]))
     await pack.resolve_alert()
     await pack.engine().reconcile(INCIDENT)
     assert pack.incident().status.phase is Phase.RESOLVED

@@ -7,20 +7,19 @@ from typing import Any
 import pytest
 
 from engine.world import EDITOR, INCIDENT, World, edited_by, runbooks_of
-from incident_operator.api.annotations import REVIEWED
+from incident_operator.api.incident import REVIEWED
 from incident_operator.api.runbook import Runbook
-from incident_operator.clients import paths
 from incident_operator.core.machine.view import Blocked, Pinned
-from incident_operator.engine.revisions import Revisions
-from incident_operator.engine.runbooks import Runbooks
-from incident_operator.receiver.runbooks import RunbookIndex
+from incident_operator.engine.runbooks import Revisions, Runbooks
+from incident_operator.kubernetes import discovery
+from incident_operator.receiver.routing import RunbookIndex
 
-RUNBOOK = paths.runbooks("prod", "pack")
+RUNBOOK = discovery.runbooks("prod", "pack")
 
 
 def _whole_reads(pack: World) -> int:
     """Connections are read where a Runbook is read whole, and compiled."""
-    return sum(request.path == paths.connections("prod", "read") for request in pack.api.requests)
+    return sum(request.path == discovery.connections("prod", "read") for request in pack.api.requests)
 
 
 async def _in_force(pack: World, runbooks: Runbooks, times: int) -> set[str]:
@@ -48,7 +47,7 @@ async def test_the_editors_are_those_of_the_steps_that_are_followed(pack: World)
     runbooks = runbooks_of(pack.client)
     first = await runbooks.in_force(pack.incident())
     assert isinstance(first, Pinned)
-    changed(pack, paths.incidents(*INCIDENT), "status", runbookRevision=first.revision)
+    changed(pack, discovery.incidents(*INCIDENT), "status", runbookRevision=first.revision)
     pack.api.put(edited_by(pack.api.object(RUNBOOK), EDITOR, "mallory@example.com"))
     for process in (runbooks, runbooks_of(pack.client)):
         followed = await process.in_force(pack.incident())
@@ -72,7 +71,7 @@ async def test_a_review_is_seen_by_the_incidents_that_begin_afterwards(pack: Wor
 async def test_an_alert_that_only_runbooks_of_other_namespaces_match_is_told_of_them(pack: World) -> None:
     index = RunbookIndex()
     index.note({"metadata": {"namespace": "dev", "name": "web"}, "spec": {"match": ['alertname="PackFailed"']}})
-    changed(pack, paths.incidents(*INCIDENT), "spec", runbookRef=None)
+    changed(pack, discovery.incidents(*INCIDENT), "spec", runbookRef=None)
     found = await runbooks_of(pack.client, elsewhere=index.elsewhere).in_force(pack.incident())
     assert isinstance(found, Blocked)
     assert found.message.startswith(
@@ -84,7 +83,7 @@ async def test_an_alert_that_only_runbooks_of_other_namespaces_match_is_told_of_
 async def test_a_runbook_whose_revision_was_planted_is_not_begun(pack: World) -> None:
     pinned = await runbooks_of(pack.client).in_force(pack.incident())
     assert isinstance(pinned, Pinned)
-    changed(pack, paths.controllerrevisions("prod", pinned.revision), "data", spec={"title": "planted"})
+    changed(pack, discovery.controllerrevisions("prod", pinned.revision), "data", spec={"title": "planted"})
     found = await runbooks_of(pack.client).in_force(pack.incident())
     assert isinstance(found, Blocked)
     assert (found.reason, "does not match the hash in its name" in found.message) == ("RunbookNotReady", True)
@@ -105,7 +104,7 @@ def changed(pack: World, path: str, part: str, **fields: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda pack: changed(pack, paths.incidents(*INCIDENT), "spec", runbookRef=None), "NoRunbook"),
+        (lambda pack: changed(pack, discovery.incidents(*INCIDENT), "spec", runbookRef=None), "NoRunbook"),
         (lambda pack: pack.api.remove(RUNBOOK), "RunbookNotFound"),
         (lambda pack: changed(pack, RUNBOOK, "spec", suspend=True), "RunbookSuspended"),
         (lambda pack: changed(pack, RUNBOOK, "spec", surprise=nested(200)), "RunbookNotReady"),
@@ -113,7 +112,10 @@ def changed(pack: World, path: str, part: str, **fields: Any) -> None:
             lambda pack: changed(pack, RUNBOOK, "spec", verify=[{"name": "a", "scale": {"replicas": []}}]),
             "RunbookNotReady",
         ),
-        (lambda pack: changed(pack, paths.incidents(*INCIDENT), "status", runbookRevision="gone"), "RunbookNotFound"),
+        (
+            lambda pack: changed(pack, discovery.incidents(*INCIDENT), "status", runbookRevision="gone"),
+            "RunbookNotFound",
+        ),
     ],
     ids=[
         "none matches",
@@ -138,7 +140,7 @@ async def test_a_pinned_runbook_that_this_version_cannot_compile_is_not_followed
     for_ever = [runbook.spec.mitigate[0].model_copy(update={"undo": None})]
     odd = runbook.model_copy(update={"spec": runbook.spec.model_copy(update={"mitigate": for_ever})})
     revisions = Revisions(pack.client)
-    changed(pack, paths.incidents(*INCIDENT), "status", runbookRevision=await revisions.keep(odd))
+    changed(pack, discovery.incidents(*INCIDENT), "status", runbookRevision=await revisions.keep(odd))
     found = await runbooks_of(pack.client, revisions).in_force(pack.incident())
     assert isinstance(found, Blocked)
     assert found.reason == "RunbookNotReady"
@@ -151,7 +153,7 @@ async def test_a_known_runbook_costs_a_look_at_its_version_and_a_pinned_one_noth
     before = len(pack.api.requests)
     assert await runbooks.in_force(pack.incident()) is first
     assert len(pack.api.requests) == before + 1
-    changed(pack, paths.incidents(*INCIDENT), "status", runbookRevision=first.revision)
+    changed(pack, discovery.incidents(*INCIDENT), "status", runbookRevision=first.revision)
     pinned = await runbooks.in_force(pack.incident())
     assert isinstance(pinned, Pinned)
     assert pinned.compiled is first.compiled
@@ -163,7 +165,7 @@ async def test_an_incident_that_follows_an_earlier_version_than_the_present_one_
     runbooks = runbooks_of(pack.client, revisions)
     first = await runbooks.in_force(pack.incident())
     assert isinstance(first, Pinned)
-    changed(pack, paths.incidents(*INCIDENT), "status", runbookRevision=first.revision)
+    changed(pack, discovery.incidents(*INCIDENT), "status", runbookRevision=first.revision)
 
     async def edited(**spec: Any) -> bool:
         body = pack.api.object(RUNBOOK)

@@ -4,12 +4,12 @@ import pytest
 
 from engine.world import INCIDENT, World
 from incident_operator.api.incident import Incident, IncidentStatus, Phase
-from incident_operator.clients import kube, paths
-from incident_operator.clients.state import Gone, State, Superseded
-from incident_operator.core.status import bounds
+from incident_operator.core.status.present import fitting_status
+from incident_operator.kubernetes import apiserver, discovery
+from incident_operator.kubernetes.state import Gone, State, Superseded
 from kube.fake_faults import Fault
 
-WANTED = bounds.fitting(IncidentStatus(phase=Phase.DIAGNOSING, message="reading"))
+WANTED = fitting_status(IncidentStatus(phase=Phase.DIAGNOSING, message="reading"))
 
 
 async def ready(world: World, pauses: tuple[float, ...] = (0.0, 0.0)) -> tuple[State, Incident]:
@@ -35,7 +35,7 @@ async def test_a_write_that_never_arrived_is_sent_again(pack: World, fault: Faul
 async def test_a_foreign_write_in_between_is_superseded_and_stays(pack: World) -> None:
     state, incident = await ready(pack)
     other = State(pack.client, "other")
-    await other.store(incident, *bounds.fitting(IncidentStatus(message="other")))
+    await other.store(incident, *fitting_status(IncidentStatus(message="other")))
     with pytest.raises(Superseded):
         await state.store(incident, *WANTED)
     assert pack.incident().status.message == "other"
@@ -61,24 +61,24 @@ async def test_a_copy_that_took_the_incidents_place_is_not_taken_for_it(pack: Wo
 async def test_an_apiserver_that_stays_away_is_told_after_the_last_try(pack: World) -> None:
     state, incident = await ready(pack)
     pack.api.inject(Fault.SERVICE_UNAVAILABLE, method="PATCH", path="/status", times=9)
-    with pytest.raises(kube.Unavailable):
+    with pytest.raises(apiserver.Unavailable):
         await state.store(incident, *WANTED)
     assert len(pack.api.writes) == 3
 
 
 async def test_a_deleted_incident_is_gone(pack: World) -> None:
     state, incident = await ready(pack)
-    pack.api.remove(paths.incidents(*INCIDENT))
+    pack.api.remove(discovery.incidents(*INCIDENT))
     with pytest.raises(Gone):
         await state.store(incident, *WANTED)
 
 
 async def test_another_incident_of_the_same_name_is_never_written(pack: World) -> None:
     state, incident = await ready(pack)
-    body = pack.api.object(paths.incidents(*INCIDENT))
-    pack.api.remove(paths.incidents(*INCIDENT))
+    body = pack.api.object(discovery.incidents(*INCIDENT))
+    pack.api.remove(discovery.incidents(*INCIDENT))
     await pack.client.create(
-        paths.incidents("prod"), {**body, "metadata": {"name": INCIDENT.name, "namespace": "prod"}}
+        discovery.incidents("prod"), {**body, "metadata": {"name": INCIDENT.name, "namespace": "prod"}}
     )
     with pytest.raises(Superseded):
         await state.store(incident, *WANTED)
@@ -86,12 +86,12 @@ async def test_another_incident_of_the_same_name_is_never_written(pack: World) -
 
 
 def foreign(world: World) -> dict[str, object]:
-    body = world.api.object(paths.incidents(*INCIDENT))
+    body = world.api.object(discovery.incidents(*INCIDENT))
     body["metadata"].setdefault("annotations", {})["note"] = "by hand"
     return body
 
 
 def restore_from_backup(world: World) -> None:
-    body = world.api.object(paths.incidents(*INCIDENT))
-    world.api.remove(paths.incidents(*INCIDENT))
+    body = world.api.object(discovery.incidents(*INCIDENT))
+    world.api.remove(discovery.incidents(*INCIDENT))
     world.api.put({**body, "metadata": {**body["metadata"], "uid": "another"}})

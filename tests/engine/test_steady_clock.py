@@ -6,8 +6,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from incident_operator.clients import kube, paths
-from incident_operator.engine.steady_clock import SteadyClock
+from incident_operator.engine.work_queue import SteadyClock
+from incident_operator.kubernetes import apiserver, discovery
 from kube.fake_apiserver import FakeApiserver
 
 NOON = datetime(2025, 10, 21, 12, 0, tzinfo=UTC)
@@ -116,10 +116,10 @@ def test_no_date_breaks_the_clock(told: str) -> None:
 
 async def test_a_client_tells_the_date_of_an_answer_now_and_then() -> None:
     dates: list[str] = []
-    async with FakeApiserver() as api, kube.Kube(api.access(), dated=dates.append) as client:
+    async with FakeApiserver() as api, apiserver.Kube(api.access(), dated=dates.append) as client:
         for _ in range(3):
-            with pytest.raises(kube.NotFound):
-                await client.get(paths.incidents("prod", "none"))
+            with pytest.raises(apiserver.NotFound):
+                await client.get(discovery.incidents("prod", "none"))
     clock = SteadyClock(lambda: NOON)
     clock.hear(dates[0])
     assert len(dates) == 1

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from incident_operator.api.meta import ObjectKey, Severity
-from incident_operator.clients import kube
-from incident_operator.clients.priority import Priority
 from incident_operator.engine.work_queue import WorkQueue
 from incident_operator.engine.workers import Workers
+from incident_operator.kubernetes import apiserver
+from incident_operator.kubernetes.priority import Priority
 
 NOW = datetime(2025, 10, 21, tzinfo=UTC)
 A, B, C = ObjectKey("prod", "a"), ObjectKey("prod", "b"), ObjectKey("prod", "c")
@@ -42,7 +42,11 @@ def pause(queue: WorkQueue, key: ObjectKey) -> float | None:
 
 @pytest.mark.parametrize(
     "error",
-    [kube.Unavailable(503, "Down", "later", maybe_applied=False), ValueError("a defect"), asyncio.CancelledError()],
+    [
+        apiserver.Unavailable(503, "Down", "later", maybe_applied=False),
+        ValueError("a defect"),
+        asyncio.CancelledError(),
+    ],
     ids=["apiserver away", "a defect", "a cancellation that leaked"],
 )
 async def test_a_reconciliation_that_fails_is_repeated_with_growing_pauses_up_to_a_minute(error: BaseException) -> None:

@@ -7,11 +7,10 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import priority as figures
-from incident_operator.clients.priority import VISITS, WORKERS, Priority, kept_of
-from incident_operator.clients.seats import FLOW
-from incident_operator.core.fair_queue import Flow
 from incident_operator.engine.workers import Workers
+from incident_operator.kubernetes import priority as figures
+from incident_operator.kubernetes.fair_shares import FLOW, Flow
+from incident_operator.kubernetes.priority import VISITS, WORKERS, Priority, kept_of
 
 A, B, C, D, E = (ObjectKey("prod", name) for name in "abcde")
 P0, P1, P2, P3 = range(4)

@@ -12,30 +12,24 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from incident_operator.actions import ACTIONS
-from incident_operator.api.annotations import EDITORS
-from incident_operator.api.incident import Incident
+from incident_operator.api.incident import EDITORS, Incident
 from incident_operator.api.meta import Model, ObjectKey
-from incident_operator.clients import kube, paths
 from incident_operator.clients.connections import Connections
-from incident_operator.clients.priority import Priority
-from incident_operator.clients.state import State
-from incident_operator.core import marker
-from incident_operator.core.action import Action, Call, Preview
-from incident_operator.core.effects import Effect
+from incident_operator.core.action import Action, Call, Markers, Preview, shown_marker
 from incident_operator.core.machine.view import AGES
-from incident_operator.core.outcomes import NotDone, Outcome, Succeeded
+from incident_operator.core.outcomes import Effect, NotDone, Outcome, Succeeded
 from incident_operator.core.runbooks import compiler
-from incident_operator.engine.background import Background
-from incident_operator.engine.executor import Executor
-from incident_operator.engine.expectations import Expectations
-from incident_operator.engine.in_flight import InFlight
-from incident_operator.engine.machine_turns import Evaluates, MachineTurns
+from incident_operator.engine.calls import Redactors
+from incident_operator.engine.executor import Executor, InFlight
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.engine.reconciler import Reconciler
-from incident_operator.engine.recorder import Recorder
-from incident_operator.engine.redactors import Redactors
-from incident_operator.engine.revisions import Revisions
-from incident_operator.engine.runbooks import Runbooks
+from incident_operator.engine.recorder import Expectations, Recorder
+from incident_operator.engine.runbooks import Revisions, Runbooks
+from incident_operator.engine.work_queue import Background
+from incident_operator.engine.workers import Evaluates, MachineTurns
+from incident_operator.kubernetes import apiserver, discovery
+from incident_operator.kubernetes.priority import Priority
+from incident_operator.kubernetes.state import State
 from kube.fake_apiserver import FakeApiserver
 from kube.manifests import deployment, service_account, statefulset
 from played import clients
@@ -93,11 +87,11 @@ class Targets:
             "1 row" if trial else None,
             thing=do,
             bound=do,
-            seen={"marker": marker.shown(call.marker)},
+            seen={"marker": shown_marker(call.marker)},
         )
 
     async def reserve(self, call: Call[Any], _: Preview, __: object) -> dict[str, str]:
-        return {"job": f"{call.step}-1", "marker": marker.shown(call.marker)}
+        return {"job": f"{call.step}-1", "marker": shown_marker(call.marker)}
 
     async def act(self, call: Call[Any], preview: Preview, _: object) -> Outcome:
         """Do what was shown; whoever asks twice under one key is told."""
@@ -138,7 +132,7 @@ def _success(call: Call[Any]) -> Outcome:
     return Succeeded({"rows": [{"id": "PP-2025-10-20"}], "status": 200}, "1 row", {"before": 1, "after": 2})
 
 
-class DyingKube(kube.Kube):
+class DyingKube(apiserver.Kube):
     """A client whose process dies at its n-th write (Events, off the path, apart), before it is sent or after it is applied."""
 
     dies_at = 0
@@ -171,7 +165,7 @@ class World:
     """The engine and everything around it."""
 
     api: FakeApiserver
-    client: kube.Kube
+    client: apiserver.Kube
     targets: Targets = field(default_factory=Targets)
     trust: Trusting = field(default_factory=Trusting)
     now: datetime = START
@@ -184,7 +178,7 @@ class World:
     """What evaluates heavy expressions; without it the process does."""
 
     def engine(
-        self, client: kube.Kube | None = None, key: bytes = b"m" * 32, led_for: float | None = None
+        self, client: apiserver.Kube | None = None, key: bytes = b"m" * 32, led_for: float | None = None
     ) -> Reconciler:
         """A process that has just started: it remembers nothing. It has led for so many seconds, or for ages."""
         ages = AGES if led_for is None else timedelta(seconds=led_for)
@@ -195,7 +189,7 @@ class World:
         recorder = Recorder(state, chosen, Expectations(), metrics, self.background, "test")
         executor = Executor(
             self.targets.actions(),
-            marker.Markers(key),
+            Markers(key),
             self.trust,
             recorder,
             metrics,
@@ -218,14 +212,14 @@ class World:
         )
 
     def incident(self) -> Incident:
-        return Incident.model_validate(self.api.object(paths.incidents(*INCIDENT)))
+        return Incident.model_validate(self.api.object(discovery.incidents(*INCIDENT)))
 
     def state(self, step: str) -> str:
         return next(record.state.value for record in self.incident().status.steps if record.name == step)
 
     async def annotate(self, verb: str, value: str) -> None:
         patch = {"metadata": {"annotations": {f"incidents.dev/{verb}": value}}}
-        await self.client.merge_patch(paths.incidents(*INCIDENT), patch)
+        await self.client.merge_patch(discovery.incidents(*INCIDENT), patch)
 
     async def approve(self, by: str = "alice@example.com") -> None:
         pending = self.incident().status.pending_approval
@@ -233,9 +227,9 @@ class World:
         await self.annotate("approve", f"{pending.plan_hash[:12]} {by}")
 
     async def resolve_alert(self) -> None:
-        body = self.api.object(paths.incidents(*INCIDENT))
+        body = self.api.object(discovery.incidents(*INCIDENT))
         alerts = [{**alert, "status": "resolved"} for alert in body["spec"]["alerts"]]
-        await self.client.merge_patch(paths.incidents(*INCIDENT), {"spec": {"alerts": alerts}})
+        await self.client.merge_patch(discovery.incidents(*INCIDENT), {"spec": {"alerts": alerts}})
 
     def later(self, **of: float) -> None:
         self.now += timedelta(**of)
@@ -247,7 +241,7 @@ class World:
 @asynccontextmanager
 async def world(runbook: str) -> AsyncIterator[World]:
     """A world in which an alert has just become an Incident."""
-    async with FakeApiserver() as api, kube.Kube(api.access()) as client:
+    async with FakeApiserver() as api, apiserver.Kube(api.access()) as client:
         for account in ("rb", "poor"):
             api.put(service_account(account))
         for made in (deployment("scheduler"), deployment("web"), statefulset("cache")):
@@ -295,7 +289,9 @@ async def to_the_end(world: World) -> None:
 
 
 def runbooks_of(
-    client: kube.Kube, revisions: Revisions | None = None, elsewhere: Callable[[Mapping[str, str]], str] = lambda _: ""
+    client: apiserver.Kube,
+    revisions: Revisions | None = None,
+    elsewhere: Callable[[Mapping[str, str]], str] = lambda _: "",
 ) -> Runbooks:
     """The Runbooks of an apiserver, compiled with all actions that there are."""
     compiled = functools.partial(compiler.compile_runbook, actions=ACTIONS)

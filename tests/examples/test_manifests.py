@@ -9,9 +9,9 @@ from incident_operator import connections
 from incident_operator.actions import ACTIONS
 from incident_operator.api.connection import Connection
 from incident_operator.api.runbook import Runbook
-from incident_operator.core.runbooks import compiler, parsing
+from incident_operator.core.runbooks import compiler, reading
 
-SPECS = {"Runbook": parsing.whole_spec(ACTIONS), "Connection": connections.whole_spec()}
+SPECS = {"Runbook": reading.whole_spec(ACTIONS), "Connection": connections.whole_spec()}
 
 
 def workloads():

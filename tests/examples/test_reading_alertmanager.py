@@ -15,15 +15,14 @@ import pytest
 import yaml
 
 from incident_operator.api.connection import Connection, ConnectionSpec
-from incident_operator.clients.connections import Connections
-from incident_operator.clients.endpoint import Endpoint
-from incident_operator.clients.probes import ProbeError, Probes
+from incident_operator.clients.connections import Connections, ProbeError, Probes
 from incident_operator.clients.prometheus import Prometheus
-from incident_operator.clients.sql_sessions import Sessions
+from incident_operator.clients.sql import Sessions
+from incident_operator.connections import Endpoint
 from incident_operator.receiver import server
 from incident_operator.receiver.auth import TokenFiles, Tokens
 from incident_operator.receiver.polling import AlertmanagerPoll
-from incident_operator.receiver.settings import ReceiverSettings
+from incident_operator.receiver.server import ReceiverSettings
 from receiver import messages
 from receiver import world as worlds
 from receiver.world import World

@@ -12,7 +12,7 @@ from core.simulator import World, unasked
 from explore.models import BY_WORD, ONE_MITIGATION, RUNBOOKS
 from explore.rules import EXCLUDED, RULES
 from explore.walk import Walked, walk
-from incident_operator.core.runbooks.unasked import Leave
+from incident_operator.core.runbooks.reviews import Leave
 
 
 def main(names: list[str]) -> int:

@@ -5,8 +5,7 @@ from datetime import timedelta
 
 from core.simulator import World
 from explore.nodes import Node, moments
-from incident_operator.api.annotations import Verb
-from incident_operator.api.incident import CLOSED_PHASES
+from incident_operator.api.incident import CLOSED_PHASES, Verb
 from incident_operator.core import reasons
 from incident_operator.core.machine.view import Blocked
 

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from core.simulator import World
-from incident_operator.api.annotations import Verb
-from incident_operator.api.incident import CLOSED_PHASES, IncidentStatus, Phase, StepRecord, StepState
+from incident_operator.api.incident import CLOSED_PHASES, IncidentStatus, Phase, StepRecord, StepState, Verb
 from incident_operator.api.meta import delta
 from incident_operator.core import approval
-from incident_operator.core.machine import decisions, finish, limits, status
+from incident_operator.core.machine import start_and_end, status, view
 from incident_operator.core.machine.view import View
+from incident_operator.core.runbooks import limits
 
 Path = tuple["Path", str] | None
 """How a state came about, the newest event first."""
@@ -22,7 +22,7 @@ class Turn:
     """A decision that is being carried out: what it began with, and the answers that it has had."""
 
     view: View
-    decision: decisions.Turn
+    decision: view.Turn
     answers: tuple[Any, ...] = ()
     names: tuple[str, ...] = ()
     """Of the answers, for telling two turns apart."""
@@ -78,7 +78,7 @@ def moments(node: Node) -> list[datetime | None]:
     found = [moment for record in current.steps for moment in _moments_of(node.world, record)]
     found += [pending.expires_at if pending else None, used.expires_at if used else None]
     waits = current.runbook_revision and not any(r.state not in status.FINISHED for r in current.steps)
-    return [*found, finish.resolve_deadline(node.view) if waits and node.world.gone is None else None]
+    return [*found, start_and_end.resolve_deadline(node.view) if waits and node.world.gone is None else None]
 
 
 def key(node: Node) -> int:

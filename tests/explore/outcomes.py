@@ -3,9 +3,17 @@
 from dataclasses import dataclass, replace
 
 from core.simulator import OK, failed, unfinished
-from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Failure, outcome_of_look
-from incident_operator.core.outcomes import Failed, NotDone, Outcome, Pending, Succeeded, Undetermined
+from incident_operator.core.outcomes import (
+    Effect,
+    Failed,
+    Failure,
+    NotDone,
+    Outcome,
+    Pending,
+    Succeeded,
+    Undetermined,
+    outcome_of_look,
+)
 from incident_operator.core.runbooks.compiled import CompiledStep
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from explore import steps
 from explore.nodes import Node, key
 from incident_operator.api.incident import CLOSED_PHASES, Phase
-from incident_operator.core.machine import decisions
+from incident_operator.core.machine.view import Wait
 
 LONGEST = timedelta(hours=24)
 _TURNS = 600
@@ -28,7 +28,7 @@ def _alone(node: Node, known_to_end: set[int], *, hanging: bool) -> None:
         if _is_over(node):
             break
         decision, led = steps.follow(node)
-        if isinstance(decision, decisions.Wait):
+        if isinstance(decision, Wait):
             node = next(led)
             known = key(node)
             if not hanging and known in known_to_end:
@@ -48,7 +48,7 @@ def _is_over(node: Node) -> bool:
     return node.working.phase in CLOSED_PHASES or node.working.phase is Phase.NEEDS_HUMAN
 
 
-def _later(node: Node, decision: decisions.Wait, *, hanging: bool) -> Node:
+def _later(node: Node, decision: Wait, *, hanging: bool) -> Node:
     assert decision.until is not None
     world = node.world.copy()
     world.now = max(decision.until, world.now + _HURRY) if hanging else decision.until

@@ -5,15 +5,14 @@ from typing import Any
 
 from core.simulator import World
 from explore.nodes import Node, Turn
-from incident_operator.api.annotations import Verb
-from incident_operator.api.incident import CLOSED_PHASES, IncidentStatus, Phase, StepState, UndoState
+from incident_operator.api.incident import CLOSED_PHASES, IncidentStatus, Phase, StepState, UndoState, Verb
 from incident_operator.api.runbook import Stage, UndoOn
-from incident_operator.core import approval, plan, reasons
+from incident_operator.core import approval, reasons
 from incident_operator.core.action import Call, Preview
-from incident_operator.core.machine import coverage, decisions, finish, machine, status
+from incident_operator.core.machine import machine, start_and_end, status, undoing
+from incident_operator.core.machine import view as decisions
 from incident_operator.core.machine.carry_out import Ran
-from incident_operator.core.machine.decisions import Begin, Run
-from incident_operator.core.machine.view import is_undo
+from incident_operator.core.machine.view import Begin, Run, is_undo
 from incident_operator.core.outcomes import Failed, NotDone
 
 RULES = (
@@ -48,7 +47,7 @@ def check_told(node: Node, shown: IncidentStatus) -> None:
         assert told_at_the_end or shown.phase in {Phase.NEEDS_HUMAN, Phase.FAILED}, (
             "only a person knows of what is unknown"
         )
-    current = finish.next_record(node.view)
+    current = start_and_end.next_record(node.view)
     running = [
         record.name
         for record in shown.steps
@@ -62,7 +61,7 @@ def check_told(node: Node, shown: IncidentStatus) -> None:
 def check_resting(node: Node, decision: decisions.Wait) -> None:
     """Check a state in which nothing is done: it says what it waits for, for whom and until when."""
     told = node.working
-    assert coverage.used(node.view, told) is told, "an approval that is used up has ended"
+    assert undoing.used(node.view, told) is told, "an approval that is used up has ended"
     _check_heard(node)
     if told.phase is Phase.NEEDS_HUMAN:
         assert decision.until is None
@@ -167,7 +166,7 @@ def check_act(node: Node, call: Call[Any], preview: Preview | None) -> None:
     assert used is not None
     entry = approval.entry_for(used, call.step)
     assert entry is not None
-    assert entry.details[plan.DIGEST] == preview.digest, "what is sent is what was approved"
+    assert entry.details[approval.DIGEST] == preview.digest, "what is sent is what was approved"
     assert record.started_at is not None
     assert used.expires_at is not None
     assert record.started_at < used.expires_at, "it was begun while the approval held"

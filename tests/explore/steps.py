@@ -16,11 +16,10 @@ from explore.nodes import Node, Turn
 from incident_operator.api.incident import Incident, IncidentStatus
 from incident_operator.core import reasons
 from incident_operator.core.action import Preview
-from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Failure
-from incident_operator.core.machine import answers, carry_out, decisions, machine, status
+from incident_operator.core.machine import answers, carry_out, machine, status
 from incident_operator.core.machine.carry_out import Do, How, Now, Ran, Request, Show, Store, Together, Trust
-from incident_operator.core.outcomes import NotDone
+from incident_operator.core.machine.view import Begin, Decision, Probe, Stop, Transition, Wait
+from incident_operator.core.outcomes import Effect, Failure, NotDone
 from incident_operator.core.status import present
 
 _NO_POLICY = "approvals cannot be trusted: policy incident-approval is missing."
@@ -34,16 +33,16 @@ _PREVIEWS: tuple[tuple[str, Preview | Failure], ...] = (
 )
 
 
-def follow(node: Node) -> tuple[decisions.Decision | None, Iterator[Node]]:
+def follow(node: Node) -> tuple[Decision | None, Iterator[Node]]:
     """Return what is decided, and the states that it leads to: the nominal one first, crashes last."""
     if node.turn is not None:
         return None, _next(node, node.turn)
     seen = node.view
     decision = machine.decide(seen)
     invariants.check_decision(seen, decision)
-    if isinstance(decision, decisions.Wait | decisions.Stop):
+    if isinstance(decision, Wait | Stop):
         return decision, _rest(node)
-    if isinstance(decision, decisions.Begin):
+    if isinstance(decision, Begin):
         rules.check_begin(node, decision)
     return decision, _next(node, Turn(seen, decision))
 
@@ -114,12 +113,12 @@ def _known(node: Node, turn: Turn, current: IncidentStatus) -> Node:
 def _previews(node: Node, turn: Turn, step: str) -> Iterator[tuple[str, Any]]:
     yield "", node.world.preview(step)
     yield from _PREVIEWS
-    if isinstance(turn.decision, decisions.Begin) and turn.decision.approved is not None:
+    if isinstance(turn.decision, Begin) and turn.decision.approved is not None:
         yield "the plan has drifted", Preview("do that", bound="that")
 
 
 def _together(node: Node, turn: Turn, reads: tuple[Do, ...]) -> Iterator[Node]:
-    if isinstance(turn.decision, decisions.Probe):
+    if isinstance(turn.decision, Probe):
         key = turn.decision.run.key
         told = outcomes.probed(happened=key in node.world.markers)
         ends = [(told,), (outcomes.FAILS,)]
@@ -197,14 +196,14 @@ def _ended(node: Node, turn: Turn, request: Do, end: outcomes.End) -> Iterator[N
 
 
 def _is_again(turn: Turn) -> bool:
-    return isinstance(turn.decision, decisions.Begin) and turn.decision.again
+    return isinstance(turn.decision, Begin) and turn.decision.again
 
 
 def _noted(node: Node, turn: Turn, world: World) -> Incident | None:
     """Return the Incident with an abort recorded that came while the act goes on; None where none did."""
     seen = replace(turn.view.with_incident(world.stored), now=world.now)
     noted = answers.aborted(seen)
-    if not isinstance(noted, decisions.Transition) or status.aborted_by(world.stored.status) is not None:
+    if not isinstance(noted, Transition) or status.aborted_by(world.stored.status) is not None:
         return None
     shown, _ = present.present(seen.with_status(noted.status))
     rules.check_told(node, shown)

@@ -9,7 +9,7 @@ from core.simulator import World
 from explore import patience, rules, steps
 from explore.events import events
 from explore.nodes import Node, key, told
-from incident_operator.core.machine import decisions
+from incident_operator.core.machine.view import Decision, Stop, Wait
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ def _following(node: Node, found: Walked, known_to_end: set[int], resting: Calla
     except AssertionError as error:
         found.breaks(node, error)
         return []
-    if isinstance(decision, decisions.Wait | decisions.Stop):
+    if isinstance(decision, Wait | Stop):
         node, after = after[0], []
         resting(node)
         _check_rest(node, decision, found, known_to_end)
@@ -89,11 +89,11 @@ def _happened(node: Node, name: str, event: object) -> Node:
     return Node(world, world.stored.status if node.stored else node.working, (node.path, name), node.turn)
 
 
-def _check_rest(node: Node, decision: decisions.Decision, found: Walked, known_to_end: set[int]) -> None:
+def _check_rest(node: Node, decision: Decision, found: Walked, known_to_end: set[int]) -> None:
     found.ends[node.working.phase.value] = found.ends.get(node.working.phase.value, 0) + 1
     try:
         rules.check_nothing_forged_counts(node, decision)
-        if isinstance(decision, decisions.Wait):
+        if isinstance(decision, Wait):
             rules.check_resting(node, decision)
             patience.check(node, known_to_end)
     except AssertionError as error:

@@ -21,8 +21,8 @@ from faults.operators import Operator
 from faults.recorder import Recorder
 from faults.scene import Example, Scene
 from forking.starter import Stable
-from incident_operator.clients import access as accesses
-from incident_operator.clients.kube import Kube
+from incident_operator.kubernetes import access as accesses
+from incident_operator.kubernetes.apiserver import Kube
 
 Make = Callable[[str], Example]
 """Makes an example for a namespace."""

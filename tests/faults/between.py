@@ -22,7 +22,7 @@ from faults.history import Effect, Rules
 from faults.runs import Run
 from faults.scene import Scene
 from faults.troubles import BETWEEN, LATE, Call, Fault, Trouble
-from incident_operator.clients import paths
+from incident_operator.kubernetes import discovery
 
 _MANIFEST = Path(__file__).with_name("between.yaml")
 _INSERT = "SQL INSERT INTO incident_operator.incident_operator_effects"
@@ -86,12 +86,12 @@ class Between(EveryEffect):
 
     async def _move_service(self, scene: Scene, host: str) -> None:
         url = f"http://{host}:{scene.recorder.port}"
-        path = paths.connections(scene.namespace, "service")
+        path = discovery.connections(scene.namespace, "service")
         await scene.admin.merge_patch(path, {"spec": {"http": {"url": url}}})
 
 
 async def _set_worker(scene: Scene, env: list[dict[str, str]]) -> None:
-    path = paths.of("/apis/apps/v1", scene.namespace, "deployments", "worker")
+    path = discovery.of("/apis/apps/v1", scene.namespace, "deployments", "worker")
     worker = await scene.admin.get(path)
     containers = [{**each, "env": env} for each in worker["spec"]["template"]["spec"]["containers"]]
     await scene.admin.merge_patch(path, {"spec": {"template": {"spec": {"containers": containers}}}})

@@ -4,17 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from incident_operator.actions.sql import marker
+from incident_operator.actions.sql import claim
 from incident_operator.api.incident import Incident
-from incident_operator.clients.cluster import Account
-from incident_operator.core import plan
-from incident_operator.core.errors import Failure
+from incident_operator.core import approval
 from incident_operator.core.machine.carry_out import Do, How, Ran, Show, Store
 from incident_operator.core.machine.view import View
-from incident_operator.core.outcomes import Undetermined
+from incident_operator.core.outcomes import Failure, Undetermined
 from incident_operator.engine.calls import Calls
 from incident_operator.engine.executor import Executor
-from incident_operator.engine.progress import Progress
+from incident_operator.engine.recorder import Progress
+from incident_operator.kubernetes.accounts import Account
 
 
 def apply(name: str) -> None:
@@ -70,8 +69,8 @@ def _without_marker() -> None:
     async def nothing(*_: Any) -> None:
         return None
 
-    marker.claim = claimed
-    marker.store = nothing
+    claim.claim = claimed
+    claim.store = nothing
 
 
 def _with_cached_reads() -> None:
@@ -90,7 +89,7 @@ def _with_cached_reads() -> None:
 
 def _without_comparing() -> None:
     """It carries out an approved plan without a look at whether it is still the same."""
-    plan.difference = lambda *_, **__: ""
+    approval.difference = lambda *_, **__: ""
 
 
 ENGINES: Mapping[str, Callable[[], None]] = {

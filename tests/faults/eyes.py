@@ -12,7 +12,7 @@ import aiohttp
 import orjson
 
 from faults import watches
-from incident_operator.clients.access import Access
+from incident_operator.kubernetes.access import Access
 
 Json = Mapping[str, Any]
 _WATCHED = {

@@ -8,8 +8,8 @@ from faults.operators import LEASE
 from faults.quickstart import Quickstart
 from faults.scene import Scene
 from faults.troubles import Fault
-from incident_operator.clients import paths
-from incident_operator.clients.kube import NotFound
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.apiserver import NotFound
 
 _SECRET = f"{LEASE}-markers"
 
@@ -24,6 +24,6 @@ class FirstStart(Quickstart):
     async def open(self, scene: Scene) -> None:
         """Take the Secret away and start anew."""
         with suppress(NotFound):
-            await scene.admin.delete(paths.secrets(scene.namespace, _SECRET))
+            await scene.admin.delete(discovery.secrets(scene.namespace, _SECRET))
         await scene.restart()
         await super().open(scene)

@@ -8,7 +8,7 @@ import orjson
 
 from faults.audit import Entry, seconds
 from faults.history import Approval, Effect, End, Intent, Interference, Moment, Plan, Scaling, Verdict
-from incident_operator.core.marker import shown
+from incident_operator.core.action import shown_marker
 
 OPERATOR = "system:serviceaccount:incident-operator-system:incident-operator"
 _SCALED_BY = "incidents.dev/scaled-by"
@@ -181,7 +181,7 @@ def _owner(pod: Json) -> str:
 
 def _key(mark: str, known: Keys) -> str:
     """Return the step key of an attempt whose marker this is; of any other what a status would show of it."""
-    return known.get(shown(mark), shown(mark))
+    return known.get(shown_marker(mark), shown_marker(mark))
 
 
 def _revision(found: Json) -> int:

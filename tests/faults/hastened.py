@@ -13,6 +13,6 @@ _SECONDS = 3.0
 def apply() -> None:
     """Shorten the looks at open Incidents, and the time between two lists of them."""
     reconciler.LOOK_AGAIN = timedelta(seconds=_SECONDS)
-    if importlib.util.find_spec("incident_operator.clients.reflector"):
-        reflector = importlib.import_module("incident_operator.clients.reflector")
+    if importlib.util.find_spec("incident_operator.kubernetes.reflector"):
+        reflector = importlib.import_module("incident_operator.kubernetes.reflector")
         reflector.Pace = functools.partial(reflector.Pace, between_lists=_SECONDS)

@@ -20,7 +20,7 @@ from faults.runs import Result, Run
 from faults.scene import Example, Scene
 from faults.troubles import BETWEEN, HIDING, LATE, Fault, Switch
 from faults.watches import Spoiler
-from incident_operator.clients.kube import Kube
+from incident_operator.kubernetes.apiserver import Kube
 
 _numbers = itertools.count(1)
 

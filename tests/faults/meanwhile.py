@@ -9,7 +9,7 @@ from faults.history import Ban
 from faults.operators import Operator
 from faults.scene import Example, Json, Scene
 from faults.troubles import LATE, Fault
-from incident_operator.clients.kube import Kube
+from incident_operator.kubernetes.apiserver import Kube
 
 _DAYS = 3
 _PATIENCE = 20.0

@@ -14,7 +14,7 @@ from faults.eyes import Seen
 from faults.operators import Operator
 from faults.scene import Example, Scene
 from faults.troubles import LATE, Fault
-from incident_operator.clients.kube import ApiError
+from incident_operator.kubernetes.apiserver import ApiError
 
 _ANSWERS = 4
 """How many questions beside approvals alice answers before she leaves an Incident as it is."""

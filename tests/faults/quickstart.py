@@ -11,8 +11,8 @@ from demonstration.cluster import REPOSITORY
 from faults.history import Effect, Rules
 from faults.scene import Scene
 from faults.troubles import ON_WATCHES, Fault
-from incident_operator.clients import paths
-from incident_operator.clients.kube import NotFound
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.apiserver import NotFound
 
 _FOLDER = REPOSITORY / "examples" / "quickstart"
 _NAMESPACE = "quickstart"
@@ -56,11 +56,11 @@ class Quickstart:
         """Two replicas, and no Runbook."""
         await scene.scale("web", 2)
         with suppress(NotFound):
-            await scene.admin.delete(paths.runbooks(scene.namespace, self._runbook["metadata"]["name"]))
+            await scene.admin.delete(discovery.runbooks(scene.namespace, self._runbook["metadata"]["name"]))
 
     async def open(self, scene: Scene) -> None:
         """The Runbook anew, so that what the operator writes about Runbooks is part of each run."""
-        await scene.admin.create(paths.runbooks(scene.namespace), self._runbook)
+        await scene.admin.create(discovery.runbooks(scene.namespace), self._runbook)
 
     async def effects(self, _: Scene) -> Sequence[Effect]:
         """Nothing but the Deployment is changed."""
@@ -68,8 +68,8 @@ class Quickstart:
 
     async def happened(self, scene: Scene, step: str) -> bool:
         """Look whether the step of this run left its mark on the Deployment: somebody may have scaled over it since."""
-        now = {each["metadata"]["name"] async for each in scene.admin.list(paths.incidents(scene.namespace))}
-        web = await scene.admin.get(paths.of("/apis/apps/v1", scene.namespace, "deployments", "web"))
+        now = {each["metadata"]["name"] async for each in scene.admin.list(discovery.incidents(scene.namespace))}
+        web = await scene.admin.get(discovery.of("/apis/apps/v1", scene.namespace, "deployments", "web"))
         marks = json.loads(web["metadata"].get("annotations", {}).get("incidents.dev/scaled-by", "[]"))
         return any(mark["step"] == step and mark["incident"] in now for mark in marks)
 

@@ -16,7 +16,7 @@ from faults.history import Effect, Moment, Rules
 from faults.scene import Scene
 from faults.sql_line import SqlLine
 from faults.troubles import ON_WATCHES, Fault
-from incident_operator.clients import paths
+from incident_operator.kubernetes import discovery
 
 _PLATFORM = ("database", "providers", "scheduler", "api")
 """Without Prometheus and Alertmanager: the run itself says when the alert fires."""
@@ -177,5 +177,5 @@ async def _connected(login: Mapping[str, Any]) -> psycopg.Connection[Any]:
 
 
 async def _address(scene: Scene, service: str) -> str:
-    found = await scene.admin.get(paths.of("/api/v1", scene.namespace, "services", service))
+    found = await scene.admin.get(discovery.of("/api/v1", scene.namespace, "services", service))
     return str(found["spec"]["clusterIP"])

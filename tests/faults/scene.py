@@ -20,8 +20,8 @@ from faults.sql_line import SqlLine
 from faults.troubles import Fault, Trouble
 from faults.watches import Event, never
 from faults.watches import Moment as WatchMoment
-from incident_operator.clients import paths
-from incident_operator.clients.kube import Kube, NotFound
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.apiserver import Kube, NotFound
 
 Json = Mapping[str, Any]
 
@@ -120,7 +120,7 @@ class Scene:
 
     async def live(self, seen: Seen) -> Json | None:
         """Return the run's Incident as it is now."""
-        for incident in (await self.admin.get(paths.incidents(self.namespace)))["items"]:
+        for incident in (await self.admin.get(discovery.incidents(self.namespace)))["items"]:
             if self.is_ours(incident):
                 return dict(incident)
         return None
@@ -129,7 +129,7 @@ class Scene:
         """Wait, in bounded time, until what is there now has been seen."""
         listed = {}
         for kind, group in (("deployments", "/apis/apps/v1"), ("jobs", "/apis/batch/v1"), ("pods", "/api/v1")):
-            listed[kind] = (await self.admin.get(paths.of(group, self.namespace, kind)))["items"]
+            listed[kind] = (await self.admin.get(discovery.of(group, self.namespace, kind)))["items"]
         for _ in range(100):
             if seen.has(listed):
                 return
@@ -137,15 +137,15 @@ class Scene:
 
     async def delete_incidents(self, seen: Seen) -> None:
         """Delete what the run leaves behind."""
-        for incident in (await self.admin.get(paths.incidents(self.namespace)))["items"]:
+        for incident in (await self.admin.get(discovery.incidents(self.namespace)))["items"]:
             try:
-                await as_collector(self.admin).delete(paths.incidents(self.namespace, incident["metadata"]["name"]))
+                await as_collector(self.admin).delete(discovery.incidents(self.namespace, incident["metadata"]["name"]))
             except NotFound:
                 continue
 
     async def scale(self, deployment: str, replicas: int) -> None:
         """Scale by hand, and remember that it was us."""
-        path = paths.of("/apis/apps/v1", self.namespace, "deployments", deployment)
+        path = discovery.of("/apis/apps/v1", self.namespace, "deployments", deployment)
         found = await self.admin.merge_patch(path, {"spec": {"replicas": replicas}})
         self.noted(f"{deployment} scaled to {replicas}", found)
 
@@ -158,44 +158,44 @@ class Scene:
     async def answer(self, incident: Json, verb: str, token: str) -> None:
         """Let alice annotate the Incident."""
         annotation = {f"incidents.dev/{verb}": f"{token} {APPROVER}"}
-        path = paths.incidents(self.namespace, incident["metadata"]["name"])
+        path = discovery.incidents(self.namespace, incident["metadata"]["name"])
         await self.alice.merge_patch(path, {"metadata": {"annotations": annotation}})
 
     async def log(self, pod: str) -> str:
         """Return a Pod's log, each line with its time."""
-        return await self.fetch(paths.pods(self.namespace, pod, "log") + "?timestamps=true")
+        return await self.fetch(discovery.pods(self.namespace, pod, "log") + "?timestamps=true")
 
     async def ready(self) -> None:
         """Wait until the operator has found every Runbook ready."""
-        while not all(_is_ready(each) for each in (await self.admin.get(paths.runbooks(self.namespace)))["items"]):
+        while not all(_is_ready(each) for each in (await self.admin.get(discovery.runbooks(self.namespace)))["items"]):
             await asyncio.sleep(0.05)
 
     async def abort(self) -> None:
         """Let alice abort whatever there is."""
-        for incident in (await self.admin.get(paths.incidents(self.namespace)))["items"]:
+        for incident in (await self.admin.get(discovery.incidents(self.namespace)))["items"]:
             if self.is_ours(incident):
                 await self.answer(incident, "abort", "now")
 
     async def resolve(self, operator: Kube) -> None:
         """Write that the alert resolved, as another replica of the operator does that was told: nobody else may."""
-        for incident in (await self.admin.get(paths.incidents(self.namespace)))["items"]:
+        for incident in (await self.admin.get(discovery.incidents(self.namespace)))["items"]:
             if self.is_ours(incident):
                 ended = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
                 alerts = [{**each, "status": "resolved", "endsAt": ended} for each in incident["spec"]["alerts"]]
-                path = paths.incidents(self.namespace, incident["metadata"]["name"])
+                path = discovery.incidents(self.namespace, incident["metadata"]["name"])
                 await operator.merge_patch(path, {"spec": {"alerts": alerts}})
 
     async def now(self) -> Moment:
         """Return the present moment, by the clock and by etcd's count."""
-        listed = await self.admin.get(paths.incidents(self.namespace))
+        listed = await self.admin.get(discovery.incidents(self.namespace))
         return Moment(time.time(), int(listed["metadata"]["resourceVersion"]))
 
     async def note_on_incident(self) -> None:
         """Somebody leaves a note on the Incident: nothing of it is the operator's business but the new version."""
         note = {"metadata": {"annotations": {"example.com/note": f"seen at {time.time()}"}}}
-        for incident in (await self.admin.get(paths.incidents(self.namespace)))["items"]:
+        for incident in (await self.admin.get(discovery.incidents(self.namespace)))["items"]:
             if self.is_ours(incident):
-                await self.admin.merge_patch(paths.incidents(self.namespace, incident["metadata"]["name"]), note)
+                await self.admin.merge_patch(discovery.incidents(self.namespace, incident["metadata"]["name"]), note)
 
     def moment(self, name: str) -> WatchMoment:
         """Return the moment of the run's watch that a name stands for."""

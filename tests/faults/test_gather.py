@@ -10,9 +10,9 @@ from faults import gather
 from faults.audit import Entry
 from faults.eyes import Seen
 from faults.history import Intent, Moment, Verdict
-from incident_operator.core.marker import shown
+from incident_operator.core.action import shown_marker
 
-MARKER, KEYS = "f" * 64, {shown("f" * 64): "the-step-key"}
+MARKER, KEYS = "f" * 64, {shown_marker("f" * 64): "the-step-key"}
 
 
 def job(version: int, *, suspend: bool, marker: str = MARKER, **annotations: str) -> Mapping[str, Any]:
@@ -60,7 +60,7 @@ def test_a_pod_of_a_suspended_job_and_a_second_one_of_a_job_are_effects() -> Non
 
 
 def test_an_effect_whose_marker_no_status_tells_of_belongs_to_no_attempt() -> None:
-    assert effects(seen_of(job(5, suspend=False, marker="forged"))) == [("Job rebuild-1", 5, shown("forged"))]
+    assert effects(seen_of(job(5, suspend=False, marker="forged"))) == [("Job rebuild-1", 5, shown_marker("forged"))]
 
 
 def test_a_listed_job_that_runs_has_been_seen_only_when_its_start_was() -> None:

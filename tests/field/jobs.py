@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from incident_operator.actions.job import ACTION, Job
-from incident_operator.actions.job_beyond import Allow
-from incident_operator.clients import paths
-from incident_operator.clients.cluster import Cluster
+from incident_operator.actions.job.beyond import Allow
+from incident_operator.actions.job.job import ACTION, Job
 from incident_operator.core.action import Call
 from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.accounts import Cluster
 from kube import calls, worlds
 from kube.calls import Player
 from kube.worlds import World
@@ -75,7 +75,7 @@ class Followed:
 
     async def _pod(self) -> dict[str, Any] | None:
         query = {"labelSelector": f"batch.kubernetes.io/job-name={self.name}"}
-        found = [one async for one in self.world.client.list(paths.pods(self.world.namespace), params=query)]
+        found = [one async for one in self.world.client.list(discovery.pods(self.world.namespace), params=query)]
         return found[0] if found else None
 
 
@@ -93,7 +93,7 @@ async def world(*rights: Any, labels: dict[str, str] | None = None) -> AsyncIter
     async with worlds.real() as made:
         await made.grant(calls.ACCOUNT, *RIGHTS, *(rights or (PODS, EVENTS)))
         if labels:
-            await made.client.merge_patch(paths.namespaces(made.namespace), {"metadata": {"labels": labels}})
+            await made.client.merge_patch(discovery.namespaces(made.namespace), {"metadata": {"labels": labels}})
         yield made
 
 
@@ -101,7 +101,7 @@ async def world(*rights: Any, labels: dict[str, str] | None = None) -> AsyncIter
 async def job(made: World, spec: Job, *, timeout: float = 6.0) -> AsyncIterator[Followed]:
     """The step of an Incident that runs a Job; nothing has been done yet."""
     body = {"apiVersion": "incidents.dev/v1alpha1", "kind": "Incident", "metadata": {"name": "by-hand"}, "spec": {}}
-    owner = await made.client.create(paths.incidents(made.namespace), body)
+    owner = await made.client.create(discovery.incidents(made.namespace), body)
     uid = owner["metadata"]["uid"]
     call = calls.call(spec, namespace=made.namespace, step="rebuild", incident_uid=uid, timeout=timeout)
     async with Cluster(made.access) as cluster:

@@ -9,10 +9,10 @@ import pytest
 
 from field import jobs
 from field.jobs import container, template
-from incident_operator.actions.job import Job
-from incident_operator.clients import kube, paths
+from incident_operator.actions.job.job import Job
 from incident_operator.core import reasons
 from incident_operator.core.outcomes import Failed, Succeeded
+from incident_operator.kubernetes import apiserver, discovery
 from kube.worlds import World
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("image")]
@@ -33,7 +33,7 @@ def made(path: str, name: str, kind: str, spec: dict[str, Any]) -> Callable[[Wor
     @asynccontextmanager
     async def there(world: World) -> AsyncIterator[None]:
         body = {"kind": kind, "apiVersion": "v1", "metadata": {"name": name}, "spec": spec}
-        await world.client.create(paths.of("/api/v1", world.namespace, path), body)
+        await world.client.create(discovery.of("/api/v1", world.namespace, path), body)
         yield
 
     return there
@@ -42,7 +42,7 @@ def made(path: str, name: str, kind: str, spec: dict[str, Any]) -> Callable[[Wor
 async def secured(world: World) -> None:
     """Let the namespace take restricted Pods only."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    await world.client.merge_patch(paths.namespaces(world.namespace), {"metadata": {"labels": labels}})
+    await world.client.merge_patch(discovery.namespaces(world.namespace), {"metadata": {"labels": labels}})
 
 
 @asynccontextmanager
@@ -145,7 +145,7 @@ async def test_the_main_container_decides_where_another_one_never_ends(code: int
             ["done"],
             "main",
         )
-        path = paths.of("/apis/batch/v1", world.namespace, "jobs", job.name)
+        path = discovery.of("/apis/batch/v1", world.namespace, "jobs", job.name)
 
         async def stopped() -> Any:
             found = await world.client.get(path)
@@ -211,7 +211,7 @@ async def test_an_eviction_is_told() -> None:
         await job.until("running for")
         name = (await job.pod())["metadata"]["name"]
         body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
-        await world.client.create(paths.pods(world.namespace, name, "eviction"), body)
+        await world.client.create(discovery.pods(world.namespace, name, "eviction"), body)
         outcome = await job.ended()
     assert isinstance(outcome, Failed)
     assert "Disrupted" in outcome.message or "EvictionByEvictionAPI" in outcome.message
@@ -244,5 +244,5 @@ async def lost_node(world: World) -> AsyncIterator[str]:
     try:
         yield name
     finally:
-        with suppress(kube.NotFound):
+        with suppress(apiserver.NotFound):
             await world.client.delete(f"/api/v1/nodes/{name}")

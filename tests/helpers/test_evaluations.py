@@ -19,11 +19,10 @@ from helpers.meddling import Counted, Peak, Starting, is_gone
 from incident_operator.api.meta import Severity
 from incident_operator.clients.evaluations import Budget, Evaluations
 from incident_operator.clients.helper_process import Helper, HelperError
-from incident_operator.clients.priority import Priority
-from incident_operator.clients.seats import FLOW, OWN
-from incident_operator.core.expressions import expr
-from incident_operator.core.expressions.expr import NoAnswer, Program, Scope
-from incident_operator.core.fair_queue import Flow
+from incident_operator.core.expressions import cel
+from incident_operator.core.expressions.cel import NoAnswer, Program, Scope
+from incident_operator.kubernetes.fair_shares import FLOW, OWN, Flow
+from incident_operator.kubernetes.priority import Priority
 from runbooks.runbook_texts import NOW
 
 MIB = 1024 * 1024
@@ -52,7 +51,7 @@ def evaluations(starting: Starting, counted: Counted) -> Iterator[Evaluations]:
 
 
 def program(source: str) -> Program:
-    made = expr.compile_value(source, Scope.RESULT)
+    made = cel.compile_value(source, Scope.RESULT)
     assert isinstance(made, Program), made
     return made
 
@@ -86,7 +85,7 @@ def until(condition: Callable[[], bool]) -> None:
     ],
 )
 def test_what_is_evaluated_there_is_what_would_be_here(evaluations, source, result):
-    here = expr.evaluate_here(program(source), {"result": result}, NOW)
+    here = cel.evaluate_here(program(source), {"result": result}, NOW)
     there = evaluations.of("eve")(program(source), {"result": result}, NOW)
     if isinstance(here, NoAnswer):
         assert there == here

@@ -5,9 +5,7 @@ import time
 
 import pytest
 
-from incident_operator.clients.fair_lock import FairLock
-from incident_operator.clients.seats import OWN
-from incident_operator.core.fair_queue import Flow
+from incident_operator.kubernetes.fair_shares import OWN, FairLock, Flow
 
 P0, P1, P2, P3 = range(4)
 

@@ -12,7 +12,7 @@ from incident_operator.actions.promql import Promql
 from incident_operator.api.connection import Connection, ConnectionSpec
 from incident_operator.api.meta import Model, ObjectMeta
 from incident_operator.api.runbook import Stage
-from incident_operator.clients.endpoint import Endpoint
+from incident_operator.connections import Endpoint
 from incident_operator.core.action import Call
 from played import Played, clients
 

@@ -6,9 +6,9 @@ from http_calls import FakeConnections, call, endpoint, request, sending
 
 from incident_operator.actions import promql
 from incident_operator.actions.promql import Promql
-from incident_operator.clients import alertmanagers, credential_hints
+from incident_operator.clients import alertmanagers, redaction
 from incident_operator.clients.alertmanagers import AlertmanagerError, Place
-from incident_operator.clients.probes import Probes
+from incident_operator.clients.connections import Probes
 from incident_operator.clients.prometheus import Prometheus
 from incident_operator.connections import CONNECTIONS
 from incident_operator.core.outcomes import Failed, Succeeded
@@ -41,7 +41,7 @@ def prometheus():
     ],
 )  # fmt: skip
 def test_what_looks_wrong_is_named_by_its_key(secret, told):
-    found = credential_hints.of(secret)
+    found = redaction.of(secret)
     assert told in found
     assert bool(found) == bool(told)
     assert VALUE not in found

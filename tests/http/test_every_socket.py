@@ -15,10 +15,9 @@ from http_calls import listening
 from faults import certificates
 from incident_operator.api.connection import Connection, ConnectionSpec
 from incident_operator.clients import addresses
-from incident_operator.clients.connections import Endpoint
-from incident_operator.clients.probes import Probes
+from incident_operator.clients.connections import Endpoint, Probes
 from incident_operator.clients.prometheus import Prometheus
-from incident_operator.clients.sql_sessions import Sessions
+from incident_operator.clients.sql import Sessions
 from sql.endpoints import Here
 
 LOGIN = {"username": "u", "password": "p"}

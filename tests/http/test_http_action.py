@@ -9,8 +9,7 @@ from aiohttp import web
 from http_calls import FakeConnections, answering, call, endpoint, listening, request, sending
 
 from incident_operator.clients.connections import EndpointError
-from incident_operator.core.errors import Failure
-from incident_operator.core.outcomes import Doubt, Failed, NotDone, Pending, Succeeded, Undetermined
+from incident_operator.core.outcomes import Doubt, Failed, Failure, NotDone, Pending, Succeeded, Undetermined
 from played import Played
 
 TOKEN = "s3cr3t/t0ken+=="

@@ -16,12 +16,10 @@ from incident_operator.actions import promql
 from incident_operator.actions.promql import Promql as Spec
 from incident_operator.clients import prometheus
 from incident_operator.clients.connections import EndpointError
-from incident_operator.clients.priority import THREADS
-from incident_operator.clients.prometheus import Prometheus
-from incident_operator.clients.prometheus_answers import Answer
-from incident_operator.clients.seats import FLOW
-from incident_operator.core.fair_queue import Flow
+from incident_operator.clients.prometheus import Answer, Prometheus
 from incident_operator.core.outcomes import Failed, Succeeded
+from incident_operator.kubernetes.fair_shares import FLOW, Flow
+from incident_operator.kubernetes.priority import THREADS
 from played import Played, clients
 
 SECRET = {"token": "s3cr3t-t0ken"}

@@ -6,14 +6,12 @@ from typing import Any, cast
 
 from incident_operator.actions.clients import Clients
 from incident_operator.api.runbook import Stage
-from incident_operator.clients.access import Access
-from incident_operator.clients.cluster import Cluster
-from incident_operator.clients.exec import Commands
-from incident_operator.core.action import Action, Call, Preview, UndoOf
-from incident_operator.core.errors import Failure, outcome_of, outcome_of_look
-from incident_operator.core.machine import keys
-from incident_operator.core.marker import Markers
-from incident_operator.core.outcomes import NotDone, Outcome
+from incident_operator.core.action import Action, Call, Markers, Preview, UndoOf
+from incident_operator.core.machine.view import step_key
+from incident_operator.core.outcomes import Failure, NotDone, Outcome, outcome_of, outcome_of_look
+from incident_operator.kubernetes.access import Access
+from incident_operator.kubernetes.accounts import Cluster
+from incident_operator.kubernetes.exec import Commands
 
 NOW = datetime(2025, 10, 21, 0, 1, tzinfo=UTC)
 INCIDENT_UID = "11111111-1111-4111-8111-111111111111"
@@ -31,7 +29,7 @@ def call(spec, *, namespace="prod", step="act", attempt=1, timeout=60.0, undo_of
         stage=Stage.REMEDIATE,
         step=step,
         attempt=attempt,
-        key=keys.step_key(incident_uid, Stage.REMEDIATE, step, attempt),
+        key=step_key(incident_uid, Stage.REMEDIATE, step, attempt),
         action=type(spec).__name__.lower(),
         spec=spec,
         timeout=timeout,

@@ -10,7 +10,7 @@ import pytest
 
 from crds import live
 from incident_operator.actions.clients import Clients
-from incident_operator.clients.cluster import Cluster
+from incident_operator.kubernetes.accounts import Cluster
 from kube import calls, widget_crd, worlds
 from kube.fake_apiserver import FakeApiserver
 

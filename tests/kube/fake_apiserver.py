@@ -20,7 +20,7 @@ from typing import Self
 import orjson
 from aiohttp import web
 
-from incident_operator.clients import access
+from incident_operator.kubernetes import access
 from kube import fake_exec, fake_routes
 from kube.fake_faults import Fault, Faults
 from kube.fake_routes import Request, Target

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from incident_operator.clients.access import Access
-from incident_operator.clients.partial_objects import PartialIncident
-from incident_operator.clients.reads import Reads
-from incident_operator.clients.reflector import Pace, Reflector
+from incident_operator.kubernetes.access import Access
+from incident_operator.kubernetes.apiserver import Reads
+from incident_operator.kubernetes.partial_objects import PartialIncident
+from incident_operator.kubernetes.reflector import Pace, Reflector
 
 OPEN = "status.phase!=Resolved,status.phase!=Failed"
 QUICK = Pace(watch=30.0, slack=0.0, between_lists=600.0, pauses=(0.01, 0.05))

@@ -9,7 +9,7 @@ import certifi
 import pytest
 
 from crds import live
-from incident_operator.clients import access, kube
+from incident_operator.kubernetes import access, apiserver
 from kube.fake_apiserver import FakeApiserver
 
 
@@ -124,13 +124,13 @@ async def test_a_proxy_is_used(tmp_path):
         content = json.loads(path.read_text())
         content["clusters"][0]["cluster"]["proxy-url"] = api.access().server
         path.write_text(json.dumps(content))
-        async with kube.Kube(await access.load(str(path))) as client:
+        async with apiserver.Kube(await access.load(str(path))) as client:
             assert (await client.get("/version"))["major"] == "1"
 
 
 @pytest.mark.cluster
 async def test_a_client_certificate_identifies_the_caller():
-    async with kube.Kube(await access.load(live.kubeconfig())) as client:
+    async with apiserver.Kube(await access.load(live.kubeconfig())) as client:
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         answer = await client.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
     assert "system:masters" in answer["status"]["userInfo"]["groups"]

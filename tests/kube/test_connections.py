@@ -4,11 +4,11 @@ import base64
 
 import pytest
 
-from incident_operator.clients import kube
 from incident_operator.clients.connections import Connections, EndpointError, Teaching
 from incident_operator.clients.redaction import Redactor
 from incident_operator.connections import postgres
 from incident_operator.core import reasons
+from incident_operator.kubernetes import apiserver
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
 from kube.manifests import service_account
@@ -40,7 +40,7 @@ def redactor():
 
 @pytest.fixture
 async def connections(api: FakeApiserver):
-    async with kube.Kube(api.access()) as client:
+    async with apiserver.Kube(api.access()) as client:
         yield Connections(client)
 
 

@@ -10,12 +10,11 @@ import pytest
 import pytest_asyncio
 
 from incident_operator.actions.exec import ACTION, Exec, ready
-from incident_operator.clients import kube, paths
-from incident_operator.clients.cluster import Cluster
-from incident_operator.clients.exec import STREAM_BYTES
 from incident_operator.core import reasons
-from incident_operator.core.errors import Failure
-from incident_operator.core.outcomes import Failed, Succeeded, Undetermined
+from incident_operator.core.outcomes import Failed, Failure, Succeeded, Undetermined
+from incident_operator.kubernetes import apiserver, discovery
+from incident_operator.kubernetes.accounts import Cluster
+from incident_operator.kubernetes.exec import STREAM_BYTES
 from kube import calls, sockets, worlds
 from kube.calls import Player
 from kube.fake_apiserver import FakeApiserver
@@ -46,7 +45,7 @@ class Ground:
         return replace(made, service_account=account)
 
     async def pods(self):
-        return [pod async for pod in self.world.client.list(paths.pods(self.world.namespace))]
+        return [pod async for pod in self.world.client.list(discovery.pods(self.world.namespace))]
 
 
 def workload():
@@ -83,7 +82,7 @@ def serve_web(api: FakeApiserver) -> None:
 async def fake_ground(api: FakeApiserver, cluster: Cluster) -> AsyncIterator[Ground]:
     serve_web(api)
     api.forbid("system:serviceaccount:prod:nobody", "create", "pods/exec")
-    async with kube.Kube(api.access()) as client:
+    async with apiserver.Kube(api.access()) as client:
         world = World(api.access(), client, "prod", is_real=False, forbid=api.forbid)
         yield Ground(world, Player(ACTION, calls.clients(cluster, api.access())))
 
@@ -96,7 +95,7 @@ async def deployed(image: None) -> AsyncIterator[str]:
         await world.grant("nobody", *RIGHTS[:2])
         await world.client.create(DEPLOYMENTS.format(world.namespace), workload())
         async with asyncio.timeout(60):
-            while not any([ready(pod) async for pod in world.client.list(paths.pods(world.namespace))]):
+            while not any([ready(pod) async for pod in world.client.list(discovery.pods(world.namespace))]):
                 await asyncio.sleep(0.3)
         yield world.namespace
 

@@ -6,11 +6,11 @@ import pytest
 
 from incident_operator.actions.clients import Clients
 from incident_operator.actions.exec import ACTION, Exec, longest_serving
-from incident_operator.clients import access, api_errors
-from incident_operator.clients import exec as exec_client
-from incident_operator.clients.exec import Commands
 from incident_operator.core import reasons
 from incident_operator.core.outcomes import Failed, Succeeded, Undetermined
+from incident_operator.kubernetes import access, errors
+from incident_operator.kubernetes import exec as exec_client
+from incident_operator.kubernetes.exec import Commands
 from kube.calls import ACCOUNT, Player, call
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
@@ -168,6 +168,6 @@ async def test_a_workload_without_a_running_pod_is_told(web, exec_):
      b'{"details": {"causes": [{"reason": "ExitCode", "message": "many"}]}}'],
 )  # fmt: skip
 def test_a_last_word_that_tells_no_end_leaves_it_open(status):
-    with pytest.raises(api_errors.Unavailable) as unclear:
+    with pytest.raises(errors.Unavailable) as unclear:
         exec_client.exit_code(status)
     assert unclear.value.maybe_applied is True

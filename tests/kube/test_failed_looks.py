@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from incident_operator.actions import job, scale
-from incident_operator.clients.access import Access
-from incident_operator.clients.cluster import Cluster
+from incident_operator.actions import scale
+from incident_operator.actions.job import job
 from incident_operator.core.outcomes import Pending
+from incident_operator.kubernetes.access import Access
+from incident_operator.kubernetes.accounts import Cluster
 from kube import calls
 from kube.calls import Player
 from kube.fake_apiserver import FakeApiserver

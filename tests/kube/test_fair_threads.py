@@ -7,9 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from incident_operator.clients.fair_threads import FairThreads
-from incident_operator.clients.seats import FLOW
-from incident_operator.core.fair_queue import Flow
+from incident_operator.kubernetes.fair_shares import FLOW, FairThreads, Flow
 
 SIZE = 4
 

@@ -4,9 +4,9 @@ import pytest
 
 from incident_operator.actions.clients import Clients
 from incident_operator.actions.get import ACTION, Get
-from incident_operator.clients.cluster import Cluster
 from incident_operator.core import reasons
 from incident_operator.core.outcomes import Failed, Succeeded
+from incident_operator.kubernetes.accounts import Cluster
 from kube import calls
 from kube.calls import ACCOUNT, Player, call
 from kube.fake_apiserver import FakeApiserver

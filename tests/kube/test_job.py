@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from incident_operator.actions import job_template
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.job import ACTION, Job
+from incident_operator.actions.job import template as job_template
+from incident_operator.actions.job.job import ACTION, Job
 from incident_operator.core import reasons
 from incident_operator.core.outcomes import Failed, NotDone, Pending, Succeeded
 from kube.calls import ACCOUNT, NOW, Player, call

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from incident_operator.actions import job_beyond
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.job import ACTION, Job
-from incident_operator.actions.job_beyond import Allow
-from incident_operator.core.errors import Unusable
+from incident_operator.actions.job import beyond
+from incident_operator.actions.job.beyond import Allow
+from incident_operator.actions.job.job import ACTION, Job
+from incident_operator.core.outcomes import Unusable
 from kube.calls import ACCOUNT, Player, call
 from kube.fake_apiserver import FakeApiserver
 from kube.manifests import deployment
@@ -171,7 +171,7 @@ def test_data_never_decides_what_the_pod_is_allowed() -> None:
 
 def test_the_container_that_is_meant_is_the_named_one() -> None:
     pod = {"containers": [MAIN, SENDS]}
-    assert [one.what for one in job_beyond.beyond({"spec": pod}, "sidecar", ACCOUNT)] == [
+    assert [one.what for one in beyond.beyond({"spec": pod}, "sidecar", ACCOUNT)] == [
         'container "main" of image "busybox" runs too'
     ]
     assert 'container "main"' in "".join(problems(Job(template={"spec": pod}, container="sidecar")))
@@ -187,7 +187,7 @@ def test_a_port_of_the_node_is_told() -> None:
 
 def test_a_container_is_not_the_one_that_is_meant_because_it_has_its_name() -> None:
     pod = {"containers": [MAIN, {**SENDS, "name": "main"}]}
-    told = [one.what for one in job_beyond.beyond({"spec": pod}, "main", ACCOUNT)]
+    told = [one.what for one in beyond.beyond({"spec": pod}, "main", ACCOUNT)]
     assert told == ['container "main" of image "curl" runs too']
 
 
@@ -203,7 +203,7 @@ def test_a_container_is_not_the_one_that_is_meant_because_it_has_its_name() -> N
     ],
 )
 def test_a_template_of_any_shape_can_be_looked_at(template: dict[str, Any]) -> None:
-    list(job_beyond.beyond(template, "main", ACCOUNT))
+    list(beyond.beyond(template, "main", ACCOUNT))
     problems(Job(template=template))
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.job import ACTION
-from incident_operator.actions.job_ending import ENDED
+from incident_operator.actions.job.following import ENDED
+from incident_operator.actions.job.job import ACTION
 from incident_operator.core.outcomes import Failed, Pending, Succeeded
 from kube.calls import NOW, Player
 from kube.fake_apiserver import FakeApiserver

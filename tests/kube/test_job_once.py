@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from incident_operator.actions import job_template
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.job import ACTION
-from incident_operator.actions.kube_patches import WITHDRAWN
-from incident_operator.clients.api_errors import Conflict, Forbidden
+from incident_operator.actions.job import template as job_template
+from incident_operator.actions.job.job import ACTION
+from incident_operator.actions.workloads import WITHDRAWN
 from incident_operator.core import reasons
-from incident_operator.core.marker import shown
+from incident_operator.core.action import shown_marker
 from incident_operator.core.outcomes import Failed, NotDone, Pending, Succeeded, Undetermined
+from incident_operator.kubernetes.errors import Conflict, Forbidden
 from kube.calls import Player
 from kube.fake_faults import Fault
 from kube.manifests import deployment
@@ -61,7 +61,7 @@ async def test_a_reserved_job_does_nothing_and_is_told_with_how_to_delete_it(web
     assert begun.seen == {
         "job": NAME,
         "uid": web.object(JOB)["metadata"]["uid"],
-        "marker": shown(CALL.marker),
+        "marker": shown_marker(CALL.marker),
         "stopWith": f"kubectl delete job -n prod {NAME}",
     }
     assert CALL.marker not in json.dumps([begun.seen, preview.bound, preview.details])

@@ -3,11 +3,11 @@
 import pytest
 
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.job import ACTION, Job
-from incident_operator.actions.job_keeping import Keep
-from incident_operator.actions.pod_state import DEFAULT_CONTAINER
-from incident_operator.core.errors import Failure
-from incident_operator.core.expressions.render_fields import Take, take_of
+from incident_operator.actions.job.job import ACTION, Job
+from incident_operator.actions.job.template import Keep
+from incident_operator.actions.pods import DEFAULT_CONTAINER
+from incident_operator.core.expressions.templates import Take, take_of
+from incident_operator.core.outcomes import Failure
 from kube.calls import Player, call
 from kube.fake_apiserver import FakeApiserver
 from kube.manifests import deployment

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from incident_operator.actions import job_template, pod_state, workloads
-from incident_operator.actions.job import Job
-from incident_operator.core.errors import Unusable
+from incident_operator.actions import pods, workloads
+from incident_operator.actions.job import template as job_template
+from incident_operator.actions.job.job import Job
+from incident_operator.core.outcomes import Unusable
 from kube.calls import INCIDENT_UID, call
 from kube.manifests import deployment
 
@@ -225,7 +226,7 @@ def test_a_claim_that_the_template_names_as_a_volume_too_is_mounted():
 
 def with_default(container):
     made = scheduler()
-    made["spec"]["template"]["metadata"]["annotations"] = {pod_state.DEFAULT_CONTAINER: container}
+    made["spec"]["template"]["metadata"]["annotations"] = {pods.DEFAULT_CONTAINER: container}
     return made
 
 
@@ -237,12 +238,12 @@ def test_the_container_is_the_one_that_exec_and_logs_take(annotated, named, chos
     spec = job(container=named)
     made = job_template.from_workload(with_default(annotated), spec)
     assert [one["name"] for one in made["spec"]["containers"]] == [chosen]
-    assert made["metadata"]["annotations"] in ({pod_state.DEFAULT_CONTAINER: chosen}, {}), "never one that is not there"
+    assert made["metadata"]["annotations"] in ({pods.DEFAULT_CONTAINER: chosen}, {}), "never one that is not there"
 
 
 def test_a_templates_own_annotation_chooses_the_container_that_runs_the_command():
     template = {
-        "metadata": {"annotations": {pod_state.DEFAULT_CONTAINER: "shipper"}},
+        "metadata": {"annotations": {pods.DEFAULT_CONTAINER: "shipper"}},
         "spec": {"containers": [MAIN, SIDECAR]},
     }
     spec = Job(template=template, command=["x"])

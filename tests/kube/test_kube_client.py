@@ -2,7 +2,7 @@
 
 import pytest
 
-from incident_operator.clients import kube, paths
+from incident_operator.kubernetes import apiserver, discovery
 from kube.fake_apiserver import FakeApiserver
 from kube.worlds import World, manifest
 
@@ -27,24 +27,24 @@ async def test_a_created_object_has_an_identity_and_a_version(world: World):
 
 async def test_a_second_object_of_a_name_is_refused(world: World):
     await world.widget()
-    with pytest.raises(kube.AlreadyExists) as refused:
+    with pytest.raises(apiserver.AlreadyExists) as refused:
         await world.widget()
     assert refused.value.message == 'widgets.tests.incidents.dev "w" already exists'
 
 
 async def test_an_absent_object_is_not_found(world: World):
-    with pytest.raises(kube.NotFound) as refused:
+    with pytest.raises(apiserver.NotFound) as refused:
         await world.client.get(world.widgets("nobody"))
     assert refused.value.message == 'widgets.tests.incidents.dev "nobody" not found'
 
 
 async def test_an_unknown_kind_is_not_found(world: World):
-    with pytest.raises(kube.NotFound):
+    with pytest.raises(apiserver.NotFound):
         await world.client.get("/apis/nothing.incidents.dev/v1/things")
 
 
 async def test_an_object_without_a_name_is_invalid(world: World):
-    with pytest.raises(kube.Invalid):
+    with pytest.raises(apiserver.Invalid):
         await world.widget("")
 
 
@@ -65,14 +65,14 @@ async def test_a_patch_can_answer_with_the_new_version_alone(world: World):
     kept = await world.client.get(world.widgets("w"))
     assert kept["status"] == {"phase": "Running"}
     assert version == kept["metadata"]["resourceVersion"] != made["metadata"]["resourceVersion"]
-    with pytest.raises(kube.Conflict):
+    with pytest.raises(apiserver.Conflict):
         await world.client.json_patched(world.widgets("w", "status"), operations)
 
 
 async def test_a_patch_of_an_old_version_is_a_conflict_and_writes_nothing(world: World):
     old = await world.widget(spec={"size": 1})
     await world.client.merge_patch(world.widgets("w"), {"spec": {"size": 2}})
-    with pytest.raises(kube.Conflict):
+    with pytest.raises(apiserver.Conflict):
         await world.client.json_patch(
             world.widgets("w"), guarded(old, {"op": "replace", "path": "/spec/size", "value": 3})
         )
@@ -84,14 +84,14 @@ async def test_a_patch_of_an_object_that_was_replaced_is_a_conflict(world: World
     await world.client.delete(world.widgets("w"))
     await world.widget(spec={"size": 1})
     operations = guarded(old, {"op": "add", "path": "/status", "value": {"phase": "Running"}})
-    with pytest.raises(kube.Conflict):
+    with pytest.raises(apiserver.Conflict):
         await world.client.json_patch(world.widgets("w", "status"), operations)
     assert "status" not in await world.client.get(world.widgets("w"))
 
 
 async def test_a_tested_patch_below_a_field_that_is_gone_is_a_conflict(world: World):
     made = await world.widget(spec={})
-    with pytest.raises(kube.Conflict):
+    with pytest.raises(apiserver.Conflict):
         await world.client.json_patch(
             world.widgets("w"), guarded(made, {"op": "replace", "path": "/spec/box/size", "value": 3})
         )
@@ -107,7 +107,7 @@ async def test_a_tested_patch_below_a_field_that_is_gone_is_a_conflict(world: Wo
 )
 async def test_an_untested_patch_that_does_not_apply_is_invalid(world: World, operation):
     await world.widget(spec={})
-    with pytest.raises(kube.Invalid):
+    with pytest.raises(apiserver.Invalid):
         await world.client.json_patch(world.widgets("w"), [operation])
 
 
@@ -121,7 +121,7 @@ async def test_a_merge_patch_that_names_an_old_version_is_a_conflict(world: Worl
     made = await world.widget(spec={"size": 1})
     version = made["metadata"]["resourceVersion"]
     await world.client.merge_patch(world.widgets("w"), {"spec": {"size": 2}})
-    with pytest.raises(kube.Conflict) as refused:
+    with pytest.raises(apiserver.Conflict) as refused:
         await world.client.merge_patch(
             world.widgets("w"), {"metadata": {"resourceVersion": version}, "spec": {"size": 3}}
         )
@@ -154,7 +154,7 @@ async def test_the_status_of_an_object_that_is_nested_too_deep_to_be_read_is_wri
     deep: dict[str, object] = {}
     for _ in range(100):
         deep = {"a": deep}
-    with pytest.raises(kube.Unavailable, match="nested more than 64 levels deep"):
+    with pytest.raises(apiserver.Unavailable, match="nested more than 64 levels deep"):
         await world.widget(spec=deep)
     await world.client.write_status(world.widgets("w", "status"), {"phase": "Told"})
     told = await world.client.get(world.widgets("w"), depth=1000)
@@ -178,7 +178,7 @@ async def test_a_patch_that_changes_nothing_leaves_the_version_alone(world: Worl
 async def test_a_dry_run_tells_and_does_nothing(world: World):
     told = await world.client.create(world.widgets(), manifest("dry"), dry_run=True)
     assert told["metadata"]["name"] == "dry"
-    with pytest.raises(kube.NotFound):
+    with pytest.raises(apiserver.NotFound):
         await world.client.get(world.widgets("dry"))
     await world.widget(spec={"size": 1})
     told = await world.client.merge_patch(world.widgets("w"), {"spec": {"size": 2}}, dry_run=True)
@@ -205,13 +205,13 @@ async def test_a_list_keeps_to_its_selector(world: World):
 async def test_a_deleted_object_is_gone(world: World):
     await world.widget()
     await world.client.delete(world.widgets("w"))
-    with pytest.raises(kube.NotFound):
+    with pytest.raises(apiserver.NotFound):
         await world.client.get(world.widgets("w"))
 
 
 async def test_a_delete_of_another_identity_is_a_conflict(world: World):
     await world.widget()
-    with pytest.raises(kube.Conflict):
+    with pytest.raises(apiserver.Conflict):
         await world.client.delete(
             world.widgets("w"), body={"preconditions": {"uid": "00000000-0000-4000-8000-999999999999"}}
         )
@@ -226,7 +226,7 @@ async def test_an_object_with_a_finalizer_waits_for_it(world: World):
     waiting = await world.client.get(world.widgets("w"))
     assert waiting["metadata"]["deletionTimestamp"]
     await world.client.merge_patch(world.widgets("w"), {"metadata": {"finalizers": None}})
-    with pytest.raises(kube.NotFound):
+    with pytest.raises(apiserver.NotFound):
         await world.client.get(world.widgets("w"))
 
 
@@ -234,8 +234,8 @@ async def test_a_service_account_may_only_do_what_it_was_granted(world: World):
     user = f"system:serviceaccount:{world.namespace}:rb-nothing"
     world.forbid(user, "get", "secrets")
     account = world.client.acting_as(world.namespace, "rb-nothing")
-    with pytest.raises(kube.Forbidden) as refused:
-        await account.get(paths.secrets(world.namespace, "db"))
+    with pytest.raises(apiserver.Forbidden) as refused:
+        await account.get(discovery.secrets(world.namespace, "db"))
     assert refused.value.message == (
         f'secrets "db" is forbidden: User "{user}" cannot get resource "secrets" in API group ""'
         f' in the namespace "{world.namespace}"'
@@ -245,10 +245,10 @@ async def test_a_service_account_may_only_do_what_it_was_granted(world: World):
 async def test_one_nested_object_of_a_list_is_left_out_and_the_others_are_served(api: FakeApiserver) -> None:
     api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "whole", "namespace": "prod"}})
     for depth in (65, 1100):
-        api.planted[paths.configmaps("prod")] = b'{"metadata":{"name":"deep"},"data":%s1%s}' % (
+        api.planted[discovery.configmaps("prod")] = b'{"metadata":{"name":"deep"},"data":%s1%s}' % (
             b'{"a":' * depth,
             b"}" * depth,
         )
-        async with kube.Kube(api.access()) as client:
-            found = [item["metadata"]["name"] async for item in client.list(paths.configmaps("prod"))]
+        async with apiserver.Kube(api.access()) as client:
+            found = [item["metadata"]["name"] async for item in client.list(discovery.configmaps("prod"))]
         assert found == ["whole"]

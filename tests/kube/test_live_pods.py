@@ -9,15 +9,15 @@ import pytest
 
 from collector import as_collector
 from crds import live
-from incident_operator.actions import job as jobs
 from incident_operator.actions import logs as logging
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.job import Job
+from incident_operator.actions.job import job as jobs
+from incident_operator.actions.job.job import Job
 from incident_operator.actions.logs import Logs
-from incident_operator.clients import kube, paths
-from incident_operator.clients.cluster import Cluster
 from incident_operator.core import reasons
 from incident_operator.core.outcomes import Failed, NotDone, Pending, Succeeded, Undetermined
+from incident_operator.kubernetes import apiserver, discovery
+from incident_operator.kubernetes.accounts import Cluster
 from kube import calls, worlds
 from kube.calls import Player
 from kube.worlds import IMAGE, World
@@ -87,7 +87,7 @@ async def incident(world: World):
         "metadata": {"name": "by-hand"},
         "spec": {},
     }
-    return await world.client.create(paths.incidents(world.namespace), body)
+    return await world.client.create(discovery.incidents(world.namespace), body)
 
 
 async def job_call(world: World, script: str, **more):
@@ -117,8 +117,8 @@ async def stuck(action, step):
 
 async def is_gone(world, name):
     try:
-        await world.client.get(paths.of("/apis/batch/v1", world.namespace, "jobs", name))
-    except kube.NotFound:
+        await world.client.get(discovery.of("/apis/batch/v1", world.namespace, "jobs", name))
+    except apiserver.NotFound:
         return True
     return False
 
@@ -159,7 +159,7 @@ def python(script, name="main", **more):
 
 async def made_pod(world, **spec):
     body = {"metadata": {"name": "one"}, "spec": {"terminationGracePeriodSeconds": 0, **spec}}
-    await world.client.create(paths.pods(world.namespace), body)
+    await world.client.create(discovery.pods(world.namespace), body)
 
 
 async def test_what_a_container_wrote_before_it_restarted_can_be_read(prod, clients):
@@ -209,7 +209,7 @@ def database():
 
 
 async def test_a_job_from_a_statefulset_with_claims_runs_in_its_default_container(prod, clients):
-    await prod.client.create(paths.of("/apis/apps/v1", prod.namespace, "statefulsets"), database())
+    await prod.client.create(discovery.of("/apis/apps/v1", prod.namespace, "statefulsets"), database())
     step = await job_call(prod, "", **{"from": "statefulset/db", "command": [], "keep": {"labels": ["webhook"]}})
     job = Player(jobs.ACTION, clients)
     shown = await job.show(step)
@@ -222,7 +222,7 @@ async def test_a_job_from_a_statefulset_with_claims_runs_in_its_default_containe
 async def test_a_job_from_a_cronjob_runs_now(prod, clients):
     pod = {"restartPolicy": "OnFailure", "containers": [python("print('nightly')")]}
     spec = {"schedule": "0 0 1 1 *", "suspend": True, "jobTemplate": {"spec": {"template": {"spec": pod}}}}
-    path = paths.of("/apis/batch/v1", prod.namespace, "cronjobs")
+    path = discovery.of("/apis/batch/v1", prod.namespace, "cronjobs")
     await prod.client.create(path, {"metadata": {"name": "pack"}, "spec": spec})
     outcome = await ended(
         Player(jobs.ACTION, clients), await job_call(prod, "", **{"from": "cronjob/pack", "command": []})
@@ -239,7 +239,7 @@ async def test_a_job_runs_with_the_workloads_environment_and_goes_with_its_incid
     assert outcome.result["log"] == ["mode nightly", "stored"]
     assert (outcome.result["succeeded"], outcome.result["exitCode"]) == (True, 0)
     assert await ended(job, step) == outcome
-    await as_collector(prod.client).delete(paths.incidents(prod.namespace, step.incident))
+    await as_collector(prod.client).delete(discovery.incidents(prod.namespace, step.incident))
     assert await seen(lambda: is_gone(prod, outcome.captured["job"]), bool)
 
 
@@ -262,7 +262,7 @@ async def test_a_job_that_is_deleted_while_it_runs_is_never_made_again(prod, cli
     step = await job_call(prod, "import time; time.sleep(600)")
     job = Player(jobs.ACTION, clients)
     await seen(lambda: job.run(step), lambda outcome: "running for" in outcome.summary)
-    path = paths.of("/apis/batch/v1", prod.namespace, "jobs")
+    path = discovery.of("/apis/batch/v1", prod.namespace, "jobs")
     await prod.client.delete(f"{path}/{job.intents[step.key]['job']}", body={"propagationPolicy": "Foreground"})
     for _ in range(2):
         outcome = await ended(job, step)

@@ -5,7 +5,7 @@ import pytest
 from incident_operator.actions.clients import Clients
 from incident_operator.actions.logs import ACTION, Logs
 from incident_operator.core import reasons
-from incident_operator.core.expressions.render_fields import Take, marked, take_of
+from incident_operator.core.expressions.templates import Take, marked, take_of
 from incident_operator.core.outcomes import Doubt, Failed, Succeeded
 from kube.calls import ACCOUNT, Player, call
 from kube.fake_apiserver import FakeApiserver

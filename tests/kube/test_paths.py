@@ -2,19 +2,19 @@
 
 import pytest
 
-from incident_operator.clients import paths
+from incident_operator.kubernetes import discovery
 
 
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        (paths.incidents("prod"), "/apis/incidents.dev/v1alpha1/namespaces/prod/incidents"),
-        (paths.incidents(None), "/apis/incidents.dev/v1alpha1/incidents"),
-        (paths.incidents("prod", "x", "status"), "/apis/incidents.dev/v1alpha1/namespaces/prod/incidents/x/status"),
-        (paths.secrets("prod", "db"), "/api/v1/namespaces/prod/secrets/db"),
-        (paths.pods("prod", "p", "log"), "/api/v1/namespaces/prod/pods/p/log"),
-        (paths.namespaces("prod"), "/api/v1/namespaces/prod"),
-        (paths.secrets("prod", "a b?c#d"), "/api/v1/namespaces/prod/secrets/a%20b%3Fc%23d"),
+        (discovery.incidents("prod"), "/apis/incidents.dev/v1alpha1/namespaces/prod/incidents"),
+        (discovery.incidents(None), "/apis/incidents.dev/v1alpha1/incidents"),
+        (discovery.incidents("prod", "x", "status"), "/apis/incidents.dev/v1alpha1/namespaces/prod/incidents/x/status"),
+        (discovery.secrets("prod", "db"), "/api/v1/namespaces/prod/secrets/db"),
+        (discovery.pods("prod", "p", "log"), "/api/v1/namespaces/prod/pods/p/log"),
+        (discovery.namespaces("prod"), "/api/v1/namespaces/prod"),
+        (discovery.secrets("prod", "a b?c#d"), "/api/v1/namespaces/prod/secrets/a%20b%3Fc%23d"),
     ],
 )
 def test_a_path_leads_to_the_object(path, expected):
@@ -24,6 +24,6 @@ def test_a_path_leads_to_the_object(path, expected):
 @pytest.mark.parametrize("name", ["..", ".", "../kube-system/secrets/x", "x/status", "%2e%2e"])
 def test_a_name_cannot_lead_elsewhere(name):
     with pytest.raises(ValueError, match="cannot be the name"):
-        paths.secrets("prod", name)
+        discovery.secrets("prod", name)
     with pytest.raises(ValueError, match="cannot be the name"):
-        paths.secrets(name, "x")
+        discovery.secrets(name, "x")

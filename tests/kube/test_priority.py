@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from incident_operator.api.meta import Severity
-from incident_operator.clients.priority import Priority, kept_of
-from incident_operator.core.fair_queue import Flow
+from incident_operator.kubernetes.fair_shares import Flow
+from incident_operator.kubernetes.priority import Priority, kept_of
 
 
 async def settle() -> None:

@@ -7,17 +7,17 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
-from incident_operator.clients import kube, paths, raw_json
-from incident_operator.clients.api_errors import ApiError
-from incident_operator.clients.reads import Reads, split
-from incident_operator.clients.reflector import Pace
+from incident_operator.kubernetes import apiserver, discovery
+from incident_operator.kubernetes.apiserver import Reads, elements, members, split
+from incident_operator.kubernetes.errors import ApiError
+from incident_operator.kubernetes.reflector import Pace
 from kube import fake_routes, fake_watch
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
 from kube.reflecting import until, watching
 from kube.worlds import World
 
-INCIDENTS = paths.incidents("prod")
+INCIDENTS = discovery.incidents("prod")
 
 
 def incident(name: str, phase: str = "", **spec: object) -> dict:
@@ -70,7 +70,7 @@ async def test_a_list_longer_than_a_page_is_read_to_its_end(world: World) -> Non
 
 async def test_an_ended_watch_goes_on_from_its_bookmark_without_a_list(world: World) -> None:
     async with watching(world.access, world.widgets(), pace=Pace(watch=1.0, pauses=(0.01,))) as told:
-        await world.client.create(paths.configmaps(world.namespace), {"metadata": {"name": "moves-the-version"}})
+        await world.client.create(discovery.configmaps(world.namespace), {"metadata": {"name": "moves-the-version"}})
         await asyncio.sleep(2.5)
         await world.widget("later")
         await told.until("seen", "later")
@@ -120,7 +120,7 @@ async def test_a_deletion_that_is_lost_is_found_by_the_next_list(api: FakeApiser
     async with watching(api.access(), INCIDENTS, pace=Pace(watch=1.0, between_lists=0.5, pauses=(0.01,))) as told:
         await streams(api)
         api.watches.hide(3)
-        api.remove(paths.incidents("prod", "going"))
+        api.remove(discovery.incidents("prod", "going"))
         api.put(incident("closing", "Resolved"))
         await told.until("left", "going")
         await told.until("left", "closing")
@@ -128,7 +128,7 @@ async def test_a_deletion_that_is_lost_is_found_by_the_next_list(api: FakeApiser
 
 async def test_an_old_state_that_is_told_again_changes_nothing(api: FakeApiserver) -> None:
     api.put(incident("a", "Mitigating"))
-    old = api.object(paths.incidents("prod", "a"))
+    old = api.object(discovery.incidents("prod", "a"))
     async with watching(api.access(), INCIDENTS) as told:
         await streams(api)
         api.put(incident("a", "Resolved"))
@@ -278,24 +278,24 @@ async def test_one_nested_object_does_not_keep_the_others_of_its_page_or_watch_f
     ],
 )
 def test_an_object_is_taken_apart_without_reading_its_values(text: bytes, found: dict[str, bytes]) -> None:
-    assert raw_json.members(text) == found
+    assert members(text) == found
 
 
 def test_an_array_is_taken_apart_without_reading_its_elements() -> None:
-    assert raw_json.elements(b' [ {"a":[1,2]} ,"x,y",[[]] , 3] ') == [b'{"a":[1,2]}', b'"x,y"', b"[[]]", b"3"]
-    assert raw_json.elements(b"[]") == []
+    assert elements(b' [ {"a":[1,2]} ,"x,y",[[]] , 3] ') == [b'{"a":[1,2]}', b'"x,y"', b"[[]]", b"3"]
+    assert elements(b"[]") == []
 
 
 @pytest.mark.parametrize("text", [b"", b"5", b"[1", b'{"a":1}', b"[[1]"])
 def test_what_is_not_an_array_is_not_taken_apart(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"expected|ends before"):
-        raw_json.elements(text)
+        elements(text)
 
 
 @pytest.mark.parametrize("text", [b"[1]", b"{1:2}", b'{"a" 1}'])
 def test_what_is_not_an_object_is_not_taken_apart(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"expected|no name"):
-        raw_json.members(text)
+        members(text)
 
 
 async def test_lines_are_whole_wherever_the_network_cuts_them() -> None:
@@ -311,5 +311,5 @@ async def test_lines_are_whole_wherever_the_network_cuts_them() -> None:
 async def test_a_page_that_is_refused_is_an_error_of_the_client(api: FakeApiserver) -> None:
     api.inject(Fault.INTERNAL_ERROR)
     async with Reads(api.access()) as reads:
-        with pytest.raises(kube.Unavailable):
+        with pytest.raises(apiserver.Unavailable):
             await reads.page(INCIDENTS, {})

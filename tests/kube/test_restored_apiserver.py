@@ -8,17 +8,17 @@ import msgspec
 import pytest
 
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import paths
-from incident_operator.clients.partial_objects import PartialIncident
-from incident_operator.clients.reads import Reads
-from incident_operator.clients.reflector import HistoryWentBack, Pace, Reflector
-from incident_operator.engine.expectations import Expectations
+from incident_operator.engine.recorder import Expectations
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.apiserver import Reads
+from incident_operator.kubernetes.partial_objects import PartialIncident
+from incident_operator.kubernetes.reflector import HistoryWentBack, Pace, Reflector
 from incident_operator.process import kept_running
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_watch import END, line
 from kube.reflecting import OPEN, Told, until
 
-INCIDENTS = paths.incidents(None)
+INCIDENTS = discovery.incidents(None)
 
 
 def incident(name: str) -> dict[str, object]:

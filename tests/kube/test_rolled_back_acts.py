@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from incident_operator.actions import job as jobs
 from incident_operator.actions import scale as scales
+from incident_operator.actions.job import job as jobs
 from incident_operator.core import reasons
-from incident_operator.core.errors import RolledBack
-from incident_operator.core.outcomes import Pending, Succeeded, Undetermined
+from incident_operator.core.outcomes import Pending, RolledBack, Succeeded, Undetermined
 from kube.calls import Player, call
 from kube.manifests import deployment
 from kube.test_job import CALL, JOBS, NAME

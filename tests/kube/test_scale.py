@@ -6,11 +6,10 @@ import pytest
 
 from incident_operator.actions.clients import Clients
 from incident_operator.actions.scale import ACTION, SCALED_BY, Scale
-from incident_operator.clients import kube
-from incident_operator.clients.cluster import Cluster
 from incident_operator.core import reasons
-from incident_operator.core.errors import Failure
-from incident_operator.core.outcomes import Failed, NotDone, Pending, Succeeded
+from incident_operator.core.outcomes import Failed, Failure, NotDone, Pending, Succeeded
+from incident_operator.kubernetes import apiserver
+from incident_operator.kubernetes.accounts import Cluster
 from kube import calls
 from kube.calls import ACCOUNT, Player, call, undo
 from kube.fake_apiserver import FakeApiserver
@@ -257,7 +256,7 @@ async def test_a_look_that_finds_nothing_makes_the_first_patch_fail_however_late
         begun = call(to(2), namespace=world.namespace)
         shown = await scale.show(begun)
         assert isinstance(await scale.look(replace(begun, seen=shown.seen)), NotDone)
-        with pytest.raises(kube.Conflict):
+        with pytest.raises(apiserver.Conflict):
             await world.client.json_patch(f"{path}/web", shown.thing.operations)
         assert isinstance(await scale.sent(begun, shown), NotDone)
     assert (await world.client.get(f"{path}/web"))["spec"]["replicas"] == 0

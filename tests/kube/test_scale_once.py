@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.kube_patches import WITHDRAWN
 from incident_operator.actions.scale import ACTION, SCALED_BY
-from incident_operator.core.marker import shown
+from incident_operator.actions.workloads import WITHDRAWN
+from incident_operator.core.action import shown_marker
 from incident_operator.core.outcomes import NotDone, Pending, Succeeded, Undetermined
 from kube.calls import Player, call, undo
 from kube.fake_faults import Fault
@@ -51,7 +51,7 @@ async def test_the_mark_is_one_that_nobody_else_can_know_and_the_status_does_not
     preview = await scale.show(CALL)
     await scale.act(CALL, preview)
     assert [mark["key"] for mark in marks(web)] == [CALL.marker]
-    assert preview.seen["marker"] == shown(CALL.marker)
+    assert preview.seen["marker"] == shown_marker(CALL.marker)
     assert CALL.marker not in json.dumps([preview.seen, preview.bound, preview.details])
 
 

@@ -10,10 +10,10 @@ import pytest
 from incident_operator.actions.clients import Clients
 from incident_operator.actions.scale import ACTION
 from incident_operator.api.runbook import Stage
-from incident_operator.clients import paths
-from incident_operator.clients.cluster import Cluster
 from incident_operator.core import reasons
 from incident_operator.core.outcomes import Failed, Pending, Succeeded
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.accounts import Cluster
 from kube import calls
 from kube.calls import ACCOUNT, NOW, Player, call, undo
 from kube.manifests import autoscaler, deployment, managed
@@ -302,6 +302,6 @@ def without_fields(made):
 
 async def applied(world, made):
     """Apply it as Argo CD does, with all that it wants."""
-    path = paths.of("/apis/apps/v1", world.namespace, "deployments", "web")
+    path = discovery.of("/apis/apps/v1", world.namespace, "deployments", "web")
     query = {"fieldManager": "argocd-controller", "force": "true"}
     await world.client._send("PATCH", path, without_fields(made), params=query, content="application/apply-patch+yaml")

@@ -6,10 +6,9 @@ from itertools import permutations
 
 import pytest
 
-from incident_operator.actions.baseline import BASELINE, MOST_HOLDERS
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.scale import ACTION, Scale
-from incident_operator.actions.scale_marks import SCALED_BY
+from incident_operator.actions.scale import ACTION, SCALED_BY, Scale
+from incident_operator.actions.scale_owners import BASELINE, MOST_HOLDERS
 from incident_operator.api.runbook import Stage
 from incident_operator.core import reasons
 from incident_operator.core.outcomes import Failed, NotDone, Pending, Succeeded

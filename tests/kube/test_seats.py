@@ -5,8 +5,7 @@ from functools import partial
 
 import pytest
 
-from incident_operator.clients.seats import Seat, Seats
-from incident_operator.core.fair_queue import Flow
+from incident_operator.kubernetes.fair_shares import Flow, Seat, Seats
 
 P0, P1, P2, P3 = range(4)
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from incident_operator.clients import kube, served
+from incident_operator.kubernetes import apiserver, state
 from kube.fake_apiserver import FakeApiserver
 
 
@@ -18,9 +18,9 @@ def bare(api: FakeApiserver) -> FakeApiserver:
 async def test_what_is_served_a_moment_later_is_waited_for(
     bare: FakeApiserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "_LOOK_EVERY", 0.01)
-    async with kube.Kube(bare.access()) as client:
-        waiting = asyncio.create_task(served.wait(client))
+    monkeypatch.setattr(state, "_LOOK_EVERY", 0.01)
+    async with apiserver.Kube(bare.access()) as client:
+        waiting = asyncio.create_task(state.wait_until_served(client))
         for kind, plural in (("Incident", "incidents"), ("Runbook", "runbooks"), ("Connection", "connections")):
             await asyncio.sleep(0.05)
             assert not waiting.done()
@@ -31,19 +31,19 @@ async def test_what_is_served_a_moment_later_is_waited_for(
 async def test_what_stays_missing_is_named_with_what_to_do(
     bare: FakeApiserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "PATIENCE", 0.5)
+    monkeypatch.setattr(state, "PATIENCE", 0.5)
     bare.serve("incidents.dev", "v1alpha1", "Incident", "incidents")
-    async with kube.Kube(bare.access()) as client:
-        with pytest.raises(kube.NotFound, match=r"connections, runbooks; .* kubectl apply -f crds/"):
-            await served.wait(client)
+    async with apiserver.Kube(bare.access()) as client:
+        with pytest.raises(apiserver.NotFound, match=r"connections, runbooks; .* kubectl apply -f crds/"):
+            await state.wait_until_served(client)
 
 
 async def test_a_kind_that_is_listed_before_it_can_be_read_is_read_a_moment_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(served, "_LOOK_EVERY", 0.01)
+    monkeypatch.setattr(state, "_LOOK_EVERY", 0.01)
     answers: list[Exception | None] = [
-        kube.Unavailable(429, "TooManyRequests", "initializing", maybe_applied=True),
+        apiserver.Unavailable(429, "TooManyRequests", "initializing", maybe_applied=True),
         None,
     ]
 
@@ -51,21 +51,21 @@ async def test_a_kind_that_is_listed_before_it_can_be_read_is_read_a_moment_late
         if answer := answers.pop(0):
             raise answer
 
-    await served.patiently(read)
+    await state.patiently(read)
     assert answers == []
 
 
 async def test_a_read_that_is_put_off_for_too_long_ends_with_what_it_met(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served, "_LOOK_EVERY", 0.01)
-    monkeypatch.setattr(served, "PATIENCE", 0.05)
+    monkeypatch.setattr(state, "_LOOK_EVERY", 0.01)
+    monkeypatch.setattr(state, "PATIENCE", 0.05)
     tries = []
 
     async def read() -> None:
         tries.append(1)
-        raise kube.Unavailable(429, "TooManyRequests", "initializing", maybe_applied=True)
+        raise apiserver.Unavailable(429, "TooManyRequests", "initializing", maybe_applied=True)
 
-    with pytest.raises(kube.Unavailable, match="initializing"):
-        await served.patiently(read)
+    with pytest.raises(apiserver.Unavailable, match="initializing"):
+        await state.patiently(read)
     assert len(tries) == 6
 
 
@@ -74,23 +74,23 @@ async def test_a_read_that_is_refused_is_not_tried_again() -> None:
 
     async def read() -> None:
         tries.append(1)
-        raise kube.Forbidden(403, "Forbidden", "not yours")
+        raise apiserver.Forbidden(403, "Forbidden", "not yours")
 
-    with pytest.raises(kube.Forbidden):
-        await served.patiently(read)
+    with pytest.raises(apiserver.Forbidden):
+        await state.patiently(read)
     assert len(tries) == 1
 
 
 async def test_where_only_too_many_requests_are_waited_out_all_else_is_told_at_once(monkeypatch) -> None:
-    monkeypatch.setattr(served, "_LOOK_EVERY", 0.01)
+    monkeypatch.setattr(state, "_LOOK_EVERY", 0.01)
     answers = [
-        kube.Unavailable(429, "TooManyRequests", "busy", maybe_applied=True),
-        kube.Unavailable(503, "Away", "away", maybe_applied=True),
+        apiserver.Unavailable(429, "TooManyRequests", "busy", maybe_applied=True),
+        apiserver.Unavailable(503, "Away", "away", maybe_applied=True),
     ]
 
     async def read() -> None:
         raise answers.pop(0)
 
-    with pytest.raises(kube.Unavailable, match="away"):
-        await served.patiently(read, only=served.TOO_MANY)
+    with pytest.raises(apiserver.Unavailable, match="away"):
+        await state.patiently(read, only=state.TOO_MANY)
     assert answers == []

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from incident_operator.clients import access as accesses
-from incident_operator.clients.cluster import Cluster
+from incident_operator.kubernetes import access as accesses
+from incident_operator.kubernetes.accounts import Cluster
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from incident_operator.clients.transport import BrokenError, NotConnectedError, Server, Transport
+from incident_operator.kubernetes.transport import BrokenError, NotConnectedError, Server, Transport
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

@@ -5,10 +5,9 @@ import asyncio
 import pytest
 from prometheus_client import CollectorRegistry
 
-from incident_operator.clients import kube
-from incident_operator.clients.priority import MILDEST, Priority, Writes
-from incident_operator.core.fair_queue import Flow
-from incident_operator.core.gradient_limit import LEAST, MOST, GradientLimit
+from incident_operator.kubernetes import apiserver
+from incident_operator.kubernetes.fair_shares import Flow
+from incident_operator.kubernetes.priority import LEAST, MILDEST, MOST, GradientLimit, Priority, Writes
 from incident_operator.receiver.metrics import ReceiverMetrics
 
 P0, P1, P2, P3 = range(4)
@@ -128,7 +127,10 @@ async def written(writes: Writes, times: int, error: BaseException | None = None
 async def test_an_apiserver_that_keeps_up_is_sent_more_at_a_time_and_one_that_turns_away_less() -> None:
     writes = Writes(Priority(), clock=lambda: 0.0)
     assert writes.limit == 5
-    for error in (kube.Unavailable(429, "TooManyRequests", "later", maybe_applied=False), asyncio.CancelledError()):
+    for error in (
+        apiserver.Unavailable(429, "TooManyRequests", "later", maybe_applied=False),
+        asyncio.CancelledError(),
+    ):
         await written(writes, 20, error)
         assert writes.limit == LEAST
     before = writes.limit
@@ -151,7 +153,7 @@ async def test_an_apiserver_that_takes_ever_longer_is_sent_less_at_a_time() -> N
 
 async def test_what_is_refused_because_it_is_there_already_says_nothing_against_the_apiserver() -> None:
     writes = Priority().writes
-    await written(writes, 20, kube.AlreadyExists(409, "AlreadyExists", "it is there"))
+    await written(writes, 20, apiserver.AlreadyExists(409, "AlreadyExists", "it is there"))
     assert writes.limit == 5
 
 

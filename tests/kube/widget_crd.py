@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 
 from crds import live
-from incident_operator.clients import access, kube, paths
+from incident_operator.kubernetes import access, apiserver, discovery
 
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _ANY = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -33,12 +33,12 @@ _CRD = {
 
 async def install() -> None:
     """Create it, and wait until it is served; an earlier run may still be taking its own away."""
-    async with kube.Kube(await access.load(live.kubeconfig())) as client:
+    async with apiserver.Kube(await access.load(live.kubeconfig())) as client:
         for _ in range(200):
-            with suppress(kube.AlreadyExists):
+            with suppress(apiserver.AlreadyExists):
                 await client.create(_CRDS, _CRD)
-            with suppress(kube.NotFound, kube.Unavailable):
-                await client.get(paths.of("/apis/tests.incidents.dev/v1", None, "widgets"))
+            with suppress(apiserver.NotFound, apiserver.Unavailable):
+                await client.get(discovery.of("/apis/tests.incidents.dev/v1", None, "widgets"))
                 return
             await asyncio.sleep(0.1)
         raise TimeoutError("the apiserver does not serve widgets.tests.incidents.dev")
@@ -46,6 +46,6 @@ async def install() -> None:
 
 async def remove() -> None:
     """Delete it with all its objects."""
-    async with kube.Kube(await access.load(live.kubeconfig())) as client:
-        with suppress(kube.NotFound):
+    async with apiserver.Kube(await access.load(live.kubeconfig())) as client:
+        with suppress(apiserver.NotFound):
             await client.delete(f"{_CRDS}/widgets.tests.incidents.dev")

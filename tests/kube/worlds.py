@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from crds import live
-from incident_operator.clients import access, kube, paths
+from incident_operator.kubernetes import access, apiserver, discovery
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_routes import KINDS
 from kube.fake_store import Kind, Object
@@ -23,7 +23,7 @@ class World:
     """An apiserver, a namespace to work in, and how to take a right away there."""
 
     access: access.Access
-    client: kube.Kube
+    client: apiserver.Kube
     namespace: str
     is_real: bool
     forbid: Callable[[str, str, str], None]
@@ -35,17 +35,17 @@ class World:
             return
         meta = {"name": account}
         rbac = "/apis/rbac.authorization.k8s.io/v1"
-        await self.client.create(paths.of("/api/v1", self.namespace, "serviceaccounts"), {"metadata": meta})
-        await self.client.create(paths.of(rbac, self.namespace, "roles"), {"metadata": meta, "rules": list(rules)})
+        await self.client.create(discovery.of("/api/v1", self.namespace, "serviceaccounts"), {"metadata": meta})
+        await self.client.create(discovery.of(rbac, self.namespace, "roles"), {"metadata": meta, "rules": list(rules)})
         binding = {
             "metadata": meta,
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account},
             "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": self.namespace}],
         }
-        await self.client.create(paths.of(rbac, self.namespace, "rolebindings"), binding)
+        await self.client.create(discovery.of(rbac, self.namespace, "rolebindings"), binding)
 
     def widgets(self, name: str | None = None, subresource: str | None = None) -> str:
-        return paths.of("/apis/tests.incidents.dev/v1", self.namespace, "widgets", name, subresource)
+        return discovery.of("/apis/tests.incidents.dev/v1", self.namespace, "widgets", name, subresource)
 
     async def widget(self, name: str = "w", **content: object) -> Object:
         return await self.client.create(self.widgets(), manifest(name, **content))
@@ -57,7 +57,7 @@ def manifest(name: str = "w", **content: object) -> Object:
 
 @asynccontextmanager
 async def fake() -> AsyncIterator[World]:
-    async with FakeApiserver([*KINDS, WIDGET]) as api, kube.Kube(api.access()) as client:
+    async with FakeApiserver([*KINDS, WIDGET]) as api, apiserver.Kube(api.access()) as client:
         yield World(api.access(), client, "prod", is_real=False, forbid=api.forbid)
 
 
@@ -65,16 +65,16 @@ async def fake() -> AsyncIterator[World]:
 async def real() -> AsyncIterator[World]:
     """A new namespace of a real apiserver, deleted afterwards."""
     async with attached(f"kube-test-{secrets.token_hex(4)}") as world:
-        await world.client.create(paths.namespaces(), {"metadata": {"name": world.namespace}})
+        await world.client.create(discovery.namespaces(), {"metadata": {"name": world.namespace}})
         try:
             yield world
         finally:
-            await world.client.delete(paths.namespaces(world.namespace))
+            await world.client.delete(discovery.namespaces(world.namespace))
 
 
 @asynccontextmanager
 async def attached(namespace: str) -> AsyncIterator[World]:
     """A namespace of a real apiserver, neither made nor deleted here."""
     reach = await access.load(live.kubeconfig())
-    async with kube.Kube(reach) as client:
+    async with apiserver.Kube(reach) as client:
         yield World(reach, client, namespace, is_real=True, forbid=lambda _user, _verb, _resource: None)

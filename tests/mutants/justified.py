@@ -26,13 +26,13 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "record.seen is not None and record.reason == reasons.TIMED_OUT",
     ): "an unkeyed act is never followed, so time is never what keeps it from being told",
     (
-        "incident_operator.core.machine.coverage",
+        "incident_operator.core.machine.undoing",
         "is_outlived",
         "used is None or used.expires_at is None or now >= used.expires_at",
         "used.expires_at is None or now >= used.expires_at",
     ): "whoever asks has found an approval in use",
     (
-        "incident_operator.clients.priority",
+        "incident_operator.kubernetes.priority",
         "Priority.yield_to_urgent",
         "urgent or not self.is_held",
         "urgent",
@@ -44,19 +44,19 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "self.clock() - ended >= self.ttl",
     ): "the apiserver says of everything when it was created",
     (
-        "incident_operator.engine.leader_elector",
+        "incident_operator.engine.leader_election",
         "LeaderElector.may_act",
         "not self._released and self._leads_since is not None and (self._steady() < self._acting_until)",
         "self._leads_since is not None and self._steady() < self._acting_until",
     ): "releasing ends the term at once, and none begins after it",
     (
-        "incident_operator.engine.leader_elector",
+        "incident_operator.engine.leader_election",
         "LeaderElector.may_act",
         "not self._released and self._leads_since is not None and (self._steady() < self._acting_until)",
         "not self._released and self._steady() < self._acting_until",
     ): "without a term, the moment until which may be acted is over or was never set",
     (
-        "incident_operator.engine.counts",
+        "incident_operator.engine.metrics",
         "Counts.note",
         "runbook is not None and self._is_newest(runbook, key.name, status)",
         "self._is_newest(runbook, key.name, status)",

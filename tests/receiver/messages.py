@@ -4,9 +4,8 @@ import json
 from typing import Any
 
 from incident_operator.core.alerts import received_alerts
-from incident_operator.core.alerts.kept import LabelLimits
-from incident_operator.core.alerts.received_alerts import ReceivedAlert
-from incident_operator.receiver import payload
+from incident_operator.core.alerts.received_alerts import LabelLimits, ReceivedAlert
+from incident_operator.receiver.alertmanager import Message, read_message
 
 STARTED = "2025-10-21T00:10:12.5Z"
 ENDED = "2025-10-21T00:40:00Z"
@@ -51,8 +50,8 @@ def body(*alerts: Json, truncated: int = 0) -> bytes:
     return json.dumps(message(*alerts, truncated=truncated)).encode()
 
 
-def read(*alerts: Json, truncated: int = 0) -> payload.Message:
-    return payload.read(body(*alerts, truncated=truncated), LIMITS)
+def read(*alerts: Json, truncated: int = 0) -> Message:
+    return read_message(body(*alerts, truncated=truncated), LIMITS)
 
 
 def received(made: Json) -> ReceivedAlert:

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incident_operator.api import meta, names
-from incident_operator.core.alerts import grouping, received_alerts
-from incident_operator.core.alerts.grouping import IncidentSequence
+from incident_operator.api import meta
+from incident_operator.api.meta import is_label_value
+from incident_operator.core.alerts import merging, received_alerts
+from incident_operator.core.alerts.merging import IncidentSequence
 from receiver import messages
 
 OBJECT_NAMES = st.from_regex(
@@ -18,8 +19,8 @@ OBJECT_NAMES = st.from_regex(
 
 
 def test_alerts_that_agree_in_the_labels_are_one_group():
-    one = grouping.of("prod", "pack", ["date"], {"date": "2025-10-21", "pod": "a"})
-    other = grouping.of("prod", "pack", ["date"], {"date": "2025-10-21", "pod": "b"})
+    one = merging.of("prod", "pack", ["date"], {"date": "2025-10-21", "pod": "a"})
+    other = merging.of("prod", "pack", ["date"], {"date": "2025-10-21", "pod": "b"})
     assert one == other
     assert one.values == (("date", "2025-10-21"),)
 
@@ -35,53 +36,53 @@ def test_alerts_that_agree_in_the_labels_are_one_group():
     ],
 )
 def test_what_differs_in_namespace_runbook_or_values_is_another_group(other):
-    assert grouping.of("prod", "pack", ["date"], {"date": "1"}).sequence.digest != grouping.of(*other).sequence.digest
+    assert merging.of("prod", "pack", ["date"], {"date": "1"}).sequence.digest != merging.of(*other).sequence.digest
 
 
 def test_an_absent_label_groups_like_an_empty_one():
-    assert grouping.of("prod", "pack", ["date"], {}) == grouping.of("prod", "pack", ["date"], {"date": ""})
+    assert merging.of("prod", "pack", ["date"], {}) == merging.of("prod", "pack", ["date"], {"date": ""})
 
 
 def test_values_cannot_be_shifted_from_one_label_to_the_next():
-    one = grouping.of("prod", "pack", ["a", "b"], {"a": "x,y", "b": "z"})
-    other = grouping.of("prod", "pack", ["a", "b"], {"a": "x", "b": "y,z"})
+    one = merging.of("prod", "pack", ["a", "b"], {"a": "x,y", "b": "z"})
+    other = merging.of("prod", "pack", ["a", "b"], {"a": "x", "b": "y,z"})
     assert one != other
 
 
 def test_the_name_is_the_runbook_the_hash_and_the_number():
-    sequence = grouping.of("prod", "pricing-pack", ["date"], {"date": "1"}).sequence
+    sequence = merging.of("prod", "pricing-pack", ["date"], {"date": "1"}).sequence
     assert sequence.name(3) == f"pricing-pack-{sequence.digest[:5]}-3"
-    assert grouping.split_name(sequence.name(3)) == (sequence.stem, 3)
+    assert merging.split_name(sequence.name(3)) == (sequence.stem, 3)
 
 
 @pytest.mark.parametrize("runbook", ["a" * 253, "a" * 49 + ".-" * 3 + "b", "pack", "a.b-c"])
 def test_a_name_is_valid_and_fits_into_a_label_however_long_the_runbooks_is(runbook):
-    group = grouping.of("prod", runbook, [], {})
+    group = merging.of("prod", runbook, [], {})
     name = group.sequence.name(999_999)
     assert len(name) <= 63
     assert meta.is_object_name(name)
-    assert names.is_label_value(name)
-    assert names.is_label_value(group.sequence.digest)
+    assert is_label_value(name)
+    assert is_label_value(group.sequence.digest)
 
 
 @given(OBJECT_NAMES, st.text(max_size=9), st.integers(1, 999_999_999))
 def test_every_name_that_is_written_is_read_as_what_it_says(runbook, value, number):
-    sequence = grouping.of("prod", runbook, ["date"], {"date": value}).sequence
+    sequence = merging.of("prod", runbook, ["date"], {"date": value}).sequence
     name = sequence.name(number)
     assert meta.is_object_name(name)
-    assert grouping.split_name(name) == (sequence.stem, number)
+    assert merging.split_name(name) == (sequence.stem, number)
 
 
 @given(OBJECT_NAMES | st.from_regex(r"[a-z0-9.-]{0,20}-[0-9a-f]{4,6}-[0-9]{1,10}", fullmatch=True))
 def test_every_name_that_is_read_is_one_that_would_be_written(name):
-    read = grouping.split_name(name)
+    read = merging.split_name(name)
     assert read is None or IncidentSequence("prod", read[0], "").name(read[1]) == name
 
 
 @pytest.mark.parametrize("number", [0, -1, 1_000_000_000])
 def test_a_number_that_could_not_be_read_again_is_not_written(number):
     with pytest.raises(ValueError, match="is not the number of an Incident"):
-        grouping.of("prod", "pack", [], {}).sequence.name(number)
+        merging.of("prod", "pack", [], {}).sequence.name(number)
 
 
 @pytest.mark.parametrize(
@@ -100,16 +101,16 @@ def test_a_number_that_could_not_be_read_again_is_not_written(number):
     ],
 )
 def test_a_name_of_another_form_is_not_taken_apart(name):
-    assert grouping.split_name(name) is None
+    assert merging.split_name(name) is None
 
 
 def test_alerts_without_a_runbook_are_one_group_for_each_alertname():
-    one = grouping.unmatched("ops", {"alertname": "A", "pod": "1"})
-    other = grouping.unmatched("ops", {"alertname": "A", "pod": "2"})
+    one = merging.unmatched("ops", {"alertname": "A", "pod": "1"})
+    other = merging.unmatched("ops", {"alertname": "A", "pod": "2"})
     assert one == other
     assert one.runbook == ""
     assert one.sequence.name(1).startswith("unmatched-")
-    assert one.sequence.digest != grouping.of("ops", "unmatched", ["alertname"], {"alertname": "A"}).sequence.digest
+    assert one.sequence.digest != merging.of("ops", "unmatched", ["alertname"], {"alertname": "A"}).sequence.digest
 
 
 labels = st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=4)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from incident_operator.clients import paths
+from incident_operator.kubernetes import discovery
 from receiver.messages import alert
 from receiver.world import World
 
@@ -12,7 +12,7 @@ STARTS = "2025-10-01T00:00:00Z"
 async def deleted(world: World, *, is_told: bool) -> None:
     """Everything in it goes; of open Incidents the watch tells, of closed ones nobody."""
     for stored in world.incidents():
-        world.api.remove(paths.incidents("prod", stored["metadata"]["name"]))
+        world.api.remove(discovery.incidents("prod", stored["metadata"]["name"]))
         if is_told:
             world.one.incidents.forget(stored)
 

@@ -12,13 +12,12 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from incident_operator.core.alerts import grouping
+from incident_operator.core.alerts import merging
 from incident_operator.receiver import server
+from incident_operator.receiver.alertmanager import Message
 from incident_operator.receiver.auth import TokenFiles, Tokens
-from incident_operator.receiver.payload import Message
-from incident_operator.receiver.receipt import Receipt
-from incident_operator.receiver.refusal_log import EVERY, LINES, RefusalLog
-from incident_operator.receiver.settings import ReceiverSettings
+from incident_operator.receiver.refusals import EVERY, LINES, Receipt, RefusalLog
+from incident_operator.receiver.server import ReceiverSettings
 from receiver import messages
 from receiver import world as worlds
 from receiver.messages import alert, resolved
@@ -262,7 +261,7 @@ async def test_info_inhibitor_is_ignored_where_no_runbook_matches_it(tmp_path: P
 
 async def test_an_incident_that_holds_watchdog_from_before_still_learns_its_end(world: World):
     held = {**alert(), "labels": {"alertname": "Watchdog"}}
-    sequence = grouping.unmatched("prod", held["labels"]).sequence
+    sequence = merging.unmatched("prod", held["labels"]).sequence
     spec = {
         "alerts": [{"id": messages.received_id(held), "startsAt": "2025-10-21T00:10:12Z"}],
         "commonLabels": held["labels"],

@@ -2,7 +2,7 @@
 
 import pytest
 
-from incident_operator.clients import paths
+from incident_operator.kubernetes import discovery
 from incident_operator.receiver.index import IncidentIndex
 from receiver.messages import alert
 from receiver.test_index import SERIES, IncidentSequence, incident
@@ -46,7 +46,7 @@ async def test_a_repeat_of_an_alert_whose_incident_closed_long_ago_opens_none(
 ) -> None:
     for name in await stored(world):
         if name.rpartition("-")[2] in deleted:
-            world.api.remove(paths.incidents("prod", name))
+            world.api.remove(discovery.incidents("prod", name))
     its_own_is_kept = starts not in DAYS[1:3] or not deleted
     receipt = await restarted(world).take(alert(starts=starts))
     assert receipt.opened == (0 if its_own_is_kept else 1)

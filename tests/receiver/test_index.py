@@ -6,10 +6,10 @@ import uuid
 
 import pytest
 
-from incident_operator.core.alerts import grouping
-from incident_operator.core.alerts.grouping import IncidentSequence
+from incident_operator.core.alerts import merging
+from incident_operator.core.alerts.merging import IncidentSequence
 from incident_operator.receiver.index import IncidentIndex
-from incident_operator.receiver.runbooks import Candidate, RunbookIndex
+from incident_operator.receiver.routing import Candidate, RunbookIndex
 from receiver import messages
 from receiver.world import EVERYWHERE
 
@@ -177,7 +177,7 @@ def test_a_remembered_incident_takes_little_memory():
 
 def stored_for(number: int):
     made = messages.alert("A", pod=str(number))
-    sequence = grouping.of("prod", "pack", ["pod"], made["labels"]).sequence
+    sequence = merging.of("prod", "pack", ["pod"], made["labels"]).sequence
     return incident(firing=(messages.received_id(made),), sequence=sequence, uid=str(uuid.uuid4()))
 
 

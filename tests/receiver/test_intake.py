@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from incident_operator.clients import paths
-from incident_operator.core.alerts import grouping
-from incident_operator.core.alerts.scope import AlertScope
+from incident_operator.core.alerts import merging
+from incident_operator.core.alerts.matching import AlertScope
+from incident_operator.kubernetes import discovery
 from incident_operator.receiver.intake import NotStoredError
 from kube.fake_faults import Fault
 from receiver import messages
@@ -27,7 +27,7 @@ async def test_an_alert_becomes_an_incident_of_its_runbook(world: World):
     receipt = await world.one.take(alert(pack_date="2025-10-21"))
     assert str(receipt) == "1 alert: 1 Incident opened"
     incident = world.incident()
-    group = grouping.of("prod", "pack", ["pack_date"], {"pack_date": "2025-10-21"})
+    group = merging.of("prod", "pack", ["pack_date"], {"pack_date": "2025-10-21"})
     assert incident["metadata"]["name"] == f"pack-{group.sequence.digest[:5]}-1"
     assert incident["metadata"]["labels"] == {
         "app.kubernetes.io/managed-by": "incident-operator",
@@ -136,7 +136,7 @@ async def days(world: World, count: int) -> list[str]:
 
 def delete(world: World, *names: str) -> None:
     for name in names:
-        world.api.remove(paths.incidents("prod", name))
+        world.api.remove(discovery.incidents("prod", name))
 
 
 @pytest.mark.parametrize("gone", [[], [2], [2, 3, 4]])
@@ -183,7 +183,7 @@ async def test_a_first_number_that_was_deleted_is_made_again(world: World):
     names = await days(world, 3)
     delete(world, names[0])
     await world.one.watch()
-    world.one.incidents.forget_name(grouping.of("prod", "pack", ["pack_date"], {}).sequence, 1)
+    world.one.incidents.forget_name(merging.of("prod", "pack", ["pack_date"], {}).sequence, 1)
     await world.one.take(alert(starts="2025-10-08T00:00:00Z"))
     assert [incident["metadata"]["name"] for incident in world.incidents()] == names
     restarted = world.another()
@@ -200,7 +200,7 @@ async def test_a_receiver_that_saw_only_the_newest_incident_still_learns_what_th
 
 
 async def test_another_groups_incident_of_the_same_name_is_left_alone(world: World):
-    sequence = grouping.of("prod", "pack", ["pack_date"], {"pack_date": "1"}).sequence
+    sequence = merging.of("prod", "pack", ["pack_date"], {"pack_date": "1"}).sequence
     taken = {"namespace": "prod", "name": sequence.name(1), "labels": {"incidents.dev/group": "other"}}
     world.api.put({"apiVersion": "incidents.dev/v1alpha1", "kind": "Incident", "metadata": taken, "spec": {}})
     await world.one.take(alert(pack_date="1"))
@@ -229,7 +229,7 @@ def planted(sequence, number: int, *, runbook: str = "", opened_by: str = "") ->
     ids=["without a Runbook", "with another Runbook", "with its Runbook, by hand"],
 )
 async def test_an_incident_that_the_operator_did_not_make_takes_no_alert_in(world: World, claims: dict[str, str]):
-    sequence = grouping.of("prod", "pack", ["pack_date"], {"pack_date": "1"}).sequence
+    sequence = merging.of("prod", "pack", ["pack_date"], {"pack_date": "1"}).sequence
     world.api.put(planted(sequence, 1, **claims))
     await world.one.take(alert(pack_date="1"))
     other = world.another()
@@ -243,7 +243,7 @@ async def test_an_incident_that_the_operator_did_not_make_takes_no_alert_in(worl
 
 @pytest.mark.parametrize("seen", [True, False], ids=["seen by the watch", "not seen"])
 async def test_a_number_that_somebody_else_used_breaks_no_group(world: World, seen: bool):
-    sequence = grouping.of("prod", "pack", ["pack_date"], {"pack_date": "1"}).sequence
+    sequence = merging.of("prod", "pack", ["pack_date"], {"pack_date": "1"}).sequence
     for number in (1, 999_999):
         world.api.put(planted(sequence, number, opened_by="mallory@example.com"))
     if seen:
@@ -423,7 +423,7 @@ async def test_an_engine_that_writes_at_the_same_time_is_not_overwritten(world: 
 
 async def test_a_deleted_incident_is_opened_anew(world: World):
     await world.one.take(alert(pod="a"))
-    path = paths.incidents("prod", world.incident()["metadata"]["name"])
+    path = discovery.incidents("prod", world.incident()["metadata"]["name"])
     world.api.remove(path)
     await world.one.take(alert(pod="b"))
     assert ids(world.incident()) == [messages.received_id(alert(pod="b"))]
@@ -431,7 +431,7 @@ async def test_a_deleted_incident_is_opened_anew(world: World):
 
 async def test_an_incident_deleted_while_an_alert_comes_is_opened_anew(world: World):
     await world.one.take(alert(pod="a"))
-    path = paths.incidents("prod", world.incident()["metadata"]["name"])
+    path = discovery.incidents("prod", world.incident()["metadata"]["name"])
     world.api.interleave(lambda: world.api.remove(path), method="PATCH")
     await world.one.take(alert(pod="b"))
     assert ids(world.incident()) == [messages.received_id(alert(pod="b"))]

@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from crds import live
-from incident_operator.clients import access, paths
-from incident_operator.clients.kube import Kube
-from incident_operator.core.alerts.scope import AlertScope
+from incident_operator.core.alerts.matching import AlertScope
+from incident_operator.kubernetes import access, discovery
+from incident_operator.kubernetes.apiserver import Kube
 from receiver import messages
 from receiver import world as worlds
 from receiver.messages import alert, resolved
@@ -56,14 +56,14 @@ class Ground:
         return worlds.replica(self.kube, messages.runbook(namespace=self.namespace), scope=scope)
 
     async def incidents(self) -> list[Any]:
-        return [stored async for stored in self.kube.list(paths.incidents(self.namespace))]
+        return [stored async for stored in self.kube.list(discovery.incidents(self.namespace))]
 
     async def incident(self) -> Any:
         (only,) = await self.incidents()
         return only
 
     async def close(self, incident: Any) -> None:
-        path = paths.incidents(self.namespace, incident["metadata"]["name"], "status")
+        path = discovery.incidents(self.namespace, incident["metadata"]["name"], "status")
         await self.kube.json_patch(path, [{"op": "add", "path": "/status", "value": {"phase": "Resolved"}}])
 
 

@@ -6,10 +6,11 @@ import pytest
 
 from incident_operator.api.incident import Alert, Incident, IncidentSpec
 from incident_operator.api.meta import Severity
-from incident_operator.core.alerts import grouping, incident_spec, json_size, kept, received_alerts
-from incident_operator.core.alerts.received_alerts import ReceivedAlert
-from incident_operator.core.expressions import expr, facts
-from incident_operator.core.expressions.expr import Scope
+from incident_operator.core.alerts import merging, received_alerts
+from incident_operator.core.alerts.received_alerts import ReceivedAlert, kept_labels
+from incident_operator.core.expressions import cel, evaluation
+from incident_operator.core.expressions.cel import Scope
+from incident_operator.core.sanitize import stored_size
 from receiver import messages
 from receiver import world as worlds
 
@@ -22,7 +23,7 @@ def of(annotations: dict[str, str] | None = None, /, **labels: str) -> ReceivedA
 
 
 def stored(alert: ReceivedAlert) -> Alert:
-    spec = incident_spec.opened(grouping.of("prod", "pack", [], {}), Severity.P1, [alert], 0)
+    spec = merging.opened(merging.of("prod", "pack", [], {}), Severity.P1, [alert], 0)
     return spec.alerts[0]
 
 
@@ -65,7 +66,7 @@ def test_the_three_that_on_call_reads_have_fields_of_their_own_and_others_stay_a
     assert (alert.summary, alert.runbook_url, alert.dashboard_url) == ("s", "https://a.example.org", "")
     assert alert.description == "d" * 1023 + "…"
     assert alert.annotations == {"dashboard_url": "a dashboard", "team": "blue"}
-    told_to_expressions = facts.alert_variable(Incident(spec=IncidentSpec(alerts=[alert])))["annotations"]
+    told_to_expressions = evaluation.alert_variable(Incident(spec=IncidentSpec(alerts=[alert])))["annotations"]
     assert told_to_expressions == {**told, "description": alert.description, "team": "blue"}
     assert {"runbookURL", "description"} <= alert.to_json().keys()
 
@@ -99,24 +100,24 @@ async def test_an_annotation_that_changes_costs_no_write(world: worlds.World) ->
     ids=range(8),
 )
 def test_labels_of_any_size_fit_into_an_incident_and_are_clean(labels: dict[str, str]) -> None:
-    made = kept.labels(labels)
+    made = kept_labels(labels)
     assert len(made) <= 64
-    assert json_size.stored(dict(made)) <= 64 * 1024
+    assert stored_size(dict(made)) <= 64 * 1024
     assert all(len(text.encode()) <= 1024 and "\x1b" not in text for pair in made.items() for text in pair)
     alert = received_alerts.of({"alertname": "A", **labels}, START)
-    spec = incident_spec.opened(grouping.of("prod", "p", [*labels][:16], labels), Severity.P1, [alert], 0)
-    assert json_size.stored(incident_spec.to_json(spec)) < 256 * 1024
-    IncidentSpec.model_validate(incident_spec.to_json(spec))
+    spec = merging.opened(merging.of("prod", "p", [*labels][:16], labels), Severity.P1, [alert], 0)
+    assert stored_size(merging.to_json(spec)) < 256 * 1024
+    IncidentSpec.model_validate(merging.to_json(spec))
 
 
 def test_labels_that_fit_are_kept_as_they_are() -> None:
     labels = {"alertname": "A", "k8s.pod.name": "web-0", "région": "zürich", "rows": "a\nb\tc"}
-    assert kept.labels(labels) is labels
+    assert kept_labels(labels) is labels
 
 
 def test_of_too_many_labels_those_with_short_names_stay() -> None:
     many = {f"label_app_kubernetes_io_part_{number}": "x" for number in range(100)}
-    assert {"alertname", "namespace", "pod"} <= kept.labels(
+    assert {"alertname", "namespace", "pod"} <= kept_labels(
         {**many, "alertname": "A", "namespace": "n", "pod": "p"}
     ).keys()
 
@@ -124,8 +125,8 @@ def test_of_too_many_labels_those_with_short_names_stay() -> None:
 def test_texts_make_room_before_labels_do() -> None:
     told = {f"note_{number}": LONG for number in range(32)}
     spec = IncidentSpec()
-    spec = incident_spec.merged(spec, [of(told, pod=str(number)) for number in range(50)], 0)
-    assert [incident_spec.labels_of(spec, alert)["pod"] for alert in spec.alerts] == [str(at) for at in range(50)]
+    spec = merging.merged(spec, [of(told, pod=str(number)) for number in range(50)], 0)
+    assert [merging.labels_of(spec, alert)["pod"] for alert in spec.alerts] == [str(at) for at in range(50)]
     assert spec.alerts[0].annotations
     assert not spec.alerts[-1].annotations
 
@@ -147,6 +148,6 @@ async def test_a_label_name_with_dots_or_any_other_character_is_a_label_name() -
         await world.one.take(dotted)
         assert world.incident()["spec"]["group"] == {"k8s.pod.name": "web-0", "région": "zürich"}
         incident = Incident.model_validate(world.incident())
-    program = expr.compile_value('alert.labels["k8s.pod.name"]', Scope.PARAMETER)
-    assert not isinstance(program, expr.CompileError)
-    assert facts.alert_variable(incident)["labels"]["k8s.pod.name"] == "web-0"
+    program = cel.compile_value('alert.labels["k8s.pod.name"]', Scope.PARAMETER)
+    assert not isinstance(program, cel.CompileError)
+    assert evaluation.alert_variable(incident)["labels"]["k8s.pod.name"] == "web-0"

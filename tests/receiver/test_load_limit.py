@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
-from incident_operator.receiver.load_limit import ARRIVING, LoadLimit, OverloadedError
+from incident_operator.receiver.metrics import ARRIVING, LoadLimit, OverloadedError
 
 
 def test_only_so_many_messages_are_on_their_way_in_at_a_time():

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from incident_operator.api.meta import ObjectKey
-from incident_operator.core.alerts.scope import AlertScope
-from incident_operator.receiver.match_time import ALERT_SECONDS, PUT_OFF_SECONDS, MatchTime
-from incident_operator.receiver.runbooks import RunbookIndex
+from incident_operator.core.alerts.matching import AlertScope
+from incident_operator.receiver.routing import ALERT_SECONDS, PUT_OFF_SECONDS, MatchTime, RunbookIndex
 
 SLOW = r'l!~".*[!-~][!-~]{600}\x00"'
 """Eight kilobytes, and milliseconds for a long label: each byte may be the one that it begins at."""

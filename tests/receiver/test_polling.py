@@ -14,11 +14,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from incident_operator.api.meta import rfc3339
-from incident_operator.clients import alertmanagers, paths
+from incident_operator.clients import alertmanagers
 from incident_operator.clients.connections import Connections
-from incident_operator.clients.priority import READERS
-from incident_operator.clients.scopes import EVERYWHERE
-from incident_operator.receiver import alertmanager, checking, polling
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.discovery import EVERYWHERE
+from incident_operator.kubernetes.priority import READERS
+from incident_operator.receiver import json_text, polling
+from incident_operator.receiver.alertmanager import read_listed
 from incident_operator.receiver.polling import AlertmanagerPoll
 from kube.fake_faults import Fault
 from kube.manifests import service_account
@@ -91,7 +93,7 @@ def reader(world: World, *namespaces: str) -> AlertmanagerPoll:
 
 
 def ready(world: World, namespace: str = "prod") -> tuple[str, str]:
-    told = world.api.object(paths.connections(namespace, "alerts"))["status"]["conditions"]
+    told = world.api.object(discovery.connections(namespace, "alerts"))["status"]["conditions"]
     condition = next(each for each in told if each["type"] == "Ready")
     return condition["status"], condition["message"]
 
@@ -216,7 +218,7 @@ async def test_an_alert_resolves_by_what_is_told_alone(world: World, source: Ale
 
 def test_without_alertmanagers_own_clock_nothing_has_ended():
     body = json.dumps([group(open_alert(ends="2025-10-21T00:19:00Z"))]).encode()
-    (only,) = alertmanager.read(body, messages.LIMITS, "", None).alerts
+    (only,) = read_listed(body, messages.LIMITS, "", None).alerts
     assert only.firing
 
 
@@ -262,7 +264,7 @@ async def test_a_long_answer_is_read_alone_and_one_beyond_all_measure_is_told(
     world.api.put(connection(source))
     monkeypatch.setattr(alertmanagers, "LONG_ANSWER_BYTES", alertmanagers.ANSWER_BYTES + 64 * 1024)
     long = open_alert(pack_date="long")
-    long["annotations"] = {"text": "x" * checking.ALERT_BYTES}
+    long["annotations"] = {"text": "x" * json_text.ALERT_BYTES}
     source.groups = [group({**long, "labels": {}}), group({**long, "labels": {}}), group(open_alert(pack_date="fires"))]
     await reader(world).once()
     assert labels(world) == ["fires"]
@@ -373,7 +375,7 @@ async def test_it_reads_at_once_and_then_every_few_minutes(world: World, source:
     assert len(source.seen) >= 3
     assert (
         rfc3339(NOW)
-        == world.api.object(paths.connections("prod", "alerts"))["status"]["conditions"][0]["lastTransitionTime"]
+        == world.api.object(discovery.connections("prod", "alerts"))["status"]["conditions"][0]["lastTransitionTime"]
     )
 
 
@@ -381,7 +383,7 @@ async def test_a_connection_of_another_type_is_none_of_its_concern(world: World,
     made = connection(source)
     world.api.put({**made, "spec": {"type": "http", "http": {"url": source.url}}})
     await reader(world).once()
-    assert "status" not in world.api.object(paths.connections("prod", "alerts"))
+    assert "status" not in world.api.object(discovery.connections("prod", "alerts"))
     assert source.seen == []
 
 
@@ -405,7 +407,7 @@ async def test_a_connection_that_only_an_edit_helps_is_stalled_and_one_that_is_n
     world: World, source: Alertmanager, spec
 ):
     def abnormal() -> set[str]:
-        found = world.api.object(paths.connections("prod", "alerts"))
+        found = world.api.object(discovery.connections("prod", "alerts"))
         told, generation = found["status"], found["metadata"]["generation"]
         assert {told["observedGeneration"], *(each["observedGeneration"] for each in told["conditions"])} == {
             generation

@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from incident_operator.api.incident import AlertStatus
 from incident_operator.core import texts
-from incident_operator.core.alerts.kept import LabelLimits
-from incident_operator.receiver import checking, json_text, payload
-from incident_operator.receiver.payload import Message
-from incident_operator.receiver.rejections import MalformedError
-from incident_operator.receiver.settings import ReceiverSettings
+from incident_operator.core.alerts.received_alerts import LabelLimits
+from incident_operator.receiver import json_text
+from incident_operator.receiver.alertmanager import Message, read_message
+from incident_operator.receiver.refusals import MalformedError
+from incident_operator.receiver.server import ReceiverSettings
 from receiver import messages
 
 
 def malformed(body: bytes) -> str:
     with pytest.raises(MalformedError) as error:
-        payload.read(body, messages.LIMITS)
+        read_message(body, messages.LIMITS)
     return str(error.value)
 
 
@@ -37,7 +37,7 @@ def without(field: str) -> bytes:
 
 
 def refused(body: bytes) -> str:
-    message = payload.read(body, messages.LIMITS)
+    message = read_message(body, messages.LIMITS)
     (only,) = message.refused
     assert message.alerts == ()
     return str(only)
@@ -59,18 +59,18 @@ def test_a_message_is_read():
 
 
 def test_fields_of_later_versions_are_not_looked_at():
-    assert payload.read(changed(notification_reason={"deep": [1, 2.5, None]}), messages.LIMITS).alerts
+    assert read_message(changed(notification_reason={"deep": [1, 2.5, None]}), messages.LIMITS).alerts
 
 
 def test_a_body_full_of_the_shortest_alerts_is_read():
     shortest = {**messages.alert(), "labels": {"alertname": "A"}, "annotations": {}, "generatorURL": ""}
     count = ReceiverSettings().max_body_bytes // len(json.dumps(shortest, separators=(",", ":")))
     body = json.dumps(messages.message(*[shortest] * count), separators=(",", ":")).encode()
-    assert payload.read(body, messages.LIMITS).alerts == messages.read(shortest).alerts
+    assert read_message(body, messages.LIMITS).alerts == messages.read(shortest).alerts
 
 
 def test_a_text_may_hold_more_commas_than_a_body_may_hold_elements():
-    assert payload.read(changed(extra="," * (json_text.ELEMENTS + 1)), messages.LIMITS).alerts
+    assert read_message(changed(extra="," * (json_text.ELEMENTS + 1)), messages.LIMITS).alerts
 
 
 def test_a_message_without_alerts_tells_nothing():
@@ -127,8 +127,8 @@ def test_what_cannot_be_read_is_refused_with_the_field(body, reason):
         (with_alert(x=float("nan")), "alerts[0]: number NaN: is not a JSON number"),
         (with_alert(x=json.loads("[" * 65 + "]" * 65)), "alerts[0]: is nested more than 64 levels deep"),
         (
-            with_alert(annotations={"x": "y" * checking.ALERT_BYTES}),
-            f"at most {checking.ALERT_BYTES} are read of one alert",
+            with_alert(annotations={"x": "y" * json_text.ALERT_BYTES}),
+            f"at most {json_text.ALERT_BYTES} are read of one alert",
         ),
         (with_alert(status="pending"), "alerts[0].status: invalid enum value 'pending'"),
         (with_alert(labels={"a": 1}), "alerts[0].labels[...]: expected `str`, got `int`"),
@@ -160,14 +160,14 @@ def test_the_other_alerts_of_the_message_are_not_refused():
 
 
 def test_of_very_many_refusals_the_first_are_named_and_all_are_counted():
-    message = payload.read(changed(alerts=[{}] * 1000), messages.LIMITS)
+    message = read_message(changed(alerts=[{}] * 1000), messages.LIMITS)
     assert (len(message.refused), message.refused_count) == (100, 1000)
 
 
 @pytest.mark.parametrize("end", ["", ",", "] x", "],}", "]}}", ',{"labels":'])
 def test_what_stands_before_the_place_that_is_not_json_is_read(end):
     whole = messages.body(messages.alert(pod="a"))
-    message = payload.read(whole[: whole.rindex(b"]")] + end.encode(), messages.LIMITS)
+    message = read_message(whole[: whole.rindex(b"]")] + end.encode(), messages.LIMITS)
     assert [alert.labels["pod"] for alert in message.alerts] == ["a"]
     assert "body: is not JSON" in str(message.refused[0])
 
@@ -176,7 +176,7 @@ def test_what_stands_before_the_place_that_is_not_json_is_read(end):
 def test_of_the_beginning_of_a_message_all_whole_alerts_are_read(kept):
     body = messages.body(*(messages.alert(pod=pod) for pod in "abc"))
     places = [at for at in range(len(body)) if body.startswith(b'{"status": "firing", "labels"', at)]
-    message = payload.read(body[: places[kept] + 100], messages.LIMITS, beginning=True)
+    message = read_message(body[: places[kept] + 100], messages.LIMITS, beginning=True)
     assert [alert.labels["pod"] for alert in message.alerts] == ["a", "b", "c"][:kept]
     assert (message.refused, message.goes_on) == ((), True)
 
@@ -194,7 +194,7 @@ def test_an_end_that_is_no_time_is_none():
 
 def test_a_text_may_hold_as_many_commas_as_it_likes():
     text = r"[{,\"," * 60_000
-    (alert,) = payload.read(with_alert(annotations={"rows": text}), messages.LIMITS).alerts
+    (alert,) = read_message(with_alert(annotations={"rows": text}), messages.LIMITS).alerts
     assert alert.annotations == {"rows": text[:1023] + "…"}
 
 
@@ -212,9 +212,9 @@ def test_an_alert_that_starts_a_millisecond_later_is_another_one():
 
 
 def test_how_much_is_kept_of_labels_is_a_setting():
-    (alert,) = payload.read(messages.body(messages.alert(pod="abc")), LabelLimits(count=1, length=9)).alerts
+    (alert,) = read_message(messages.body(messages.alert(pod="abc")), LabelLimits(count=1, length=9)).alerts
     assert (alert.labels, alert.kept) == ({"alertname": "PackFailed", "pod": "abc"}, {"pod": "abc"})
-    (alert,) = payload.read(messages.body(messages.alert()), LabelLimits(count=1, length=9)).alerts
+    (alert,) = read_message(messages.body(messages.alert()), LabelLimits(count=1, length=9)).alerts
     assert alert.kept == {"alertname": "PackFa…"}
 
 
@@ -229,7 +229,7 @@ FIELDS = ["version", "alerts", "truncatedAlerts", "status", "labels", "annotatio
 
 def survives(body: bytes) -> None:
     try:
-        message = payload.read(body, messages.LIMITS)
+        message = read_message(body, messages.LIMITS)
     except MalformedError as error:
         str(error).encode()
     else:
@@ -265,7 +265,7 @@ def test_no_damaged_message_does_anything_but_be_read_or_refused(place, damage):
 @given(st.dictionaries(any_text, any_text, max_size=4), st.dictionaries(any_text, any_text, max_size=4))
 def test_what_is_taken_can_be_stored(labels, annotations):
     body = with_alert(labels=labels, annotations=annotations)
-    for alert in payload.read(body, messages.LIMITS).alerts:
+    for alert in read_message(body, messages.LIMITS).alerts:
         json.dumps([dict(alert.kept), dict(alert.annotations)], ensure_ascii=False).encode()
         assert not texts.not_text("".join([*alert.kept, *alert.kept.values(), *alert.annotations.values()]))
 

@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from incident_operator.clients import paths
+from incident_operator.kubernetes import discovery
 from incident_operator.receiver import refusals
 from incident_operator.receiver.intake import NotStoredError
 from incident_operator.receiver.refusals import Refusals
@@ -14,7 +14,7 @@ from receiver.messages import alert, resolved
 from receiver.world import Replica, World
 
 OTHERS = messages.runbook("pages", match=('alertname=~"Pack.*"',), namespace="oncall", severity="P0")
-PLACE = paths.incidents("prod")
+PLACE = discovery.incidents("prod")
 ALWAYS = 1000
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from incident_operator.receiver.payload import Message
+from incident_operator.receiver.alertmanager import Message
 from receiver import messages
 from receiver import world as worlds
 from receiver.messages import alert

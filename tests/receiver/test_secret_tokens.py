@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from structlog.testing import capture_logs
 
-from incident_operator.clients import kube, paths
-from incident_operator.receiver.auth import TokenError, Tokens
-from incident_operator.receiver.secret_tokens import SecretTokens
+from incident_operator.kubernetes import apiserver, discovery
+from incident_operator.receiver.auth import SecretTokens, TokenError, Tokens
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
 
-AT = paths.secrets("ops", "webhook")
+AT = discovery.secrets("ops", "webhook")
 
 
 @pytest.fixture
@@ -23,12 +22,12 @@ async def api() -> AsyncIterator[FakeApiserver]:
 
 
 @pytest.fixture
-async def client(api: FakeApiserver) -> AsyncIterator[kube.Kube]:
-    async with kube.Kube(api.access()) as made:
+async def client(api: FakeApiserver) -> AsyncIterator[apiserver.Kube]:
+    async with apiserver.Kube(api.access()) as made:
         yield made
 
 
-async def started(client: kube.Kube, *keys: str, every: float = 60.0) -> tuple[SecretTokens, Tokens]:
+async def started(client: apiserver.Kube, *keys: str, every: float = 60.0) -> tuple[SecretTokens, Tokens]:
     source = SecretTokens(client, "ops", "webhook", keys or ("token",), every)
     await source.start()
     return source, Tokens(source)

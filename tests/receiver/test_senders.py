@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from incident_operator.api.incident import AlertStatus
-from incident_operator.receiver import payload
+from incident_operator.receiver.alertmanager import read_message
 from receiver import messages
 from receiver import world as worlds
 
@@ -23,7 +23,7 @@ ALL = messages.runbook("all", match=('alertname=~".+"',), group_by=("alertname",
 @pytest.mark.parametrize("sender", SENDERS)
 def test_every_alert_of_every_sender_is_read(sender: str):
     body = SENDERS[sender].read_bytes()
-    message = payload.read(body, messages.LIMITS)
+    message = read_message(body, messages.LIMITS)
     told = json.loads(body)["alerts"]
     assert message.refused == ()
     assert [alert.labels for alert in message.alerts] == [each["labels"] for each in told]
@@ -33,7 +33,7 @@ def test_every_alert_of_every_sender_is_read(sender: str):
 @pytest.mark.parametrize("sender", sorted(set(SENDERS) - {"empty"}))
 async def test_every_senders_alert_becomes_an_incident(sender: str):
     async with worlds.started(ALL) as world:
-        await world.one.intake.take(payload.read(SENDERS[sender].read_bytes(), messages.LIMITS))
+        await world.one.intake.take(read_message(SENDERS[sender].read_bytes(), messages.LIMITS))
         assert len(world.incidents()) == 1
 
 
@@ -98,14 +98,14 @@ ODD = {
 @pytest.mark.parametrize("odd", ODD)
 async def test_what_can_be_understood_is_stored(world: worlds.World, odd: str):
     body = json.dumps(messages.message(ODD[odd], messages.alert(pod="plain"))).encode()
-    message = payload.read(body, messages.LIMITS)
+    message = read_message(body, messages.LIMITS)
     assert message.refused == ()
     await world.one.intake.take(message)
     assert len(world.incident()["spec"]["alerts"]) == 2
     stored = json.dumps(world.incident(), ensure_ascii=False)
     assert not any(sign in stored for sign in ("\\u0000", "\\u001b", "\ud800", "\udfff"))
     before = len(world.writes)
-    await world.one.intake.take(payload.read(body, messages.LIMITS))
+    await world.one.intake.take(read_message(body, messages.LIMITS))
     assert len(world.writes) == before
 
 
@@ -132,7 +132,7 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_shape_error_refuses_that_alert_alone(shape: str):
     body = json.dumps(messages.message(messages.alert(pod="a"), SHAPES[shape], messages.alert(pod="b"))).encode()
-    message = payload.read(body, messages.LIMITS)
+    message = read_message(body, messages.LIMITS)
     assert [alert.labels["pod"] for alert in message.alerts] == ["a", "b"]
     (rejection,) = message.refused
     assert rejection.field.startswith("alerts[1]")
@@ -141,7 +141,7 @@ def test_a_shape_error_refuses_that_alert_alone(shape: str):
 @pytest.mark.parametrize("version", ["4", "1", "5", 4, None])
 def test_the_version_does_not_matter(version: object):
     body = json.dumps({**messages.message(messages.alert()), "version": version}).encode()
-    assert len(payload.read(body, messages.LIMITS).alerts) == 1
+    assert len(read_message(body, messages.LIMITS).alerts) == 1
 
 
 @pytest.mark.parametrize("fields", [
@@ -150,13 +150,13 @@ def test_the_version_does_not_matter(version: object):
 ])  # fmt: skip
 def test_fields_beside_the_alerts_refuse_nothing(fields: messages.Json):
     body = json.dumps({**messages.message(messages.alert()), **fields}).encode()
-    message = payload.read(body, messages.LIMITS)
+    message = read_message(body, messages.LIMITS)
     assert (len(message.alerts), message.truncated) == (1, 0)
 
 
 def test_null_in_place_of_alerts_is_a_message_without_alerts():
     body = json.dumps({**messages.message(), "alerts": None}).encode()
-    assert payload.read(body, messages.LIMITS).alerts == ()
+    assert read_message(body, messages.LIMITS).alerts == ()
 
 
 def test_alerts_that_differ_behind_the_cut_are_different_alerts():

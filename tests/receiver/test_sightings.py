@@ -3,7 +3,7 @@
 import pytest
 
 from incident_operator.receiver.alertmanager import Sighting
-from incident_operator.receiver.sightings import Listed, Sightings, silenced
+from incident_operator.receiver.index import Listed, Sightings, silenced
 
 SILENCED, FIRES = Sighting(suppressed=True, silenced_by=("s-1",)), Sighting(suppressed=False)
 INHIBITED = Sighting(suppressed=True)

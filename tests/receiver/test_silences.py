@@ -10,7 +10,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from incident_operator.api.incident import Incident
-from incident_operator.clients import addresses, paths
+from incident_operator.clients import addresses
+from incident_operator.kubernetes import discovery
 from incident_operator.receiver.polling import AlertmanagerPoll
 from kube.fake_faults import Fault
 from receiver import messages
@@ -254,7 +255,7 @@ async def test_what_a_connection_that_is_gone_told_is_told_anew_once_it_is_over(
     async with running(process):
         connect(world, process, name="gone")
         await reader(world).once()
-        world.api.remove(paths.connections("prod", "gone"))
+        world.api.remove(discovery.connections("prod", "gone"))
         process.silences = {"s-1": silence()}
         connect(world, process)
         await reader(world).once()
@@ -275,7 +276,7 @@ async def test_where_nothing_fires_nothing_more_is_asked(world: World):
 async def test_a_connection_that_leads_nowhere_is_told(world: World, where: messages.Json, capsys):
     connect(world, **where)
     await reader(world).once()
-    told = capsys.readouterr().out + str(world.api.object(paths.connections("prod", "alerts")).get("status"))
+    told = capsys.readouterr().out + str(world.api.object(discovery.connections("prod", "alerts")).get("status"))
     assert "either url or addresses" in told or "addresses" in told
 
 

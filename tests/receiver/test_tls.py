@@ -11,10 +11,9 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from incident_operator.receiver import server, tls
+from incident_operator.receiver import server
 from incident_operator.receiver.auth import TokenFiles, Tokens
-from incident_operator.receiver.settings import ReceiverSettings
-from incident_operator.receiver.tls import CertificateError
+from incident_operator.receiver.server import CertificateError, ReceiverSettings, keep_certificate_current, tls_context
 from receiver import messages
 from receiver.world import World
 
@@ -54,10 +53,10 @@ async def test_a_message_comes_over_tls(world: World, tmp_path, pair):
 
 async def test_a_certificate_that_cannot_be_used_is_named(pair):
     with pytest.raises(CertificateError, match=r"cannot use .*tls.crt with .*missing: No such file"):
-        tls.context(pair[0], pair[1].with_name("missing"))
+        tls_context(pair[0], pair[1].with_name("missing"))
     pair[1].write_text("no key")
     with pytest.raises(CertificateError, match=r"cannot use .*tls.crt with .*tls.key"):
-        tls.context(*pair)
+        tls_context(*pair)
 
 
 async def served_to_new_connections(context: ssl.SSLContext) -> bytes:
@@ -69,9 +68,9 @@ async def served_to_new_connections(context: ssl.SSLContext) -> bytes:
 
 
 async def test_a_new_certificate_is_used_without_a_restart_and_an_unusable_one_is_not(pair):
-    context = tls.context(*pair)
+    context = tls_context(*pair)
     first = await served_to_new_connections(context)
-    watching = asyncio.create_task(tls.keep_current(context, *pair, every=0.01))
+    watching = asyncio.create_task(keep_certificate_current(context, *pair, every=0.01))
     pair[0].write_text("half written")
     await asyncio.sleep(0.1)
     assert await served_to_new_connections(context) == first
@@ -91,7 +90,7 @@ async def test_a_new_certificate_is_used_without_a_restart_and_an_unusable_one_i
 
 async def test_a_certificate_that_stays_the_same_is_not_loaded_again(pair):
     with capture_logs() as logs:
-        watching = asyncio.create_task(tls.keep_current(tls.context(*pair), *pair, every=0.001))
+        watching = asyncio.create_task(keep_certificate_current(tls_context(*pair), *pair, every=0.001))
         await asyncio.sleep(0.05)
         watching.cancel()
     assert logs == []

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from incident_operator.clients.priority import Priority
+from incident_operator.kubernetes.priority import Priority
 from incident_operator.receiver import json_text, server
+from incident_operator.receiver.alertmanager import Reading
 from incident_operator.receiver.auth import TokenFiles, Tokens
-from incident_operator.receiver.reading import Reading
-from incident_operator.receiver.settings import ReceiverSettings
+from incident_operator.receiver.server import ReceiverSettings
 from kube.fake_faults import Fault
 from receiver import messages
 from receiver import world as worlds

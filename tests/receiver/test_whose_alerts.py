@@ -4,8 +4,7 @@ import pytest
 
 from incident_operator.api.meta import ObjectKey, Severity
 from incident_operator.core.alerts import matching
-from incident_operator.core.alerts.matching import Matcher
-from incident_operator.core.alerts.scope import AlertScope
+from incident_operator.core.alerts.matching import AlertScope, Matcher
 from receiver import messages
 from receiver import world as worlds
 from receiver.messages import alert, resolved

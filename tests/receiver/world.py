@@ -7,15 +7,15 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from incident_operator.clients import paths
-from incident_operator.clients.kube import Kube
-from incident_operator.clients.priority import Priority
-from incident_operator.core.alerts.scope import AlertScope
+from incident_operator.core.alerts.matching import AlertScope
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.apiserver import Kube
+from incident_operator.kubernetes.priority import Priority
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.intake import Intake, Receipt
 from incident_operator.receiver.metrics import ReceiverMetrics
 from incident_operator.receiver.refusals import GIVE_UP_SECONDS, Refusals
-from incident_operator.receiver.runbooks import RunbookIndex
+from incident_operator.receiver.routing import RunbookIndex
 from incident_operator.receiver.store import IncidentStore
 from kube.fake_apiserver import FakeApiserver
 from receiver import messages
@@ -43,7 +43,7 @@ class Replica:
 
     async def watch(self, namespace: str = "prod") -> None:
         """Let the index see everything, as a watch would in time."""
-        async for stored in self.kube.list(paths.incidents(namespace)):
+        async for stored in self.kube.list(discovery.incidents(namespace)):
             self.incidents.note(stored)
 
 
@@ -78,7 +78,7 @@ class World:
         return replica(self.one.kube, *runbooks)
 
     def incidents(self, namespace: str = "prod") -> list[Any]:
-        return self.api.objects(paths.incidents(namespace))
+        return self.api.objects(discovery.incidents(namespace))
 
     def incident(self) -> Any:
         (only,) = self.incidents()

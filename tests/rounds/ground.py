@@ -18,16 +18,16 @@ from demonstration.cluster import Cluster  # noqa: E402
 
 from collector import as_collector  # noqa: E402
 from e2e import ground as e2e_ground  # noqa: E402
-from incident_operator.clients import access as accesses  # noqa: E402
-from incident_operator.clients import paths  # noqa: E402
-from incident_operator.clients.kube import Kube  # noqa: E402
+from incident_operator.kubernetes import access as accesses  # noqa: E402
+from incident_operator.kubernetes import discovery  # noqa: E402
+from incident_operator.kubernetes.apiserver import Kube  # noqa: E402
 from rounds.line import Line  # noqa: E402
 from rounds.operators import LEASE_SECONDS, NAMESPACE, Operators, until  # noqa: E402
 from rounds.services import ROLE, Service, database, service  # noqa: E402
 from sql.endpoints import PASSWORD, Database  # noqa: E402
 
 ALICE = "alice@dawsos.com"
-WORKER = paths.of("/apis/apps/v1", NAMESPACE, "deployments", "worker")
+WORKER = discovery.of("/apis/apps/v1", NAMESPACE, "deployments", "worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Ground:
 
     async def incidents(self, run: str) -> list[Mapping[str, Any]]:
         """Return the Incidents of a run."""
-        listed = (await self.admin.get(paths.incidents(NAMESPACE)))["items"]
+        listed = (await self.admin.get(discovery.incidents(NAMESPACE)))["items"]
         return [each for each in listed if each["spec"].get("commonLabels", {}).get("run") == run]
 
     async def worker(self) -> tuple[int, int]:
@@ -53,12 +53,12 @@ class Ground:
     async def annotate(self, name: str, key: str, value: str, *, by_alice: bool = False) -> None:
         """Let a person annotate an Incident."""
         client = self.alice if by_alice else self.admin
-        await client.merge_patch(paths.incidents(NAMESPACE, name), {"metadata": {"annotations": {key: value}}})
+        await client.merge_patch(discovery.incidents(NAMESPACE, name), {"metadata": {"annotations": {key: value}}})
 
     async def clear(self) -> None:
         """Remove what earlier rounds left."""
-        for incident in (await self.admin.get(paths.incidents(NAMESPACE)))["items"]:
-            await as_collector(self.admin).delete(paths.incidents(NAMESPACE, incident["metadata"]["name"]))
+        for incident in (await self.admin.get(discovery.incidents(NAMESPACE)))["items"]:
+            await as_collector(self.admin).delete(discovery.incidents(NAMESPACE, incident["metadata"]["name"]))
         if (await self.worker())[1] != 1:
             await self.admin.merge_patch(WORKER, {"spec": {"replicas": 1}})
 
@@ -102,6 +102,6 @@ def _install(cluster: Cluster, sql_port: int, http_port: int) -> None:
 
 
 async def _ready(admin: Kube) -> bool | None:
-    status = (await admin.get(paths.runbooks(NAMESPACE, "rounds"))).get("status", {})
+    status = (await admin.get(discovery.runbooks(NAMESPACE, "rounds"))).get("status", {})
     ready = [each["status"] for each in status.get("conditions", []) if each["type"] == "Ready"]
     return True if ready == ["True"] else None

@@ -14,7 +14,7 @@ from demonstration.cluster import Cluster
 
 from e2e import ground
 from e2e.operator_process import OperatorProcess, kubeconfig
-from incident_operator.clients import kube, paths
+from incident_operator.kubernetes import apiserver, discovery
 from rounds.line import Line
 
 NAMESPACE, LEASE = "rounds", "rounds"
@@ -57,7 +57,7 @@ class Operators:
     """All that run now."""
 
     cluster: Cluster
-    admin: kube.Kube
+    admin: apiserver.Kube
     token: str
     folder: Path
     lease_seconds: int = LEASE_SECONDS
@@ -135,8 +135,8 @@ class Operators:
         return True if await self._holder() not in {"", operator.name} else None
 
     async def _holder(self) -> str:
-        with suppress(kube.NotFound):
-            lease = await self.admin.get(paths.leases(NAMESPACE, LEASE))
+        with suppress(apiserver.NotFound):
+            lease = await self.admin.get(discovery.leases(NAMESPACE, LEASE))
             return str(lease["spec"]["holderIdentity"]).rpartition("-")[0]
         return ""
 

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 from e2e.operator_process import alert
-from incident_operator.clients import kube
+from incident_operator.kubernetes import apiserver
 from rounds.ground import ALICE, Ground
 from rounds.judge import Result, judge
 from rounds.operators import NAMESPACE
@@ -138,7 +138,7 @@ async def play(ground: Ground, of: Round) -> Result:
     try:
         await playing.go()
         taken = await asyncio.wait_for(playing.struck, 60) if playing.struck is not None else None
-    except (TimeoutError, kube.ApiError) as error:
+    except (TimeoutError, apiserver.ApiError) as error:
         trouble = f"{type(error).__name__}: {error}"
     result = await judge(ground, of, run, before, playing.notes, taken, trouble)
     result.seconds = round(time.monotonic() - began, 1)

@@ -9,7 +9,7 @@ import yaml
 
 from incident_operator.actions import ACTIONS
 from incident_operator.api.runbook import Runbook
-from incident_operator.core.expressions.expr import Facts, StepFact
+from incident_operator.core.expressions.cel import Facts, StepFact
 from incident_operator.core.runbooks import compiler
 from incident_operator.core.runbooks.compiler import Compiled, Problem
 

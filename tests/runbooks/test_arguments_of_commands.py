@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from incident_operator.actions import ACTIONS
 from incident_operator.api.runbook import Undo
-from incident_operator.core.expressions import render
-from incident_operator.core.expressions.expr import StepFact
-from incident_operator.core.expressions.render import RenderError
-from incident_operator.core.runbooks import parsing
+from incident_operator.core.expressions import templates
+from incident_operator.core.expressions.cel import StepFact
+from incident_operator.core.expressions.templates import RenderError
+from incident_operator.core.runbooks import reading
 from incident_operator.core.runbooks.compiler import Compiled
 from runbooks.runbook_texts import NOW, compile_spec, facts
 
@@ -530,10 +530,10 @@ def test_a_string_without_a_pattern_may_be_what_is_no_argument(act):
 
 
 def rendered(act: dict, value: object):
-    read = parsing.parse(Undo.model_validate(act), "spec.remediate[0]", ACTIONS)
-    template = render.prepare(read.spec, read.action.rendering, read.path)
+    read = reading.parse(Undo.model_validate(act), "spec.remediate[0]", ACTIONS)
+    template = templates.prepare(read.spec, read.action.rendering, read.path)
     assert template.problems == ()
-    return render.render(template, facts({"x": value}, texts=StepFact("Succeeded", {"last": value})), NOW)
+    return templates.render(template, facts({"x": value}, texts=StepFact("Succeeded", {"last": value})), NOW)
 
 
 OPTION = "the value begins with -, so the command may read it as an option"
@@ -609,8 +609,8 @@ REACHED = st.lists(st.sampled_from(WRAPPERS), max_size=3).map(lambda each: [part
 
 
 def refused(command: list[str]) -> bool:
-    read = parsing.parse(Undo.model_validate(exec_of(command)), "spec.remediate[0]", ACTIONS)
-    return bool(render.prepare(read.spec, read.action.rendering, read.path).problems)
+    read = reading.parse(Undo.model_validate(exec_of(command)), "spec.remediate[0]", ACTIONS)
+    return bool(templates.prepare(read.spec, read.action.rendering, read.path).problems)
 
 
 @given(REACHED, st.sampled_from(INTERPRETERS), st.lists(st.sampled_from(["a", "-v", "--", X]), max_size=3))

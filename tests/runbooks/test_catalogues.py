@@ -9,9 +9,9 @@ import pytest
 from incident_operator.actions import ACTIONS
 from incident_operator.api.connection import ConnectionSpec
 from incident_operator.connections import CONNECTIONS
-from incident_operator.core.effects import Effect
-from incident_operator.core.expressions import render_fields
-from incident_operator.core.expressions.render_fields import ANY, Rule, Take
+from incident_operator.core.expressions import templates
+from incident_operator.core.expressions.templates import ANY, Rule, Take
+from incident_operator.core.outcomes import Effect
 
 
 def test_no_two_declarations_have_one_key():
@@ -36,15 +36,15 @@ def test_a_mark_holds_for_everything_in_its_field():
         Rule(("statements", ANY, "params"), Take.NATIVE),
         Rule(("before", "params"), Take.NATIVE),
     }
-    assert render_fields.take_of(execute.rendering, ("statements", 3, "params", "ids", 0)) is Take.NATIVE
-    assert render_fields.take_of(execute.rendering, ("statements", 3, "statement")) is Take.LITERAL
-    assert render_fields.take_of(execute.rendering, ()) is Take.LITERAL
+    assert templates.take_of(execute.rendering, ("statements", 3, "params", "ids", 0)) is Take.NATIVE
+    assert templates.take_of(execute.rendering, ("statements", 3, "statement")) is Take.LITERAL
+    assert templates.take_of(execute.rendering, ()) is Take.LITERAL
 
 
 def test_a_declared_path_goes_before_a_mark_around_it():
     job = next(action for action in ACTIONS if action.key == "job")
-    assert render_fields.take_of(job.rendering, ("template", "spec", "containers", 0, "args", 1)) is Take.POD_ARGV
-    assert render_fields.take_of(job.rendering, ("template", "spec", "activeDeadlineSeconds")) is Take.NATIVE
+    assert templates.take_of(job.rendering, ("template", "spec", "containers", 0, "args", 1)) is Take.POD_ARGV
+    assert templates.take_of(job.rendering, ("template", "spec", "activeDeadlineSeconds")) is Take.NATIVE
 
 
 def test_a_connection_of_another_type_leads_nowhere():

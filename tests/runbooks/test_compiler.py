@@ -7,9 +7,9 @@ import yaml
 
 from incident_operator.actions import ACTIONS
 from incident_operator.api.runbook import Runbook, Stage
-from incident_operator.core.effects import Effect
-from incident_operator.core.expressions import evaluation, render
-from incident_operator.core.expressions.expr import StepFact
+from incident_operator.core.expressions import evaluation, templates
+from incident_operator.core.expressions.cel import StepFact
+from incident_operator.core.outcomes import Effect
 from incident_operator.core.runbooks import compiler, parameters
 from incident_operator.core.runbooks.compiler import Compiled
 from runbooks.runbook_texts import CONNECTIONS, NOW, changed, compile_spec, facts, spec
@@ -45,7 +45,7 @@ def test_an_alert_becomes_parameters_answers_and_the_rendered_act():
     serve = runbook.steps["serve-last-good"]
     assert serve.when is not None
     assert evaluation.condition(serve.when, known, NOW) is True
-    rendered = render.render(serve.act.template, known, NOW)
+    rendered = templates.render(serve.act.template, known, NOW)
     assert rendered.params == {"id": "PP-2025-10-20"}
     assert rendered.before.params == {"id": "PP-2025-10-20"}
 
@@ -56,7 +56,7 @@ def test_an_undo_sees_what_its_own_step_found_out():
         packs=StepFact("Succeeded", {"lastGood": "PP-2025-10-20"}), serve_last_good=StepFact("Succeeded", {"served": 1})
     )
     assert serve.undo is not None
-    assert render.render(serve.undo.act.template, known, NOW).params == {"id": "PP-2025-10-20", "served": 1}
+    assert templates.render(serve.undo.act.template, known, NOW).params == {"id": "PP-2025-10-20", "served": 1}
     assert (serve.undo.act.key, serve.undo.act.effect, serve.undo.natural) == ("sqlExecute", Effect.SQL_TX, False)
 
 
@@ -75,7 +75,7 @@ def test_a_probe_and_its_expectation_are_compiled():
     replay = compiled(changed("remediate.0", step)).steps["replay"]
     assert replay.act.effect is Effect.UNKEYED
     assert replay.probe is not None
-    assert render.render(replay.probe.act.template, facts({"date": "2025-10-21"}), NOW).path == "/runs/2025-10-21"
+    assert templates.render(replay.probe.act.template, facts({"date": "2025-10-21"}), NOW).path == "/runs/2025-10-21"
     assert evaluation.condition(replay.probe.expect, facts(), NOW, {"json": {"done": True}}) is True
 
 

@@ -5,9 +5,10 @@ import pytest
 from examples import shipped
 from incident_operator.actions import ACTIONS
 from incident_operator.api.runbook import Runbook
-from incident_operator.core.expressions import expr, expr_weight
-from incident_operator.core.expressions.expr import CompileError, NoAnswer, Program, Scope
-from incident_operator.core.expressions.expr_weight import Weight
+from incident_operator.core.expressions import cel
+from incident_operator.core.expressions import weight as expr_weight
+from incident_operator.core.expressions.cel import CompileError, NoAnswer, Program, Scope
+from incident_operator.core.expressions.weight import Weight
 from incident_operator.core.runbooks import compiler, reading
 from incident_operator.core.runbooks.compiled import Compiled, expressions
 from runbooks import runbook_texts
@@ -82,7 +83,7 @@ CUT = ["", "(", "a.map(", "a.map(r", "contains(params.", "a.contains(", "x +", "
 
 
 def compiled(source: str) -> Program:
-    program = expr.compile_value(source, Scope.RESULT)
+    program = cel.compile_value(source, Scope.RESULT)
     assert isinstance(program, Program), program
     return program
 
@@ -122,16 +123,16 @@ def test_the_expressions_of_the_examples_stay_in_the_process_while_lists_are_sho
 
 @pytest.mark.parametrize("macro", [".optMap(a, a)", ".optFlatMap(a, optional.of(a))"])
 def test_what_doubles_itself_too_often_is_refused_before_it_is_compiled(macro):
-    assert isinstance(expr.compile_value(f"optional.of(1){macro * 8}.orValue(2)", Scope.STEP), Program)
-    refused = expr.compile_value(f"optional.of(1){macro * 9}.orValue(2)", Scope.STEP)
+    assert isinstance(cel.compile_value(f"optional.of(1){macro * 8}.orValue(2)", Scope.STEP), Program)
+    refused = cel.compile_value(f"optional.of(1){macro * 9}.orValue(2)", Scope.STEP)
     assert isinstance(refused, CompileError)
     assert "each use doubles its size" in refused.message
 
 
 def test_what_doubles_something_long_is_refused_before_it_is_compiled():
     long = f"optional.of([{'1,' * 400}1])"
-    assert isinstance(expr.compile_value(long + ".optMap(a, a)" * 5, Scope.STEP), Program)
-    refused = expr.compile_value(long + ".optMap(a, a)" * 6, Scope.STEP)
+    assert isinstance(cel.compile_value(long + ".optMap(a, a)" * 5, Scope.STEP), Program)
+    refused = cel.compile_value(long + ".optMap(a, a)" * 6, Scope.STEP)
     assert isinstance(refused, CompileError)
     assert "each double its size" in refused.message
 
@@ -142,13 +143,13 @@ def test_what_doubles_something_long_is_refused_before_it_is_compiled():
     ids=["doubled", "long", "many"],
 )
 def test_no_more_expressions_are_compiled_than_a_runbook_may_have_parts(source, count):
-    with expr.compiled_at_most(expr_weight.RUNBOOK_PARTS):
-        made = [expr.compile_value(source, Scope.STEP) for _ in range(count)]
+    with cel.compiled_at_most(expr_weight.RUNBOOK_PARTS):
+        made = [cel.compile_value(source, Scope.STEP) for _ in range(count)]
     assert isinstance(made[0], Program)
     assert isinstance(made[-1], CompileError)
     assert "too many parts" in made[-1].message
     assert sum(each.parts for each in made if isinstance(each, Program)) <= expr_weight.RUNBOOK_PARTS
-    assert isinstance(expr.compile_value(source, Scope.STEP), Program)
+    assert isinstance(cel.compile_value(source, Scope.STEP), Program)
 
 
 def test_what_a_runbook_weighs_grows_with_its_expressions():
@@ -167,15 +168,15 @@ def test_what_a_runbook_weighs_grows_with_its_expressions():
 
 
 def test_a_field_that_is_called_like_it_doubles_nothing():
-    assert isinstance(expr.compile_value("params.optMap == 1" + " && params.optMap == 1" * 9, Scope.STEP), Program)
+    assert isinstance(cel.compile_value("params.optMap == 1" + " && params.optMap == 1" * 9, Scope.STEP), Program)
 
 
 @pytest.mark.parametrize(
     ("source", "length", "asked"),
     [
-        (LIGHT[0], expr.LONG_LIST + 1, False),
-        (BY_LENGTH[1], expr.LONG_LIST, False),
-        (BY_LENGTH[1], expr.LONG_LIST + 1, True),
+        (LIGHT[0], cel.LONG_LIST + 1, False),
+        (BY_LENGTH[1], cel.LONG_LIST, False),
+        (BY_LENGTH[1], cel.LONG_LIST + 1, True),
         ("'a'.replace('a', 'b')", 0, True),
     ],
 )
@@ -186,10 +187,10 @@ def test_another_one_evaluates_what_is_heavy_for_the_data_there_is(source, lengt
         return NoAnswer("elsewhere")
 
     program = compiled(source)
-    with expr.evaluated_by(elsewhere):
-        found = expr.evaluate(program, {"result": {"rows": rows}}, NOW)
+    with cel.evaluated_by(elsewhere):
+        found = cel.evaluate(program, {"result": {"rows": rows}}, NOW)
     assert (found == NoAnswer("elsewhere")) is asked
-    assert expr.evaluate(program, {"result": {"rows": rows}}, NOW) != NoAnswer("elsewhere")
+    assert cel.evaluate(program, {"result": {"rows": rows}}, NOW) != NoAnswer("elsewhere")
 
 
 def test_a_runbook_is_heavy_if_one_of_its_expressions_may_be():

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incident_operator.core.expressions import evaluation, expr
-from incident_operator.core.expressions.expr import CompileError, NoAnswer, Program, Scope, StepFact
+from incident_operator.core.expressions import cel, evaluation
+from incident_operator.core.expressions.cel import CompileError, NoAnswer, Program, Scope, StepFact
 from runbooks.runbook_texts import NOW, facts
 
 JSON = st.recursive(
@@ -22,7 +22,7 @@ JSON = st.recursive(
 
 
 def compiled(source: str, scope: Scope = Scope.RESULT) -> Program:
-    program = expr.compile_value(source, scope)
+    program = cel.compile_value(source, scope)
     assert isinstance(program, Program), program
     return program
 
@@ -130,7 +130,7 @@ def test_a_condition_that_is_not_a_bool_is_unknown_never_true(source):
 
 @pytest.mark.parametrize("source", ["1 + 1", "'true'", "[true]", "now()"])
 def test_a_condition_that_can_never_be_a_bool_does_not_compile(source):
-    refused = expr.compile_condition(source, Scope.STEP)
+    refused = cel.compile_condition(source, Scope.STEP)
     assert isinstance(refused, CompileError)
     assert "a condition gives true or false" in refused.message
 
@@ -176,7 +176,7 @@ def test_a_condition_that_can_never_be_a_bool_does_not_compile(source):
     ],
 )
 def test_what_does_not_compile_is_shown_with_its_place(source, scope, message, excerpt):
-    refused = expr.compile_value(source, scope)
+    refused = cel.compile_value(source, scope)
     assert isinstance(refused, CompileError)
     assert refused.message == message
     if excerpt is not None:
@@ -184,7 +184,7 @@ def test_what_does_not_compile_is_shown_with_its_place(source, scope, message, e
 
 
 def test_the_caret_of_a_long_line_stays_on_the_screen():
-    refused = expr.compile_value("true && " * 60 + "nope", Scope.STEP)
+    refused = cel.compile_value("true && " * 60 + "nope", Scope.STEP)
     assert isinstance(refused, CompileError)
     line, caret = refused.excerpt.split("\n")
     assert len(line) <= 100
@@ -239,7 +239,7 @@ def test_evaluating_arbitrary_data_never_raises(data):
 
 @given(st.text(max_size=60))
 def test_compiling_arbitrary_text_never_raises(source):
-    found = expr.compile_value(source, Scope.RESULT)
+    found = cel.compile_value(source, Scope.RESULT)
     assert isinstance(found, Program | CompileError)
     if isinstance(found, Program):
         evaluation.value(found, facts(), NOW, {})
@@ -281,9 +281,9 @@ MEMORY_BOMB = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (640 * 1024**2, 640 * 1024**2))
 from runbooks.runbook_texts import NOW, facts
-from incident_operator.core.expressions import evaluation, expr
+from incident_operator.core.expressions import cel, evaluation
 source = "['aaaaaaaaaa']" + ".map(x, x+x+x+x+x+x+x+x+x+x)" * 12 + ".size()"
-print(evaluation.value(expr.compile_value(source, expr.Scope.STEP), facts(), NOW).why)
+print(evaluation.value(cel.compile_value(source, cel.Scope.STEP), facts(), NOW).why)
 """
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incident_operator.api.parameters import Parameter, ParameterType
+from incident_operator.api.runbook import Parameter, ParameterType
 from incident_operator.core.runbooks import parameters
-from incident_operator.core.runbooks.compiler_parameters import compile_parameter
+from incident_operator.core.runbooks.draft import compile_parameter
 from incident_operator.core.runbooks.parameters import CompiledParameter, ParameterError
 from runbooks.runbook_texts import NOW
 

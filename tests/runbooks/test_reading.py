@@ -4,10 +4,10 @@ import pytest
 
 from incident_operator.actions import ACTIONS
 from incident_operator.api.runbook import Runbook
-from incident_operator.core.runbooks import reading, uses
+from incident_operator.core.runbooks import draft, reading
 from incident_operator.core.runbooks.compiler import compile_runbook
 from incident_operator.core.runbooks.reading import Malformed
-from incident_operator.engine import revisions
+from incident_operator.engine import runbooks
 from runbooks.runbook_texts import spec
 
 META = {"name": "pack", "namespace": "prod", "uid": "1", "generation": 3, "annotations": {}}
@@ -51,7 +51,7 @@ def test_what_is_as_deep_as_anybody_writes_is_read_kept_and_named():
     assert isinstance(found, Runbook)
     kept = found.spec.to_json()
     assert kept["verify"][0]["http"]["json"] == nested(50)
-    assert revisions.name({"metadata": META, "spec": kept}).startswith("pack-")
+    assert runbooks.name({"metadata": META, "spec": kept}).startswith("pack-")
     assert reading.runbook_of({"metadata": META, "spec": kept}) == found
 
 
@@ -82,4 +82,4 @@ def test_the_connections_of_a_malformed_action_are_still_known():
     steps = [{"name": "a", "http": {"connection": "api", "method": 5}}, {"name": "b", "sqlQuery": "x"}]
     found = reading.runbook_of(runbook(diagnose=steps, mitigate=[], remediate=[], verify=[]))
     assert isinstance(found, Runbook)
-    assert uses.connections_of(found.spec, ACTIONS) == {"api"}
+    assert draft.connections_of(found.spec, ACTIONS) == {"api"}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incident_operator.core.expressions import expr_references
+from incident_operator.core.expressions import weight
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from incident_operator.core.expressions import expr_references
     ],
 )
 def test_names_are_read_off_without_evaluating(source, found):
-    assert [(each.root, *each.path) for each in expr_references.references(source)] == found
+    assert [(each.root, *each.path) for each in weight.references(source)] == found
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def test_names_are_read_off_without_evaluating(source, found):
     ],
 )
 def test_the_closing_brace_is_the_one_outside_texts_and_maps(text, closes_at):
-    assert expr_references.closing_brace(text, 0) == closes_at
+    assert weight.closing_brace(text, 0) == closes_at
 
 
 @given(st.text())
 def test_reading_arbitrary_text_never_raises_and_loses_nothing(source):
-    expr_references.references(source)
-    expr_references.closing_brace(source, 0)
-    tokens = list(expr_references.tokens(source))
+    weight.references(source)
+    weight.closing_brace(source, 0)
+    tokens = list(weight.tokens(source))
     assert all(source[token.start : token.end] == token.text for token in tokens)

@@ -11,10 +11,10 @@ from incident_operator.actions.http import Http
 from incident_operator.actions.sql.query import SqlQuery
 from incident_operator.api.meta import Model
 from incident_operator.api.runbook import Undo
-from incident_operator.core.expressions import render
-from incident_operator.core.expressions.expr import StepFact
-from incident_operator.core.expressions.render import RenderError
-from incident_operator.core.runbooks import parsing
+from incident_operator.core.expressions import templates
+from incident_operator.core.expressions.cel import StepFact
+from incident_operator.core.expressions.templates import RenderError
+from incident_operator.core.runbooks import reading
 from runbooks.runbook_texts import NOW, facts
 
 HOSTILE = [
@@ -36,15 +36,15 @@ HOSTILE = [
 ]
 
 
-def prepared(written: dict) -> render.Template:
-    read = parsing.parse(Undo.model_validate(written), "spec.verify[0]", ACTIONS)
-    return render.prepare(read.spec, read.action.rendering, read.path)
+def prepared(written: dict) -> templates.Template:
+    read = reading.parse(Undo.model_validate(written), "spec.verify[0]", ACTIONS)
+    return templates.prepare(read.spec, read.action.rendering, read.path)
 
 
 def rendered(written: dict, params: dict | None = None, **steps: StepFact):
     template = prepared(written)
     assert template.problems == ()
-    return render.render(template, facts(params, **steps), NOW)
+    return templates.render(template, facts(params, **steps), NOW)
 
 
 def query(params: dict) -> dict:

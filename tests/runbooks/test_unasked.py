@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from core.builders import post, read, runbook, sql
-from incident_operator.core.runbooks.unasked import UnaskedStep, can_be_named, digest_of, steps_of
+from incident_operator.core.runbooks.reviews import UnaskedStep, can_be_named, digest_of, steps_of
 
 DIGEST = f"sha256:{'a' * 64}"
 ENTRY = {"namespace": "prod", "runbook": "rb-01", "step": "block", "digest": DIGEST}

@@ -4,8 +4,9 @@ import pytest
 
 from incident_operator.actions import ACTIONS
 from incident_operator.api.runbook import Runbook
-from incident_operator.core.runbooks import retries, warnings
+from incident_operator.core.runbooks.advice import warnings_of
 from incident_operator.core.runbooks.compiler import Compiled, compile_runbook
+from incident_operator.core.runbooks.limits import COVERS
 
 READS = {
     "logs": {"from": "deployment/web"},
@@ -95,9 +96,9 @@ A_JOB = "covers only a workload that does not exist"
 def test_a_retry_that_covers_next_to_nothing_is_a_warning(step, attempts, told):
     found = compiled("remediate", **step, retry={"attempts": attempts})
     assert isinstance(found, Compiled)
-    warned = [warning.message for warning in warnings.of(found)]
+    warned = [warning.message for warning in warnings_of(found)]
     assert [warning.startswith(told) for warning in warned] == ([True] if told else [])
 
 
 def test_what_a_retry_covers_is_said_of_every_effect():
-    assert set(retries.COVERS) == {effect for action in ACTIONS for effect in action.effects}
+    assert set(COVERS) == {effect for action in ACTIONS for effect in action.effects}

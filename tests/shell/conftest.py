@@ -12,20 +12,18 @@ import structlog
 import yaml
 
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import kube
-from incident_operator.clients.reads import Reads
-from incident_operator.clients.scopes import EVERYWHERE
-from incident_operator.engine.counts import Counts
-from incident_operator.engine.expectations import Expectations
-from incident_operator.engine.in_flight import InFlight
-from incident_operator.engine.leader_elector import LeaderElector, LeaseConfig
-from incident_operator.engine.leadership_callbacks import LeaderCallbacks
+from incident_operator.engine.executor import InFlight
+from incident_operator.engine.leader_election import LeaderCallbacks, LeaderElector, LeaseConfig
+from incident_operator.engine.metrics import IncidentCounts
+from incident_operator.engine.recorder import Expectations
 from incident_operator.engine.work_queue import WorkQueue
-from incident_operator.inbox import Inbox
-from incident_operator.informers import IncidentInformer, RunbookInformer
+from incident_operator.informers import Inbox, IncidentInformer, RunbookInformer
+from incident_operator.kubernetes import apiserver
+from incident_operator.kubernetes.apiserver import Reads
+from incident_operator.kubernetes.discovery import EVERYWHERE
 from incident_operator.process import Parts
 from incident_operator.receiver.index import IncidentIndex
-from incident_operator.receiver.runbooks import RunbookIndex
+from incident_operator.receiver.routing import RunbookIndex
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_routes import Request
 
@@ -60,8 +58,8 @@ async def parts(api: FakeApiserver) -> AsyncIterator[Parts]:
     """What runs, with nothing to do."""
     leadership = LeaderCallbacks()
     leadership.queues += (WorkQueue(_nothing, _now, paused=True), WorkQueue(_nothing, _now, paused=True))
-    inbox = Inbox(*leadership.queues, IncidentIndex(), RunbookIndex(), Counts(), Expectations())
-    async with kube.Kube(api.access()) as client, Reads(api.access()) as reads:
+    inbox = Inbox(*leadership.queues, IncidentIndex(), RunbookIndex(), IncidentCounts(), Expectations())
+    async with apiserver.Kube(api.access()) as client, Reads(api.access()) as reads:
         elector = LeaderElector(client, LeaseConfig("prod", "incident-operator", 15, "one"), _now, leadership)
         informers = (
             RunbookInformer(reads, inbox, EVERYWHERE),

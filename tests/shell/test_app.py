@@ -7,10 +7,10 @@ from structlog.testing import capture_logs
 
 from incident_operator import app
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import served
 from incident_operator.clients.redaction import Redactor
+from incident_operator.kubernetes import state
 from incident_operator.process import Parts
-from incident_operator.receiver.runbooks import RunbookIndex
+from incident_operator.receiver.routing import RunbookIndex
 from incident_operator.settings import Settings
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
@@ -51,7 +51,7 @@ async def test_one_object_that_cannot_be_read_does_not_keep_the_others_from_bein
 async def test_a_start_whose_first_question_is_throttled_asks_it_again(
     api: FakeApiserver, kubeconfig: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "_LOOK_EVERY", 0.01)
+    monkeypatch.setattr(state, "_LOOK_EVERY", 0.01)
     api.inject(Fault.TOO_MANY_REQUESTS, path="/selfsubjectreviews", times=2)
     settings = Settings(kubeconfig=kubeconfig, health_address="127.0.0.1", health_port=0)
     async with app._built(settings, Redactor()):

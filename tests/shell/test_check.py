@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from incident_operator import cli
-from incident_operator.core.runbooks.unasked import UnaskedStep, steps_of
+from incident_operator.core.runbooks.reviews import UnaskedStep, steps_of
 from shell import sarif_shape
 
 RUNBOOK = """\
@@ -494,17 +494,17 @@ def test_a_client_that_is_used_all_the_same_is_imported_then() -> None:
         from incident_operator import offline
         offline.defer_clients()
         from incident_operator.actions import http, sql
-        from incident_operator.actions.sql import marker
+        from incident_operator.actions.sql import claim
         assert "aiohttp" not in __import__("sys").modules
         class Own(http.Reply):
             pass
         from incident_operator.clients.http import Reply
         assert Own.__bases__ == (Reply,)
         request = http.Request("GET", "http://x", {}, None)
-        from incident_operator.clients.http_requests import Request
+        from incident_operator.clients.http import Request
         assert type(request) is Request and isinstance(request, http.Request)
         from incident_operator.clients.sql_errors import SqlError
-        assert type(marker.SqlError(marker.Fault.LOCKED, "x")) is SqlError
+        assert type(claim.SqlError(claim.Fault.LOCKED, "x")) is SqlError
     """
     ran = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, timeout=60, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from incident_operator import cli
-from incident_operator.clients import served
+from incident_operator.kubernetes import state
 from kube.fake_apiserver import FakeApiserver
 from shell.conftest import written
 
@@ -69,7 +69,7 @@ async def test_report_with_a_context_that_does_not_exist_fails_with_one_line(kub
 async def test_run_without_its_definitions_says_how_to_install_them(
     kubeconfig: str, api: FakeApiserver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "PATIENCE", 0.5)
+    monkeypatch.setattr(state, "PATIENCE", 0.5)
     api._kinds = [kind for kind in api._kinds if kind.group != "incidents.dev"]
     result = await command("run", "--kubeconfig", kubeconfig, HEALTH_PORT="0", HEALTH_ADDRESS="127.0.0.1")
     failed_with(result, "kubectl apply -f crds/")

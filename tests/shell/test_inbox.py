@@ -6,18 +6,17 @@ from typing import Any
 
 import pytest
 
-from incident_operator.api.annotations import OPENED_BY, Verb
-from incident_operator.api.incident import Incident
+from incident_operator.api.incident import OPENED_BY, Incident, Verb
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients.partial_objects import Annotations
-from incident_operator.core.alerts.grouping import IncidentSequence
-from incident_operator.engine.counts import Counts
-from incident_operator.engine.expectations import Expectations
+from incident_operator.core.alerts.merging import IncidentSequence
+from incident_operator.engine.metrics import IncidentCounts
+from incident_operator.engine.recorder import Expectations
 from incident_operator.engine.work_queue import WorkQueue
 from incident_operator.engine.workers import Wanted
-from incident_operator.inbox import Inbox
+from incident_operator.informers import Inbox
+from incident_operator.kubernetes.partial_objects import Annotations
 from incident_operator.receiver.index import IncidentIndex
-from incident_operator.receiver.runbooks import RunbookIndex
+from incident_operator.receiver.routing import RunbookIndex
 
 PACK, INCIDENT = ObjectKey("prod", "pack"), ObjectKey("prod", "pack-5f2c1a2b3c4d-1")
 
@@ -48,7 +47,7 @@ class Seen:
     def __init__(self) -> None:
         self.incidents, self.runbooks = Noted(), Noted()
         indexes = (IncidentIndex(), RunbookIndex())
-        self.box = Inbox(self.incidents, self.runbooks, *indexes, Counts(), Expectations())
+        self.box = Inbox(self.incidents, self.runbooks, *indexes, IncidentCounts(), Expectations())
 
 
 @pytest.fixture

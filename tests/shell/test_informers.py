@@ -10,25 +10,24 @@ import pytest
 
 from incident_operator.api.incident import Incident
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import kube, paths
-from incident_operator.clients.reads import Reads
-from incident_operator.clients.reflector import Pace
-from incident_operator.clients.scopes import EVERYWHERE
-from incident_operator.core.alerts import grouping
-from incident_operator.engine.counts import Counts
-from incident_operator.engine.expectations import Expectations
+from incident_operator.core.alerts import merging
+from incident_operator.engine.metrics import IncidentCounts
+from incident_operator.engine.recorder import Expectations
 from incident_operator.engine.work_queue import WorkQueue
-from incident_operator.inbox import Inbox
-from incident_operator.informers import IncidentInformer
+from incident_operator.informers import Inbox, IncidentInformer
+from incident_operator.kubernetes import apiserver, discovery
+from incident_operator.kubernetes.apiserver import Reads
+from incident_operator.kubernetes.discovery import EVERYWHERE
+from incident_operator.kubernetes.reflector import Pace
 from incident_operator.receiver.index import IncidentIndex
-from incident_operator.receiver.runbooks import RunbookIndex
+from incident_operator.receiver.routing import RunbookIndex
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
 from kube.reflecting import until
 
-GROUP = grouping.of("prod", "pack", ("pod",), {"pod": "a"})
+GROUP = merging.of("prod", "pack", ("pod",), {"pod": "a"})
 NAME = GROUP.sequence.name(1)
-KEY, PATH = ObjectKey("prod", NAME), paths.incidents("prod", NAME)
+KEY, PATH = ObjectKey("prod", NAME), discovery.incidents("prod", NAME)
 ENDED = "2025-10-21T01:00:00Z"
 
 
@@ -48,7 +47,7 @@ class Process:
     """A process whose reconciliations read the Incident and write its next phase, as those of the engine do."""
 
     api: FakeApiserver
-    client: kube.Kube
+    client: apiserver.Kube
     expectations: Expectations = field(default_factory=Expectations)
     reconciled: list[str] = field(default_factory=list)
     """Phase before each reconciliation."""
@@ -57,15 +56,15 @@ class Process:
 
     def __post_init__(self) -> None:
         queues = WorkQueue(self.reconcile, clock), WorkQueue(self.nothing, clock)
-        self.inbox = Inbox(*queues, IncidentIndex(), RunbookIndex(), Counts(), self.expectations)
+        self.inbox = Inbox(*queues, IncidentIndex(), RunbookIndex(), IncidentCounts(), self.expectations)
 
     async def reconcile(self, key: ObjectKey) -> None:
-        found = Incident.model_validate(await self.client.get(paths.incidents(*key)))
+        found = Incident.model_validate(await self.client.get(discovery.incidents(*key)))
         self.expectations.expect(key, found.metadata.resource_version)
         self.reconciled.append(found.status.phase)
         if following := self.phases.get(found.status.phase):
             status = {"status": {"phase": following, "times": {"resolved": ENDED}}}
-            written = await self.client.merge_patch(paths.incidents(*key, "status"), status)
+            written = await self.client.merge_patch(discovery.incidents(*key, "status"), status)
             await asyncio.sleep(0.02)  # the echo is faster than what follows the answer
             self.expectations.expect(key, written["metadata"]["resourceVersion"])
             self.expectations.closed(Incident.model_validate(written))
@@ -79,7 +78,7 @@ class Process:
 
 @asynccontextmanager
 async def running(api: FakeApiserver, pace: Pace | None = None) -> AsyncIterator[Process]:
-    async with kube.Kube(api.access()) as client, Reads(api.access()) as reads:
+    async with apiserver.Kube(api.access()) as client, Reads(api.access()) as reads:
         process = Process(api, client)
         feed = IncidentInformer(client, reads, process.inbox, EVERYWHERE, clock, pace)
         await feed.start()
@@ -108,7 +107,7 @@ async def test_one_that_the_receiver_hands_over_costs_one_reconciliation_and_wai
 ) -> None:
     async with running(api) as process:
         api.watches.hide()
-        process.inbox.incident(await process.client.create(paths.incidents("prod"), stored()))
+        process.inbox.incident(await process.client.create(discovery.incidents("prod"), stored()))
         await until(lambda: process.reconciled)
         process.inbox.incident(api.object(PATH))
         await asyncio.sleep(0.1)
@@ -187,15 +186,15 @@ async def test_closed_incidents_are_not_even_read_at_the_start(api: FakeApiserve
 
 
 async def test_each_served_namespace_is_watched_by_itself(api: FakeApiserver) -> None:
-    async with kube.Kube(api.access()) as client, Reads(api.access()) as reads:
+    async with apiserver.Kube(api.access()) as client, Reads(api.access()) as reads:
         feed = IncidentInformer(client, reads, Process(api, client).inbox, ("prod", "stage"), clock)
         await feed.start()
-    assert [one.path for one in api.requests] == [paths.incidents("prod"), paths.incidents("stage")]
+    assert [one.path for one in api.requests] == [discovery.incidents("prod"), discovery.incidents("stage")]
 
 
 async def test_the_last_of_many_served_namespaces_is_watched_as_the_first(api: FakeApiserver) -> None:
     others = tuple(f"busy-{number}" for number in range(120))
-    async with kube.Kube(api.access()) as client, Reads(api.access()) as reads:
+    async with apiserver.Kube(api.access()) as client, Reads(api.access()) as reads:
         process = Process(api, client)
         feed = IncidentInformer(client, reads, process.inbox, (*others, "prod"), clock)
         await feed.start()

@@ -10,11 +10,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from e2e.operator_process import free_port
-from incident_operator import app, receiving
-from incident_operator.clients import own_secrets, paths, served
-from incident_operator.clients.kube import Forbidden
-from incident_operator.clients.priority import Priority
+from incident_operator import app
 from incident_operator.clients.redaction import Redactor
+from incident_operator.kubernetes import discovery, state
+from incident_operator.kubernetes.apiserver import Forbidden
+from incident_operator.kubernetes.priority import Priority
+from incident_operator.kubernetes.state import SecretError
 from incident_operator.process import Parts
 from incident_operator.settings import Settings
 from kube.fake_apiserver import FakeApiserver
@@ -22,7 +23,7 @@ from kube.fake_faults import Fault
 from receiver import messages
 
 OWN = Settings(token_secret="webhook", webhook_address="127.0.0.1")
-TOKEN, MARKERS = paths.secrets("ops", "webhook"), paths.secrets("prod", "incident-operator-markers")
+TOKEN, MARKERS = discovery.secrets("ops", "webhook"), discovery.secrets("prod", "incident-operator-markers")
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ async def running(parts: Parts, chosen: Settings = OWN) -> AsyncIterator[str]:
     parts.inbox.incident_index.mark_ready()
     parts.inbox.runbook_index.mark_ready()
     open_at = replace(chosen, webhook_port=free_port())
-    async with receiving.receiver(
+    async with app.receiver(
         open_at, parts.client, "ops", parts.inbox, CollectorRegistry(), Priority(), Redactor()
     ) as intake:
         assert intake is not None
@@ -80,7 +81,7 @@ async def test_a_token_that_is_added_by_an_upgrade_stands_beside_the_old_one(api
 async def test_a_throttled_start_waits_and_makes_one_token(
     api: FakeApiserver, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "_LOOK_EVERY", 0.01)
+    monkeypatch.setattr(state, "_LOOK_EVERY", 0.01)
     api.inject(Fault.TOO_MANY_REQUESTS, path="/secrets", times=2)
     async with running(parts) as url:
         assert await post(url, token(api)) == 200
@@ -88,7 +89,9 @@ async def test_a_throttled_start_waits_and_makes_one_token(
 
 async def test_without_a_setting_for_tokens_no_secret_is_made_for_them(api: FakeApiserver, settings: Settings) -> None:
     async with app._built(settings, Redactor()):
-        assert [one["metadata"]["name"] for one in api.objects(paths.secrets("prod"))] == ["incident-operator-markers"]
+        assert [one["metadata"]["name"] for one in api.objects(discovery.secrets("prod"))] == [
+            "incident-operator-markers"
+        ]
 
 
 async def test_the_key_of_the_markers_is_made_once_beside_the_lease(api: FakeApiserver, settings: Settings) -> None:
@@ -112,7 +115,7 @@ async def test_a_key_that_is_too_short_is_told_and_not_used(api: FakeApiserver, 
     meta = {"name": "incident-operator-markers", "namespace": "prod"}
     data = {"key": base64.b64encode(b"short").decode()}
     api.put({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": data})
-    with pytest.raises(own_secrets.SecretError) as caught:
+    with pytest.raises(SecretError) as caught:
         async with app._built(settings, Redactor()):
             pass
     told = "Secret prod/incident-operator-markers: the key of the markers has 5 bytes; 32 are needed"

@@ -13,13 +13,13 @@ from structlog.testing import capture_logs
 
 from incident_operator import process
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import kube, paths
+from incident_operator.kubernetes import apiserver, discovery
 from incident_operator.process import Parts, Told
 from incident_operator.settings import Settings
 from kube.fake_apiserver import FakeApiserver
 
 INCIDENT = ObjectKey("prod", "pack-1")
-LEASE = paths.leases("prod", "incident-operator")
+LEASE = discovery.leases("prod", "incident-operator")
 
 
 def holder(api: FakeApiserver) -> str:
@@ -111,7 +111,7 @@ async def test_other_tasks_outlive_the_stop(parts: Parts) -> None:
 
 
 async def fails(*_: object) -> None:
-    raise kube.Unavailable(0, "Down", "away", maybe_applied=False)
+    raise apiserver.Unavailable(0, "Down", "away", maybe_applied=False)
 
 
 async def fails_in_a_group(*_: object) -> None:
@@ -127,7 +127,7 @@ async def test_a_part_that_always_fails_is_what_the_process_ends_with(
     monkeypatch.setattr(type(parts.incident_informer), "run", failing)
     monkeypatch.setattr(process.kept_running, "__defaults__", ((0.0,),))
     ended: list[str] = []
-    with pytest.raises(kube.Unavailable):
+    with pytest.raises(apiserver.Unavailable):
         await asyncio.wait_for(process.run(parts, Settings(), lambda: ended.append("by force, if need be")), 5)
     assert ended == ["by force, if need be"]
 

@@ -5,14 +5,14 @@ import importlib.metadata
 import pytest
 from prometheus_client import generate_latest
 
-from incident_operator import process_metrics
+from incident_operator import health
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.receiver.metrics import ReceiverMetrics
 
 
 @pytest.fixture
 def lines() -> list[str]:
-    registry = process_metrics.registry()
+    registry = health.registry()
     metrics = EngineMetrics(registry)
     ReceiverMetrics(registry).duration.observe(0.1)
     metrics.phases.labels("NeedsHuman").inc()

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from incident_operator import cli
-from incident_operator.clients import paths
+from incident_operator.kubernetes import discovery
 from kube.fake_apiserver import FakeApiserver
 
 EVIDENCE, REPORT = "incident-0123456789abcdef0123-evidence", "incident-0123456789abcdef0123-report"
@@ -94,7 +94,7 @@ async def test_evidence_that_was_changed_or_deleted_is_told_step_by_step(
 
 async def test_a_record_whose_configmaps_are_gone_is_told_as_that(closed: FakeApiserver, kubeconfig: str) -> None:
     for name in (EVIDENCE, REPORT):
-        closed.remove(paths.configmaps("prod", name))
+        closed.remove(discovery.configmaps("prod", name))
     told = await report(kubeconfig)
     assert told.exit_code == 0
     assert "\nGone since it was recorded: packs, queries.\n" in told.stdout
@@ -111,7 +111,7 @@ async def test_who_may_not_read_configmaps_gets_the_report_all_the_same(closed: 
 
 
 async def test_nothing_that_the_report_prints_steers_a_terminal(closed: FakeApiserver, kubeconfig: str) -> None:
-    body = closed.object(paths.incidents("prod", "pack-1"))
+    body = closed.object(discovery.incidents("prod", "pack-1"))
     hostile = {"alertname": "\x1b[2J\u202eevil\x9b31m\u2066\u200b"}
     closed.put({**body, "spec": {**body["spec"], "commonLabels": hostile}})
     told = (await report(kubeconfig)).stdout

@@ -12,10 +12,11 @@ import structlog
 from structlog.testing import capture_logs
 
 from incident_operator import app, process
-from incident_operator.clients import kube, scopes
-from incident_operator.clients.reads import Reads
 from incident_operator.clients.redaction import Redactor
 from incident_operator.informers import IncidentInformer, RunbookInformer
+from incident_operator.kubernetes import apiserver
+from incident_operator.kubernetes.apiserver import Reads
+from incident_operator.kubernetes.discovery import EVERYWHERE, Scopes, served
 from incident_operator.process import Parts
 from incident_operator.settings import Settings
 from kube.fake_apiserver import FakeApiserver
@@ -25,18 +26,18 @@ KINDS = ("/runbooks", "/incidents", "/connections")
 
 
 async def test_listed_namespaces_are_served_and_nobody_is_asked(api: FakeApiserver) -> None:
-    async with kube.Kube(api.access()) as client:
-        assert await scopes.served(client, ("prod", "shop")) == ("prod", "shop")
+    async with apiserver.Kube(api.access()) as client:
+        assert await served(client, ("prod", "shop")) == ("prod", "shop")
     assert api.requests == []
 
 
-@pytest.mark.parametrize(("allowed", "found"), [(True, scopes.EVERYWHERE), (False, ())])
+@pytest.mark.parametrize(("allowed", "found"), [(True, EVERYWHERE), (False, ())])
 async def test_without_a_list_all_are_served_where_the_account_may_write_in_all(
-    api: Any, allowed: bool, found: scopes.Scopes
+    api: Any, allowed: bool, found: Scopes
 ) -> None:
     api.writable_everywhere = allowed
-    async with kube.Kube(api.access()) as client:
-        assert await scopes.served(client, ()) == found
+    async with apiserver.Kube(api.access()) as client:
+        assert await served(client, ()) == found
     (asked,) = api.requests
     wanted = {"group": "incidents.dev", "resource": "incidents", "verb": "create"}
     assert asked.body["spec"]["resourceAttributes"] == wanted

@@ -7,8 +7,8 @@ import pytest
 
 from incident_operator import settings
 from incident_operator.api.meta import Severity
-from incident_operator.core.alerts.scope import AlertScope
-from incident_operator.core.runbooks.unasked import UnaskedStep
+from incident_operator.core.alerts.matching import AlertScope
+from incident_operator.core.runbooks.reviews import UnaskedStep
 
 
 def read(**variables: str) -> settings.Settings:

@@ -10,8 +10,8 @@ from typing import Any
 
 from demonstration.shell import Failure
 
-from incident_operator.clients import kube, paths
-from incident_operator.clients.kube import Kube
+from incident_operator.kubernetes import apiserver, discovery
+from incident_operator.kubernetes.apiserver import Kube
 from siege import ground
 from siege.hostile import Attack
 from siege.judge import Row
@@ -30,13 +30,13 @@ _MEANWHILE = 30.0
 _P0_EVERY = 2.0
 Json = dict[str, Any]
 _PLACES = {
-    "Runbook": paths.runbooks,
-    "Connection": paths.connections,
-    "Incident": paths.incidents,
-    "ConfigMap": paths.configmaps,
-    "Secret": paths.secrets,
-    "ServiceAccount": lambda namespace: paths.of("/api/v1", namespace, "serviceaccounts"),
-    "RoleBinding": lambda namespace: paths.of("/apis/rbac.authorization.k8s.io/v1", namespace, "rolebindings"),
+    "Runbook": discovery.runbooks,
+    "Connection": discovery.connections,
+    "Incident": discovery.incidents,
+    "ConfigMap": discovery.configmaps,
+    "Secret": discovery.secrets,
+    "ServiceAccount": lambda namespace: discovery.of("/api/v1", namespace, "serviceaccounts"),
+    "RoleBinding": lambda namespace: discovery.of("/apis/rbac.authorization.k8s.io/v1", namespace, "rolebindings"),
 }
 _LOOKED_AT = ("Runbook", "Incident")
 Key = tuple[str, str, str]
@@ -64,7 +64,7 @@ class Play:
             waiting = asyncio.create_task(self.urgent.waits(attack.name, self.alerts, _P0_EVERY, over))
             try:
                 told = await self._carried_out(attack)
-            except (kube.ApiError, Failure) as error:
+            except (apiserver.ApiError, Failure) as error:
                 failed = f"it could not be carried out: {error}"
             seconds = time.monotonic() - began
             over.set()
@@ -99,7 +99,7 @@ class Play:
             await asyncio.sleep(_LOOK_EVERY)
             for key in [key for key, what in told.items() if what is Told.NOTHING]:
                 with suppress(
-                    kube.Unavailable
+                    apiserver.Unavailable
                 ):  # the apiserver has much to do: nothing is known, so it is looked at again
                     told[key] = await self._told(key, attack)
         return Counter(told.values())
@@ -124,11 +124,11 @@ class Play:
         path = _PLACES[body["kind"]](body["metadata"]["namespace"])
         for left in reversed(range(_TRIES)):
             try:
-                with suppress(kube.AlreadyExists):  # it was sent before, and only the answer was lost
+                with suppress(apiserver.AlreadyExists):  # it was sent before, and only the answer was lost
                     await self.kube.create(path, body)
-            except (kube.Invalid, kube.Forbidden):
+            except (apiserver.Invalid, apiserver.Forbidden):
                 return False
-            except kube.Unavailable:
+            except apiserver.Unavailable:
                 if not left:
                     raise
                 await asyncio.sleep(_LOOK_EVERY)
@@ -139,13 +139,13 @@ class Play:
     async def _told(self, key: Key, attack: Attack) -> Told:
         kind, namespace, name = key
         if kind == "Incident":
-            return of_incident(await self.kube.get(paths.incidents(namespace, name)))
-        told = of_runbook(await self.kube.get(paths.runbooks(namespace, name)))
+            return of_incident(await self.kube.get(discovery.incidents(namespace, name)))
+        told = of_runbook(await self.kube.get(discovery.runbooks(namespace, name)))
         if not attack.alerts or told in {Told.NOTHING, Told.INVALID}:
             return told
         selector = {"labelSelector": f"incidents.dev/runbook={name}"}
         return together(
-            [of_incident(each) async for each in self.kube.list(paths.incidents(namespace), params=selector)]
+            [of_incident(each) async for each in self.kube.list(discovery.incidents(namespace), params=selector)]
         )
 
 

@@ -13,8 +13,8 @@ from demonstration import cluster as clusters
 from demonstration.shell import Failure
 
 import provenance
-from incident_operator.clients import access
-from incident_operator.clients.kube import Kube
+from incident_operator.kubernetes import access
+from incident_operator.kubernetes.apiserver import Kube
 from siege import ground, hostile, judge, report
 from siege.ground import Ground
 from siege.hostile import Attack

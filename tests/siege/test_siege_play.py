@@ -22,9 +22,9 @@ from demonstration.shell import Failure
 
 from incident_operator.actions import ACTIONS
 from incident_operator.api.runbook import Runbook
-from incident_operator.clients import kube, paths
 from incident_operator.core.runbooks import compiler, reading
 from incident_operator.core.runbooks.compiled import Compiled
+from incident_operator.kubernetes import apiserver, discovery
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_faults import Fault
 from siege import ground, hostile, judge, play, posting, program, witnesses
@@ -79,7 +79,7 @@ async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeApiserver]:
 
 @pytest.fixture
 async def made(api: FakeApiserver, sender: Sender) -> AsyncIterator[Play]:
-    async with kube.Kube(api.access()) as client:
+    async with apiserver.Kube(api.access()) as client:
         yield Play(client, sender, Urgent(NOBODY, sender), Witnesses(NOBODY, client), patience=5.0, alerts=1)
 
 
@@ -103,7 +103,7 @@ def incident(name: str, phase: str) -> dict[str, Any]:
 
 
 def judged(api: FakeApiserver, name: str, status: str, reason: str) -> None:
-    stored = api.object(paths.runbooks("evil", name))
+    stored = api.object(discovery.runbooks("evil", name))
     ready = {"type": "Ready", "status": status, "reason": reason, "message": ""}
     api.put({**stored, "status": {"observedGeneration": stored["metadata"]["generation"], "conditions": [ready]}})
 
@@ -115,7 +115,7 @@ async def test_what_the_apiserver_refuses_is_told_as_refused(api: FakeApiserver,
 
 async def test_an_attack_ends_when_people_are_told_of_it(api: FakeApiserver, made: Play) -> None:
     playing = asyncio.create_task(made._carried_out(attack(runbook())))
-    while not api.objects(paths.runbooks("evil")):
+    while not api.objects(discovery.runbooks("evil")):
         await asyncio.sleep(0.01)
     judged(api, "one", "False", "Invalid")
     assert await asyncio.wait_for(playing, 4) == Counter({Told.INVALID: 1})
@@ -125,7 +125,7 @@ async def test_an_apiserver_that_stumbles_is_looked_at_again(api: FakeApiserver,
     api.inject(Fault.SERVICE_UNAVAILABLE, method="GET", path="/runbooks/one", times=3)
     api.inject(Fault.SERVICE_UNAVAILABLE, method="GET", path="/pods", times=2)
     playing = asyncio.create_task(watched.attack(attack(runbook())))
-    while not api.objects(paths.runbooks("evil")):
+    while not api.objects(discovery.runbooks("evil")):
         await asyncio.sleep(0.01)
     judged(api, "one", "False", "Invalid")
     row = await asyncio.wait_for(playing, 20)
@@ -153,7 +153,7 @@ async def test_an_apiserver_that_stumbles_is_asked_again(api: FakeApiserver, mad
     api.inject(Fault.SERVICE_UNAVAILABLE, method="POST", times=2)
     api.inject(Fault.REPLY_LOST, method="POST")
     assert await made._create(runbook())
-    assert len(api.objects(paths.runbooks("evil"))) == 1
+    assert len(api.objects(discovery.runbooks("evil"))) == 1
 
 
 @pytest.mark.parametrize("attack", hostile.attacks(), ids=lambda attack: attack.name)
@@ -271,7 +271,7 @@ async def watched(
     app = web.Application()
     app.router.add_get("/healthz", _healthy)
     cluster = Cluster(tmp_path / "kubeconfig", tmp_path)
-    async with TestServer(app) as server, kube.Kube(api.access()) as client:
+    async with TestServer(app) as server, apiserver.Kube(api.access()) as client:
         monkeypatch.setattr(witnesses, "_HEALTH", server.port)
         yield Play(client, sender, Waiting(cluster, sender), Witnesses(cluster, client), patience=5.0, alerts=3)
 
@@ -286,7 +286,7 @@ async def test_an_attack_is_looked_at_by_all_witnesses_while_it_lasts(
     seen = watched.witnesses.seen
     playing = asyncio.create_task(watched.attack(attack(runbook())))
     while not (
-        api.objects(paths.runbooks("evil"))
+        api.objects(discovery.runbooks("evil"))
         and (seen := watched.witnesses.seen).memory
         and seen.looks
         and seen.holders

@@ -13,8 +13,8 @@ import aiohttp
 from demonstration import chart
 from demonstration.cluster import Cluster
 
-from incident_operator.clients import paths
-from incident_operator.clients.kube import ApiError, Kube, Unavailable
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.apiserver import ApiError, Kube, Unavailable
 
 BYSTANDER = "bystander"
 SELECTOR = f"app.kubernetes.io/instance={chart.RELEASE}"
@@ -142,7 +142,7 @@ class Witnesses:
         return await self._pods()
 
     async def _pods(self) -> tuple[Pod, ...]:
-        return pods_of(await self.kube.get(paths.pods(chart.NAMESPACE), params={"labelSelector": SELECTOR}))
+        return pods_of(await self.kube.get(discovery.pods(chart.NAMESPACE), params={"labelSelector": SELECTOR}))
 
     @contextlib.asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
@@ -172,7 +172,7 @@ class Witnesses:
 
     async def _lease(self) -> None:
         with contextlib.suppress(ApiError):  # that the apiserver is slow is not the Lease's fault
-            self.seen.held(await self.kube.get(paths.leases(chart.NAMESPACE, chart.RELEASE)), _now())
+            self.seen.held(await self.kube.get(discovery.leases(chart.NAMESPACE, chart.RELEASE)), _now())
 
     async def _write(self) -> None:
         """Do what a P0 waits for at least, where the operator serves nobody: whoever slows this down slows the apiserver."""
@@ -185,9 +185,9 @@ class Witnesses:
         }
         began = time.monotonic()
         with contextlib.suppress(ApiError):
-            await self.kube.create(paths.incidents(BYSTANDER), body)
+            await self.kube.create(discovery.incidents(BYSTANDER), body)
             await self.kube.merge_patch(
-                paths.incidents(BYSTANDER, name), {"metadata": {"annotations": {"siege": "seen"}}}
+                discovery.incidents(BYSTANDER, name), {"metadata": {"annotations": {"siege": "seen"}}}
             )
             self.seen.writes.append(time.monotonic() - began)
 

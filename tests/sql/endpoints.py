@@ -16,10 +16,9 @@ from incident_operator.api.connection import Connection, ConnectionSpec
 from incident_operator.api.meta import Model, ObjectMeta
 from incident_operator.api.runbook import Stage
 from incident_operator.clients import queries
-from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.queries import Query, Reads
-from incident_operator.clients.sql import Rows
-from incident_operator.clients.sql_sessions import Sessions
+from incident_operator.clients.sql import Rows, Sessions
+from incident_operator.connections import Endpoint
 from incident_operator.connections.postgres import Postgres
 from incident_operator.core.action import Call, UndoOf
 from played import Played, clients

@@ -7,10 +7,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from incident_operator.api.connection import Connection, ConnectionSpec
-from incident_operator.clients.endpoint import Endpoint
-from incident_operator.clients.probes import ProbeError, Probes
+from incident_operator.clients.connections import ProbeError, Probes
 from incident_operator.clients.prometheus import Prometheus
-from incident_operator.clients.sql_sessions import Sessions
+from incident_operator.clients.sql import Sessions
+from incident_operator.connections import Endpoint
 from sql.endpoints import PASSWORD, Database, Here
 
 

@@ -13,12 +13,11 @@ import pytest
 from budgets.scaling import MOST, growth
 from faults import certificates
 from incident_operator.actions.sql.execute import SqlStatement
-from incident_operator.clients import queries, sql, sql_sessions
+from incident_operator.clients import queries, sql
 from incident_operator.clients.connections import Endpoint
 from incident_operator.clients.queries import Query
 from incident_operator.core.action import Call
-from incident_operator.core.errors import Failure
-from incident_operator.core.outcomes import Failed, Outcome, Succeeded
+from incident_operator.core.outcomes import Failed, Failure, Outcome, Succeeded
 from played import Played
 from sql.endpoints import Database, FakeConnections, call, execute, writing
 from sql.test_sql_execute import fresh
@@ -130,7 +129,7 @@ async def test_a_marker_whose_image_is_too_long_to_be_read_still_proves_that_it_
 
 
 async def test_the_line_to_a_server_ends_with_its_session(packs: Database) -> None:
-    sessions = sql_sessions.Sessions()
+    sessions = sql.Sessions()
     async with sessions.open(packs.endpoint(), 5.0, read_only=False) as session:
         assert session.line is not None
         assert (await session.run("SELECT pg_backend_pid() AS pid", {})).rows[0]["pid"] > 0

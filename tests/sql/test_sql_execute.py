@@ -9,8 +9,7 @@ from incident_operator.actions.sql.execute import SqlStatement
 from incident_operator.clients.connections import EndpointError
 from incident_operator.core import reasons
 from incident_operator.core.action import UndoOf
-from incident_operator.core.errors import Failure, RolledBack
-from incident_operator.core.outcomes import Failed, Pending, Succeeded, Undetermined
+from incident_operator.core.outcomes import Failed, Failure, Pending, RolledBack, Succeeded, Undetermined
 from sql.endpoints import Database, FakeConnections, call, execute, writing
 
 FRESHEN = "UPDATE pricing_pack SET is_fresh = true WHERE id = %(id)s RETURNING id, date"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from incident_operator.clients.priority import SESSIONS
-from incident_operator.clients.sql_sessions import Sessions
+from incident_operator.clients.sql import Sessions
 from incident_operator.connections import postgres
 from incident_operator.connections.postgres import Postgres
 from incident_operator.core.outcomes import Failed, NotDone, Pending, Succeeded, Undetermined
+from incident_operator.kubernetes.priority import SESSIONS
 from played import Played
 from sql.endpoints import PASSWORD, Database, FakeConnections, call, endpoint, execute, query, reading, writing
 from sql.proxy import Trouble, listening, proxy, silence

@@ -15,10 +15,9 @@ import pytest
 from helpers.meddling import Counted, Peak, Starting, is_gone
 from incident_operator.clients.helper_process import HelperError
 from incident_operator.clients.queries import Limits, Queries, Query
-from incident_operator.clients.seats import FLOW
-from incident_operator.clients.sql_sessions import SESSIONS, Sessions
-from incident_operator.core.fair_queue import Flow
+from incident_operator.clients.sql import SESSIONS, Sessions
 from incident_operator.core.outcomes import Failed, Succeeded
+from incident_operator.kubernetes.fair_shares import FLOW, Flow
 from played import Played
 from sql.endpoints import Database, FakeConnections, call, query, reading
 
@@ -186,7 +185,7 @@ async def test_a_helper_ends_with_the_operator_however_that_ends(packs):
     source = f"""
 import asyncio
 from incident_operator.clients.queries import Queries, Query
-from incident_operator.clients.sql_sessions import Sessions
+from incident_operator.clients.sql import Sessions
 from sql.endpoints import Database
 
 async def main():

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from incident_operator.clients.connections import EndpointError
-from incident_operator.core import results
+from incident_operator.core import action
 from incident_operator.core.outcomes import NotDone, Outcome, Pending, Succeeded
 from played import Played
 from sql import standby
@@ -153,7 +153,7 @@ async def test_an_answer_that_cannot_be_made_is_noticed_before_the_commit(packs,
         raise RuntimeError("a defect")
 
     with monkeypatch.context() as patched:
-        patched.setattr(results, "fit", broken)
+        patched.setattr(action, "fit", broken)
         with pytest.raises(RuntimeError):
             await writer.run(call(FRESHEN))
 

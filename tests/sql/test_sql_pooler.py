@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from incident_operator.clients.sql import Session
+from incident_operator.clients.sql import Session, Sessions
 from incident_operator.clients.sql_errors import Fault, SqlError
-from incident_operator.clients.sql_sessions import Sessions
 from incident_operator.core.action import UndoOf
 from incident_operator.core.outcomes import Failed, Succeeded
 from played import Played

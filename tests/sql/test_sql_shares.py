@@ -9,13 +9,12 @@ import pytest
 
 from incident_operator.api.connection import Connection, ConnectionSpec
 from incident_operator.api.meta import ObjectMeta
-from incident_operator.clients import sql_sessions
+from incident_operator.clients import sql
 from incident_operator.clients.connections import Endpoint
-from incident_operator.clients.priority import SESSIONS
-from incident_operator.clients.seats import FLOW
+from incident_operator.clients.sql import Sessions
 from incident_operator.clients.sql_errors import SqlError
-from incident_operator.clients.sql_sessions import Sessions
-from incident_operator.core.fair_queue import Flow
+from incident_operator.kubernetes.fair_shares import FLOW, Flow
+from incident_operator.kubernetes.priority import SESSIONS
 
 
 def endpoint(database: str) -> Endpoint:
@@ -32,7 +31,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> None:
     async def connected(where: Endpoint, seconds: float, *, read_only: bool) -> AsyncIterator[object]:
         yield object()
 
-    monkeypatch.setattr(sql_sessions, "connected", connected)
+    monkeypatch.setattr(sql, "connected", connected)
 
 
 def entered(sessions: Sessions, namespace: str, order: list[str], go: asyncio.Event, **of: Any) -> "asyncio.Task[None]":

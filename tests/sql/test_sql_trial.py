@@ -9,10 +9,9 @@ import pytest
 
 from incident_operator.actions.sql import trial
 from incident_operator.api.approvals import PlanEntry
-from incident_operator.core import plan
+from incident_operator.core import approval
 from incident_operator.core.action import Preview
-from incident_operator.core.errors import Failure
-from incident_operator.core.outcomes import Failed, NotDone, Succeeded
+from incident_operator.core.outcomes import Failed, Failure, NotDone, Succeeded
 from sql.endpoints import PASSWORD, Database, FakeConnections, call, execute, writing
 
 SCHEMA = """
@@ -276,7 +275,7 @@ def approved(preview: Preview) -> PlanEntry:
         step="settle",
         attempt=1,
         do=preview.do,
-        details={**preview.details, plan.DIGEST: preview.digest},
+        details={**preview.details, approval.DIGEST: preview.digest},
         in_trial=preview.in_trial,
         in_trial_counted=preview.in_trial_counted,
     )
@@ -292,7 +291,7 @@ async def grown(schema: Database, writer, **how) -> tuple[list[PlanEntry], list[
         entries.append(approved(preview))
         remedies.append(preview.trial_remedy)
     pairs = zip(itertools.pairwise(entries), remedies[1:], strict=True)
-    return entries, [plan.difference(then, now, trial_binds=True, remedy=remedy) for (then, now), remedy in pairs]
+    return entries, [approval.difference(then, now, trial_binds=True, remedy=remedy) for (then, now), remedy in pairs]
 
 
 async def test_by_default_an_approval_is_for_the_very_number_of_rows(schema, writer):

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from incident_operator.clients import sql_types
-from incident_operator.clients.sql_types import Gives, Row
-from incident_operator.core.expressions import evaluation, expr
-from incident_operator.core.expressions.expr import Facts, NoAnswer, Program, Scope
+from incident_operator.clients import sql_values
+from incident_operator.clients.sql_values import Gives, Row
+from incident_operator.core.expressions import cel, evaluation
+from incident_operator.core.expressions.cel import Facts, NoAnswer, Program, Scope
 from incident_operator.core.outcomes import Succeeded
 from sql.endpoints import call, execute, query
 
@@ -51,17 +51,17 @@ async def test_every_type_of_a_server_is_in_the_table(packs, reader):
     assert isinstance(outcome, Succeeded)
     names = {row["typname"] for row in outcome.result["rows"]}
     assert len(names) >= 44
-    assert {name for name in names if sql_types.row_of(name) is None} == set()
+    assert {name for name in names if sql_values.row_of(name) is None} == set()
 
 
 def test_no_type_is_in_two_rows():
-    names = [name for row in sql_types.TABLE for name in row.types]
+    names = [name for row in sql_values.TABLE for name in row.types]
     assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("name", LITERALS)
 async def test_the_type_of_a_value_never_depends_on_the_value(packs, reader, name):
-    row = sql_types.row_of(name)
+    row = sql_values.row_of(name)
     assert row is not None
     columns = [f"'{literal}'::{name} AS v{at}" for at, literal in enumerate(LITERALS[name])]
     outcome = await reader.run(call(query(f"SELECT {', '.join(columns)}, NULL::{name} AS nothing")))
@@ -69,17 +69,17 @@ async def test_the_type_of_a_value_never_depends_on_the_value(packs, reader, nam
     assert isinstance(outcome, Succeeded)
     (found,) = outcome.result["rows"]
     assert found.pop("nothing") is None
-    assert [value for value in found.values() if not sql_types.is_of(row.gives, value)] == []
+    assert [value for value in found.values() if not sql_values.is_of(row.gives, value)] == []
     assert "None" not in str(list(found.values())) or name in {"json", "jsonb"}
 
 
-@pytest.mark.parametrize("row", sql_types.TABLE, ids=lambda row: row.types[0])
+@pytest.mark.parametrize("row", sql_values.TABLE, ids=lambda row: row.types[0])
 async def test_the_table_says_what_an_example_becomes(packs, reader, row: Row):
     outcome = await reader.run(call(query(f"SELECT {row.example} AS v")))
 
     assert isinstance(outcome, Succeeded)
     assert outcome.result["rows"] == [{"v": row.becomes}]
-    assert row.becomes is None or sql_types.is_of(row.gives, row.becomes)
+    assert row.becomes is None or sql_values.is_of(row.gives, row.becomes)
 
 
 async def test_what_is_made_of_types_is_told_by_their_own(packs, reader):
@@ -132,7 +132,7 @@ CONDITIONS = {
 
 
 def evaluated(expression: str, outcome: Succeeded) -> object:
-    program = expr.compile_condition(expression, Scope.RESULT)
+    program = cel.compile_condition(expression, Scope.RESULT)
     assert isinstance(program, Program)
     return evaluation.condition(program, NOTHING, NOW, outcome.result)
 
@@ -173,4 +173,4 @@ async def test_an_image_holds_every_digit_and_no_null_for_what_is_not_finite(pac
 
 
 def test_the_table_leaves_no_word_of_its_types_unsaid():
-    assert {row.gives for row in sql_types.TABLE} == set(Gives)
+    assert {row.gives for row in sql_values.TABLE} == set(Gives)

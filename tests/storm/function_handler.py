@@ -11,10 +11,10 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from incident_operator.clients import api_errors, paths
+from incident_operator.kubernetes import discovery, errors
 from incident_operator.receiver import server
 from incident_operator.receiver.auth import TokenFiles, Tokens
-from incident_operator.receiver.settings import ReceiverSettings
+from incident_operator.receiver.server import ReceiverSettings
 from kube.fake_apiserver import FakeApiserver
 from kube.fake_routes import Request
 from kube.fake_store import RefusedError
@@ -73,7 +73,7 @@ class Memory:
     @property
     def incidents(self) -> list[messages.Json]:
         """What is stored."""
-        return self._api.objects(paths.incidents("prod"))
+        return self._api.objects(discovery.incidents("prod"))
 
     async def get(self, path: str) -> Any:
         return self._ask("GET", path)
@@ -99,4 +99,4 @@ class Memory:
         except RefusedError as refused:
             told = {"kind": "Status", "reason": refused.reason, "message": refused.message}
             tested = content == "application/json-patch+json"
-            raise api_errors.of_answer(refused.status, orjson.dumps(told), tested=tested) from refused
+            raise errors.of_answer(refused.status, orjson.dumps(told), tested=tested) from refused

@@ -19,8 +19,8 @@ import structlog
 import storm.places  # noqa: F401
 
 with atheris.instrument_imports(include=["incident_operator.receiver", "incident_operator.core.alerts"]):
-    from incident_operator.receiver import payload
-    from incident_operator.receiver.rejections import MalformedError
+    from incident_operator.receiver.alertmanager import read_message
+    from incident_operator.receiver.refusals import MalformedError
 
 from receiver import messages
 from storm.abuse import bodies
@@ -79,7 +79,7 @@ class Target:
 
 def _readable(data: bytes) -> bool:
     try:
-        payload.read(data, messages.LIMITS)
+        read_message(data, messages.LIMITS)
     except MalformedError:
         return False
     return True

@@ -9,8 +9,8 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from incident_operator.receiver import payload
-from incident_operator.receiver.rejections import MalformedError
+from incident_operator.receiver.alertmanager import read_message
+from incident_operator.receiver.refusals import MalformedError
 from receiver import messages
 from storm.abuse import bodies, fuzzing
 from storm.function_handler import FunctionHandler
@@ -64,7 +64,7 @@ def encoded(message: Any) -> bytes:
 @given(message=MESSAGES | ODD)
 def test_a_message_is_read_or_refused_and_nothing_else(message):
     try:
-        read = payload.read(encoded(message), messages.LIMITS)
+        read = read_message(encoded(message), messages.LIMITS)
     except MalformedError as error:
         assert str(error)  # noqa: PT017 # whether it is refused is not known before
     else:

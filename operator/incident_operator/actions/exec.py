@@ -11,21 +11,20 @@ from typing import Annotated, Any, TypedDict
 
 from pydantic import Field
 
-from incident_operator.actions import log_lines, pod_state, workloads
+from incident_operator.actions import pods as pod_state
+from incident_operator.actions import workloads
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.fields import Pattern, Text, kind_and_name
+from incident_operator.actions.logs import compiled, last_line, read_lines_aside, split
 from incident_operator.api.meta import DnsLabel, Model
-from incident_operator.clients import api_errors, paths
-from incident_operator.clients.cluster import Account
-from incident_operator.clients.exec import Command, Ended
 from incident_operator.core import reasons
-from incident_operator.core.action import Action, Call, Preview
-from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Failure, Unusable
-from incident_operator.core.expressions.problems import Problem
-from incident_operator.core.expressions.render_fields import Take
-from incident_operator.core.outcomes import Failed, Json, Outcome, Succeeded, Undetermined
-from incident_operator.core.runbooks import field_checks
+from incident_operator.core.action import Action, Call, Pattern, Preview, Text, kind_and_name
+from incident_operator.core.expressions.cel import Problem
+from incident_operator.core.expressions.templates import Take
+from incident_operator.core.outcomes import Effect, Failed, Failure, Json, Outcome, Succeeded, Undetermined, Unusable
+from incident_operator.core.runbooks import draft
+from incident_operator.kubernetes import discovery, errors
+from incident_operator.kubernetes.accounts import Account
+from incident_operator.kubernetes.exec import Command, Ended
 
 ExecTarget = Annotated[str, kind_and_name("pod", "deployment", "statefulset", "daemonset")]
 """A Pod, or a workload one of whose Pods is meant, as kubectl writes it."""
@@ -58,7 +57,7 @@ class Result(TypedDict):
 
 
 def _check(spec: Exec, path: str) -> Iterator[Problem]:
-    yield from field_checks.is_pattern(path, spec.pattern)
+    yield from draft.is_pattern(path, spec.pattern)
 
 
 _POD = "pod/"
@@ -84,7 +83,7 @@ class Place:
 async def show(call: Call[Exec], clients: Clients, trial: bool) -> Preview:  # noqa: ARG001 # a command cannot be tried
     """Say what would run, and in which very Pod; a Pod that is replaced later is another plan."""
     spec = call.spec
-    log_lines.compiled(spec.pattern)
+    compiled(spec.pattern)
     place = await _find(clients.account_of(call), call)
     facts = {"pod": place.pod, "uid": place.uid, "container": place.container, "command": list(place.argv)}
     return Preview(
@@ -99,14 +98,14 @@ async def show(call: Call[Exec], clients: Clients, trial: bool) -> Preview:  # n
 async def act(call: Call[Exec], preview: Preview, clients: Clients) -> Outcome:
     """Run it and return {exitCode, stdout, stderr, matches, truncated}; any other exit code than 0 is a failure."""
     place: Place = preview.thing
-    account, pattern = clients.account_of(call), log_lines.compiled(call.spec.pattern)
+    account, pattern = clients.account_of(call), compiled(call.spec.pattern)
     ends_at = asyncio.get_running_loop().time() + call.timeout
     await _refuse_replaced(account, call, place)
     left = max(_SHORTEST, ends_at - asyncio.get_running_loop().time())
-    command = Command(paths.pods(call.namespace, place.pod, "exec"), place.container, place.argv)
+    command = Command(discovery.pods(call.namespace, place.pod, "exec"), place.container, place.argv)
     try:
         ended = await clients.commands.run(call.namespace, call.service_account, command, left)
-    except api_errors.Unavailable as error:
+    except errors.Unavailable as error:
         raise Failure(
             error.reason,
             f"in {place.named}: {error.message}",
@@ -118,7 +117,7 @@ async def act(call: Call[Exec], preview: Preview, clients: Clients) -> Outcome:
 
 async def _refuse_replaced(account: Account, call: Call[Exec], place: Place) -> None:
     """Raise a `Failure` where the Pod that was shown is gone: the apiserver would run the command in its successor."""
-    found = await account.find(paths.pods(call.namespace, place.pod))
+    found = await account.find(discovery.pods(call.namespace, place.pod))
     if found is None or found["metadata"]["uid"] != place.uid:
         told = f"Pod {place.pod} is no longer the one in the plan (uid {place.uid}); nothing was run"
         raise Failure(reasons.CONFLICT, told, retryable=True)
@@ -142,8 +141,8 @@ async def _told(account: Account, call: Call[Exec], place: Place, ended: Ended, 
 async def _successor(account: Account, namespace: str, place: Place) -> str:
     """Return the uid of another Pod that has the name by now; empty where there is none, or nobody can tell."""
     try:
-        found = await account.find(paths.pods(namespace, place.pod))
-    except api_errors.ApiError:
+        found = await account.find(discovery.pods(namespace, place.pod))
+    except errors.ApiError:
         return ""
     uid = str(found["metadata"]["uid"]) if found is not None else place.uid
     return "" if uid == place.uid else uid
@@ -155,21 +154,21 @@ async def _result(ended: Ended, pattern: Any) -> dict[str, Any]:
         "exitCode": ended.exit_code,
         "stdout": stdout,
         "stderr": stderr,
-        "matches": (await log_lines.read_aside(log_lines.split(stdout), pattern)).matches,
+        "matches": (await read_lines_aside(split(stdout), pattern)).matches,
         "truncated": ended.truncated,
     }
 
 
 def _last_line(ended: Ended) -> str:
     printed = ended.stdout if ended.exit_code == 0 else ended.stderr or ended.stdout
-    return log_lines.last_line(log_lines.split(printed.decode(errors="replace")))
+    return last_line(split(printed.decode(errors="replace")))
 
 
 async def _find(account: Account, call: Call[Exec]) -> Place:
     """Return where the target is right now. Raises `ApiError`, or `Unusable` where no Pod of it runs."""
     target = call.spec.target
     if target.startswith(_POD):
-        pod = await account.get(paths.pods(call.namespace, target.removeprefix(_POD)))
+        pod = await account.get(discovery.pods(call.namespace, target.removeprefix(_POD)))
     else:
         pod = await _longest_serving(account, call.namespace, target)
     if not _runs(pod):
@@ -183,7 +182,7 @@ async def _longest_serving(account: Account, namespace: str, target: str) -> Jso
     if not selector:
         raise Unusable(f"{target} selects every Pod of {namespace}; name a pod instead")
     longest: list[Json] = []
-    async for pod in account.list(paths.pods(namespace), params={"labelSelector": selector}):
+    async for pod in account.list(discovery.pods(namespace), params={"labelSelector": selector}):
         if _runs(pod):  # one is kept, however many there are
             longest = [longest_serving(target, [*longest, pod])]
     return longest_serving(target, longest)

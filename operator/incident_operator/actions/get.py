@@ -8,28 +8,24 @@ from pydantic import ConfigDict, Field
 
 from incident_operator.actions import workloads
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.fields import Selector, Text
-from incident_operator.api import rules
-from incident_operator.api.meta import Model
-from incident_operator.clients.cluster import Account
-from incident_operator.clients.discovery import ServedKind
+from incident_operator.api.meta import Model, exactly_one, rule, validations
 from incident_operator.core import reasons
-from incident_operator.core.action import Action, Call
-from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Unusable
-from incident_operator.core.expressions.problems import Problem
-from incident_operator.core.expressions.render_fields import Take
-from incident_operator.core.outcomes import Failed, Json, Outcome, Succeeded
-from incident_operator.core.runbooks import field_checks
+from incident_operator.core.action import Action, Call, Selector, Text
+from incident_operator.core.expressions.cel import Problem
+from incident_operator.core.expressions.templates import Take
+from incident_operator.core.outcomes import Effect, Failed, Json, Outcome, Succeeded, Unusable
+from incident_operator.core.runbooks import draft
+from incident_operator.kubernetes.accounts import Account
+from incident_operator.kubernetes.discovery import ServedKind
 
 
 class Get(Model):
     """Reads Kubernetes objects (effect: read)."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules.validations(
-            rules.exactly_one("way to find objects", ["name", "selector"]),
-            rules.rule(
+        json_schema_extra=validations(
+            exactly_one("way to find objects", ["name", "selector"]),
+            rule(
                 "self.apiVersion != 'v1' || self.kind != 'Secret'",
                 "Secrets are never read into an Incident; name them in a Connection's secretRef",
             ),
@@ -55,8 +51,8 @@ class Result(TypedDict):
 
 
 def _wrong(spec: Get, path: str) -> Iterator[Problem]:
-    yield from field_checks.one_of(path, {"name": spec.name, "selector": spec.selector})
-    yield from field_checks.selects(path, spec.selector)
+    yield from draft.one_of(path, {"name": spec.name, "selector": spec.selector})
+    yield from draft.selects(path, spec.selector)
 
 
 _MAX_ITEMS = 500

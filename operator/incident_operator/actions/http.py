@@ -14,21 +14,27 @@ import orjson
 from pydantic import ConfigDict, Field
 
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.fields import Text
-from incident_operator.api import rules
-from incident_operator.api.meta import Model, ObjectName
-from incident_operator.clients import credential_hints, http, http_requests
-from incident_operator.clients.http import Reply
-from incident_operator.clients.http_requests import Request
+from incident_operator.api.meta import Model, ObjectName, rule, validations
+from incident_operator.clients import http, redaction
+from incident_operator.clients.http import Reply, Request
 from incident_operator.connections import http as declared
-from incident_operator.core import json_depth, reasons, retry_after, texts
-from incident_operator.core.action import Action, Call, Connects, Preview
-from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Unusable
-from incident_operator.core.expressions import render_fields
-from incident_operator.core.expressions.problems import Problem
-from incident_operator.core.expressions.render_fields import Take
-from incident_operator.core.outcomes import Doubt, Failed, Outcome, Pending, Succeeded, Undetermined
+from incident_operator.core import reasons, texts
+from incident_operator.core.action import Action, Call, Connects, Preview, Text
+from incident_operator.core.expressions import templates
+from incident_operator.core.expressions.cel import Problem
+from incident_operator.core.expressions.templates import Take
+from incident_operator.core.outcomes import (
+    LATER,
+    Doubt,
+    Effect,
+    Failed,
+    Outcome,
+    Pending,
+    Succeeded,
+    Undetermined,
+    Unusable,
+)
+from incident_operator.core.sanitize import loads
 
 _READS = frozenset({"GET", "HEAD"})
 
@@ -40,12 +46,12 @@ class Http(Model):
     """
 
     model_config = ConfigDict(
-        json_schema_extra=rules.validations(
-            rules.rule(
+        json_schema_extra=validations(
+            rule(
                 "!has(self.idempotencyKey) || !(has(self.safe) && self.safe) && !(self.method in ['GET', 'HEAD'])",
                 "idempotencyKey is for requests that change something; this one only reads",
             ),
-            rules.rule("!has(self.body) || !(self.method in ['GET', 'HEAD'])", "GET and HEAD carry no body"),
+            rule("!has(self.body) || !(self.method in ['GET', 'HEAD'])", "GET and HEAD carry no body"),
         )
     )
 
@@ -88,7 +94,7 @@ def _effect(spec: Http) -> Effect:
 
 
 def _check(spec: Http, path: str) -> Iterator[Problem]:
-    if render_fields.climbs(spec.path):
+    if templates.climbs(spec.path):
         yield Problem(f"{path}.path", "climbs out of the Connection's URL: a segment is . or ..")
     if "${" not in spec.path and not {"?", "#"}.isdisjoint(spec.path):
         yield Problem(f"{path}.path", "holds ? or #; what follows a ? goes into query")
@@ -124,7 +130,7 @@ async def read(call: Call[Http], clients: Clients) -> Outcome:
     """Send a request that changes nothing and return {status, headers, body, json, truncated}. Raises `Failure`."""
     thing = await _thing(call, clients, safe=True)
     reply = await http.send(thing.request, thing.secret, call.timeout)
-    hint = credential_hints.of_status(thing.secret, reply.status)
+    hint = redaction.of_status(thing.secret, reply.status)
     return Succeeded(result_of(reply), f"{_summary(thing.request, reply)}{hint}", doubt=_doubt(reply))
 
 
@@ -148,7 +154,7 @@ async def act(call: Call[Http], preview: Preview, clients: Clients) -> Outcome: 
     thing: Thing = preview.thing
     request = replace(thing.request, headers={**thing.request.headers, **_idempotency(call)})
     reply = await http.send(request, thing.secret, call.timeout)
-    return _answered(reply, request, _effect(call.spec), credential_hints.of_status(thing.secret, reply.status))
+    return _answered(reply, request, _effect(call.spec), redaction.of_status(thing.secret, reply.status))
 
 
 async def _thing(call: Call[Http], clients: Clients, *, safe: bool = False) -> Thing:
@@ -159,9 +165,9 @@ async def _thing(call: Call[Http], clients: Clients, *, safe: bool = False) -> T
         raise Unusable(f'Connection "{call.spec.connection}" is of type {kind}, not http')
     if safe:
         _check_safe(where, call.spec)
-    http_requests.check_headers(_idempotency(call))
+    http.check_headers(_idempotency(call))
     theirs = [*where.headers, *declared.headers_in(endpoint.secret)]
-    http_requests.refuse_those_of(theirs, {**call.spec.headers, **_idempotency(call)})
+    http.refuse_those_of(theirs, {**call.spec.headers, **_idempotency(call)})
     return Thing(_request(where, call.spec), endpoint.secret)
 
 
@@ -177,9 +183,9 @@ def _check_safe(where: declared.HttpEndpoint, spec: Http) -> None:
 
 def _request(where: declared.HttpEndpoint, spec: Http) -> Request:
     try:
-        http_requests.check_headers(spec.headers)
-        http_requests.check_headers(where.headers, "a Connection")
-        url = http_requests.target(where.url, spec.path, spec.query)
+        http.check_headers(spec.headers)
+        http.check_headers(where.headers, "a Connection")
+        url = http.target(where.url, spec.path, spec.query)
         body, kind_of_body = _body(spec)
     except (UnicodeError, orjson.JSONEncodeError) as error:
         raise Unusable(f"cannot be written as UTF-8 or JSON: {error}") from None
@@ -231,7 +237,7 @@ def _doubt(reply: Reply) -> Doubt | None:
         return Doubt("the connection broke in the body", "truncated", passes=True)
     if 200 <= reply.status < 300:
         return None
-    passes = reply.status in retry_after.LATER
+    passes = reply.status in LATER
     why = f"the status is {reply.status}, not 2xx{_quoted(reply)}"
     return Doubt(why, "status", passes=passes, after=reply.retry_after)
 
@@ -268,7 +274,7 @@ def _decoded(reply: Reply) -> Any:
     if not reply.complete:
         return None
     try:
-        return json_depth.loads(reply.body.removeprefix(codecs.BOM_UTF8))
+        return loads(reply.body.removeprefix(codecs.BOM_UTF8))
     except ValueError:
         return None
 

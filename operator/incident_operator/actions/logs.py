@@ -1,39 +1,141 @@
 """`logs`: reads the newest lines of one container of a Pod, or of each Pod of a workload or with some labels (effect: read).
 
 A pattern turns lines into typed values. A Pod that never started says why, and a container that restarted how to see what it wrote before.
+
+Log text as bounded lines, and as typed values by a pattern. No log is fetched here.
 """
 
 import asyncio
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from pydantic import ConfigDict, Field
 
-from incident_operator.actions import log_lines, pod_state, workloads
+from incident_operator.actions import pods as pod_state
+from incident_operator.actions import workloads
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.fields import Pattern, Selector, Text, WorkloadRef
-from incident_operator.api import meta, rules
-from incident_operator.api.meta import DnsLabel, Duration, Model
-from incident_operator.clients import api_errors, paths
-from incident_operator.clients.cluster import Account
-from incident_operator.core.action import Action, Call
-from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Unusable
-from incident_operator.core.expressions.problems import Problem
-from incident_operator.core.expressions.render_fields import Take
-from incident_operator.core.outcomes import Doubt, Json, Outcome, Succeeded
-from incident_operator.core.runbooks import field_checks
-from incident_operator.core.texts import counted, line
+from incident_operator.api import meta
+from incident_operator.api.meta import DnsLabel, Duration, Model, exactly_one, validations
+from incident_operator.core import texts
+from incident_operator.core.action import Action, Call, Pattern, Selector, Text, WorkloadRef
+from incident_operator.core.expressions.cel import Problem
+from incident_operator.core.expressions.templates import Take
+from incident_operator.core.outcomes import Doubt, Effect, Json, Outcome, Succeeded, Unusable
+from incident_operator.core.runbooks import draft
+from incident_operator.core.sanitize import PatternError, compiled_pattern
+from incident_operator.core.texts import counted, fitting, line
+from incident_operator.kubernetes import discovery, errors
+from incident_operator.kubernetes.accounts import Account
+
+_MAX_LINE = 4096
+_LAST_LINE = 300
+_MAX_LINES_BYTES = 160 * 1024
+_MAX_MATCHES = 1000
+_MAX_MATCHES_BYTES = 64 * 1024
+_MATCH_SECONDS = 5.0
+"""Of the processor, for all lines; usual patterns take milliseconds for a megabyte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What is kept of a log: the newest lines, and the newest matches."""
+
+    lines: Sequence[str]
+    matches: Sequence[dict[str, str]]
+    truncated: bool
+
+
+def compiled(pattern: str | None) -> Any:
+    """Return the compiled RE2, or None where there is none. Raises `Unusable` with RE2's own words."""
+    if pattern is None:
+        return None
+    try:
+        return compiled_pattern(pattern)
+    except PatternError as error:
+        raise Unusable(f"pattern is {error}") from error
+
+
+def split(text: str) -> list[str]:
+    """Return a log's lines, which end at LF and nowhere else, as the runtime has them: U+2028 or a lone CR may stand in one.
+
+    The CR of a line that ends with CR LF is left out.
+    """
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
+
+
+def read_lines(lines: Sequence[str], pattern: Any) -> Read:
+    """Keep what fits, newest last; a match holds the named groups that took part in it.
+
+    Lines are matched from the newest on, for as long as a pattern may take.
+    """
+    kept = newest_lines([texts.cut(line, _MAX_LINE) for line in lines], _MAX_LINES_BYTES)
+    found, all_looked_at = _found(lines, pattern)
+    matches = _newest_matches(found)
+    whole = len(kept) == len(lines) and len(matches) == len(found) and all(len(line) <= _MAX_LINE for line in lines)
+    return Read(kept, matches, truncated=not (whole and all_looked_at))
+
+
+async def read_lines_aside(lines: Sequence[str], pattern: Any) -> Read:
+    """Do the same, in a thread where there is a pattern: some take a step for each of their parts at each byte."""
+    return await asyncio.to_thread(read_lines, lines, pattern) if pattern is not None else read_lines(lines, pattern)
+
+
+def newest_lines(lines: Sequence[str], most_bytes: int) -> Sequence[str]:
+    """Return as many of the last lines as fit into so many bytes."""
+    kept, _ = fitting(reversed(lines), lambda line: _bytes(line) + 1, most_bytes)
+    return kept[::-1]
+
+
+def last_line(lines: Sequence[str]) -> str:
+    """Return the last line that says something, as the end of a message; empty where none does."""
+    said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f"; last line: {texts.cut(said, _LAST_LINE)}" if said else ""
+
+
+def _found(lines: Sequence[str], pattern: Any) -> tuple[list[dict[str, str]], bool]:
+    """Return the matches, newest last, and whether there was time for all lines."""
+    found: list[dict[str, str]] = []
+    if pattern is None:
+        return found, True
+    ends_at = time.thread_time() + _MATCH_SECONDS
+    for left, text in zip(range(len(lines) - 1, -1, -1), reversed(lines), strict=True):
+        if (match := _match(pattern, text)) is not None:
+            found.append(match)
+        if time.thread_time() > ends_at:
+            return found[::-1], left == 0
+    return found[::-1], True
+
+
+def _match(pattern: Any, line: str) -> dict[str, str] | None:
+    found = pattern.search(line)
+    if found is None:
+        return None
+    return {name: texts.cut(value, _MAX_LINE) for name, value in found.groupdict().items() if value is not None}
+
+
+def _newest_matches(found: Sequence[dict[str, str]]) -> Sequence[dict[str, str]]:
+    kept, _ = fitting(reversed(found[-_MAX_MATCHES:]), _size, _MAX_MATCHES_BYTES)
+    return kept[::-1]
+
+
+def _size(match: dict[str, str]) -> int:
+    return sum(len(key) + _bytes(value) + 8 for key, value in match.items()) + 4
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode(errors="replace"))
 
 
 class Logs(Model):
     """Reads Pod logs (effect: read)."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules.validations(rules.exactly_one("source", ["from", "selector", "pod"]))
-    )
+    model_config = ConfigDict(json_schema_extra=validations(exactly_one("source", ["from", "selector", "pod"])))
 
     source: Annotated[WorkloadRef | None, Field(alias="from")] = None
     """The workload whose Pods are read; this, `selector` or `pod`."""
@@ -64,9 +166,9 @@ class Result(TypedDict):
 
 
 def _check(spec: Logs, path: str) -> Iterator[Problem]:
-    yield from field_checks.one_of(path, {"from": spec.source, "selector": spec.selector, "pod": spec.pod})
-    yield from field_checks.selects(path, spec.selector)
-    yield from field_checks.is_pattern(path, spec.pattern)
+    yield from draft.one_of(path, {"from": spec.source, "selector": spec.selector, "pod": spec.pod})
+    yield from draft.selects(path, spec.selector)
+    yield from draft.is_pattern(path, spec.pattern)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +180,7 @@ class _Pod:
     """Why it did not start, or restarted, for people; empty where neither is so."""
 
 
-_Text = str | api_errors.ApiError
+_Text = str | errors.ApiError
 _MAX_PODS = 20
 _LISTED_PODS = 500
 _WROTE_NOTHING = ("is waiting to start", "previous terminated container")
@@ -92,12 +194,12 @@ _MOST_NOTES = 4
 async def read(call: Call[Logs], clients: Clients) -> Outcome:
     """Return `{pods, lines, matches, truncated, notes}`; no Pods of a workload is an answer too, not a failure."""
     spec, account = call.spec, clients.account_of(call)
-    pattern = log_lines.compiled(spec.pattern)
+    pattern = compiled(spec.pattern)
     pods = await _pods(account, call)
     texts = await _texts(account, call.namespace, pods[:_MAX_PODS], spec)
     names = [pod.name for pod in pods]
-    lines = [line for text in texts if isinstance(text, str) for line in log_lines.split(text)]
-    kept = await log_lines.read_aside(lines, pattern)
+    lines = [line for text in texts if isinstance(text, str) for line in split(text)]
+    kept = await read_lines_aside(lines, pattern)
     cut = kept.truncated or len(pods) > _MAX_PODS
     notes = [pod.note for pod in pods if pod.note]
     result = {"pods": names, "lines": kept.lines, "matches": kept.matches, "truncated": cut, "notes": notes}
@@ -124,10 +226,10 @@ async def _pods(account: Account, call: Call[Logs]) -> Sequence[_Pod]:
     if spec.pod is not None:
         if not meta.is_object_name(spec.pod):
             raise Unusable(f"{line(spec.pod)} is not a valid name of a Pod")
-        return [_pod(await account.get(paths.pods(call.namespace, spec.pod)), spec)]
+        return [_pod(await account.get(discovery.pods(call.namespace, spec.pod)), spec)]
     found: list[_Pod] = []
     query = {"labelSelector": await _selector(account, call)}
-    async for pod in account.list(paths.pods(call.namespace), params=query):
+    async for pod in account.list(discovery.pods(call.namespace), params=query):
         if len(found) == _LISTED_PODS:
             break
         found.append(_pod(pod, spec))
@@ -145,7 +247,7 @@ async def _texts(account: Account, namespace: str, pods: Sequence[_Pod], spec: L
     """Return each Pod's log, or why it cannot be read. Raises that where none can."""
     most = min(_LOG_BYTES, _ALL_LOGS_BYTES // max(1, len(pods)))
     texts = await asyncio.gather(*(_text(account, namespace, pod, spec, most) for pod in pods))
-    unread = [text for text in texts if isinstance(text, api_errors.ApiError)]
+    unread = [text for text in texts if isinstance(text, errors.ApiError)]
     if unread and len(unread) == len(texts):
         raise unread[0]
     return texts
@@ -155,10 +257,10 @@ async def _text(account: Account, namespace: str, pod: _Pod, spec: Logs, most: i
     """Return the log of a Pod's container; one that has not started, or is gone by now, wrote nothing, nor did one that never restarted."""
     query = _query(spec, pod.container)
     try:
-        return await account.log(paths.pods(namespace, pod.name, "log"), params=query, keep=most)
-    except api_errors.NotFound:
+        return await account.log(discovery.pods(namespace, pod.name, "log"), params=query, keep=most)
+    except errors.NotFound:
         return ""
-    except api_errors.ApiError as error:
+    except errors.ApiError as error:
         return "" if any(words in error.message for words in _WROTE_NOTHING) else error
 
 

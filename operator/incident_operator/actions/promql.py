@@ -7,18 +7,16 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from pydantic import Field
 
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.fields import Params, Statement
 from incident_operator.api.meta import Model, ObjectName
 from incident_operator.clients import prometheus
 from incident_operator.clients.connections import named
-from incident_operator.clients.prometheus_answers import Answer, Sample
-from incident_operator.core import reasons, results
-from incident_operator.core.action import Action, Call, Connects
-from incident_operator.core.effects import Effect
-from incident_operator.core.expressions.problems import Problem
-from incident_operator.core.expressions.render_fields import Take
-from incident_operator.core.outcomes import Doubt, Failed, Outcome, Succeeded
-from incident_operator.core.runbooks import compiler_statements
+from incident_operator.clients.prometheus import Answer, Sample
+from incident_operator.core import action, reasons
+from incident_operator.core.action import Action, Call, Connects, Params, Statement
+from incident_operator.core.expressions.cel import Problem
+from incident_operator.core.expressions.templates import Take
+from incident_operator.core.outcomes import Doubt, Effect, Failed, Outcome, Succeeded
+from incident_operator.core.runbooks import untrusted
 
 
 class Promql(Model):
@@ -63,7 +61,7 @@ class Result(TypedDict):
 
 
 def _check(spec: Promql, path: str) -> Iterator[Problem]:
-    yield from compiler_statements.promql(f"{path}.query", spec.query, spec.params)
+    yield from untrusted.promql(f"{path}.query", spec.query, spec.params)
 
 
 async def read(call: Call[Promql], clients: Clients) -> Outcome:
@@ -87,7 +85,7 @@ _SAID = 2
 
 def _result(answer: Answer) -> dict[str, Any]:
     rows = [_row(sample) for sample in answer.samples]
-    series, _ = results.fit(rows, results.RESULT_BYTES)
+    series, _ = action.fit(rows, action.RESULT_BYTES)
     value = answer.samples[0].value if len(answer.samples) == 1 else None
     beside = {"warnings": list(answer.warnings), "infos": list(answer.infos)}
     return {"value": value, "series": series, **beside, "truncated": len(series) < len(rows)}

@@ -5,44 +5,104 @@ found proves that it happened. The marker missing proves nothing: `kubectl rollo
 revision. What proves absence is the generation, which the apiserver alone counts: where it is the one that was seen, nobody changed
 the specification, this step neither; and letting go of a workload that keeps its replicas is the same however often it is done.
 
-Where somebody else sets the replicas too (`actions/replica_owners.py`), it is done all the same, and looked at again a minute later.
+Where somebody else sets the replicas too (`actions/scale_owners.py`), it is done all the same, and looked at again a minute later.
+
+The marks by which a workload remembers the scalings that were done to it, the newest ten. Pure.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, TypedDict
 
 from pydantic import ConfigDict, Field, model_validator
 
-from incident_operator.actions import kube_patches, replica_owners, scale_aims, scale_marks, workloads
-from incident_operator.actions.baseline import BASELINE
+from incident_operator.actions import scale_owners, workloads
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.fields import kind_and_name
-from incident_operator.actions.scale_aims import Aim
-from incident_operator.actions.scale_marks import SCALED_BY, Mark
-from incident_operator.api import rules
-from incident_operator.api.meta import Model
-from incident_operator.clients import api_errors, paths
-from incident_operator.clients.cluster import Account
+from incident_operator.actions.scale_owners import (
+    BASELINE,
+    Aim,
+    is_event_driven,
+    owners_of,
+    shown_owners,
+    targets,
+    writer_of,
+)
+from incident_operator.api.meta import GROUP, Extra, Model, exactly_one, rule, validations
 from incident_operator.core import reasons, texts
-from incident_operator.core.action import Action, Call, Preview
-from incident_operator.core.effects import Effect
-from incident_operator.core.errors import LOOK_AGAIN, Failure, RolledBack
-from incident_operator.core.expressions.problems import Problem
-from incident_operator.core.expressions.render_fields import Take
-from incident_operator.core.marker import shown
-from incident_operator.core.outcomes import Failed, Json, NotDone, Outcome, Pending, Succeeded, Undetermined
-from incident_operator.core.runbooks import field_checks
+from incident_operator.core.action import Action, Call, Preview, kind_and_name, shown_marker
+from incident_operator.core.expressions.cel import Problem
+from incident_operator.core.expressions.templates import Take
+from incident_operator.core.outcomes import (
+    LOOK_AGAIN,
+    Effect,
+    Failed,
+    Failure,
+    Json,
+    NotDone,
+    Outcome,
+    Pending,
+    RolledBack,
+    Succeeded,
+    Undetermined,
+)
+from incident_operator.core.runbooks import draft
+from incident_operator.kubernetes import discovery, errors
+from incident_operator.kubernetes.accounts import Account
+
+SCALED_BY = f"{GROUP}/scaled-by"
+"""The annotation in which a workload remembers who scaled it."""
+_KEPT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One scaling: by which step of which Incident, from what to what."""
+
+    key: str
+    incident: str
+    step: str
+    before: int
+    after: int
+
+
+def added(workload: Json, mark: Mark) -> str:
+    """Return the annotation's text with one mark more."""
+    marks = [*(_marks(workload) or ()), mark][-_KEPT:]
+    return json.dumps([asdict(one) for one in marks], separators=(",", ":"))
+
+
+def find(workload: Json, key: str) -> Mark | None:
+    """Return the mark with a key, if it is there."""
+    return next((mark for mark in _marks(workload) or () if mark.key == key), None)
+
+
+def _marks(workload: Json) -> Sequence[Mark] | None:
+    """Return the marks, oldest first; None where somebody else wrote something into the annotation."""
+    text = workloads.annotations(workload).get(SCALED_BY, "[]")
+    try:
+        return [_mark(entry) for entry in json.loads(text)]
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def _mark(entry: Mapping[str, Any]) -> Mark:
+    mark = Mark(**entry)
+    kinds = (type(entry["key"]), type(entry["before"]), type(entry["after"]))
+    if kinds != (str, int, int):
+        raise TypeError("a mark has a key and two numbers of replicas")
+    return mark
+
 
 ScalableRef = Annotated[str, kind_and_name("deployment", "statefulset")]
 """A workload that has replicas, as kubectl writes it."""
 _NUMBER = Field(json_schema_extra={"x-kubernetes-int-or-string": True, "maxLength": 1024})
 
 
-def _a_number(field: str) -> rules.Extra:
+def _a_number(field: str) -> Extra:
     number = f"self.{field} >= 0 && self.{field} <= self.maxReplicas"
-    return rules.rule(
+    return rule(
         f"!has(self.{field}) || (type(self.{field}) == int ? {number} : self.{field}.contains('${{'))",
         f"{field} is a number from 0 to maxReplicas, or an expression for one: ${{…}}",
     )
@@ -52,8 +112,8 @@ class Scale(Model):
     """Scales a workload (effect: k8s-patch, naturally undoable)."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules.validations(
-            rules.exactly_one("number", ["replicas", "atLeast"]), _a_number("replicas"), _a_number("atLeast")
+        json_schema_extra=validations(
+            exactly_one("number", ["replicas", "atLeast"]), _a_number("replicas"), _a_number("atLeast")
         )
     )
 
@@ -85,7 +145,7 @@ class Result(TypedDict):
 
 
 def _check(spec: Scale, path: str) -> Iterator[Problem]:
-    yield from field_checks.one_of(path, {"replicas": spec.replicas, "atLeast": spec.at_least})
+    yield from draft.one_of(path, {"replicas": spec.replicas, "atLeast": spec.at_least})
     for name, number in (("replicas", spec.replicas), ("atLeast", spec.at_least)):
         if isinstance(number, str) and "${" not in number:
             yield Problem(f"{path}.{name}", f"{number!r} is text; write a number, or ${{…}} for one")
@@ -136,7 +196,7 @@ class Change:
     facts: Facts
     withdrawn: str
     """Another value means that somebody saw to it that this change is not made any more."""
-    operations: Sequence[kube_patches.Operation]
+    operations: Sequence[workloads.Operation]
     """Empty where nothing is to be written."""
 
 
@@ -144,7 +204,7 @@ async def show(call: Call[Scale], clients: Clients, trial: bool) -> Preview:
     """Say from what to what; in a trial after a dry run of the very patch as the Runbook's account."""
     account = clients.account_of(call)
     for _ in range(_ATTEMPTS - 1):
-        with suppress(api_errors.Conflict):
+        with suppress(errors.Conflict):
             return await _shown(account, call, trial)
     return await _shown(account, call, trial)
 
@@ -158,7 +218,7 @@ async def act(call: Call[Scale], preview: Preview, clients: Clients) -> Outcome:
     for _ in range(_ATTEMPTS):
         try:
             await account.json_patch(change.path, change.operations)
-        except api_errors.Conflict:
+        except errors.Conflict:
             workload = await account.find(change.path)
             if workload is not None and _was_scaled(workload, call, change):
                 # what the network sends twice is refused the second time
@@ -181,14 +241,14 @@ async def look(call: Call[Scale], clients: Clients) -> Outcome:
         workload = await account.find(path)
         if workload is None or workload["metadata"]["uid"] != facts.uid:
             return NotDone(LOOK_AGAIN, f"the {target} that was to be scaled was deleted")
-        if scale_marks.find(workload, call.marker) is not None:
+        if find(workload, call.marker) is not None:
             return _followed(call, facts, workload, (clients.now() - call.started_at).total_seconds())
         # where the replicas stay, what is done is the same however often
         if _generation(workload) != call.seen.get("generation") and facts.before != facts.after:
             told = f"{target} was changed since, and its annotation {SCALED_BY} does not name this step"
             return Undetermined(f"{told}; nobody can tell whether it was scaled {facts.before} → {facts.after}")
-        with suppress(api_errors.Conflict, api_errors.NotFound):
-            await account.json_patch(path, kube_patches.withdrawal(workload))
+        with suppress(errors.Conflict, errors.NotFound):
+            await account.json_patch(path, workloads.withdrawal(workload))
             return NotDone(0, f"{target} was not scaled")
     raise Failure(reasons.CONFLICT, f"{target} changed {_ATTEMPTS} times while it was looked at", retryable=True)
 
@@ -196,10 +256,10 @@ async def look(call: Call[Scale], clients: Clients) -> Outcome:
 async def _shown(account: Account, call: Call[Scale], trial: bool) -> Preview:
     """Return a preview. Raises `Conflict` where the workload changed during its trial."""
     workload = await account.get(_path(call))
-    if (mark := scale_marks.find(workload, call.marker)) is not None:
+    if (mark := find(workload, call.marker)) is not None:
         told = f"annotation {SCALED_BY} of {call.spec.target} says that it was scaled {mark.before} → {mark.after}"
         raise RolledBack(told)
-    aim = scale_aims.aim(call, workload)
+    aim = scale_owners.aim(call, workload)
     operations = _operations(call, workload, aim) if aim.changes else []
     owners, beside = await _owners(account, call, workload, aim)
     notes = [aim.note, beside, _set_too(owners)]
@@ -208,7 +268,7 @@ async def _shown(account: Account, call: Call[Scale], trial: bool) -> Preview:
     facts = Facts(uid, aim.before, aim.after, note, owners, aim.captured or None)
     if trial and operations:
         await account.json_patch(_path(call), operations, dry_run=True)
-    kept, withdrawn = scale_aims.kept(workload), kube_patches.withdrawn(workload)
+    kept, withdrawn = scale_owners.kept(workload), workloads.withdrawn(workload)
     change = Change(_path(call), _generation(workload), kept, aim, facts, withdrawn, operations)
     preview = _preview(call, change)
     return replace(preview, in_trial="accepted") if trial and operations else preview
@@ -225,7 +285,7 @@ def _preview(call: Call[Scale], change: Change) -> Preview:
         allows=tuple(_allowed(owner, facts.after) for owner in facts.owners),
         thing=change,
         bound={"target": spec.target, "namespace": call.namespace, **shared, **known},
-        seen={**shared, "generation": change.generation, "marker": shown(call.marker), **_beside(facts)},
+        seen={**shared, "generation": change.generation, "marker": shown_marker(call.marker), **_beside(facts)},
     )
 
 
@@ -246,42 +306,40 @@ async def _owners(account: Account, call: Call[Scale], workload: Json, aim: Aim)
     if call.undo_of is not None or aim.before == aim.after:
         return (), ""
     try:
-        scalers = [
-            each async for each in account.list(_scalers(call)) if replica_owners.targets(each, call.spec.target)
-        ]
-    except api_errors.Forbidden:
+        scalers = [each async for each in account.list(_scalers(call)) if targets(each, call.spec.target)]
+    except errors.Forbidden:
         told = f"{call.service_account} may not list horizontalpodautoscalers, so whether one sets its replicas is not known"
-        return replica_owners.of(workload, None), told
-    except api_errors.NotServed:
+        return owners_of(workload, None), told
+    except errors.NotServed:
         scalers = []
     if aim.after > 0:
-        return replica_owners.of(workload, scalers), ""
-    off = [each["metadata"]["name"] for each in scalers if not replica_owners.is_event_driven(each)]
-    told = f"0 replicas switch HorizontalPodAutoscaler {', '.join(map(replica_owners.shown, off))} off" if off else ""
-    return replica_owners.of(workload, filter(replica_owners.is_event_driven, scalers)), told
+        return owners_of(workload, scalers), ""
+    off = [each["metadata"]["name"] for each in scalers if not is_event_driven(each)]
+    told = f"0 replicas switch HorizontalPodAutoscaler {', '.join(map(shown_owners, off))} off" if off else ""
+    return owners_of(workload, filter(is_event_driven, scalers)), told
 
 
 def _was_scaled(workload: Json, call: Call[Scale], change: Change) -> bool:
-    return workload["metadata"]["uid"] == change.facts.uid and scale_marks.find(workload, call.marker) is not None
+    return workload["metadata"]["uid"] == change.facts.uid and find(workload, call.marker) is not None
 
 
 def _is_as_shown(workload: Json, change: Change) -> bool:
     """Whether a newer version of the workload has the same specification and baseline, and nobody took this change back."""
-    uid, withdrawn = workload["metadata"]["uid"], kube_patches.withdrawn(workload)
-    now = (uid, _generation(workload), scale_aims.kept(workload), withdrawn)
+    uid, withdrawn = workload["metadata"]["uid"], workloads.withdrawn(workload)
+    now = (uid, _generation(workload), scale_owners.kept(workload), withdrawn)
     return now == (change.facts.uid, change.generation, change.kept, change.withdrawn)
 
 
-def _operations(call: Call[Scale], workload: Json, aim: Aim) -> Sequence[kube_patches.Operation]:
+def _operations(call: Call[Scale], workload: Json, aim: Aim) -> Sequence[workloads.Operation]:
     mark = Mark(call.marker, call.incident, call.step, aim.before, aim.after)
-    operations = [*kube_patches.tests(workload)]
+    operations = [*workloads.tests(workload)]
     if "replicas" in workload["spec"]:
         operations.append({"op": "test", "path": "/spec/replicas", "value": aim.before})
     if aim.after != aim.before:
         operations.append({"op": "add", "path": "/spec/replicas", "value": aim.after})
     return [
         *operations,
-        *kube_patches.all_annotated(workload, {BASELINE: aim.kept, SCALED_BY: scale_marks.added(workload, mark)}),
+        *workloads.all_annotated(workload, {BASELINE: aim.kept, SCALED_BY: added(workload, mark)}),
     ]
 
 
@@ -296,7 +354,7 @@ def _followed(call: Call[Scale], facts: Facts, workload: Json, age: float) -> Ou
         return _done(call, facts, "already ")
     if age < PUT_BACK_AFTER:
         return _watched(call, facts, PUT_BACK_AFTER - age)
-    now, writer = scale_aims.replicas(workload), replica_owners.writer(workload)
+    now, writer = scale_owners.replicas(workload), writer_of(workload)
     if now == facts.after:
         return _done(call, facts)
     lost = now < facts.after if facts.after > facts.before else now > facts.after
@@ -351,7 +409,7 @@ def _set_too(owners: Sequence[str]) -> str:
 def _of_an_older_version(call: Call[Scale], workload: Json | None) -> Outcome:
     """Tell what an operator before this version did under the plain step key; it is never done again."""
     if workload is not None:
-        mark = scale_marks.find(workload, call.key)
+        mark = find(workload, call.key)
         if mark is not None:
             return _done(call, Facts(workload["metadata"]["uid"], mark.before, mark.after), "already ")
     told = f"{call.spec.target} has no mark of this step, which an older version of the operator began"
@@ -367,7 +425,7 @@ def _path(call: Call[Scale]) -> str:
 
 
 def _scalers(call: Call[Scale]) -> str:
-    return paths.of("/apis/autoscaling/v2", call.namespace, "horizontalpodautoscalers")
+    return discovery.of("/apis/autoscaling/v2", call.namespace, "horizontalpodautoscalers")
 
 
 ACTION = Action(

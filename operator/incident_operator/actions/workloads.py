@@ -1,10 +1,66 @@
-"""Workloads as a Runbook names them, e.g. `deployment/scheduler`: where they are, what their Pods are made from, and which are theirs."""
+"""Workloads as a Runbook names them, e.g. `deployment/scheduler`: where they are, what their Pods are made from, and which are theirs.
+
+JSON patches that hold only for an object as it was read, and the mark that makes all earlier ones fail. Pure.
+
+Whoever finds that an act has not happened withdraws it: a new value of one annotation gives the object a new resourceVersion,
+so that a request which is still on its way fails its test; and whoever sent that request sees the new value, and does not adapt it.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from incident_operator.clients import paths
+from incident_operator.api.meta import GROUP
 from incident_operator.core.outcomes import Json
+from incident_operator.kubernetes import discovery
+
+WITHDRAWN = f"{GROUP}/withdrawn"
+"""On a workload or Job: the resourceVersion up to which nothing that was sent counts any more."""
+Operation = Mapping[str, Any]
+
+
+def tests(found: Json) -> Sequence[Operation]:
+    """Return the operations by which a patch applies to this very version of this very object."""
+    meta = found["metadata"]
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": meta["uid"]},
+        {"op": "test", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]},
+    ]
+
+
+def annotations(found: Json) -> Mapping[str, str]:
+    """Return an object's annotations."""
+    return found["metadata"].get("annotations") or {}
+
+
+def annotated(found: Json, key: str, value: str) -> Operation:
+    """Return the operation that sets an annotation."""
+    (operation,) = all_annotated(found, {key: value})
+    return operation
+
+
+def all_annotated(found: Json, wanted: Mapping[str, str | None]) -> Sequence[Operation]:
+    """Return the operations that set several annotations; one whose value is None is taken away where it is there."""
+    present = annotations(found)
+    values = {key: value for key, value in wanted.items() if value is not None}
+    if not present:
+        return [{"op": "add", "path": "/metadata/annotations", "value": values}] if values else []
+    gone = [{"op": "remove", "path": _at(key)} for key, value in wanted.items() if value is None and key in present]
+    return [*gone, *({"op": "add", "path": _at(key), "value": value} for key, value in values.items())]
+
+
+def _at(key: str) -> str:
+    return f"/metadata/annotations/{key.replace('/', '~1')}"
+
+
+def withdrawn(found: Json) -> str:
+    """Return what tells one withdrawal from the next; empty where there was none."""
+    return annotations(found).get(WITHDRAWN, "")
+
+
+def withdrawal(found: Json) -> Sequence[Operation]:
+    """Return the patch after which no request that was begun before can do anything."""
+    return [*tests(found), annotated(found, WITHDRAWN, found["metadata"]["resourceVersion"])]
+
 
 _APPS, _BATCH = "/apis/apps/v1", "/apis/batch/v1"
 _CRONJOB = "cronjob"
@@ -16,13 +72,13 @@ def path(namespace: str, reference: str) -> str:
     """Return the API path of a workload or Pod reference, whose form its type has checked."""
     kind, _, name = reference.partition("/")
     if kind == "pod":
-        return paths.pods(namespace, name)
-    return paths.of(_BATCH if kind == _CRONJOB else _APPS, namespace, f"{kind}s", name)
+        return discovery.pods(namespace, name)
+    return discovery.of(_BATCH if kind == _CRONJOB else _APPS, namespace, f"{kind}s", name)
 
 
 def job_path(namespace: str, name: str | None = None) -> str:
     """Return the API path of a Job, or of all of a namespace."""
-    return paths.of(_BATCH, namespace, "jobs", name)
+    return discovery.of(_BATCH, namespace, "jobs", name)
 
 
 def pod_template(workload: Json) -> Json:

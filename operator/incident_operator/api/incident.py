@@ -1,11 +1,14 @@
-"""The Incident: one occurrence of trouble. The alerts are in spec, everything done about them in status."""
+"""The Incident: one occurrence of trouble. The alerts are in spec, everything done about them in status.
 
+Annotation and label keys: the wire format between people, kubectl and the operator.
+"""
+
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from incident_operator.api import rules
 from incident_operator.api.approvals import (
     Acknowledgement,
     ApprovalRecord,
@@ -14,8 +17,63 @@ from incident_operator.api.approvals import (
     PendingAnswer,
     PendingApproval,
 )
-from incident_operator.api.meta import Conditions, Model, NameRef, ObjectMeta, Severity, Timestamp
+from incident_operator.api.meta import (
+    GROUP,
+    Conditions,
+    Extra,
+    Model,
+    NameRef,
+    ObjectMeta,
+    Severity,
+    Timestamp,
+    keyed_by,
+    label_value,
+    rule,
+    validations,
+)
 from incident_operator.api.runbook import Stage
+
+
+class Verb(StrEnum):
+    """What a person may tell an Incident by `kubectl annotate`; the value is `"<token> <user name>"`."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    ABORT = "abort"
+    RETRY = "retry"
+    RESOLVE = "resolve"
+    OVER = "over"
+    ACKNOWLEDGE = "acknowledge"
+
+    @property
+    def annotation(self) -> str:
+        """The annotation's key, e.g. `incidents.dev/approve`."""
+        return f"{GROUP}/{self}"
+
+
+EDITORS = f"{GROUP}/editors"
+"""On a Runbook: who changed its spec since it was last reviewed, a user name a line, stamped at admission."""
+REVIEWED = f"{GROUP}/reviewed"
+"""On a Runbook: `"<generation> <user name>"` of somebody else who may approve; for that generation nobody is an editor."""
+LAST_EDITOR = f"{GROUP}/last-editor"
+"""On a Runbook from before `EDITORS`: who last changed its spec, the only editor that is known."""
+OPENED_BY = f"{GROUP}/opened-by"
+"""On an Incident opened by hand: who created it, stamped at admission."""
+EFFECT_KEY = f"{GROUP}/step-key"
+"""On an object the operator made or changed: the step key of the effect, its crash marker."""
+
+RUNBOOK_LABEL = f"{GROUP}/runbook"
+SEVERITY_LABEL = f"{GROUP}/severity"
+GROUP_LABEL = f"{GROUP}/group"
+"""On an Incident: the hash of its grouping key, shared by all episodes of that group."""
+INCIDENT_LABEL = f"{GROUP}/incident"
+STEP_LABEL = f"{GROUP}/step"
+
+
+def incident_labels(own: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels of an object that the operator makes: `own`, each value made a valid one, and who manages it."""
+    return {"app.kubernetes.io/managed-by": "incident-operator"} | {key: label_value(text) for key, text in own.items()}
+
 
 LabelValue = Annotated[str, Field(json_schema_extra={"maxLength": 1024})]
 """As the receiver takes it. The definition alone bounds it: what was stored before has to be read."""
@@ -72,8 +130,8 @@ class Silence(Model):
     """Whether that Connection asks each Alertmanager by itself, and so notices when such an alert ends."""
 
 
-def _immutable(field: str) -> rules.Extra:
-    return rules.rule(
+def _immutable(field: str) -> Extra:
+    return rule(
         f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
         f"{field} is immutable: it says which trouble this Incident is about",
     )
@@ -83,7 +141,7 @@ class IncidentSpec(Model):
     """The alerts, and the Runbook that answers them. The operator's; a person opens one with the same fields."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules.validations(
+        json_schema_extra=validations(
             *(_immutable(field) for field in ("runbookRef", "severity", "group")),
         )
     )
@@ -246,7 +304,7 @@ class Times(Model):
 
 
 class IncidentStatus(Model):
-    """Everything done about it. Written by the operator only, in `clients/state.py` only."""
+    """Everything done about it. Written by the operator only, in `kubernetes/state.py` only."""
 
     observed_generation: int | None = None
     """The generation of the spec that the newest write knew. A change of the spec that changes nothing here is not written."""
@@ -274,7 +332,7 @@ class IncidentStatus(Model):
     """The promised times, and whether they were kept."""
     conditions: Conditions = Field(default_factory=list)
     """Observations for machines."""
-    steps: Annotated[list[StepRecord], Field(max_length=500, json_schema_extra=rules.keyed_by("name"))] = Field(
+    steps: Annotated[list[StepRecord], Field(max_length=500, json_schema_extra=keyed_by("name"))] = Field(
         default_factory=list
     )
     """What became of each step, in the order in which they began."""

@@ -1,7 +1,19 @@
-"""Types shared by all kinds: the model base, names, durations, timestamps, conditions."""
+"""Types shared by all kinds: the model base, names, durations, timestamps, conditions.
 
+Names and values of labels as the apiserver takes them (RFC 1123), made from texts that may be too long or hold anything.
+
+Whatever is made of somebody's text goes through here: it is cut, then trimmed to a letter or digit, then told apart by a hash
+(`label_value`) or by an ending that the caller has (`with_ending`, `cut`).
+
+Constraints that pydantic cannot say, carried in the JSON schema to the CRDs: CEL rules and kinds of lists.
+
+They are checked by the apiserver, never here. A rule reads `self`; a field that is a CEL keyword is written
+`__for__`, as the apiserver wants it.
+"""
+
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -11,7 +23,81 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from incident_operator.api import described, rules
+from incident_operator import api
+
+LABEL_VALUE_LENGTH = 63
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_NOT_IN_A_LABEL = re.compile(r"[^-A-Za-z0-9_.]")
+_HASH = 8
+
+
+def is_label_value(text: str) -> bool:
+    """Tell whether a text can be the value of a label as it is."""
+    return _LABEL_VALUE.fullmatch(text) is not None
+
+
+def label_value(text: str) -> str:
+    """Return a text as the value of a label: itself where it is one, else what can be kept of it and a hash of the whole."""
+    if is_label_value(text):
+        return text
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_HASH]
+    kept = _NOT_IN_A_LABEL.sub("-", text)[: LABEL_VALUE_LENGTH - _HASH - 1].strip("-._")
+    return f"{kept}-{digest}" if kept else digest
+
+
+def with_ending(name: str, ending: str, longest: int) -> str:
+    """Return `<name>-<ending>` as an object's name of at most `longest` characters: the object's `name` is cut, the ending never.
+
+    `name` is an object's name, and `ending` lower-case letters and digits.
+    """
+    return f"{cut_name(name, longest - len(ending) - 1)}-{ending}"
+
+
+def cut_name(name: str, longest: int) -> str:
+    """Return an object's name, or as much of it as `longest` characters hold and still is one."""
+    return name[:longest].rstrip("-.")
+
+
+Extra = dict[str, Any]
+"""Keys to add to a JSON schema."""
+
+
+def rule(expression: str, message: str) -> Extra:
+    """Return a CEL rule with the message that a person sees when it is false."""
+    return {"rule": expression, "message": message}
+
+
+def explained(expression: str, message: str, message_expression: str) -> Extra:
+    """Return a CEL rule whose message is computed; the plain one is used where that fails."""
+    return {"rule": expression, "message": message, "messageExpression": message_expression}
+
+
+def validations(*rules: Extra) -> Extra:
+    """Return the schema extension that holds CEL rules."""
+    return {"x-kubernetes-validations": list(rules)}
+
+
+def exactly_one(what: str, fields: Iterable[str]) -> Extra:
+    """Return the rule that exactly one of the fields is set, whose message names those that were found."""
+    listed = list(fields)
+    present = ", ".join(f"has(self.{field})" for field in listed)
+    found = " + ".join(f"(has(self.{field}) ? ', {field}' : '')" for field in listed)
+    return explained(
+        f"[{present}].exists_one(set, set)",
+        f"exactly one {what}",
+        f"'exactly one {what} (found ' + ([{present}].exists(set, set) ? ({found}).substring(2) : 'none') + ')'",
+    )
+
+
+def keyed_by(key: str) -> Extra:
+    """Return the extension of a list whose entries are told apart by one field, which is then unique."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+
+
+def unordered() -> Extra:
+    """Return the extension of a list whose entries are unique and whose order means nothing."""
+    return {"x-kubernetes-list-type": "set"}
+
 
 GROUP = "incidents.dev"
 VERSION = "v1alpha1"
@@ -87,7 +173,7 @@ class Model(BaseModel):
         extra="ignore",
         alias_generator=to_camel,
         populate_by_name=True,
-        use_attribute_docstrings=described.fields,
+        use_attribute_docstrings=api.fields,
     )
 
     def to_json(self) -> dict[str, Any]:
@@ -170,7 +256,7 @@ class Condition(Model):
     """The `metadata.generation` that was looked at."""
 
 
-Conditions = Annotated[list[Condition], Field(max_length=16, json_schema_extra=rules.keyed_by("type"))]
+Conditions = Annotated[list[Condition], Field(max_length=16, json_schema_extra=keyed_by("type"))]
 
 
 class ObjectMeta(Model):

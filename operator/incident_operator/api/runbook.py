@@ -1,4 +1,7 @@
-"""The Runbook: what to do about an alert, in stages of steps."""
+"""The Runbook: what to do about an alert, in stages of steps.
+
+Parameters: the typed values through which alone an alert's labels reach a step.
+"""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -6,19 +9,75 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from incident_operator.api import rules
 from incident_operator.api.meta import (
     Cel,
     Conditions,
     DnsLabel,
     Duration,
+    Extra,
     Model,
     ObjectMeta,
     ObjectName,
     Severity,
     Timestamp,
+    keyed_by,
+    rule,
+    unordered,
+    validations,
 )
-from incident_operator.api.parameters import Parameter
+
+
+class ParameterType(StrEnum):
+    """Types that a label may be read as; nothing else of an alert reaches a step."""
+
+    STRING = "string"
+    INT = "int"
+    DATE = "date"
+    K8S_NAME = "k8sName"
+    DURATION = "duration"
+
+
+def _only_for(kind: str, field: str) -> Extra:
+    return rule(f"!has(self.{field}) || self.type == '{kind}'", f"{field} is for parameters of type {kind}")
+
+
+class Parameter(Model):
+    """A typed, validated value taken from the alert: the only way from a label to a step."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule("has(self.from) || has(self.default)", "a parameter needs from, or default, or both"),
+            _only_for("string", "pattern"),
+            _only_for("string", "enum"),
+            _only_for("int", "min"),
+            _only_for("int", "max"),
+            rule("!has(self.min) || !has(self.max) || self.min <= self.max", "min may not be above max"),
+            rule("!has(self.enum) || !has(self.default) || self.default in self.enum", "default has to be one of enum"),
+        )
+    )
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=63)]
+    """Steps see the value as `params.NAME`."""
+    type: ParameterType
+    """What the value has to be; anything else stops the Incident."""
+    from_: Annotated[Cel | None, Field(alias="from")] = None
+    """CEL over `alert` (labels, annotations, startsAt)."""
+    default: Annotated[str | None, Field(max_length=253)] = None
+    """The value where the alert has none."""
+    pattern: Annotated[str | None, Field(max_length=253)] = None
+    """RE2 that the whole of a string must match."""
+    enum: (
+        Annotated[
+            list[Annotated[str, Field(max_length=253)]],
+            Field(min_length=1, max_length=64, json_schema_extra=unordered()),
+        ]
+        | None
+    ) = None
+    """The only texts that are allowed, for a string."""
+    min: int | None = None
+    """The least, for an int."""
+    max: int | None = None
+    """The most, for an int."""
 
 
 class Stage(StrEnum):
@@ -50,10 +109,10 @@ class Until(Model):
     """Polls a step until its `expect` is true."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules.validations(
-            rules.rule("self.every.matches('[1-9]')", "every has to be longer than 0s"),
+        json_schema_extra=validations(
+            rule("self.every.matches('[1-9]')", "every has to be longer than 0s"),
             # the apiserver's duration() knows no days: of those the compiler tells
-            rules.rule(
+            rule(
                 "(self.every + self.__for__).matches('[dwy]') || duration(self.every) <= duration(self.__for__)",
                 "every may not be longer than for",
             ),
@@ -79,8 +138,8 @@ class ApprovalPolicy(Model):
     """How a step asks for approval."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules.validations(
-            rules.rule("self.expiresAfter.matches('[1-9]')", "expiresAfter has to be longer than 0s")
+        json_schema_extra=validations(
+            rule("self.expiresAfter.matches('[1-9]')", "expiresAfter has to be longer than 0s")
         )
     )
 
@@ -95,7 +154,7 @@ class ApprovalPolicy(Model):
 class WithAction(Model):
     """Carries exactly one action under its own key, as JSON: which actions there are is not known here.
 
-    `core/runbooks/parsing.py` reads it with the catalogue, and `crdgen/` writes the actions into the definition.
+    `core/runbooks/reading.py` reads it with the catalogue, and `crdgen/` writes the actions into the definition.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -121,10 +180,10 @@ class Step(WithAction):
     """One step: exactly one action, and the conditions around it."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules.validations(
-            rules.rule("!has(self.until) || has(self.expect)", "until polls expect, so it needs one"),
-            rules.rule("!has(self.timeout) || self.timeout.matches('[1-9]')", "timeout has to be longer than 0s"),
-            rules.rule(
+        json_schema_extra=validations(
+            rule("!has(self.until) || has(self.expect)", "until polls expect, so it needs one"),
+            rule("!has(self.timeout) || self.timeout.matches('[1-9]')", "timeout has to be longer than 0s"),
+            rule(
                 "!self.name.startsWith('undo-')", "undo-… is the name of a step's undo; call this step something else"
             ),
         )
@@ -150,7 +209,7 @@ class Step(WithAction):
     """How a person is asked before the step runs."""
     undo: Undo | None = None
     """Takes the step's effect back."""
-    undo_on: Annotated[list[UndoOn], Field(max_length=2, json_schema_extra=rules.unordered())] = Field(
+    undo_on: Annotated[list[UndoOn], Field(max_length=2, json_schema_extra=unordered())] = Field(
         default_factory=lambda: [UndoOn.RESOLVED]
     )
     """When the undo runs."""
@@ -184,7 +243,7 @@ class Review(Model):
     """Words to find it by."""
 
 
-Steps = Annotated[list[Step], Field(max_length=50, json_schema_extra=rules.keyed_by("name"))]
+Steps = Annotated[list[Step], Field(max_length=50, json_schema_extra=keyed_by("name"))]
 
 _ALL_STEP_NAMES = " + ".join(
     f"(has(self.{stage.value}) ? self.{stage.value}.map(step, step.name) : [])" for stage in Stage
@@ -195,8 +254,8 @@ class RunbookSpec(Model):
     """What to do, for which alerts, as whom."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules.validations(
-            rules.rule(
+        json_schema_extra=validations(
+            rule(
                 f"[{_ALL_STEP_NAMES}].all(names, names.all(name, names.exists_one(other, other == name)))",
                 "a step's name is unique in the whole Runbook, whatever its stage",
             ),
@@ -220,7 +279,7 @@ class RunbookSpec(Model):
     """Promised times, counted from detection."""
     resolve_timeout: Duration = "1h"
     """How long after verification the alert may go on firing before a human is called."""
-    parameters: Annotated[list[Parameter], Field(max_length=32, json_schema_extra=rules.keyed_by("name"))] = Field(
+    parameters: Annotated[list[Parameter], Field(max_length=32, json_schema_extra=keyed_by("name"))] = Field(
         default_factory=list
     )
     """Typed values read from the alert, for steps to use as `params.NAME`."""

@@ -11,13 +11,12 @@ from urllib.parse import quote
 import msgspec
 from yarl import URL
 
-from incident_operator.clients import addresses, credential_hints, http, http_requests
-from incident_operator.clients.endpoint import Endpoint
-from incident_operator.clients.http import HttpError, Reply
-from incident_operator.clients.http_requests import Request
+from incident_operator.clients import addresses, http, redaction
+from incident_operator.clients.http import HttpError, Reply, Request
+from incident_operator.connections import Endpoint
 from incident_operator.connections.alertmanager import Alertmanager
-from incident_operator.core import http_date, reasons
-from incident_operator.core.errors import Failure, Unusable
+from incident_operator.core import reasons
+from incident_operator.core.outcomes import Failure, Unusable, moment
 
 ANSWER_BYTES = 8 * 1024 * 1024
 """About 8,000 alerts, each as often as it is routed."""
@@ -141,19 +140,19 @@ async def _answer(
     most: int = ANSWER_BYTES,
 ) -> Answer:
     reply = await _get(endpoint, place, path, query, seconds, most)
-    return Answer(reply.body, http_date.moment(reply.headers.get("date", "")))
+    return Answer(reply.body, moment(reply.headers.get("date", "")))
 
 
 async def _get(
     endpoint: Endpoint, place: Place, path: str, query: Mapping[str, bool], seconds: float, most: int
 ) -> Reply:
     try:
-        request = Request("GET", http_requests.target(place.url, path, query))
+        request = Request("GET", http.target(place.url, path, query))
         reply = await http.send(request, endpoint.secret, seconds, most, place.address)
     except (HttpError, Unusable) as error:
         raise AlertmanagerError(error.message) from None
     if reply.status != 200:
-        hint = credential_hints.of_status(endpoint.secret, reply.status)
+        hint = redaction.of_status(endpoint.secret, reply.status)
         raise AlertmanagerError(f"{place}: GET {path} was answered with {reply.status}{hint}")
     if not reply.complete:
         told = f"{place}: the answer to GET {path} broke off, or is longer than {most} bytes"

@@ -2,6 +2,10 @@
 
 So RBAC on the Secret says which Runbook may use which Connection. No endpoint is opened here, and `Connections` keeps nothing:
 a rotated Secret counts from the next call on.
+
+Asks an endpoint whether it is there and lets us in, for the Connection's and the Runbook's Ready condition.
+
+What is asked is declared with the type (`connections/`); how, is here.
 """
 
 import asyncio
@@ -9,7 +13,7 @@ import base64
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -17,13 +21,73 @@ import pydantic
 
 from incident_operator import connections
 from incident_operator.api.connection import Connection
-from incident_operator.clients import kube, missing, paths
-from incident_operator.clients.endpoint import Endpoint
+from incident_operator.clients import http, redaction
+from incident_operator.clients.http import Request
+from incident_operator.clients.prometheus import Prometheus
+from incident_operator.clients.queries import Query, Reads
 from incident_operator.clients.redaction import Redactor
+from incident_operator.connections import Endpoint
 from incident_operator.core import reasons
-from incident_operator.core.errors import Failure
-from incident_operator.core.expressions import problems
-from incident_operator.core.outcomes import Json
+from incident_operator.core.expressions import cel
+from incident_operator.core.outcomes import Failure, Json, Unusable
+from incident_operator.kubernetes import apiserver, discovery
+from incident_operator.kubernetes.discovery import missing_account
+
+PROBE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeError:
+    """The endpoint does not answer as it should; one line for people, without a secret."""
+
+    message: str
+
+
+class Probes:
+    """Probes endpoints of every type."""
+
+    def __init__(self, queries: Reads, prometheus: Prometheus) -> None:
+        self._queries = queries
+        self._prometheus = prometheus
+
+    async def probe(self, endpoint: Endpoint) -> ProbeError | None:
+        """Return None where the endpoint answers: a query, or for HTTP any status at all."""
+        spec = endpoint.connection.spec
+        declared = connections.named(spec.type)
+        where = declared.of(spec) if declared is not None else None
+        if declared is None or where is None:
+            return ProbeError(
+                f'Connection "{endpoint.connection.metadata.name}" is of type {spec.type} and does not say where it leads'
+            )
+        try:
+            await declared.probe(where, _Asking(endpoint, self._queries, self._prometheus))
+        except Failure as failure:
+            return ProbeError(failure.message)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What a probe may do: `connections.declaration.Asking`."""
+
+    endpoint: Endpoint
+    queries: Reads
+    prometheus: Prometheus
+
+    async def sql(self, statement: str) -> None:
+        await self.queries.read(Query(self.endpoint, statement, {}, 1, PROBE_SECONDS))
+
+    async def promql(self, query: str) -> None:
+        await self.prometheus.query(self.endpoint, query, PROBE_SECONDS)
+
+    async def get(self, base: str, path: str, *, ok: bool = False, headers: Mapping[str, str] | None = None) -> None:
+        http.check_headers(headers or {}, "a Connection")
+        request = Request("GET", http.target(base, path, {}), headers or {})
+        reply = await http.send(request, self.endpoint.secret, PROBE_SECONDS)
+        hint = redaction.of_status(self.endpoint.secret, reply.status)
+        if hint or (ok and reply.status != 200):
+            raise Unusable(f"{base}: GET {path} was answered with {reply.status}{hint}")
+
 
 _JUST = 2.0
 """Seconds in which what was read to learn its credentials may serve the step that it was read for."""
@@ -104,7 +168,7 @@ class Teaching:
 class Connections:
     """Looks Connections up."""
 
-    def __init__(self, client: kube.Kube) -> None:
+    def __init__(self, client: apiserver.Kube) -> None:
         self._kube = client
 
     async def endpoint(self, namespace: str, name: str, service_account: str) -> Endpoint:
@@ -118,40 +182,40 @@ class Connections:
 
     async def _connection(self, namespace: str, name: str) -> Connection:
         try:
-            return connections.connection_of(await self._kube.get(paths.connections(namespace, name)))
-        except kube.NotFound:
+            return connections.connection_of(await self._kube.get(discovery.connections(namespace, name)))
+        except apiserver.NotFound:
             message = f"there is no Connection {name} in {namespace}: kubectl get connections -n {namespace}"
             raise NoConnection(reasons.CONNECTION_NOT_FOUND, message) from None
-        except kube.Unavailable as error:
+        except apiserver.Unavailable as error:
             raise EndpointError(reasons.CONNECTION_FAILED, f"cannot read Connection {name}: {error}") from error
-        except kube.ApiError as error:
+        except apiserver.ApiError as error:
             raise EndpointError(reasons.CONNECTION_NOT_FOUND, f"cannot read Connection {name}: {error}") from error
         except pydantic.ValidationError as error:
-            message = f"Connection {name} in {namespace} is malformed at {problems.of_validation(error)}"
+            message = f"Connection {name} in {namespace} is malformed at {cel.of_validation(error)}"
             raise EndpointError(reasons.CONNECTION_NOT_FOUND, message) from None
 
     async def _secret(self, namespace: str, name: str, service_account: str, connection: str) -> Json:
         account = self._kube.acting_as(namespace, service_account)
-        user = kube.service_account_user(namespace, service_account)
+        user = apiserver.service_account_user(namespace, service_account)
         try:
-            return await account.get(paths.secrets(namespace, name))
-        except kube.NotFound:
+            return await account.get(discovery.secrets(namespace, name))
+        except apiserver.NotFound:
             message = f'Connection {connection} names Secret "{name}", which is not in {namespace}'
             raise EndpointError(reasons.SECRET_UNREADABLE, message) from None
-        except kube.Forbidden as error:
+        except apiserver.Forbidden as error:
             absent = "" if _is_not_let_in(error) else await self._no_account(namespace, service_account)
             message = absent or _refusal(error, user, namespace, name)
             raise EndpointError(reasons.SECRET_UNREADABLE, f"Connection {connection}: {message}") from None
-        except kube.Unavailable as error:
+        except apiserver.Unavailable as error:
             raise EndpointError(reasons.CONNECTION_FAILED, f'cannot read Secret "{name}": {error}') from error
-        except kube.ApiError as error:
+        except apiserver.ApiError as error:
             raise EndpointError(reasons.SECRET_UNREADABLE, f'cannot read Secret "{name}": {error}') from error
 
     async def _no_account(self, namespace: str, service_account: str) -> str:
         """Say that the account does not exist, so that nobody grants it anything; empty where it does, or that is not known."""
         try:
-            return await missing.account(self._kube, namespace, service_account)
-        except kube.ApiError:
+            return await missing_account(self._kube, namespace, service_account)
+        except apiserver.ApiError:
             return ""
 
 
@@ -160,20 +224,20 @@ def malformed(stored: Json) -> str:
     try:
         spec = connections.connection_of(stored).spec
     except pydantic.ValidationError as error:
-        return f"malformed at {problems.of_validation(error)}"
+        return f"malformed at {cel.of_validation(error)}"
     kind = connections.named(spec.type)
     if kind is None or kind.of(spec) is None:
         return f"malformed at spec.{spec.type}: it is missing, and says where a Connection of type {spec.type} leads"
     return ""
 
 
-def _refusal(error: kube.Forbidden, user: str, namespace: str, secret: str) -> str:
+def _refusal(error: apiserver.Forbidden, user: str, namespace: str, secret: str) -> str:
     if _is_not_let_in(error):
         return f"the operator may not act as {user}; bind its impersonator role in {namespace}"
     return f'{user} may not get secret "{secret}"; grant it with a Role that names this Secret'
 
 
-def _is_not_let_in(error: kube.Forbidden) -> bool:
+def _is_not_let_in(error: apiserver.Forbidden) -> bool:
     return " cannot impersonate " in error.message
 
 

@@ -1,6 +1,6 @@
 """Evaluates heavy expressions in a helper process, so that what they take is not taken of the operator.
 
-One at a time, in turns (`clients/priority.py`), so whatever ends the helper was the only thing in it. Memory and processor time
+One at a time, in turns (`kubernetes/priority.py`), so whatever ends the helper was the only thing in it. Memory and processor time
 decide, never how long it takes: a slow node is not the Runbook's fault. An expression under way when the helper ends is evaluated once
 more in a new one, at its next turn; the second time it is to blame, and is told so at once for a while.
 """
@@ -17,15 +17,12 @@ from typing import Any
 
 import structlog
 
-from incident_operator.clients import frames, helper_process
-from incident_operator.clients.fair_lock import FairLock
-from incident_operator.clients.frames import FrameError
-from incident_operator.clients.helper_process import Cause, Counts, Helper, HelperError
-from incident_operator.clients.seats import FLOW, OWN
-from incident_operator.core.expressions.expr import Evaluator, NoAnswer, Program
-from incident_operator.core.fair_queue import Flow
+from incident_operator.clients import helper_process
+from incident_operator.clients.helper_process import Cause, Counts, FrameError, Helper, HelperError
+from incident_operator.core.expressions.cel import Evaluator, NoAnswer, Program
 from incident_operator.core.lru_cache import LRUCache
 from incident_operator.core.outcomes import Json
+from incident_operator.kubernetes.fair_shares import FLOW, OWN, FairLock, Flow
 
 _TRIES = 2
 """How often the helper may end over an expression, and how often it may hang without using the processor."""
@@ -109,7 +106,7 @@ class Evaluations:
     def _evaluated(self, flow: Flow, program: Program, variables: Mapping[str, Json], now: datetime) -> Json | NoAnswer:
         asked = {"source": program.source, "scope": program.scope.name, "variables": variables, "now": now.isoformat()}
         try:
-            request = frames.encode(asked)
+            request = helper_process.encode(asked)
         except FrameError as error:
             return NoAnswer(f"the data {error}")
         ends: Counter[bool] = Counter()
@@ -150,7 +147,7 @@ class Evaluations:
             raise HelperError("the operator is about to end")
         helper = self._running()
         try:
-            return frames.decode(_Exchange(helper, self._budget).of(request))
+            return helper_process.decode(_Exchange(helper, self._budget).of(request))
         except (OSError, EOFError, ValueError, RecursionError):
             raise self._ended(helper) from None
 
@@ -162,7 +159,7 @@ class Evaluations:
         self._drop()
         self._helper = self._start(_PART)
         self._counts.started(_PART)
-        hello = frames.encode({"memory": self._budget.memory, "seconds": self._budget.seconds})
+        hello = helper_process.encode({"memory": self._budget.memory, "seconds": self._budget.seconds})
         try:
             _Exchange(self._helper, self._budget).of(hello)
         except (OSError, EOFError, ValueError, _Ended):
@@ -210,7 +207,7 @@ class _Exchange:
         while left:
             self._wait_for(line, select.POLLOUT)
             left = left[line.send(left) :]
-        return self._exactly(line, frames.length(self._exactly(line, frames.LENGTH.size)))
+        return self._exactly(line, helper_process.length(self._exactly(line, helper_process.LENGTH.size)))
 
     def _exactly(self, line: socket.socket, size: int) -> bytes:
         found = bytearray()

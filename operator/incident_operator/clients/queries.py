@@ -15,14 +15,13 @@ from typing import Any, Protocol
 
 import structlog
 
-from incident_operator.clients import frames, helper_process
-from incident_operator.clients.endpoint import Endpoint
+from incident_operator.clients import helper_process
 from incident_operator.clients.helper_process import Cause, Counts, Helper, HelperError
-from incident_operator.clients.seats import FLOW, Seats
-from incident_operator.clients.sql import Rows
+from incident_operator.clients.sql import Rows, Sessions, connected
 from incident_operator.clients.sql_errors import Fault, SqlError
-from incident_operator.clients.sql_sessions import Sessions, connected
-from incident_operator.core import results
+from incident_operator.connections import Endpoint
+from incident_operator.core import action
+from incident_operator.kubernetes.fair_shares import FLOW, Seats
 
 _ALONE_SECONDS = 120.0
 """What a query may take in a helper of its own; the next one waits for it."""
@@ -44,7 +43,7 @@ class Query:
     """Rows."""
     seconds: float
     """What the statement may take."""
-    budget: int = results.RESULT_BYTES
+    budget: int = action.RESULT_BYTES
     """Bytes of JSON that the rows may take together."""
 
 
@@ -173,8 +172,8 @@ class _Line:
         reader, writer = await asyncio.open_connection(sock=helper.line)
         try:
             async with asyncio.timeout(_STARTS_SECONDS):
-                writer.write(frames.encode({"memory": limits.memory, "seconds": limits.seconds}))
-                await frames.received(reader)
+                writer.write(helper_process.encode({"memory": limits.memory, "seconds": limits.seconds}))
+                await helper_process.received(reader)
         except BaseException as error:
             status = helper.kill()
             writer.close()
@@ -191,14 +190,14 @@ class _Line:
         number, began = next(self._numbers), _time()
         answer = self._under_way[number] = asyncio.get_running_loop().create_future()
         try:
-            self._writer.write(frames.encode({"number": number, **_asked(query)}))
+            self._writer.write(helper_process.encode({"number": number, **_asked(query)}))
             while not answer.done():
                 await asyncio.wait([answer], timeout=self._limits.silent)
                 if not answer.done() and _time() - max(began, self._heard_at) > self._limits.silent:
                     self._over("", Cause.OTHER)
             return _rows(answer.result())
         except asyncio.CancelledError:
-            self._writer.write(frames.encode({"number": number, "cancelled": True}))
+            self._writer.write(helper_process.encode({"number": number, "cancelled": True}))
             raise
         finally:
             del self._under_way[number]
@@ -216,7 +215,7 @@ class _Line:
         """Take answers and signs of life until the helper ends."""
         try:
             while True:
-                message = await frames.received(reader)
+                message = await helper_process.received(reader)
                 self._heard_at = _time()
                 answer = self._under_way.get(message.get("number", -1))
                 if answer is not None and not answer.done():

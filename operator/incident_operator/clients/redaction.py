@@ -1,6 +1,8 @@
 """What is known of credentials, for each Incident apart: what one namespace keeps secret changes nothing of another's.
 
 How they are found in texts is in `core/masks.py`; which values of a Secret are credentials, its type says (`connections/`).
+
+Hints at what is most often wrong with credentials that a service refuses. None of them tells a value.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,6 +13,37 @@ from typing import Any
 from incident_operator import connections
 from incident_operator.core import masks
 from incident_operator.core.masks import Credential, Masks
+
+REFUSED = frozenset({401, 403})
+"""HTTP statuses by which a service refuses whoever asks."""
+_REMEDY = "blanks and line ends are part of the value; create it without them: kubectl create secret --from-literal, or printf %s instead of echo"
+
+
+def of(secret: Mapping[str, str]) -> str:
+    """Return what looks wrong with a Secret's credentials, to be put behind a refusal; empty where nothing does."""
+    wrong = [f"{key} {what}" for key in ("username", "password", "token") if (what := _wrong(key, secret.get(key, "")))]
+    return f"; the Secret's {' and '.join(wrong)}: {_REMEDY}" if wrong else ""
+
+
+def of_status(secret: Mapping[str, str], status: int) -> str:
+    """Return the same for an HTTP answer that refuses; empty for any other."""
+    return of(secret) if status in REFUSED else ""
+
+
+def _wrong(key: str, value: str) -> str:
+    if key == "token":
+        value = value.strip()  # it is sent without
+        return "holds a blank or a line end" if _any_blank(value) else ""
+    if value.endswith(("\n", "\r")):
+        return "ends with a newline"
+    if value != value.strip():
+        return "begins or ends with a blank"
+    return "holds a line end" if "\n" in value or "\r" in value else ""
+
+
+def _any_blank(characters: Iterable[str]) -> bool:
+    return any(each.isspace() for each in characters)
+
 
 _VERSIONS = 4
 """Values of each Secret that stay known, the newest last: whoever has an older one may still be told of it in a log."""

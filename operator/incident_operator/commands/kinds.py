@@ -1,6 +1,10 @@
-"""The operator's kinds as `check` knows them: how they are written, and what their specs may hold."""
+"""The operator's kinds as `check` knows them: how they are written, and what their specs may hold.
+
+What is wrong with an object against the schema of its kind, in kubectl's words. Nothing of it tells a value, which may be secret.
+"""
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +13,172 @@ import pydantic
 
 from incident_operator import connections
 from incident_operator.actions import ACTIONS
+from incident_operator.api import meta
 from incident_operator.api.meta import API_VERSION, GROUP, is_dns_label, is_object_name
-from incident_operator.commands import schema_words
-from incident_operator.commands.schema_words import Way
 from incident_operator.core import texts
-from incident_operator.core.expressions import problems
-from incident_operator.core.runbooks import parsing
+from incident_operator.core.expressions import cel
+from incident_operator.core.runbooks import reading
+
+Way = tuple[str | int, ...]
+Schema = Mapping[str, Any]
+
+_TYPES = {
+    "string_type": "string",
+    "int_type": "integer",
+    "int_from_float": "integer",
+    "int_parsing": "integer",
+    "float_type": "number",
+    "bool_type": "boolean",
+    "list_type": "array",
+    "dict_type": "object",
+    "model_type": "object",
+    "model_attributes_type": "object",
+}
+_JSON = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
+_BOUNDS = {
+    "string_too_long": "Too long: may not be longer than {max_length}",
+    "string_too_short": "Invalid value: should be at least {min_length} chars long",
+    "too_long": "Too many: must have at most {max_length} items",
+    "too_short": "Invalid value: should have at least {min_length} items",
+    "greater_than_equal": "Invalid value: should be greater than or equal to {ge}",
+    "greater_than": "Invalid value: should be greater than {gt}",
+    "less_than_equal": "Invalid value: should be less than or equal to {le}",
+    "less_than": "Invalid value: should be less than {lt}",
+}
+_EXAMPLES = {meta.DURATION_PATTERN: "a duration, such as 90s or 1h30m"}
+
+
+@dataclass(frozen=True, slots=True)
+class WrongField:
+    """One thing that the apiserver would refuse."""
+
+    way: Way
+    """Keys and indices below `spec`."""
+    path: str
+    message: str
+
+
+def wrong_fields(model: type[pydantic.BaseModel], value: Any, path: str) -> list[WrongField]:
+    """Return all that is wrong with JSON that stands at `path`: types are not converted, and unknown fields are told."""
+    try:
+        model.model_validate_json(json.dumps(value), strict=True, extra="forbid")
+    except pydantic.ValidationError as error:
+        found = error.errors(include_url=False, include_input=True)
+    else:
+        return []
+    schema = _Walk(model.model_json_schema(by_alias=True))
+    told = (_told({**each, "loc": _written(value, each["loc"], each["type"])}, path, schema) for each in found)
+    return list({each.way: each for each in reversed(list(told))}.values())[::-1]
+
+
+def without_empty(model: type[pydantic.BaseModel], value: Any) -> tuple[Any, list[Way]]:
+    """Return JSON without the fields that are written and empty, and where they are: the apiserver drops them."""
+    nulls = list(_nulls(value, ()))
+    if not nulls:
+        return value, []
+    schema = _Walk(model.model_json_schema(by_alias=True))
+    dropped = [way for way in nulls if schema.at(way)]
+    return _without(value, (), frozenset(dropped)), dropped
+
+
+def unknown_field(path: str, name: str, known: list[str]) -> str:
+    """Return what is said of a field that there is not."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or [
+        each for each in known if each.lower() == name.lower()
+    ]
+    told = f"; did you mean {near[0]}?" if near else ""
+    return f"unknown field {texts.line(path)}{told}"
+
+
+def _told(error: dict[str, Any], path: str, schema: "_Walk") -> WrongField:
+    way = tuple(error["loc"])
+    place = cel.field_of(path, way)
+    if error["type"] == "extra_forbidden":
+        return WrongField(way, place, unknown_field(place, str(way[-1]), schema.fields(way[:-1])))
+    return WrongField(way, place, _message(error, way))
+
+
+def _message(error: Mapping[str, Any], way: Way) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "missing":
+        return "Required value"
+    if kind in _TYPES:
+        return f"Invalid value: must be of type {_TYPES[kind]}, and is {_named(error['input'])}"
+    if kind in {"enum", "literal_error"}:
+        return f"Unsupported value: supported values: {str(context['expected']).replace(chr(39), chr(34))}"
+    if kind == "string_pattern_mismatch":
+        pattern = context["pattern"]
+        return f"Invalid value: should match {_EXAMPLES.get(pattern, repr(pattern))}"
+    if kind in _BOUNDS:
+        return _BOUNDS[kind].format(**context)
+    return f"Invalid value: {error['msg']}" if way else str(error["msg"])
+
+
+def _named(value: Any) -> str:
+    return _JSON.get(type(value), "null")
+
+
+def _nulls(value: Any, way: Way) -> Iterator[Way]:
+    """Yield where a field of an object is null; an item of a list stays, and is refused."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in entries:
+        if item is None and isinstance(value, dict):
+            yield (*way, key)
+        yield from _nulls(item, (*way, key))
+
+
+def _without(value: Any, way: Way, dropped: frozenset[Way]) -> Any:
+    if isinstance(value, dict):
+        kept = ((key, item) for key, item in value.items() if (*way, key) not in dropped)
+        return {key: _without(item, (*way, key), dropped) for key, item in kept}
+    if isinstance(value, list):
+        return [_without(item, (*way, at), dropped) for at, item in enumerate(value)]
+    return value
+
+
+def _written(value: Any, way: Way, kind: str) -> Way:
+    """Return the part of a path that is written; a union adds which of its types was tried."""
+    if kind == "missing":
+        return way
+    for at, part in enumerate(way):
+        inside = part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int)
+        if not inside:
+            return way[:at]
+        value = value[part]
+    return way
+
+
+class _Walk:
+    """Goes down a JSON schema along a path."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+
+    def at(self, way: Way) -> Schema:
+        """Return the schema of what stands there; an empty one where it may be anything, or nothing is known."""
+        node = self._plain(self._schema)
+        for part in way:
+            below = node.get("items") if isinstance(part, int) else self._below(node, part)
+            node = self._plain(below if isinstance(below, dict) else {})
+        return node
+
+    def fields(self, way: Way) -> list[str]:
+        """Return the names of the fields that there are."""
+        return list(self.at(way).get("properties", {}))
+
+    @staticmethod
+    def _below(node: Schema, key: str) -> Any:
+        return node.get("properties", {}).get(key, node.get("additionalProperties"))
+
+    def _plain(self, node: Schema) -> Schema:
+        """Return a node without references, and of a union with null the other."""
+        if "$ref" in node:
+            return self._plain(self._schema["$defs"][node["$ref"].rpartition("/")[2]])
+        if "anyOf" in node:
+            return self._plain(next((each for each in node["anyOf"] if each.get("type") != "null"), {}))
+        known = {"type", "enum", "const", "properties", "items", "additionalProperties"}
+        return node if known & node.keys() else {}
+
 
 _KINDS = ("Runbook", "Connection", "Incident")
 _FIELDS = ("apiVersion", "kind", "metadata", "spec", "status")
@@ -70,9 +234,9 @@ def stored(value: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Wrong]]:
     model = _model(value)
     if model is None:
         return value, []
-    spec, dropped = schema_words.without_empty(model, value.get("spec"))
+    spec, dropped = without_empty(model, value.get("spec"))
     told = "is empty, which is the same as leaving it out"
-    return {**value, "spec": spec}, [Wrong(problems.field("spec", way), told) for way in dropped]
+    return {**value, "spec": spec}, [Wrong(cel.field_of("spec", way), told) for way in dropped]
 
 
 def spec_problems(value: Mapping[str, Any]) -> list[Wrong]:
@@ -82,7 +246,7 @@ def spec_problems(value: Mapping[str, Any]) -> list[Wrong]:
         return []
     if spec is None:
         return [Wrong("spec", "Required value")]
-    found = schema_words.wrong_fields(model, spec, "spec")
+    found = wrong_fields(model, spec, "spec")
     wrong = [Wrong(each.path, each.message, way=each.way) for each in found]
     return wrong if wrong or value.get("kind") != "Connection" else [*_members(spec)]
 
@@ -90,7 +254,7 @@ def spec_problems(value: Mapping[str, Any]) -> list[Wrong]:
 def _model(value: Mapping[str, Any]) -> type[pydantic.BaseModel] | None:
     match value.get("kind"):
         case "Runbook":
-            return parsing.whole_spec(ACTIONS)
+            return reading.whole_spec(ACTIONS)
         case "Connection":
             return connections.whole_spec()
         case "Incident":
@@ -142,7 +306,7 @@ def _unknown(value: Mapping[str, Any], prefix: str, known: tuple[str, ...]) -> I
     for key in value:
         if key not in known:
             path = f"{prefix}{key}"
-            yield Wrong(path, schema_words.unknown_field(path, key, list(known)))
+            yield Wrong(path, unknown_field(path, key, list(known)))
 
 
 def _quoted(value: Any) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from incident_operator.commands import rules
-from incident_operator.commands.findings import Finding, Level, Report
+from incident_operator.commands import check
+from incident_operator.commands.check import Finding, Level, Report
 from incident_operator.core import texts
 
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -38,7 +38,7 @@ def as_sarif(report: Report) -> str:
     driver = {
         "name": PROGRAM,
         "version": importlib.metadata.version(PROGRAM),
-        "rules": [{"id": name, "shortDescription": {"text": about}} for name, about in rules.ABOUT.items()],
+        "rules": [{"id": name, "shortDescription": {"text": about}} for name, about in check.ABOUT.items()],
     }
     run = {
         "tool": {"driver": driver},
@@ -74,7 +74,7 @@ def _result(found: Finding) -> dict[str, Any]:
     artifact = {"uri": quote(os.fsencode(found.file.replace("\\", "/")))}
     return {
         "ruleId": found.rule,
-        "ruleIndex": list(rules.ABOUT).index(found.rule),
+        "ruleIndex": list(check.ABOUT).index(found.rule),
         "level": found.level.value,
         "message": {"text": found.whole},
         "locations": [{"physicalLocation": {"artifactLocation": artifact, "region": region}}],

@@ -12,10 +12,9 @@ from typing import Any
 
 from incident_operator.api.meta import is_dns_label
 from incident_operator.api.runbook import Stage
-from incident_operator.commands.kinds import Wrong
-from incident_operator.commands.schema_words import Way
-from incident_operator.core.expressions import problems
-from incident_operator.core.expressions.problems import Problem
+from incident_operator.commands.kinds import Way, Wrong
+from incident_operator.core.expressions import cel
+from incident_operator.core.expressions.cel import Problem
 
 _STAGES = frozenset(stage.value for stage in Stage)
 _PLACEHOLDERS: Mapping[str, Any] = {"title": "unread", "serviceAccountName": "unread", "match": ["unread=unread"]}
@@ -76,7 +75,7 @@ def _left_out(spec: dict[str, Any], way: Way) -> tuple[str, str] | None:
         node.pop(way[-1], None)
     match way:
         case (str(stage), int(at), *_) if stage in _STAGES and _has(spec, stage, at):
-            return problems.field("spec", (stage, at)), str(spec[stage][at].get("name"))
+            return cel.field_of("spec", (stage, at)), str(spec[stage][at].get("name"))
         case _:
             return None
 
@@ -86,7 +85,7 @@ def _replaced(spec: dict[str, Any], way: Way) -> str:
     match way:
         case (str(name), int(at), *_) if name in _STAGES | {"parameters"} and _has(spec, name, at):
             spec[name][at] = _named(spec[name][at], name, at)
-            return problems.field("spec", (name, at))
+            return cel.field_of("spec", (name, at))
         case (str(name), *_):
             spec.pop(name, None)
             return f"spec.{name}"

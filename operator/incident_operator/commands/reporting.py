@@ -2,6 +2,8 @@
 
 ConfigMaps beside it can be changed by whoever may edit them: each is held against its digest in the status, and a text that differs
 is told of, never printed.
+
+What may be wrong with what a command was given, so that one line on stderr says it.
 """
 
 import asyncio
@@ -11,12 +13,27 @@ from typing import Any
 from incident_operator import logs, settings
 from incident_operator.api.incident import Incident
 from incident_operator.api.runbook import RunbookSpec
-from incident_operator.clients import access as accesses
-from incident_operator.clients import kube, paths
 from incident_operator.core import texts
 from incident_operator.core.status import report as reports
 from incident_operator.engine.evidence import REPORT_KEY, data_key
-from incident_operator.engine.revisions import Revisions
+from incident_operator.engine.runbooks import Revisions
+from incident_operator.kubernetes import access as accesses
+from incident_operator.kubernetes import apiserver, discovery
+from incident_operator.kubernetes.state import SecretError
+from incident_operator.receiver.auth import TokenError
+from incident_operator.receiver.server import CertificateError
+
+EXPECTED = (
+    accesses.AccessError,
+    apiserver.ApiError,
+    settings.SettingError,
+    SecretError,
+    TokenError,
+    CertificateError,
+    OSError,
+)
+"""What can be wrong with what we were given; anything else is a defect and shows its traceback."""
+
 
 UNREAD = "not compared, since this account may not read it"
 CHANGED, GONE = "changed since it was recorded", "gone since it was recorded"
@@ -40,8 +57,8 @@ async def report(
     """
     access = await accesses.load(kubeconfig, context)
     where = namespace or access.namespace
-    async with kube.Kube(access) as client:
-        incident = Incident.model_validate(await client.get(paths.incidents(where, name)))
+    async with apiserver.Kube(access) as client:
+        incident = Incident.model_validate(await client.get(discovery.incidents(where, name)))
         runbook = await _runbook(client, incident)
         differs = await _differing_evidence(client, incident)
         told = [
@@ -51,7 +68,7 @@ async def report(
     return texts.visible_page("\n".join(told))
 
 
-async def _differing_evidence(client: kube.Kube, incident: Incident) -> Mapping[str, str]:
+async def _differing_evidence(client: apiserver.Kube, incident: Incident) -> Mapping[str, str]:
     """Return what became of each step's evidence that is not as it was recorded."""
     kept = [record for record in incident.status.steps if record.evidence and record.evidence_in]
     names = dict.fromkeys(record.evidence_in or "" for record in kept)
@@ -60,7 +77,7 @@ async def _differing_evidence(client: kube.Kube, incident: Incident) -> Mapping[
     return {step: words for step, words in told.items() if words}
 
 
-async def _differing_report(client: kube.Kube, incident: Incident) -> list[str]:
+async def _differing_report(client: apiserver.Kube, incident: Incident) -> list[str]:
     """Return a note where the stored report is not as it was recorded."""
     stored = incident.status.report
     if stored is None:
@@ -80,24 +97,24 @@ def _differs(data: Mapping[str, Any] | None, key: str, digest: str | None) -> st
     return "" if texts.digest(text) == digest else CHANGED
 
 
-async def _data(client: kube.Kube, incident: Incident, name: str) -> Mapping[str, Any] | None:
+async def _data(client: apiserver.Kube, incident: Incident, name: str) -> Mapping[str, Any] | None:
     """Return what a ConfigMap holds, nothing where it is gone; None where the reader may not look."""
     try:
-        found = await client.get(paths.configmaps(incident.metadata.namespace, name))
-    except kube.NotFound:
+        found = await client.get(discovery.configmaps(incident.metadata.namespace, name))
+    except apiserver.NotFound:
         return {}
-    except kube.Forbidden:
+    except apiserver.Forbidden:
         return None
     data = found.get("data")
     return data if isinstance(data, dict) else {}
 
 
-async def _runbook(client: kube.Kube, incident: Incident) -> RunbookSpec | None:
+async def _runbook(client: apiserver.Kube, incident: Incident) -> RunbookSpec | None:
     revision = incident.status.runbook_revision
     if not revision:
         return None
     try:
         found = await Revisions(client).read(incident.metadata.namespace, revision)
-    except kube.Forbidden:
+    except apiserver.Forbidden:
         return None
     return found.spec if found is not None else None

@@ -1,18 +1,24 @@
-"""The types of Connections: a file each, and a line each. Nothing is opened here; `clients/` does that."""
+"""The types of Connections: a file each, and a line each. Nothing is opened here; `clients/` does that.
 
+An endpoint: a Connection and what opens it. What finds one is in `connections.py`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
 import pydantic
 
 from incident_operator.api.connection import Connection, ConnectionSpec
-from incident_operator.connections import alertmanager, http, postgres, prometheus
+from incident_operator.connections import alertmanager, http, postgres
 from incident_operator.connections.declaration import ConnectionType, ConnectionTypes
+from incident_operator.connections.http import PROMETHEUS
 
 CONNECTIONS: ConnectionTypes = (
     postgres.CONNECTION,
     http.CONNECTION,
-    prometheus.CONNECTION,
+    PROMETHEUS,
     alertmanager.CONNECTION,
 )
 """In the order in which they are told of."""
@@ -49,3 +55,22 @@ def whole_spec(types: ConnectionTypes = CONNECTIONS) -> type[ConnectionSpec]:
 def _whole() -> type[Connection]:
     spec: Any = whole_spec()
     return pydantic.create_model("Connection", __base__=Connection, spec=(spec, ...))
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A Connection and what opens it."""
+
+    connection: Connection
+    secret: Mapping[str, str] = field(repr=False)
+    """Decoded values; empty where the Connection names no Secret."""
+    version: str
+    """Changes with the Connection and with the Secret, for pools to notice a rotation."""
+
+    fetched: Callable[[str], None] = field(default=lambda _: None, repr=False, compare=False)
+    """For a client that gets another credential with these, such as a token: it tells it here before it uses it."""
+
+    def credentials(self) -> list[str]:
+        """Return the values that must not be shown, as the Connection's type tells; of a type not known here, all."""
+        kind = named(self.connection.spec.type)
+        return list(self.secret.values() if kind is None else kind.credentials_in(self.secret))

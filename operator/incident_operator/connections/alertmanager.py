@@ -4,9 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from incident_operator.api import rules
 from incident_operator.api.connection import Url
-from incident_operator.api.meta import Model, ObjectName
+from incident_operator.api.meta import Model, ObjectName, rule
 from incident_operator.connections.declaration import Asking, ConnectionType
 from incident_operator.connections.http import CREDENTIALS, SECRET, derived
 
@@ -42,11 +41,11 @@ CONNECTION = ConnectionType(
     CREDENTIALS,
     derived,
     rules=(
-        rules.rule(
+        rule(
             "!has(self.alertmanager) || has(self.alertmanager.serviceAccountName) || !has(self.secretRef)",
             "secretRef needs alertmanager.serviceAccountName: the account as which the Secret is read",
         ),
-        rules.rule(
+        rule(
             "!has(self.alertmanager) || has(self.alertmanager.url) != has(self.alertmanager.addresses)",
             "alertmanager needs either url or addresses",
         ),

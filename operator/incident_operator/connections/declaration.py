@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from incident_operator.api.connection import ConnectionSpec
-from incident_operator.api.meta import Model
-from incident_operator.api.rules import Extra
+from incident_operator.api.meta import Extra, Model
 
 M = TypeVar("M", bound=Model)
 Derived = Callable[[Mapping[str, str]], Iterable[str]]
@@ -55,7 +54,7 @@ class ConnectionType(Generic[M]):
     derived: Derived = nothing
     """What is made of them, and is as secret."""
     rules: tuple[Extra, ...] = ()
-    """What the apiserver requires of a whole spec of this type (`api/rules.py`)."""
+    """What the apiserver requires of a whole spec of this type (`api/meta.py`)."""
 
     def credentials_in(self, secret: Mapping[str, str]) -> Iterator[str]:
         """Yield the values that are secret, of a Secret's decoded ones."""

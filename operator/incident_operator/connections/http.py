@@ -1,4 +1,7 @@
-"""An HTTP service."""
+"""An HTTP service.
+
+A Prometheus, or what speaks its query API.
+"""
 
 import base64
 from collections.abc import Iterator, Mapping
@@ -61,3 +64,10 @@ def derived(secret: Mapping[str, str]) -> Iterator[str]:
 
 
 CONNECTION = ConnectionType("http", HttpEndpoint, SECRET, _probe, CREDENTIALS, derived)
+
+
+async def _probe_prometheus(_where: HttpEndpoint, ask: Asking) -> None:
+    await ask.promql("vector(1)")
+
+
+PROMETHEUS = ConnectionType("prometheus", HttpEndpoint, SECRET, _probe_prometheus, CREDENTIALS, derived)

@@ -1,8 +1,87 @@
-"""What an action reports back: a closed union that the engine matches exhaustively."""
+"""What an action reports back: a closed union that the engine matches exhaustively.
 
+Effect classes: what may have happened when we died in the middle of an act, and how one finds out.
+
+The dates of HTTP's headers (RFC 9110 §5.6.7): anybody's text, from which a moment in UTC comes or nothing. Pure.
+
+`Retry-After`: how long a service asks to be left alone (RFC 9110 §10.2.3), and how much of that is obeyed.
+
+What can go wrong with the world outside, in one vocabulary; and what it means for an effect, in one place.
+
+    Failure
+    ├── ApiError            kubernetes/errors.py   the apiserver refused, or did not answer
+    ├── SqlError            clients/sql_errors.py   a database
+    ├── HttpError           clients/http.py         an HTTP service did not answer
+    ├── PromqlError         clients/prometheus.py   a Prometheus
+    ├── EndpointError       clients/connections.py  a Connection, or its Secret, cannot be used
+    ├── HelperError         clients/helper_process.py  a helper process does not answer; nothing was done
+    ├── Unusable            here                    the step asks for something that makes no sense
+    └── RolledBack          here                    what is about to be begun has been done already
+
+Clients raise subclasses of `Failure` and nothing else; actions let them pass. What follows for a step stands in `outcome_of`,
+`outcome_of_another_try` and `outcome_of_look`, and nowhere else: all that is promised about effects rests on these functions.
+"""
+
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
 from typing import Any
+
+from incident_operator.core import reasons
+
+
+class Effect(StrEnum):
+    """What kind of marker an act leaves; decides what a crash between intent and outcome means."""
+
+    READ = "read"
+    SQL_TX = "sql-tx"
+    K8S_PATCH = "k8s-patch"
+    K8S_CREATE = "k8s-create"
+    KEYED_CALL = "keyed-call"
+    HUMAN = "human"
+    UNKEYED = "unkeyed"
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it can be found out, or is safe to ask for again, what became of an act that was interrupted."""
+        return self is not Effect.UNKEYED
+
+
+def moment(text: str) -> datetime | None:
+    """Return what a header says, in UTC; None where that is not a date. One without a zone is in UTC, as HTTP has it."""
+    try:
+        at = parsedate_to_datetime(text)
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+
+
+MOST_RETRY_SECONDS = 300.0
+"""Whoever asks for longer is asked again then: a step has its own time, and a header is anybody's."""
+LATER = frozenset({408, 425, 429, 502, 503, 504})
+"""Statuses that say "not now": the same question may be answered in a while."""
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float:
+    """Return the seconds that an answer asks for, 0 to `MOST_SECONDS`: a number, or a date; 0 where it says nothing.
+
+    A date counts from the answer's own `Date`: the service's clock and ours may be hours apart. Without one it says nothing.
+    """
+    named = {name.lower(): value for name, value in headers.items()}
+    text = named.get("retry-after", "").strip()
+    if text.isdecimal() and text.isascii():
+        return bounded_retry_after(float(text))
+    until, sent = moment(text), moment(named.get("date", ""))
+    return bounded_retry_after((until - sent).total_seconds()) if until and sent else 0.0
+
+
+def bounded_retry_after(asked: float) -> float:
+    """Return seconds that somebody asks for, as far as they are obeyed."""
+    return 0.0 if math.isnan(asked) else min(max(asked, 0.0), MOST_RETRY_SECONDS)
+
 
 Json = Any
 """Decoded JSON: dict, list, str, int, float, bool or None."""
@@ -92,3 +171,78 @@ class Undetermined:
 
 
 Outcome = Succeeded | Failed | Pending | NotDone | Undetermined
+
+
+LOOK_AGAIN = 2.0
+"""Seconds until an effect is looked for again, or begun again where it certainly has not happened."""
+_PASSING = frozenset({reasons.CONNECTION_FAILED, reasons.CONFLICT})
+"""Reasons that go away by themselves, as a failover or somebody else's write does."""
+
+
+class Failure(Exception):
+    """Something in the world did not work. The message is one line for people, and holds no secret."""
+
+    def __init__(self, reason: str, message: str, *, retryable: bool = False, maybe_applied: bool = False) -> None:
+        super().__init__(message)
+        self.after = 0.0
+        """Seconds that whoever refused asks to be left alone for."""
+        self.reason = reason
+        """One CamelCase word from `core/reasons.py`."""
+        self.message = message
+        """What was wrong, where, and what would be right."""
+        self.retryable = retryable
+        """Whether the same again may work."""
+        self.maybe_applied = maybe_applied
+        """Whether what was asked for may have happened all the same: it was sent, and no answer came."""
+
+
+class Unusable(Failure):
+    """A step asks for something that makes no sense; nothing was sent."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(reasons.BAD_REQUEST, message)
+
+
+class RolledBack(Failure):
+    """The world holds the mark of an attempt that the status says was never begun: the status is older than what was done."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(reasons.RECORD_ROLLED_BACK, found)
+
+
+def outcome_of(failure: Failure, effect: Effect) -> Outcome:
+    """Return what a failure of an act, or of a read, means for its step.
+
+    A read failed. An effect that may have happened is looked up, or asked for again under its key; where nobody can look, nobody
+    knows. One that certainly did not happen failed, or is begun again later where what was in the way passes by itself.
+    """
+    if failure.reason == reasons.RECORD_ROLLED_BACK:
+        return Undetermined(failure.message, failure.reason)
+    if effect is Effect.READ:
+        return Failed(failure.reason, failure.message, retryable=failure.retryable, after=failure.after)
+    if failure.maybe_applied:
+        if effect.is_known:
+            return Pending(max(LOOK_AGAIN, failure.after), f"cannot tell whether it is done: {failure.message}")
+        return Undetermined(failure.message)
+    if effect.is_known and failure.retryable and failure.reason in _PASSING:
+        return NotDone(max(LOOK_AGAIN, failure.after), failure.message)
+    return Failed(failure.reason, failure.message, retryable=failure.retryable, after=failure.after)
+
+
+def outcome_of_another_try(outcome: Outcome) -> Outcome:
+    """Return what the outcome of a call that is asked again, under its own key, means for its step.
+
+    An earlier try may have got through. So that this one was not sent, or was refused, does not prove that nothing happened.
+    """
+    match outcome:
+        case NotDone(after, summary):
+            return Pending(after, f"cannot tell whether it is done: {summary}")
+        case Failed(message=message, effected=False):
+            return Undetermined(f"an earlier attempt may have succeeded; sent again, it failed: {message}")
+        case _:
+            return outcome
+
+
+def outcome_of_look(failure: Failure) -> Outcome:
+    """Return what it means that an effect cannot be looked up: nothing. A failed look is never proof, whatever failed."""
+    return Pending(max(LOOK_AGAIN, failure.after), f"cannot tell whether it is done: {failure.message}")

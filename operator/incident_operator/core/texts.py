@@ -3,6 +3,10 @@
 A value is one line of characters that can be seen. Where it has to be exact (a plan, an output), anything else is written as a
 JSON string with escapes (`exact`, `line`); where people read it (a message, a summary, the report), it is cleaned (`visible`); where
 it names something (a parameter), it is refused (`unseen`).
+
+What of a sequence fits a budget. What is measured and what becomes of the rest is the caller's.
+
+Text from outside inside our Markdown: on one line, unable to start a link, HTML or code, or to steer a terminal.
 """
 
 import hashlib
@@ -10,9 +14,24 @@ import html
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import re2
+
+_Item = TypeVar("_Item")
+
+
+def fitting(items: Iterable[_Item], size: Callable[[_Item], int], budget: int) -> tuple[list[_Item], int]:
+    """Return the first items that fit the budget together, and what is left of it: 0 where one did not fit any more."""
+    kept: list[_Item] = []
+    for item in items:
+        budget -= size(item)
+        if budget < 0:
+            return kept, 0
+        kept.append(item)
+    return kept, budget
+
 
 _NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters but for tab and line ends, and halves of surrogate pairs: terminals obey the former, and UTF-8,
@@ -189,3 +208,28 @@ def _unseen(text: str) -> Iterator[int]:
 def _first(unwanted: re.Pattern[str], text: str) -> str | None:
     found = unwanted.search(text)
     return f"U+{ord(found.group()):04X}" if found else None
+
+
+_SPECIAL = re.compile(r"([\\`\[\]<>])")
+_TICKS = re.compile(r"`+")
+_OPENS_A_BLOCK = re.compile(r"^(?=[#*+~-])")
+
+
+def markdown_text(text: str) -> str:
+    """Return the text so that Markdown shows it as it is."""
+    return _OPENS_A_BLOCK.sub(r"\\", _SPECIAL.sub(r"\\\1", visible(text)))
+
+
+def code_span(text: str) -> str:
+    """Return the text as a code span, in which nothing but its own end means anything; empty stays empty."""
+    told = visible(text)
+    if not told:
+        return ""
+    fence = "`" * (max((len(run) for run in _TICKS.findall(told)), default=0) + 1)
+    room = " " if "`" in {told[0], told[-1]} else ""
+    return f"{fence}{room}{told}{room}{fence}"
+
+
+def cell(written: str) -> str:
+    """Return Markdown as it stands in one cell of a table."""
+    return written.replace("|", "\\|")

@@ -1,6 +1,13 @@
 """Reads manifests as the cluster would, and remembers where everything stands: each document as JSON, with line and column.
 
 What kubectl would send without a word is told all the same where nobody can have meant it: a key that is set twice, or becomes another.
+
+JSON as lines of YAML that say exactly what it is: each text in double quotes on one line, so that none can look like another.
+
+What a plain word of YAML is to the cluster: kubectl reads YAML 1.1 as go-yaml v2 does, and makes JSON of it.
+
+`y`, `n`, `yes`, `no`, `on` and `off` are booleans, `0755` is octal, `12:30` and a date stay texts, and a key that is not a text is made
+one: `n` becomes `false`.
 """
 
 import base64
@@ -8,14 +15,174 @@ import binascii
 import json
 import math
 import re
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
-from incident_operator.core import texts, yaml_words
-from incident_operator.core.expressions import problems
+from incident_operator.core import texts
+from incident_operator.core.expressions import cel
+
+_WIDTH = 100
+"""Lists and objects of plain values are written on one line where that is no longer than this."""
+_INDENT = "  "
+_PLAIN_KEY = re.compile(r"(?:[A-Za-z_]|\.[A-Za-z_]{4})[A-Za-z0-9_./-]*")
+"""Of what begins with a dot, `.nan`, `.inf` and `.5` are numbers."""
+_NO_KEYS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+"""What YAML readers take for something else than a text."""
+_FIRST = ("apiVersion", "kind", "metadata", "name", "image", "command", "args")
+"""Keys that people look for first; the others follow in the order of the alphabet."""
+
+
+def of(value: Any) -> list[str]:
+    """Return decoded JSON as lines of YAML, the same for the same value whatever the order of its keys."""
+    return list(_lines(value))
+
+
+def _lines(value: Any) -> Iterator[str]:
+    if (short := _on_one_line(value)) is not None:
+        yield short
+    elif isinstance(value, Mapping):
+        for key in _sorted(value):
+            yield from _entry(f"{_key(key)}:", value[key])
+    else:
+        for item in value:
+            first, *others = _lines(item)
+            yield f"- {first}"
+            yield from (f"{_INDENT}{line}" for line in others)
+
+
+def _entry(key: str, value: Any) -> Iterator[str]:
+    if (short := _on_one_line(value)) is not None:
+        yield f"{key} {short}"
+        return
+    yield key
+    yield from (f"{_INDENT}{line}" for line in _lines(value))
+
+
+def _on_one_line(value: Any) -> str | None:
+    """Return a value that has no lines of its own: a plain one, or a short list or object of plain ones."""
+    if not isinstance(value, Mapping | list):
+        return _plain(value)
+    inside = value.values() if isinstance(value, Mapping) else value
+    if any(isinstance(item, Mapping | list) for item in inside):
+        return None
+    if isinstance(value, Mapping):
+        written = f"{{{', '.join(f'{_key(key)}: {_plain(value[key])}' for key in _sorted(value))}}}"
+    else:
+        written = f"[{', '.join(_plain(item) for item in value)}]"
+    return written if len(written) <= _WIDTH else None
+
+
+def _plain(value: Any) -> str:
+    return texts.line(value) if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _key(key: str) -> str:
+    return key if _PLAIN_KEY.fullmatch(key) and key.lower() not in _NO_KEYS else texts.line(key)
+
+
+def _sorted(value: Mapping[str, Any]) -> list[str]:
+    return sorted(value, key=lambda key: (_FIRST.index(key) if key in _FIRST else len(_FIRST), key))
+
+
+_BOOLEANS = {
+    **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
+    **dict.fromkeys(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"), False),
+}
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_NOT_FINITE = {
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), "nan"),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), "inf"),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), "-inf"),
+}
+_KEYS_OF_NOT_FINITE = {"nan": ".nan", "inf": ".inf", "-inf": "-.inf"}
+_DATE = re.compile(r"[0-9]{4}-")
+_INTEGER = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[oO]?([0-7]+)|0[bB]([01]+)|(0|[1-9][0-9]*))")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_BETWEEN_DIGITS = re.compile(r"(?<=[0-9])_(?=[0-9])")
+_LARGEST, _SMALLEST = 2**64 - 1, -(2**63)
+_WHOLE = 2.0**63
+"""A whole float below this is an integer to the cluster: JSON does not tell them apart."""
+_SINGLE_DIGITS = 9
+"""That tell any float of 32 bits from its neighbours."""
+
+
+def value_of(word: str) -> Any:
+    """Return what an unquoted word is: a boolean, None, an int, a float (maybe not finite), or the text itself. Never raises."""
+    if word in _BOOLEANS:
+        return _BOOLEANS[word]
+    if word in _NULLS:
+        return None
+    if word in _NOT_FINITE:
+        return float(_NOT_FINITE[word])
+    if word[0] == ".":
+        return _float(_BETWEEN_DIGITS.sub("", word), word)
+    if word[0] not in "+-0123456789" or _DATE.match(word):
+        return word
+    return _number(word)
+
+
+def key_of(value: Any) -> str | None:
+    """Return the text that a key becomes; None where the cluster takes no such key."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value) if value < 2**63 else None
+        case float():
+            return _KEYS_OF_NOT_FINITE.get(repr(value)) or _single(value)
+        case _:
+            return None
+
+
+def in_json(value: Any) -> Any:
+    """Return a value as JSON has it once it was written and read: a whole float is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE else value
+
+
+def is_boolean_word(word: str) -> bool:
+    """Tell whether an unquoted word is read as a boolean and does not look like one: `y`, `no`, `on`."""
+    return word in _BOOLEANS and word.lower() not in {"true", "false"}
+
+
+def _number(word: str) -> Any:
+    plain = word.replace("_", "")
+    found = _INTEGER.fullmatch(plain)
+    if found is None:
+        return _float(plain, word)
+    sign, *digits = found.groups()
+    number = next(int(each, base) for each, base in zip(digits, (16, 8, 2, 10), strict=True) if each is not None)
+    number = -number if sign == "-" else number
+    if _SMALLEST <= number <= (_LARGEST if not sign else 2**63 - 1):
+        return number
+    return _float(plain, word)
+
+
+def _float(plain: str, word: str) -> Any:
+    number = float(plain) if _FLOAT.fullmatch(plain) else math.inf
+    return number if math.isfinite(number) else word
+
+
+def _single(value: float) -> str:
+    """Write a float as Go does with 32 bits and as few digits as tell it."""
+    single = _rounded(value)
+    digits = next(n for n in range(1, _SINGLE_DIGITS + 1) if _rounded(float(f"{value:.{n - 1}e}")) == single)
+    scientific = f"{value:.{digits - 1}e}"
+    exponent = int(scientific.partition("e")[2])
+    return f"{value:.{max(digits - 1 - exponent, 0)}f}" if -4 <= exponent < 6 else scientific
+
+
+def _rounded(value: float) -> float:
+    try:
+        return float(struct.unpack("f", struct.pack("f", value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
 
 MOST_NODES = 200_000
 """Of one document, aliases followed: one that grows beyond is meant to exhaust a memory."""
@@ -93,7 +260,7 @@ def _whole(text: str) -> Document | None:
 
 def _integer(digits: str) -> int | float:
     """Return a number of JSON as the cluster holds it: one that takes more than 64 bits is a float."""
-    number = yaml_words.value_of(digits)
+    number = value_of(digits)
     return number if isinstance(number, int) else float(digits)
 
 
@@ -200,7 +367,7 @@ class _Reading:
     def _list(self, node: yaml.SequenceNode, path: str) -> list[Any]:
         made = []
         for at, item in enumerate(node.value):
-            where = problems.field(path, (at,))
+            where = cel.field_of(path, (at,))
             self.places[where] = self.place(item)
             made.append(self._value(item, where))
         return made
@@ -217,7 +384,7 @@ class _Reading:
                 told = f"key {texts.line(key)} is already set in line {firsts[key]}"
                 self.remarks.append(Remark(told, self.place(key_node)))
             firsts.setdefault(key, self.place(key_node).line)
-            where = problems.field(path, (key,))
+            where = cel.field_of(path, (key,))
             self.places[where] = self.place(key_node)
             made[key] = self._value(value_node, where)
         return made
@@ -233,7 +400,7 @@ class _Reading:
 
     def _key(self, node: yaml.Node) -> str:
         value = self._scalar(node, "") if isinstance(node, yaml.ScalarNode) else None
-        key = yaml_words.key_of(value)
+        key = key_of(value)
         if key is None:
             raise self._refused(node, "a key has to be a text; put it in quotes")
         if node.tag == _PLAIN and key != node.value:
@@ -249,21 +416,21 @@ class _Reading:
             raise self._refused(node, f"{node.value} is not a number that JSON has")
         if node.tag == _PLAIN and value is not None and not isinstance(value, str):
             self.words[path] = node.value
-            if yaml_words.is_boolean_word(node.value):
+            if is_boolean_word(node.value):
                 told = f"{node.value} is read as {_said(value)}"
                 written = f'write {str(value).lower()}, or "{node.value}" for the text'
                 self.remarks.append(Remark(f"{told}; {written}", self.place(node), harmless=True))
-        return yaml_words.in_json(value)
+        return in_json(value)
 
     def _resolved(self, node: yaml.ScalarNode) -> Any:
         if node.tag == _PLAIN:
-            return yaml_words.value_of(node.value)
+            return value_of(node.value)
         kind = node.tag.removeprefix(_PREFIX)
         if kind == "binary":
             return self._decoded(node)
         if kind not in _TAGS:
             return node.value
-        value = yaml_words.value_of(node.value)
+        value = value_of(node.value)
         if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
         if not isinstance(value, _TAGS[kind]) or (isinstance(value, bool) and kind != "bool"):
@@ -283,4 +450,4 @@ class _Reading:
 def _said(value: Any) -> str:
     if isinstance(value, bool):
         return f"the boolean {str(value).lower()}"
-    return "null" if value is None else f"the number {yaml_words.in_json(value)}"
+    return "null" if value is None else f"the number {in_json(value)}"

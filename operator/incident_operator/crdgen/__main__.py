@@ -1,19 +1,90 @@
 """`python -m incident_operator.crdgen [--check]`: writes crds/, schemas for editors and the chart's copies from models, catalogues and policies.
 
 The files are committed and never edited by hand; `--check` writes nothing and fails where one is stale.
+
+JSON schemas for editors, of the kinds that people write: from the definitions, which editors cannot read themselves.
+
+`# yaml-language-server: $schema=…` on the first line of a manifest names one. Unknown fields are wrong in them, as they are to the apiserver.
 """
 
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import yaml
 
 from incident_operator import policies
 from incident_operator.actions import ACTIONS
-from incident_operator.api.meta import GROUP
-from incident_operator.crdgen import editors, kinds, templates
+from incident_operator.api.meta import API_VERSION, GROUP
+from incident_operator.core.outcomes import Json
+from incident_operator.crdgen import kinds
+from incident_operator.crdgen.kinds import Kind
+from incident_operator.crdgen.schema import definition_template, plain_policy, policy_template
+
+DRAFT = "http://json-schema.org/draft-07/schema#"
+"""What yaml-language-server and other editors read without being told."""
+_FREE = "x-kubernetes-preserve-unknown-fields"
+_EITHER = "x-kubernetes-int-or-string"
+_RULES = "x-kubernetes-validations"
+_CLUSTER = "x-kubernetes-"
+
+
+def schema(kind: Kind, definition: Json, actions: Iterable[str]) -> str:
+    """Return the JSON schema of a kind as text; `actions` are the keys of which a step, undo or probe carries exactly one."""
+    stored = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    fields = stored["properties"]
+    described = {name: {"description": fields[name]["description"]} for name in ("apiVersion", "kind")}
+    properties = {
+        "apiVersion": {"const": API_VERSION, **described["apiVersion"]},
+        "kind": {"const": kind.name, **described["kind"]},
+        "metadata": {"type": "object", "description": "Name, namespace, labels and annotations, as of any object."},
+        "spec": _rewritten(fields["spec"], tuple(actions)),
+        "status": {"type": "object", "description": "The operator's; not for people to write."},
+    }
+    whole = {
+        "$schema": DRAFT,
+        "title": kind.name,
+        "description": stored["description"],
+        "type": "object",
+        "required": ["apiVersion", "kind", "metadata", "spec"],
+        "properties": properties,
+        "additionalProperties": False,
+    }
+    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+
+
+def _rewritten(node: Json, actions: tuple[str, ...]) -> Json:
+    kept: Json = {key: value for key, value in node.items() if not key.startswith(_CLUSTER)}
+    if node.get(_EITHER):
+        kept["type"] = ["integer", "string"]
+    if "properties" in node:
+        kept["properties"] = {name: _rewritten(each, actions) for name, each in node["properties"].items()}
+        if not node.get(_FREE) and "additionalProperties" not in node:
+            kept["additionalProperties"] = False
+    for key in ("items", "additionalProperties"):
+        if isinstance(node.get(key), dict):
+            kept[key] = _rewritten(node[key], actions)
+    return {**_bounds(kept), **_one_action(node, actions)}
+
+
+def _bounds(node: Json) -> Json:
+    """Rewrite exclusive bounds back: a flag in Kubernetes, a number in JSON Schema."""
+    rewritten = dict(node)
+    for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if rewritten.get(exclusive) is True:
+            rewritten[exclusive] = rewritten.pop(bound)
+    return rewritten
+
+
+def _one_action(node: Json, actions: tuple[str, ...]) -> dict[str, Any]:
+    """Return the rule that exactly one action is written, where the definition has it."""
+    if not any(each["message"] == "exactly one action" for each in node.get(_RULES, [])):
+        return {}
+    return {"oneOf": [{"required": [key]} for key in actions if key in node["properties"]]}
+
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 TEMPLATES = "charts/incident-operator/templates"
@@ -32,14 +103,14 @@ def _definitions() -> dict[str, str]:
         name = f"{GROUP}_{kind.plural}.yaml"
         text = _header("api/") + yaml_text(kinds.definition(kind))
         generated[f"crds/{name}"] = text
-        generated[f"{TEMPLATES}/crds/{name}"] = templates.definition_template(text)
+        generated[f"{TEMPLATES}/crds/{name}"] = definition_template(text)
     return generated
 
 
 def _schemas() -> dict[str, str]:
     keys = [action.key for action in ACTIONS]
     return {
-        f"{SCHEMAS}/{kind.name.lower()}.json": editors.schema(kind, kinds.definition(kind), keys)
+        f"{SCHEMAS}/{kind.name.lower()}.json": schema(kind, kinds.definition(kind), keys)
         for kind in (kinds.RUNBOOK, kinds.CONNECTION)
     }
 
@@ -47,12 +118,12 @@ def _schemas() -> dict[str, str]:
 def _policies() -> dict[str, str]:
     validating = "---\n".join(policies.text(file) for file in policies.VALIDATING)
     generated = {
-        "crds/approval-policies.yaml": _header("policies/") + templates.plain_policy(validating),
+        "crds/approval-policies.yaml": _header("policies/") + plain_policy(validating),
     }
     for file in (*policies.LIMITING, policies.STAMPING):
-        generated[f"crds/{file}"] = _header("policies/") + templates.plain_policy(policies.text(file))
+        generated[f"crds/{file}"] = _header("policies/") + plain_policy(policies.text(file))
     for file in (*policies.VALIDATING, *policies.LIMITING, policies.STAMPING):
-        generated[f"{TEMPLATES}/policies/{file}"] = _header(f"policies/{file}") + templates.policy_template(file)
+        generated[f"{TEMPLATES}/policies/{file}"] = _header(f"policies/{file}") + policy_template(file)
     return generated
 
 

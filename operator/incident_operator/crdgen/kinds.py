@@ -1,4 +1,7 @@
-"""The envelopes of the CRDs: names, columns, selectable fields. What is inside comes from the models and the catalogues."""
+"""The envelopes of the CRDs: names, columns, selectable fields. What is inside comes from the models and the catalogues.
+
+The spec of a Connection as the definition and the docs have it: a member for each type, of which `type` names one.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,10 +9,36 @@ from dataclasses import dataclass
 from incident_operator import connections
 from incident_operator.actions import ACTIONS
 from incident_operator.api import connection, incident, runbook
-from incident_operator.api.meta import GROUP, VERSION, Model
+from incident_operator.api.meta import GROUP, VERSION, Model, explained, validations
+from incident_operator.connections.declaration import ConnectionTypes
 from incident_operator.core.action import Actions
 from incident_operator.core.outcomes import Json
-from incident_operator.crdgen import members, schema, stages
+from incident_operator.crdgen import schema
+from incident_operator.crdgen.schema import shortened_stages, with_actions
+
+
+def with_connections(model: Json, types: ConnectionTypes) -> Json:
+    """Return the JSON schema of the kind Connection with its members."""
+    return {**model, "$defs": {**model["$defs"], **connection_definitions(types)}}
+
+
+def connection_definitions(types: ConnectionTypes) -> Json:
+    """Return the JSON schemas of the spec and of all that it refers to, by name."""
+    whole = connections.whole_spec(types).model_json_schema(by_alias=True)
+    others = whole.pop("$defs")
+    written = [each.key for each in types]
+    order = ["type", *written, *(key for key in whole["properties"] if key not in {"type", *written})]
+    whole["properties"] = {key: whole["properties"][key] for key in order}
+    return {"ConnectionSpec": {**whole, **validations(*_rules(types))}, **others}
+
+
+def _rules(types: ConnectionTypes) -> list[Json]:
+    exactly = explained(
+        " && ".join(f"has(self.{each.key}) == (self.type == '{each.key}')" for each in types),
+        "exactly the member that type names has to be set",
+        "'type is ' + self.type + ', so exactly spec.' + self.type + ' has to be set'",
+    )
+    return [exactly, *(rule for each in types for rule in each.rules)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +112,8 @@ def runbook_kind(actions: Actions) -> Kind:
         ),
         # what waits for an object (kstatus) takes one without any status for done
         initial_status=(("observedGeneration", -1),),
-        completed=lambda model: stages.completed(model, actions),
-        shortened=lambda structural: stages.shortened(structural, actions),
+        completed=lambda model: with_actions(model, actions),
+        shortened=lambda structural: shortened_stages(structural, actions),
     )
 
 
@@ -94,7 +123,7 @@ CONNECTION = Kind(
     plural="connections",
     short_name="conn",
     columns=(Column("Kind", ".spec.type"), Column("Used-By", ".status.usedBy", "integer"), _READY, _AGE),
-    completed=lambda model: members.completed(model, connections.CONNECTIONS),
+    completed=lambda model: with_connections(model, connections.CONNECTIONS),
 )
 ALL = (INCIDENT, RUNBOOK, CONNECTION)
 

@@ -2,26 +2,125 @@
 
 What people read of an answer is masked; a result, which expressions compute with, is not, and comes with what masks all that is
 made of it.
+
+The redactor of each Incident that is worked on: fed with the Secrets of its Runbook's Connections before its first step.
+
+So a text that a step reads is masked also where its credential is that of another step, or was rotated a moment ago.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from incident_operator.api.meta import ObjectKey
-from incident_operator.core import json_depth, marker, reasons, sanitize
-from incident_operator.core.action import Action, Call, Preview
-from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Failure, RolledBack, outcome_of, outcome_of_look
-from incident_operator.core.evidence import Evidence, evidence_of
+from incident_operator.clients.connections import Finds, Teaching
+from incident_operator.clients.redaction import Redactor
+from incident_operator.core import reasons, sanitize
+from incident_operator.core.action import Action, Actions, Call, Evidence, Preview, evidence_of, shown_marker
+from incident_operator.core.lru_cache import LRUCache
 from incident_operator.core.machine.carry_out import Do, How, Ran, Show
+from incident_operator.core.machine.view import View
 from incident_operator.core.masks import Masks
-from incident_operator.core.outcomes import Failed, Json, NotDone, Outcome, Pending, Succeeded, Undetermined
-from incident_operator.engine.redactors import Masked, Redactors
+from incident_operator.core.outcomes import (
+    Effect,
+    Failed,
+    Failure,
+    Json,
+    NotDone,
+    Outcome,
+    Pending,
+    RolledBack,
+    Succeeded,
+    Undetermined,
+    outcome_of,
+    outcome_of_look,
+)
+from incident_operator.core.runbooks import draft
+from incident_operator.core.sanitize import KEPT, is_deeper
+
+_AGAIN = timedelta(minutes=1)
+"""After so long all is read again before a step: what was rotated meanwhile is known by then."""
+_SOON = timedelta(seconds=10)
+"""The same where one of them could not be read, which must not make each look at a step cost as many requests."""
+_REVISIONS = 256
+
+
+class Tools(Protocol):
+    """What the actions reach the world through: `actions/clients.py`."""
+
+    @property
+    def connections(self) -> Finds:
+        """What finds Connections."""
+        ...
+
+    def teaching(self, redactor: Redactor) -> "Tools":
+        """Return the same, teaching a redactor each credential that it is given."""
+        ...
+
+
+@dataclass(slots=True)
+class Masked:
+    """One Incident's redactor, and what its steps reach the world through, which teaches it."""
+
+    redactor: Redactor
+    tools: Any
+    uid: str
+    due_at: datetime | None = None
+    """When its Connections are to be read again; None before the first time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redactors:
+    """Keeps a redactor for each Incident while it is worked on. What one of them knows is known to no other."""
+
+    tools: Tools
+    actions: Actions
+    clock: Callable[[], datetime]
+    _of: dict[ObjectKey, Masked] = field(default_factory=dict)
+    _named: LRUCache[ObjectKey, frozenset[str]] = field(default_factory=lambda: LRUCache(_REVISIONS))
+    """The Connections that a revision names."""
+
+    def of(self, key: ObjectKey, uid: str) -> Masked:
+        """Return an Incident's redactor; it knows nothing yet where the Incident is new to this process."""
+        known = self._of.get(key)
+        if known is None or known.uid != uid:
+            redactor = Redactor()
+            known = self._of[key] = Masked(redactor, self.tools.teaching(redactor), uid)
+        return known
+
+    def is_due(self, view: View) -> bool:
+        """Tell whether the Secrets of the Runbook's Connections have to be read before the next step."""
+        due_at = self._known(view).due_at
+        return due_at is None or self.clock() >= due_at
+
+    async def feed(self, view: View) -> None:
+        """Learn all credentials of the Runbook's Connections. One that cannot be read is tried again soon, and stops nothing."""
+        masked, began = self._known(view), self.clock()
+        account = view.compiled.spec.service_account_name
+        teaching: Teaching = masked.tools.connections
+        complete = await teaching.learn(view.incident.metadata.namespace, self._names(view), account)
+        masked.due_at = began + (_AGAIN if complete else _SOON)
+
+    def forget(self, key: ObjectKey) -> None:
+        """Drop what is known for an Incident that is closed, or gone."""
+        self._of.pop(key, None)
+
+    def _known(self, view: View) -> Masked:
+        meta = view.incident.metadata
+        return self.of(ObjectKey(meta.namespace, meta.name), meta.uid)
+
+    def _names(self, view: View) -> frozenset[str]:
+        revision = ObjectKey(view.incident.metadata.namespace, view.pinned.revision)
+        names = self._named.get(revision)
+        if names is None:
+            names = draft.connections_of(view.compiled.spec, self.actions)
+            self._named.put(revision, names)
+        return names
+
 
 _SLACK = 15.0
 """Seconds that an action may take beyond its own bound before the engine gives up waiting for it."""
@@ -53,9 +152,9 @@ class Calls:
             return Failure(reasons.TIMED_OUT, f"no preview within {call.timeout:.0f}s", retryable=True)
         except Exception as error:  # noqa: BLE001 # the engine's boundary: a defect of an action stops one step only
             return _defect(call, error)
-        if json_depth.is_deeper([preview.details, preview.whole], json_depth.KEPT + 1):
+        if is_deeper([preview.details, preview.whole], KEPT + 1):
             # a plan that is cut would bind less than will be done
-            told = f"nested more than {json_depth.KEPT} levels deep, too deep for a plan"
+            told = f"nested more than {KEPT} levels deep, too deep for a plan"
             return Failure(reasons.BAD_REQUEST, told)
         secret = _parts_with_credentials(masked.redactor.masks, preview) if request.trial else []
         if secret:
@@ -144,7 +243,7 @@ def _defect(call: Call[Any], error: Exception) -> Failure:
 
 def _is_of_another_key(call: Call[Any]) -> bool:
     kept = (call.seen or {}).get("marker")
-    return kept is not None and kept != marker.shown(call.marker)
+    return kept is not None and kept != shown_marker(call.marker)
 
 
 def _given(part: _T | None, call: Call[Any]) -> _T:

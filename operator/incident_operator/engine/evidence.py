@@ -1,4 +1,4 @@
-"""Evidence and reports in ConfigMaps that the Incident owns. What counts as evidence is in `core/evidence.py`.
+"""Evidence and reports in ConfigMaps that the Incident owns. What counts as evidence is in `core/action.py`.
 
 The account may write ConfigMaps wherever there are Incidents, so each write is guarded by itself: one that another one owns is
 neither read nor changed. Names come from the Incident's uid, which nobody can choose.
@@ -12,14 +12,12 @@ from typing import Literal
 
 import structlog
 
-from incident_operator.api import annotations
-from incident_operator.api.annotations import INCIDENT_LABEL
-from incident_operator.api.incident import Incident, IncidentStatus
+from incident_operator.api.incident import INCIDENT_LABEL, Incident, IncidentStatus, incident_labels
 from incident_operator.api.meta import GROUP, ObjectKey, owner_reference
-from incident_operator.clients import kube, paths
-from incident_operator.core.evidence import Evidence
+from incident_operator.core.action import Evidence
 from incident_operator.core.lru_cache import LRUCache
 from incident_operator.core.outcomes import Json
+from incident_operator.kubernetes import apiserver, discovery
 
 EVIDENCE, REPORT = "evidence", "report"
 REPORT_KEY = "report.md"
@@ -109,7 +107,7 @@ class EvidenceStore:
         """Remember that the status knows of all that its evidence tells of: from here on this process sees to it."""
         self._clean.put(incident.metadata.uid, True)
 
-    async def acts(self, client: kube.Kube, incident: Incident) -> Mapping[str, tuple[int, str]]:
+    async def acts(self, client: apiserver.Kube, incident: Incident) -> Mapping[str, tuple[int, str]]:
         """Return the acts that the evidence and a report tell of, each with its newest attempt and the ConfigMap. Raises `ApiError`."""
         uid, found = incident.metadata.uid, dict[str, tuple[int, str]]()
         evidence = (configmap_name(uid, EVIDENCE, part) for part in range(1, MOST + 1))
@@ -117,7 +115,7 @@ class EvidenceStore:
             for name in names:
                 try:
                     told = await _acts_in(client, incident, name)
-                except (kube.NotFound, kube.Conflict):
+                except (apiserver.NotFound, apiserver.Conflict):
                     break  # there is none, or somebody else's
                 for step, attempt in told:
                     found[step] = max(found.get(step, (0, "")), (attempt, name))
@@ -125,7 +123,7 @@ class EvidenceStore:
 
     async def store(
         self,
-        client: kube.Kube,
+        client: apiserver.Kube,
         incident: Incident,
         kind: str,
         data: Mapping[str, str],
@@ -140,7 +138,7 @@ class EvidenceStore:
         for portion in _portions(data):
             try:
                 taken = await self._part_for(client, incident, kind, portion, part, begun or {})
-            except kube.ApiError as error:
+            except apiserver.ApiError as error:
                 told = {"namespace": incident.metadata.namespace, "incident": incident.metadata.name}
                 _log.warning(f"The {kind} was not stored", **told, error=str(error))
                 return Stored(places, str(error), passes=error.retryable)
@@ -150,7 +148,7 @@ class EvidenceStore:
 
     async def _part_for(
         self,
-        client: kube.Kube,
+        client: apiserver.Kube,
         incident: Incident,
         kind: str,
         portion: Mapping[str, str],
@@ -174,7 +172,7 @@ class EvidenceStore:
                 if made and kind == EVIDENCE and part == 1:
                     self.cleared(incident)
                 return part
-        raise kube.Invalid(0, "Invalid", f"no ConfigMap has room: {configmap_name(meta.uid, kind)} {_SPENT[kind]}")
+        raise apiserver.Invalid(0, "Invalid", f"no ConfigMap has room: {configmap_name(meta.uid, kind)} {_SPENT[kind]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,45 +185,45 @@ class _Text:
     """Whether one that is there already is told of the acts."""
 
 
-async def _write(client: kube.Kube, incident: Incident, name: str, text: _Text) -> bool:
+async def _write(client: apiserver.Kube, incident: Incident, name: str, text: _Text) -> bool:
     """Store the texts in the ConfigMap of that name, and return whether it was made.
 
     Raises `_NotTaken`, or `ApiError` for what says nothing of the ConfigMap.
     """
     try:
         if _is_told(incident, name):
-            with contextlib.suppress(kube.NotFound):  # somebody deleted it
+            with contextlib.suppress(apiserver.NotFound):  # somebody deleted it
                 await _add(client, incident, name, text)
                 return False
         return await _create_or_add(client, incident, name, text)
-    except kube.Unavailable as error:
+    except apiserver.Unavailable as error:
         if not error.maybe_applied:
             raise
         return await _create_or_add(client, incident, name, text)  # the same text once more changes nothing
 
 
-async def _create_or_add(client: kube.Kube, incident: Incident, name: str, text: _Text) -> bool:
+async def _create_or_add(client: apiserver.Kube, incident: Incident, name: str, text: _Text) -> bool:
     try:
-        await client.create(paths.configmaps(incident.metadata.namespace), _manifest(incident, name, text))
-    except kube.AlreadyExists:
+        await client.create(discovery.configmaps(incident.metadata.namespace), _manifest(incident, name, text))
+    except apiserver.AlreadyExists:
         await _add(client, incident, name, text)
         return False
-    except kube.Invalid as error:
+    except apiserver.Invalid as error:
         raise _NotTaken(f"A ConfigMap is refused: {error}") from error
     return True
 
 
-async def _add(client: kube.Kube, incident: Incident, name: str, text: _Text) -> None:
+async def _add(client: apiserver.Kube, incident: Incident, name: str, text: _Text) -> None:
     """Add to a ConfigMap, only while it is the Incident's: whoever made it under this name keeps it as it is."""
-    path = paths.configmaps(incident.metadata.namespace, name)
+    path = discovery.configmaps(incident.metadata.namespace, name)
     texts = [{"op": "add", "path": f"/data/{key}", "value": value} for key, value in text.data.items()]
     # the whole map: one of an older version has none, and nobody else has anything to say there
     told = [{"op": "add", "path": "/metadata/annotations", "value": {ACTS: text.acts}}] if text.changes else []
     try:
         await client.json_patched(path, [_owned(incident), *told, *texts])
-    except kube.Invalid as error:
+    except apiserver.Invalid as error:
         raise _NotTaken(f"A ConfigMap cannot be written to any more: {error}") from error
-    except kube.Conflict as error:
+    except apiserver.Conflict as error:
         if error.status != _REFUSED_TEST:
             raise  # somebody else wrote at the same moment
         raise _NotTaken("A ConfigMap does not belong to this Incident and is left alone") from error
@@ -239,12 +237,12 @@ def _told(begun: Mapping[str, int]) -> str:
     return " ".join(f"{name}/{attempt}" for name, attempt in begun.items())
 
 
-async def _acts_in(client: kube.Kube, incident: Incident, name: str) -> Sequence[tuple[str, int]]:
+async def _acts_in(client: apiserver.Kube, incident: Incident, name: str) -> Sequence[tuple[str, int]]:
     """Return the acts that a ConfigMap tells of. Raises `ApiError`.
 
     One of an older version tells by its keys alone, which are read by a dry run: the operator may not get ConfigMaps.
     """
-    path = paths.configmaps(incident.metadata.namespace, name)
+    path = discovery.configmaps(incident.metadata.namespace, name)
     told = ((await client.metadata_if(path, [_owned(incident)]))["metadata"].get("annotations") or {}).get(ACTS)
     if told is None:
         data = (await client.json_patch(path, [_owned(incident)], dry_run=True)).get("data") or {}
@@ -282,7 +280,7 @@ def _is_told(incident: Incident, name: str) -> bool:
 def _manifest(incident: Incident, name: str, text: _Text) -> Json:
     meta = incident.metadata
     owner = owner_reference("Incident", meta.name, meta.uid)
-    labels = annotations.labels({INCIDENT_LABEL: meta.name})
+    labels = incident_labels({INCIDENT_LABEL: meta.name})
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -2,35 +2,153 @@
 
 Nothing is decided here. The core asks for four things: that a status is stored, that a call is previewed, that calls are run,
 and whether approvals can be trusted; each is answered within bounded time. What a call does and brings is told in `engine/calls.py`.
+
+Which Incidents have an act under way, and which were aborted while something is done for them.
+
+Which objects the open Incidents act on, as this process has learned while it visited them: nothing is read for it.
+
+A process that has just begun to lead visits every open Incident, so it knows soon; the first of them may not hear of the others.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any, Protocol, TypeVar, assert_never
 
 import structlog
 
 from incident_operator.api.incident import Incident, StepRecord
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import kube
-from incident_operator.clients.state import Gone, Superseded
-from incident_operator.core.action import Action, Call
+from incident_operator.core.action import Action, Call, Markers
 from incident_operator.core.machine import answers, carry_out, status
 from incident_operator.core.machine.carry_out import Do, How, Now, Ran, Request, Show, Store, Together, Trust
-from incident_operator.core.machine.decisions import Transition, Turn
-from incident_operator.core.machine.view import View
-from incident_operator.core.marker import Markers
-from incident_operator.engine import machine_turns
-from incident_operator.engine.calls import Calls
-from incident_operator.engine.in_flight import InFlight
-from incident_operator.engine.machine_turns import Ended, MachineTurns
+from incident_operator.core.machine.view import Transition, Turn, View
+from incident_operator.engine import workers
+from incident_operator.engine.calls import Calls, Redactors
 from incident_operator.engine.metrics import EngineMetrics
-from incident_operator.engine.progress import Progress
-from incident_operator.engine.recorder import Recorder
-from incident_operator.engine.redactors import Redactors
-from incident_operator.engine.workers import Workers
+from incident_operator.engine.recorder import Progress, Recorder
+from incident_operator.engine.workers import Ended, MachineTurns, Workers
+from incident_operator.kubernetes import apiserver
+from incident_operator.kubernetes.state import Gone, Superseded
+
+
+class InFlight:
+    """Counts the acts whose outcome is not recorded yet, so that a process that ends can wait for exactly these.
+
+    Beside them it keeps whether an abort was seen while its Incident is worked on: whoever works on it listens.
+    """
+
+    def __init__(self) -> None:
+        self._keys: set[ObjectKey] = set()
+        self._aborted: dict[ObjectKey, bool] = {}
+        self._waiting: dict[ObjectKey, asyncio.Future[None]] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def listen(self, key: ObjectKey) -> None:
+        """Keep an abort that comes from now on, until whoever works on the Incident takes it, or leaves."""
+        self._aborted.setdefault(key, False)
+
+    def enter(self, key: ObjectKey) -> None:
+        """Note that an act is about to begin."""
+        self._keys.add(key)
+        self._idle.clear()
+
+    def leave(self, key: ObjectKey) -> None:
+        """Note that what was begun is recorded, or given up, and that nobody listens any more."""
+        self._aborted.pop(key, None)
+        self._keys.discard(key)
+        if not self._keys:
+            self._idle.set()
+
+    def has(self, key: ObjectKey) -> bool:
+        """Tell whether an act of that Incident is under way."""
+        return key in self._keys
+
+    async def idle(self) -> None:
+        """Wait until no act is under way."""
+        await self._idle.wait()
+
+    def abort_came(self, key: ObjectKey) -> None:
+        """Tell whoever works on an Incident that it was aborted; where nobody does, the next reconciliation sees it."""
+        if key in self._aborted:
+            self._aborted[key] = True
+            _wake(self._waiting.get(key))
+
+    async def aborted_before(self, key: ObjectKey, work: "asyncio.Future[Any]") -> bool:
+        """Wait until the work is done (False), or somebody aborts the Incident, be it at that very moment (True).
+
+        Each abort is told once, and the work goes on. `asyncio.wait` would do as well, at a multiple of the cost.
+        """
+        self.listen(key)
+        if not self._aborted[key] and not work.done():
+            woken = self._waiting[key] = asyncio.get_running_loop().create_future()
+            work.add_done_callback(lambda _: _wake(woken))
+            try:
+                await woken
+            finally:
+                del self._waiting[key]
+        aborted, self._aborted[key] = self._aborted[key], False
+        return aborted
+
+
+def _wake(waiting: "asyncio.Future[None] | None") -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(None)
+
+
+_MOST = 50
+"""Incidents that are told of one object."""
+_Object = tuple[str, str]
+"""Namespace, and the object as kubectl writes it."""
+
+
+class OpenTargets:
+    """A few texts for each open Incident."""
+
+    def __init__(self, is_open: Callable[[ObjectKey], bool] = lambda _: True) -> None:
+        """`is_open` tells of an Incident that nobody visits any more whether it counts still."""
+        self._is_open = is_open
+        self._of: dict[ObjectKey, frozenset[str]] = {}
+        self._by_object: dict[_Object, dict[ObjectKey, None]] = {}
+
+    def note(self, incident: ObjectKey, targets: frozenset[str]) -> None:
+        """Remember what an open Incident acts on now."""
+        known = self._of.get(incident, frozenset())
+        if known == targets:
+            return
+        self.forget(incident)
+        if targets:
+            self._of[incident] = targets
+        for target in targets:
+            self._by_object.setdefault((incident.namespace, target), {})[incident] = None
+
+    def forget(self, incident: ObjectKey) -> None:
+        """Drop an Incident that is closed or gone."""
+        for target in self._of.pop(incident, ()):
+            at = (incident.namespace, target)
+            found = self._by_object[at]
+            del found[incident]
+            if not found:
+                del self._by_object[at]
+
+    def others(self, incident: ObjectKey) -> Mapping[str, tuple[str, ...]]:
+        """Return, for each object of an Incident that others act on too, the names of these, the oldest first."""
+        found = {target: self._besides(incident, target) for target in self._of.get(incident, ())}
+        return {target: names for target, names in found.items() if names}
+
+    def _besides(self, incident: ObjectKey, target: str) -> tuple[str, ...]:
+        at = (incident.namespace, target)
+        self._drop_closed(each for each in list(islice(self._by_object[at], _MOST)) if each != incident)
+        return tuple(each.name for each in islice(self._by_object[at], _MOST) if each != incident)
+
+    def _drop_closed(self, incidents: Iterable[ObjectKey]) -> None:
+        for each in incidents:
+            if not self._is_open(each):
+                self.forget(each)
+
 
 _NOTE_AGAIN = 1.0
 """Seconds until an abort is noted again that could not be."""
@@ -97,7 +215,7 @@ class Executor:
                 ran += [each.call for each in _runs(request)]
                 acted = acted or _is_act(request)
         finally:
-            machine_turns.close(steps)
+            workers.close(steps)
 
     async def _answered(self, progress: Progress, view: View, request: Request) -> tuple[Progress, Any]:
         match request:
@@ -185,7 +303,7 @@ class Executor:
             if not isinstance(noted, Transition):
                 return fresh
             return await self.recorder.publish(fresh, seen.with_status(noted.status))
-        except (Superseded, Gone, kube.ApiError) as error:
+        except (Superseded, Gone, apiserver.ApiError) as error:
             _log.warning("An abort could not be recorded", incident=view.incident.metadata.name, error=str(error))
             asyncio.get_running_loop().call_later(_NOTE_AGAIN, self.in_flight.abort_came, _key(view))
             return progress
@@ -214,7 +332,11 @@ class Executor:
             return progress
         try:
             return await self.recorder.publish(progress, view)
-        except (Superseded, Gone, kube.ApiError) as error:  # what comes next is stored all the same, or tells why not
+        except (
+            Superseded,
+            Gone,
+            apiserver.ApiError,
+        ) as error:  # what comes next is stored all the same, or tells why not
             _log.debug(
                 "The progress of a long step was not recorded", incident=view.incident.metadata.name, error=str(error)
             )

@@ -12,14 +12,13 @@ from datetime import datetime, timedelta
 import msgspec
 import structlog
 
-from incident_operator.api.annotations import GROUP_LABEL
-from incident_operator.api.incident import CLOSED_PHASES, Incident
-from incident_operator.clients import kube, paging, paths, raw_json
-from incident_operator.clients.partial_objects import Metadata
-from incident_operator.clients.reads import METADATA_ONLY, Reads
-from incident_operator.clients.scopes import EVERYWHERE, Scopes
-from incident_operator.core.alerts import grouping
-from incident_operator.engine.expectations import ended_at
+from incident_operator.api.incident import CLOSED_PHASES, GROUP_LABEL, Incident
+from incident_operator.core.alerts import merging
+from incident_operator.engine.recorder import ended_at
+from incident_operator.kubernetes import apiserver, discovery
+from incident_operator.kubernetes.apiserver import METADATA_ONLY, Page, Reads, page_of, pages
+from incident_operator.kubernetes.discovery import EVERYWHERE, Scopes
+from incident_operator.kubernetes.partial_objects import Metadata
 
 _ROUND = timedelta(hours=1)
 """Between two looks, unless the time to live is shorter than a day."""
@@ -40,7 +39,7 @@ _ITEM = msgspec.json.Decoder(_Item)
 class Expiry:
     """Works in the process that leads, and holds nothing of what it finds."""
 
-    client: kube.Kube
+    client: apiserver.Kube
     reads: Reads
     clock: Callable[[], datetime]
     ttl: timedelta
@@ -56,7 +55,7 @@ class Expiry:
             try:
                 if self.leads():
                     await self.round()
-            except (kube.ApiError, msgspec.MsgspecError) as error:
+            except (apiserver.ApiError, msgspec.MsgspecError) as error:
                 _log.warning("Not all closed Incidents could be checked; the next round continues", error=str(error))
             await asyncio.sleep(min(_ROUND, self.ttl / 24).total_seconds())
         await asyncio.Event().wait()
@@ -82,18 +81,18 @@ class Expiry:
                     selectors.clear()
                     for item in page.items:
                         yield _ITEM.decode(item).metadata
-            except kube.Invalid:
+            except apiserver.Invalid:
                 if not selectors:
                     raise
                 continue  # before Kubernetes 1.32: all are looked at
 
-    def _pages(self, namespace: str | None, query: Mapping[str, str]) -> AsyncIterator[raw_json.Page]:
-        path = paths.incidents(namespace)
+    def _pages(self, namespace: str | None, query: Mapping[str, str]) -> AsyncIterator[Page]:
+        path = discovery.incidents(namespace)
 
         async def read(asked: Mapping[str, str], most: int) -> bytes:
             return await self.reads.page(path, asked, METADATA_ONLY, most)
 
-        return paging.pages(read, query, _CHUNK)
+        return pages(read, query, _CHUNK)
 
     def _is_old(self, found: Metadata) -> bool:
         """Tell whether it may have expired: it ended later than it began."""
@@ -101,11 +100,11 @@ class Expiry:
 
     async def _expire(self, namespace: str, name: str) -> bool:
         try:
-            incident = Incident.model_validate(await self.client.get(paths.incidents(namespace, name)))
+            incident = Incident.model_validate(await self.client.get(discovery.incidents(namespace, name)))
             if not self._has_expired(incident) or await self._has_followers(incident):
                 return False
-            await self.client.delete(paths.incidents(namespace, name), body=_as_read(incident))
-        except (kube.NotFound, kube.Conflict):
+            await self.client.delete(discovery.incidents(namespace, name), body=_as_read(incident))
+        except (apiserver.NotFound, apiserver.Conflict):
             return False  # somebody else deleted or changed it
         except ValueError as error:
             _log.warning(
@@ -123,11 +122,11 @@ class Expiry:
 
     async def _has_followers(self, incident: Incident) -> bool:
         meta = incident.metadata
-        group, split = meta.labels.get(GROUP_LABEL), grouping.split_name(meta.name)
+        group, split = meta.labels.get(GROUP_LABEL), merging.split_name(meta.name)
         if group is None or split is None or split[1] != 1:
             return False
         query = {"labelSelector": f"{GROUP_LABEL}={group}", "limit": "2"}
-        page = raw_json.page(await self.reads.page(paths.incidents(meta.namespace), query, METADATA_ONLY))
+        page = page_of(await self.reads.page(discovery.incidents(meta.namespace), query, METADATA_ONLY))
         return len(page.items) > 1
 
 

@@ -1,6 +1,15 @@
-"""Whether a Runbook can be used: compiled, pinned, its Connections probed as its own account; told in `Ready`."""
+"""Whether a Runbook can be used: compiled, pinned, its Connections probed as its own account; told in `Ready`.
 
-from collections.abc import Callable, Iterable, Iterator
+Whether an admission policy that is in place still does what ours does. Pure: the live object is an argument.
+
+Whether approvals can be trusted right now: the admission policies are in place, unweakened, and refuse a forgery.
+
+Who uses each Connection, and what their accounts met there: its one `Ready` tells of all of them, not of the last that tried.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,24 +17,201 @@ from typing import Any
 
 import structlog
 
+from incident_operator import policies
 from incident_operator.actions import workloads
 from incident_operator.api.connection import Connection
+from incident_operator.api.incident import Incident, Verb
 from incident_operator.api.meta import Condition, ObjectKey
 from incident_operator.api.runbook import Runbook, RunbookStatus
-from incident_operator.clients import kube, missing, paths, probes, redaction
-from incident_operator.clients.connections import EndpointError, Finds, NoConnection, Teaching, is_named, malformed
+from incident_operator.clients import redaction
+from incident_operator.clients.connections import (
+    EndpointError,
+    Finds,
+    NoConnection,
+    Probes,
+    Teaching,
+    is_named,
+    malformed,
+)
 from incident_operator.clients.redaction import Redactor
 from incident_operator.core import sanitize, texts
-from incident_operator.core.alerts.scope import AlertScope
-from incident_operator.core.runbooks import editors, reading, warnings
+from incident_operator.core.alerts.matching import AlertScope
+from incident_operator.core.outcomes import Json
+from incident_operator.core.runbooks import reading, reviews
+from incident_operator.core.runbooks.advice import warnings_of
 from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.core.runbooks.reading import Malformed
 from incident_operator.core.status import conditions
-from incident_operator.engine.counts import Counts
-from incident_operator.engine.machine_turns import MachineTurns
-from incident_operator.engine.probe_results import ConnectionUsers, ProbeResults
-from incident_operator.engine.revisions import Altered, Revisions
-from incident_operator.engine.runbooks import Runbooks
+from incident_operator.engine.metrics import IncidentCounts
+from incident_operator.engine.runbooks import Altered, Revisions, Runbooks
+from incident_operator.engine.workers import MachineTurns
+from incident_operator.kubernetes import apiserver, discovery
+from incident_operator.kubernetes.discovery import missing_account, missing_workloads
+
+_MATCH_DEFAULTS = {"matchPolicy": "Equivalent"}
+_RULE_DEFAULTS = {"scope": "*"}
+_SPEC_DEFAULTS = {"failurePolicy": "Fail"}
+
+
+def weakened(live: Json | None, expected: Json) -> str | None:
+    """Return how a live policy or binding differs from the expected one, in one line for people; None where it does not.
+
+    Any difference of spec counts: an exemption, a looser expression, a binding that only warns. Defaults that the
+    apiserver fills in, and empty values, do not count as a difference.
+    """
+    name = f"{expected['kind']} {expected['metadata']['name']}"
+    if live is None:
+        return f"{name} is missing"
+    found = _difference(_plain(live.get("spec")), _plain(expected["spec"]), "spec")
+    return f"{name}: {found}" if found else None
+
+
+def _plain(node: Json) -> Json:
+    """Return a spec without what says nothing: empty values and the apiserver's own defaults."""
+    if isinstance(node, Mapping):
+        kept = {key: _plain(value) for key, value in node.items() if not _is_default(key, value)}
+        return {key: value for key, value in kept.items() if not _is_empty(value)}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    return node
+
+
+def _is_default(key: str, value: Json) -> bool:
+    defaults = {**_SPEC_DEFAULTS, **_MATCH_DEFAULTS, **_RULE_DEFAULTS}
+    return key in defaults and defaults[key] == value
+
+
+def _is_empty(value: Json) -> bool:
+    return value is None or value in ({}, [], "")
+
+
+def _difference(live: Json, expected: Json, path: str) -> str | None:
+    """Return the first place where the two differ, in words."""
+    if isinstance(live, Mapping) and isinstance(expected, Mapping):
+        return _first(_difference_at(live, expected, key, path) for key in sorted({*live, *expected}))
+    if isinstance(live, list) and isinstance(expected, list) and len(live) == len(expected):
+        pairs = enumerate(zip(live, expected, strict=True))
+        return _first(_difference(ours, theirs, f"{path}[{index}]") for index, (ours, theirs) in pairs)
+    return None if live == expected else f"{path} is not what this operator ships"
+
+
+def _difference_at(live: Json, expected: Json, key: str, path: str) -> str | None:
+    if key not in expected:
+        return f"{path}.{key} was added"
+    if key not in live:
+        return f"{path}.{key} was taken away"
+    return _difference(live[key], expected[key], f"{path}.{key}")
+
+
+def _first(found: Any) -> str | None:
+    return next((difference for difference in found if difference), None)
+
+
+_FORGER = "nobody-who-approved"
+_HOW_TO_MEND = "approvals cannot be trusted, so destructive steps stop. To fix it: helm upgrade incident-operator, or kubectl apply -f crds/"
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """Checks the shipped policies on the live apiserver. `operator` is our own user name."""
+
+    client: apiserver.Kube
+    operator: str
+
+    async def problem(self, incident: Incident | None = None, plan_hash: str = "") -> str:
+        """Return why approvals cannot be trusted, for people; empty where they can.
+
+        With an Incident, a forged approval of its plan is also tried, as a dry run: it has to be refused.
+        Raises `kube.Unavailable` where the apiserver does not answer.
+        """
+        for guard in policies.guards(self.operator):
+            try:
+                found = weakened(await self._get(guard.path), guard.manifest)
+            except apiserver.Forbidden as error:
+                found = f"the admission policies cannot be read ({error})"
+            if found:
+                return f"{found}: {_HOW_TO_MEND}"
+        if incident is not None and not await self._refuses_forgery(incident, plan_hash):
+            return f"a forged approval was not refused: {_HOW_TO_MEND}"
+        return ""
+
+    async def _get(self, path: str) -> Json | None:
+        try:
+            return await self.client.get(path)
+        except apiserver.NotFound:
+            return None
+
+    async def _refuses_forgery(self, incident: Incident, plan_hash: str) -> bool:
+        forged = {"metadata": {"annotations": {Verb.APPROVE.annotation: f"{plan_hash[:12]} {_FORGER}"}}}
+        meta = incident.metadata
+        try:
+            await self.client.merge_patch(discovery.incidents(meta.namespace, meta.name), forged, dry_run=True)
+        except (apiserver.Forbidden, apiserver.Invalid) as refusal:
+            return "ValidatingAdmissionPolicy" in str(refusal)
+        return False
+
+
+class ConnectionUsers:
+    """Remembers which Connections each Runbook names, and its account, so that a namespace's Runbooks are listed once."""
+
+    def __init__(self) -> None:
+        self._by_runbook: defaultdict[str, dict[str, tuple[str, frozenset[str]]]] = defaultdict(dict)
+        """By namespace and Runbook."""
+        self._listed: set[str] = set()
+        """Namespaces all of whose Runbooks are known."""
+        self.listing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """Held for a namespace while its Runbooks are listed."""
+
+    def knows(self, namespace: str) -> bool:
+        """Whether all Runbooks of a namespace are known."""
+        return namespace in self._listed
+
+    def learn(self, namespace: str, listed: Iterable[tuple[str, str, frozenset[str]]]) -> None:
+        """Remember all Runbooks of a namespace: name, service account, and the Connections that it names.
+
+        What was noted while they were listed is newer, and stays.
+        """
+        for name, account, names in listed:
+            self._by_runbook[namespace].setdefault(name, (account, names))
+        self._listed.add(namespace)
+
+    def note(self, runbook: ObjectKey, account: str, names: frozenset[str]) -> frozenset[str]:
+        """Remember a Runbook as it is now; return the Connections that it named before, and does not any more."""
+        before = self.forget(runbook)
+        self._by_runbook[runbook.namespace][runbook.name] = (account, names)
+        return before - names
+
+    def forget(self, runbook: ObjectKey) -> frozenset[str]:
+        """Drop a Runbook that is gone, or cannot be read; return the Connections that it named."""
+        _, names = self._by_runbook[runbook.namespace].pop(runbook.name, ("", frozenset[str]()))
+        return names
+
+    def accounts(self, connection: ObjectKey) -> list[str]:
+        """Return the service account of each Runbook that names a Connection."""
+        runbooks = self._by_runbook[connection.namespace].values()
+        return [account for account, names in runbooks if connection.name in names]
+
+
+class ProbeResults:
+    """Remembers, by Connection and service account, why it could not be used; empty texts where it could."""
+
+    def __init__(self) -> None:
+        self._found: dict[ObjectKey, dict[str, str]] = {}
+
+    def note(self, connection: ObjectKey, account: str, why: str) -> None:
+        """Remember what an account met just now."""
+        self._found.setdefault(connection, {})[account] = why
+
+    def failures(self, connection: ObjectKey, accounts: Collection[str]) -> list[str]:
+        """Return what the accounts met, each failure once; accounts that use it no longer are forgotten."""
+        met = {account: why for account, why in self._found.get(connection, {}).items() if account in accounts}
+        self._found[connection] = met
+        return sorted({why for why in met.values() if why})
+
+    def forget(self, connection: ObjectKey) -> None:
+        """Drop a Connection that is gone."""
+        self._found.pop(connection, None)
+
 
 READY = "Ready"
 _NOT_READY = "ConnectionNotReady"
@@ -48,12 +234,12 @@ class Trouble:
 class Readiness:
     """Checks Runbooks and writes their status; a status that would not change is not written."""
 
-    client: kube.Kube
+    client: apiserver.Kube
     runbooks: Runbooks
     revisions: Revisions
     connections: Finds
-    probes: probes.Probes
-    counts: Counts
+    probes: Probes
+    counts: IncidentCounts
     clock: Callable[[], datetime]
     over_budget: Callable[[ObjectKey], str] = lambda _: ""
     """Says why a Runbook whose text is right is not matched, by what others of its namespace take; empty where it is."""
@@ -106,7 +292,7 @@ class Readiness:
             return
         troubles = await self._troubles(runbook, compiled)
         restricted = self.scope.restricts(runbook.metadata.namespace, compiled.matchers)
-        told = [editors.warning(runbook), restricted, *(f"Warning: {each}" for each in warnings.of(compiled))]
+        told = [reviews.warning(runbook), restricted, *(f"Warning: {each}" for each in warnings_of(compiled))]
         warning = _joined(filter(None, told))
         generation = runbook.metadata.generation
         ready = _condition([each.told for each in troubles], _worst(troubles), self._now(), generation, warning)
@@ -118,12 +304,12 @@ class Readiness:
     async def _troubles(self, runbook: Runbook, compiled: Compiled) -> list[Trouble]:
         """Return what is not there or does not answer; without its account nothing can be asked."""
         namespace, account = runbook.metadata.namespace, runbook.spec.service_account_name
-        absent = await missing.account(self.client, namespace, account)
+        absent = await missing_account(self.client, namespace, account)
         connections = await self._probe_all(runbook, absent)
         if absent:
             return [Trouble("AccountMissing", absent)]
         wanted = _workloads(compiled, namespace)
-        found = await missing.workloads(self.client, ObjectKey(namespace, account), wanted)
+        found = await missing_workloads(self.client, ObjectKey(namespace, account), wanted)
         return [*(Trouble("TargetMissing", f"there is no {name} in {namespace}") for name in found), *connections]
 
     async def _probe_all(self, runbook: Runbook, absent: str) -> list[Trouble]:
@@ -175,13 +361,13 @@ class Readiness:
         _log.info(
             "Runbook checked", namespace=key.namespace, runbook=key.name, ready=ready.status, message=ready.message
         )
-        await self.client.write_status(paths.runbooks(key.namespace, key.name, "status"), wanted.to_json())
+        await self.client.write_status(discovery.runbooks(key.namespace, key.name, "status"), wanted.to_json())
 
     async def _tell_connection(self, key: ObjectKey, users: list[str]) -> None:
         try:
-            stored = await self.client.get(paths.connections(*key))
+            stored = await self.client.get(discovery.connections(*key))
             found = Connection.model_validate(stored)
-        except kube.NotFound:
+        except apiserver.NotFound:
             self.probe_results.forget(key)
             return
         problem, generation = malformed(stored), found.metadata.generation
@@ -191,7 +377,7 @@ class Readiness:
         update = {"used_by": len(users), "observed_generation": generation, "conditions": told}
         wanted = found.status.model_copy(update=update)
         if wanted.to_json() != found.status.to_json():
-            await self.client.write_status(paths.connections(*key, "status"), wanted.to_json())
+            await self.client.write_status(discovery.connections(*key, "status"), wanted.to_json())
 
     async def _tell_unused(self, runbook: ObjectKey, names: frozenset[str]) -> None:
         """Tell of Connections that a Runbook names no longer; of one that nobody names any more nothing is observed."""
@@ -202,16 +388,16 @@ class Readiness:
                 await self._tell_connection(key, users)
                 continue
             self.probe_results.forget(key)
-            with suppress(kube.NotFound):
+            with suppress(apiserver.NotFound):
                 nothing: dict[str, Any] = {"usedBy": 0, "observedGeneration": None, "conditions": []}
-                await self.client.write_status(paths.connections(*key, "status"), nothing)
+                await self.client.write_status(discovery.connections(*key, "status"), nothing)
 
     async def _learn_users(self, namespace: str) -> None:
         """List a namespace's Runbooks, once: who uses what is kept up to date by their checks from then on."""
         async with self.users.listing[namespace]:
             if self.users.knows(namespace):
                 return
-            listed = [reading.runbook_of(item) async for item in self.client.list(paths.runbooks(namespace))]
+            listed = [reading.runbook_of(item) async for item in self.client.list(discovery.runbooks(namespace))]
             readable = (each for each in listed if isinstance(each, Runbook))
             self.users.learn(namespace, map(self._used, readable))
 

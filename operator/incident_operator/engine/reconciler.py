@@ -1,4 +1,7 @@
-"""One reconciliation of an Incident: gather, decide, act, record, and decide again until it must wait."""
+"""One reconciliation of an Incident: gather, decide, act, record, and decide again until it must wait.
+
+Tells a visit that fails for good from one that fails now: the former needs a person, for what stands in the log alone is not seen.
+"""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,23 +14,69 @@ import structlog
 from incident_operator.api.incident import CLOSED_PHASES, Incident, Phase
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import redaction
-from incident_operator.clients.api_errors import ApiError, Unreadable
 from incident_operator.clients.helper_process import HelperError
-from incident_operator.clients.priority import Priority
-from incident_operator.clients.state import Gone, State, Superseded
 from incident_operator.core import reasons
-from incident_operator.core.alerts.scope import AlertScope
-from incident_operator.core.machine import decisions, in_flight, machine, targets
-from incident_operator.core.machine.view import AGES, Blocked, View
-from incident_operator.core.runbooks.unasked import ALL_ASK, Leave
-from incident_operator.core.status import objectives
-from incident_operator.engine import failed_visits
-from incident_operator.engine.executor import Executor
-from incident_operator.engine.failed_visits import FailedVisits
-from incident_operator.engine.open_targets import OpenTargets
-from incident_operator.engine.progress import Progress
-from incident_operator.engine.recorder import Recorder
+from incident_operator.core.alerts.matching import AlertScope
+from incident_operator.core.expressions import cel
+from incident_operator.core.machine import in_flight, machine
+from incident_operator.core.machine.view import (
+    AGES,
+    Ask,
+    Begin,
+    Blocked,
+    Decision,
+    Stop,
+    Transition,
+    View,
+    Wait,
+    targets_of,
+)
+from incident_operator.core.outcomes import Failure
+from incident_operator.core.runbooks.reviews import ALL_ASK, Leave
+from incident_operator.core.status.present import next_deadline
+from incident_operator.engine.executor import Executor, OpenTargets
+from incident_operator.engine.recorder import Progress, Recorder
 from incident_operator.engine.runbooks import Runbooks
+from incident_operator.kubernetes.errors import ApiError, Unreadable
+from incident_operator.kubernetes.priority import Priority
+from incident_operator.kubernetes.state import Gone, State, Superseded
+
+FOR_GOOD = 3
+"""Visits in a row that have to fail: rights that were just given, or a proxy, may refuse one."""
+_PASSING = (OSError, TimeoutError)
+_AGAIN = "It is tried again."
+
+
+class FailedVisits:
+    """Counts the failures in a row of each Incident."""
+
+    def __init__(self) -> None:
+        self._counts: dict[ObjectKey, int] = {}
+
+    def forget(self, key: ObjectKey) -> None:
+        """Note that a visit went well, or that the Incident is gone."""
+        self._counts.pop(key, None)
+
+    def is_for_good(self, key: ObjectKey, error: Exception) -> bool:
+        """Note a failure, and tell whether trying again has not helped and cannot be expected to."""
+        if _passes(error):
+            return False
+        self._counts[key] = self._counts.get(key, 0) + 1
+        return self._counts[key] >= FOR_GOOD
+
+
+def told(error: Exception) -> str:
+    """Return what is wrong, in words for people; what a model was made from is left out, for it may be secret."""
+    if isinstance(error, Failure):
+        return f"The operator cannot go on: {error.message.rstrip('.')}. {_AGAIN}"
+    if isinstance(error, pydantic.ValidationError):
+        return f"The operator cannot go on: {error.title}: {cel.of_validation(error)}. {_AGAIN}"
+    return f"The operator cannot go on: {type(error).__name__}; its log has the details. {_AGAIN}"
+
+
+def _passes(error: Exception) -> bool:
+    return error.retryable if isinstance(error, Failure) else isinstance(error, _PASSING)
+
 
 MAX_TURNS = 500
 """Decisions in one reconciliation; more means that the machine goes in circles."""
@@ -110,14 +159,14 @@ class Reconciler:
             if stopping and not self.executor.in_flight.has(_key(view.incident)):
                 return None  # nothing was done here that would have to be told; whoever leads next looks at it anew
             try:
-                decision = decisions.Wait(None) if stopping else await self._decided(progress, view)
+                decision = Wait(None) if stopping else await self._decided(progress, view)
                 match decision:
                     case Progress():
                         progress = decision
-                    case decisions.Wait(until):
+                    case Wait(until):
                         progress = await self.recorder.rest(progress, view)
                         return _next_look(progress.stored, until, view.now)
-                    case decisions.Stop():
+                    case Stop():
                         await self.recorder.finish(progress, view)
                         self._forget(_key(progress.stored))
                         return None
@@ -140,7 +189,7 @@ class Reconciler:
         self.executor.redactors.forget(key)
         self.open_targets.forget(key)
 
-    async def _decided(self, progress: Progress, view: View) -> decisions.Decision | Progress:
+    async def _decided(self, progress: Progress, view: View) -> Decision | Progress:
         """Return what to do next; where its evidence shows that the record is not to be relied on, the progress that knows that."""
         decision = await self.executor.turns.decide(view)
         if not _relies_on_record(view, decision):
@@ -169,10 +218,10 @@ class Reconciler:
         try:
             incident = await self.state.read(key.namespace, key.name)
         except (pydantic.ValidationError, Unreadable) as unreadable:
-            await self.state.halt_unread(*key, reasons.VISIT_FAILED, failed_visits.told(unreadable))
+            await self.state.halt_unread(*key, reasons.VISIT_FAILED, told(unreadable))
             return
         masks = self.executor.redactors.of(key, incident.metadata.uid).redactor.masks
-        stored = await self._halt(incident, Blocked(reasons.VISIT_FAILED, masks.text(failed_visits.told(error))))
+        stored = await self._halt(incident, Blocked(reasons.VISIT_FAILED, masks.text(told(error))))
         if kept is not None and not kept.is_overtaken_by(incident):
             self.unstored[key] = replace(kept, stored=stored)  # what could not be stored is known to the next visit
 
@@ -182,9 +231,9 @@ class Reconciler:
         while True:
             view = View(progress.working, why, self.clock(), self.leave, self.led_for(), self.scope)
             match machine.decide(view):
-                case decisions.Transition(status):
+                case Transition(status):
                     progress = progress.knowing(status)
-                case decisions.Stop():
+                case Stop():
                     await self.recorder.finish(progress, view)
                     return progress.working
                 case _:
@@ -202,18 +251,18 @@ class Reconciler:
         if isinstance(runbook, Blocked):
             return view
         key = _key(incident)
-        self.open_targets.note(key, targets.of(view))
+        self.open_targets.note(key, targets_of(view))
         return replace(view, others=self.open_targets.others(key))
 
 
-def _relies_on_record(view: View, decision: decisions.Decision) -> bool:
+def _relies_on_record(view: View, decision: Decision) -> bool:
     """Tell whether a decision is about what has been done: what is begun, asked, approved or told as the end."""
     match decision:
-        case decisions.Ask() | decisions.Begin():
+        case Ask() | Begin():
             return True
-        case decisions.Wait():
+        case Wait():
             return view.status.pending_approval is not None
-        case decisions.Transition(current):
+        case Transition(current):
             return current.phase is Phase.RESOLVED
         case _:
             return False
@@ -224,7 +273,7 @@ def _key(incident: Incident) -> ObjectKey:
 
 
 def _next_look(stored: Incident, until: datetime | None, now: datetime) -> datetime:
-    promised = objectives.next_deadline(stored.status.objectives)
+    promised = next_deadline(stored.status.objectives)
     if promised is not None and promised <= now:
         promised = None  # nobody judges it while no Runbook is in force: to wait for it would never end
     there = stored.status.acknowledgement

@@ -1,28 +1,189 @@
-"""Records: the status with its precondition, the evidence before it, the Event and the report beside it."""
+"""Records: the status with its precondition, the evidence before it, the Event and the report beside it.
+
+An Incident in the middle of a reconciliation: what is stored, and what is known beyond it.
+
+Kubernetes Events: at most one per phase change, off the path of the work.
+
+Knows the watch events that are expected, and tell nothing new: of versions that a reconciliation has read, or stored itself.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
-from incident_operator.api.incident import CLOSED_PHASES, Incident, StoredReport
-from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import kube
-from incident_operator.clients.state import Gone, State
+from incident_operator.api.incident import CLOSED_PHASES, Incident, IncidentStatus, Phase, StoredReport
+from incident_operator.api.meta import API_VERSION, ObjectKey, ObjectMeta, cut_name
 from incident_operator.core import texts
-from incident_operator.core.machine import rolled_back
+from incident_operator.core.lru_cache import LRUCache
+from incident_operator.core.machine.in_flight import acts_begun, by_evidence, can_act, unknown_to
 from incident_operator.core.machine.view import Pinned, View
-from incident_operator.core.status import kept_texts, present, report
-from incident_operator.engine import events, evidence
-from incident_operator.engine.background import Background
+from incident_operator.core.outcomes import Json
+from incident_operator.core.status import present, report
+from incident_operator.core.status.present import with_places, with_report
+from incident_operator.engine import evidence
 from incident_operator.engine.evidence import REPORT_KEY, EvidenceStore, Unstored, data_key
-from incident_operator.engine.expectations import Expectations
 from incident_operator.engine.metrics import EngineMetrics
-from incident_operator.engine.progress import Progress
+from incident_operator.engine.work_queue import Background
+from incident_operator.kubernetes import apiserver, discovery
+from incident_operator.kubernetes.state import Gone, State
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a reconciliation has come."""
+
+    stored: Incident
+    """As the apiserver has it."""
+    working: Incident
+    """The same with the outcomes that are not stored yet."""
+    unstored: Unstored = field(default_factory=Unstored)
+    """Evidence that is not stored yet."""
+    told: Phase = Phase.PENDING
+    """The phase that people were last told as an Event."""
+    before_close: IncidentStatus | None = None
+    """What was known before it was decided to close, while the close is not stored."""
+
+    @classmethod
+    def of(cls, incident: Incident) -> "Progress":
+        """Return where an Incident stands as it was read: whoever stored that phase has told of it."""
+        return cls(incident, incident, told=incident.status.phase)
+
+    def knowing(self, current: IncidentStatus) -> "Progress":
+        """Return the same with a status that is not stored yet."""
+        closes = current.phase in CLOSED_PHASES and self.working.status.phase not in CLOSED_PHASES
+        before_close = self.working.status if closes else self.before_close
+        working = self.working.model_copy(update={"status": current})
+        return Progress(self.stored, working, self.unstored, self.told, before_close)
+
+    def on(self, fresh: Incident) -> "Progress":
+        """Return what is known, on a newer version: an alert may have come with it, so whether to close is open again.
+
+        Where somebody else has written the status meanwhile, or the Incident is another one, only what is stored counts.
+        """
+        if self.is_overtaken_by(fresh):
+            return Progress.of(fresh)
+        working = fresh.model_copy(update={"status": self.before_close or self.working.status})
+        return Progress(fresh, working, self.unstored, self.told)
+
+    def is_overtaken_by(self, fresh: Incident) -> bool:
+        """Tell whether another process has written the status since, or the Incident was deleted and made again."""
+        known = self.stored
+        return fresh.metadata.uid != known.metadata.uid or fresh.status.written_by != known.status.written_by
+
+
+_WARNING = frozenset({Phase.NEEDS_HUMAN, Phase.FAILED})
+_NAME_LIMIT = 253
+_NOTE_LIMIT = 1024
+"""Bytes, not characters: the apiserver refuses a longer note."""
+_log = structlog.get_logger()
+
+
+async def phase_changed(client: apiserver.Kube, incident: Incident, instance: str, now: datetime) -> None:
+    """Tell of an Incident's new phase; an Event that cannot be written is logged and forgotten."""
+    try:
+        await client.create(discovery.events(incident.metadata.namespace), _event(incident, instance, now))
+    except apiserver.ApiError as error:
+        _log.warning("Event was not stored", incident=incident.metadata.name, error=str(error))
+
+
+def _event(incident: Incident, instance: str, now: datetime) -> Json:
+    meta, status = incident.metadata, incident.status
+    regarding = {
+        "apiVersion": API_VERSION,
+        "kind": "Incident",
+        "namespace": meta.namespace,
+        "name": meta.name,
+        "uid": meta.uid,
+        "resourceVersion": meta.resource_version,
+    }
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": _name(meta), "namespace": meta.namespace},
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "reportingController": "incident-operator",
+        "reportingInstance": instance[:128],
+        "action": "PhaseChange",
+        "reason": status.phase.value,
+        "type": "Warning" if status.phase in _WARNING else "Normal",
+        "note": _cut(status.message) or status.phase.value,
+        "regarding": regarding,
+    }
+
+
+def _name(meta: ObjectMeta) -> str:
+    version = meta.resource_version
+    return f"{cut_name(meta.name, _NAME_LIMIT - len(version) - 1)}.{version}"
+
+
+def _cut(message: str) -> str:
+    return message.encode()[:_NOTE_LIMIT].decode(errors="ignore")
+
+
+_KEPT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How this process closed an Incident."""
+
+    version: int
+    phase: Phase
+    at: datetime | None
+
+
+class Expectations:
+    """Remembers the newest version of each Incident that a reconciliation of this process knows, and those that it closed."""
+
+    def __init__(self) -> None:
+        self._versions: LRUCache[ObjectKey, int] = LRUCache(_KEPT)
+        self._endings: LRUCache[ObjectKey, Ending] = LRUCache(_KEPT)
+        self.newest = 0
+        """The newest version of any Incident that a reconciliation of this process has read, or stored."""
+
+    def expect(self, key: ObjectKey, resource_version: str) -> None:
+        """Remember a version that a reconciliation read and decides upon, or that shows its own write alone."""
+        version = int(resource_version)
+        self.newest = max(self.newest, version)
+        self._versions.put(key, max(version, self._versions.get(key) or 0))
+
+    def read(self, key: ObjectKey, resource_version: str) -> None:
+        """Remember a version that was just read, whatever was known: an apiserver that was restored has older ones again."""
+        self.newest = max(self.newest, int(resource_version))
+        self._versions.put(key, int(resource_version))
+
+    def is_expected(self, key: ObjectKey, resource_version: str) -> bool:
+        """Tell whether an event shows nothing but what a reconciliation knows."""
+        return int(resource_version) <= (self._versions.get(key) or 0)
+
+    def closed(self, incident: Incident) -> None:
+        """Remember that we stored a closing status, if it is one: it is how that Incident leaves the watch."""
+        if incident.status.phase not in CLOSED_PHASES:
+            return
+        meta = incident.metadata
+        key = ObjectKey(meta.namespace, meta.name)
+        self._endings.put(key, Ending(int(meta.resource_version), incident.status.phase, ended_at(incident)))
+
+    def ending(self, key: ObjectKey, resource_version: str) -> Ending | None:
+        """Return how we closed it, if that is what this version shows."""
+        known = self._endings.get(key)
+        return known if known is not None and known.version == int(resource_version) else None
+
+    def forget(self, key: ObjectKey) -> None:
+        """Drop a key that is closed or gone."""
+        self._versions.drop(key)
+        self._endings.drop(key)
+
+
+def ended_at(incident: Incident) -> datetime | None:
+    """Return when an Incident ended: when it was resolved, else when its success was judged."""
+    succeeded = [c.last_transition_time for c in incident.status.conditions if c.type == "Succeeded"]
+    return incident.status.times.resolved or next(iter(succeeded), None)
+
 
 _NEW = timedelta(minutes=1)
-_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +191,7 @@ class Recorder:
     """Stores what a reconciliation found out."""
 
     state: State
-    client: kube.Kube
+    client: apiserver.Kube
     expectations: Expectations
     metrics: EngineMetrics
     background: Background
@@ -64,7 +225,7 @@ class Recorder:
         progress = await self.publish(progress, view)
         stored = progress.stored
         if stored.status.phase is not progress.told:
-            self.background.start(events.phase_changed(self.client, stored, self.instance, view.now))
+            self.background.start(phase_changed(self.client, stored, self.instance, view.now))
         return replace(progress, told=stored.status.phase)
 
     async def finish(self, progress: Progress, view: View) -> None:
@@ -75,20 +236,20 @@ class Recorder:
         shown = view.with_status(present.present(view)[0])
         spec = shown.compiled.spec if isinstance(shown.runbook, Pinned) else None
         text = texts.visible_page(report.markdown(shown.incident, spec))
-        begun, page = rolled_back.begun(progress.stored.status), {REPORT_KEY: text}
+        begun, page = acts_begun(progress.stored.status), {REPORT_KEY: text}
         kept = await self.evidence_store.store(self.client, view.incident, evidence.REPORT, page, begun)
         place = kept.places.get(REPORT_KEY)
         stored = StoredReport(config_map=place, digest=texts.digest(text)) if place else None
-        told = kept_texts.with_report(view.status, stored, kept.problem, view.now)
+        told = with_report(view.status, stored, kept.problem, view.now)
         await self.rest(replace(progress, unstored=Unstored()), view.with_status(told))  # the report has told of it
 
     async def _with_evidence(self, progress: Progress, view: View) -> tuple[Progress, View]:
         """Store the evidence that is not stored yet, and tell in the view where it is; what may be stored later is kept in mind."""
         data = progress.unstored.named_in(view.status)
-        begun = rolled_back.begun(progress.stored.status)
+        begun = acts_begun(progress.stored.status)
         kept = await self.evidence_store.store(self.client, view.incident, evidence.EVIDENCE, data, begun)
         places = {step: kept.places[key] for step in progress.unstored.found if (key := data_key(step)) in kept.places}
-        told = kept_texts.with_places(view.status, places, kept.problem, view.now)
+        told = with_places(view.status, places, kept.problem, view.now)
         return replace(progress, unstored=progress.unstored.without(kept)), view.with_status(told)
 
     async def checked(self, progress: Progress, view: View) -> Progress:
@@ -97,7 +258,7 @@ class Recorder:
         It is looked at once in a process, before anything is begun, asked, or closed; an Incident whose evidence it has made
         itself needs no look, nor does a new one: no store is restored within its first minute. What is not stored yet is stored first.
         """
-        if not isinstance(view.runbook, Pinned) or not rolled_back.can_act(view.status):
+        if not isinstance(view.runbook, Pinned) or not can_act(view.status):
             return progress
         if self.evidence_store.is_clean(progress.stored) or _is_new(view):
             return progress
@@ -107,20 +268,20 @@ class Recorder:
             if self.evidence_store.is_clean(progress.stored):
                 return progress
         told = await self._acts(progress.stored)
-        newer = rolled_back.unknown_to(view, {name: attempt for name, (attempt, _) in told.items()})
+        newer = unknown_to(view, {name: attempt for name, (attempt, _) in told.items()})
         if not newer:
             self.evidence_store.cleared(progress.stored)
             return progress
         _log.error("The status is older than its evidence", **_named(progress.stored), acts=dict(newer))
-        return progress.knowing(rolled_back.by_evidence(view, {name: told[name] for name in newer}))
+        return progress.knowing(by_evidence(view, {name: told[name] for name in newer}))
 
     async def _acts(self, incident: Incident) -> Mapping[str, tuple[int, str]]:
         """Return the acts that the evidence tells of; none where it is refused, which stops nothing. Raises `kube.Unavailable`."""
         try:
             return await self.evidence_store.acts(self.client, incident)
-        except kube.Unavailable:
+        except apiserver.Unavailable:
             raise
-        except kube.ApiError as error:
+        except apiserver.ApiError as error:
             _log.warning("Cannot check whether evidence is newer than the status", **_named(incident), error=str(error))
             return {}
 

@@ -1,30 +1,160 @@
-"""Which Runbook is in force for an Incident: the pinned revision, or the present one while nothing has been done."""
+"""Which Runbook is in force for an Incident: the pinned revision, or the present one while nothing has been done.
+
+Pins a Runbook: each version of its spec is kept in an immutable ControllerRevision, shared by its Incidents.
+"""
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 from weakref import WeakValueDictionary
 
 import msgspec
+import structlog
 
 from incident_operator.api.connection import Connection
-from incident_operator.api.incident import Incident
-from incident_operator.api.meta import ObjectKey, ObjectMeta
+from incident_operator.api.incident import RUNBOOK_LABEL, Incident, incident_labels
+from incident_operator.api.meta import ObjectKey, ObjectMeta, owner_reference, with_ending
 from incident_operator.api.runbook import Runbook, RunbookSpec, RunbookStatus
-from incident_operator.clients import api_errors, kube, paths
-from incident_operator.clients.state import SPEC_BYTES
 from incident_operator.core import reasons
 from incident_operator.core.action import Actions
-from incident_operator.core.alerts import incident_spec
-from incident_operator.core.expressions.problems import Problem
+from incident_operator.core.alerts import merging
+from incident_operator.core.expressions.cel import Problem
 from incident_operator.core.lru_cache import LRUCache
 from incident_operator.core.machine.view import Blocked, Pinned
-from incident_operator.core.runbooks import editors, reading, uses
+from incident_operator.core.outcomes import Json
+from incident_operator.core.runbooks import draft, reading, reviews
 from incident_operator.core.runbooks.compiled import Compile, Compiled
 from incident_operator.core.runbooks.reading import Malformed
-from incident_operator.engine.revisions import Altered, Revisions
+from incident_operator.kubernetes import apiserver, discovery, errors
+from incident_operator.kubernetes.state import SPEC_BYTES
 
 _KEPT = 256
+"""Revisions remembered; they never change, so a remembered one needs no request."""
+_LONGEST = 110
+_SHORT = 16
+"""Hexadecimal digits of the hash in a name of the version before, which Incidents from then still follow."""
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a revision holds, and the Runbook that it is."""
+
+    data: Json
+    runbook: Runbook
+
+
+class Altered(Exception):
+    """Under the revision's name is another content: somebody planted it there."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(f"ControllerRevision {revision} does not match the hash in its name; delete it")
+
+
+def name(kept: Json) -> str:
+    """Return the revision's name for its data, `<runbook>-<SHA-256>`: whoever plants another content cannot keep the name."""
+    return with_ending(kept["metadata"]["name"], _digest(kept), _LONGEST)
+
+
+def _digest(kept: Json) -> str:
+    meta = kept["metadata"]
+    content = json.dumps([meta["uid"], meta["annotations"], kept["spec"]], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+class Revisions:
+    """Creates and reads ControllerRevisions."""
+
+    def __init__(self, client: apiserver.Kube) -> None:
+        self._kube = client
+        self._known: LRUCache[ObjectKey, _Kept] = LRUCache(_KEPT)
+        self._newest: LRUCache[ObjectKey, tuple[str, Json]] = LRUCache(_KEPT)
+        """Of each Runbook: the revision of its present version, and its spec."""
+
+    async def keep(self, runbook: Runbook) -> str:
+        """Make sure that this version of the Runbook is kept, and return its name.
+
+        Raises `Altered` where something else is kept under that name: a name alone is never believed.
+        """
+        data = _data(runbook)
+        revision = name(data)
+        key = ObjectKey(runbook.metadata.namespace, revision)
+        known = self._known.get(key)
+        stored = known.data if known is not None else await self._create(runbook, revision, data)
+        if stored != data:
+            raise Altered(revision)
+        if known is None:
+            self._known.put(key, _Kept(data, Runbook.model_validate(data)))
+        self._newest.put(ObjectKey(key.namespace, runbook.metadata.name), (revision, data["spec"]))
+        return revision
+
+    def is_outdated(self, namespace: str, runbook: str, revision: str) -> bool:
+        """Tell whether the Runbook's present version, where this process has seen it, says something else than a revision."""
+        newest, spec = self._newest.get(ObjectKey(namespace, runbook)) or (revision, None)
+        kept = self._known.get(ObjectKey(namespace, revision))
+        return newest != revision and (kept is None or kept.data["spec"] != spec)
+
+    async def _create(self, runbook: Runbook, revision: str, data: Json) -> Json:
+        """Create the revision, and return what is kept under its name, which another process may have created."""
+        namespace = runbook.metadata.namespace
+        try:
+            await self._kube.create(discovery.controllerrevisions(namespace), _manifest(runbook, revision, data))
+        except apiserver.AlreadyExists:
+            return (await self._kube.get(discovery.controllerrevisions(namespace, revision))).get("data")
+        return data
+
+    async def read(self, namespace: str, revision: str) -> Runbook | None:
+        """Return the Runbook as it was pinned, its editors of then included; None where the revision is gone or altered."""
+        known = self._known.get(ObjectKey(namespace, revision))
+        if known is not None:
+            return known.runbook
+        try:
+            found = await self._kube.get(discovery.controllerrevisions(namespace, revision))
+        except apiserver.NotFound:
+            return None
+        if not _is_genuine(found.get("data"), revision):
+            _log.error(
+                "A ControllerRevision does not match the hash in its name; it is not used",
+                namespace=namespace,
+                name=revision,
+            )
+            return None
+        runbook = Runbook.model_validate(found["data"])
+        self._known.put(ObjectKey(namespace, revision), _Kept(found["data"], runbook))
+        return runbook
+
+
+def _is_genuine(data: Any, revision: str) -> bool:
+    try:
+        whole = _digest(data)
+        return revision.rpartition("-")[2] in (whole, whole[:_SHORT])
+    except (KeyError, TypeError, RecursionError):  # what we keep is never nested that deep
+        return False
+
+
+def _data(runbook: Runbook) -> Json:
+    meta = runbook.metadata
+    wrote = reviews.kept(reviews.of(runbook))
+    kept = {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid, "annotations": wrote}
+    return {"metadata": kept, "spec": runbook.spec.to_json()}
+
+
+def _manifest(runbook: Runbook, revision: str, data: Json) -> Json:
+    meta = runbook.metadata
+    owner = owner_reference("Runbook", meta.name, meta.uid)
+    labels = incident_labels({RUNBOOK_LABEL: meta.name})
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": {"name": revision, "namespace": meta.namespace, "labels": labels, "ownerReferences": [owner]},
+        "revision": meta.generation,
+        "data": data,
+    }
+
+
 _KEPT_BYTES = 8 * 1024 * 1024
 """Of all compiled Runbooks that are kept, as `_weight` counts them; they take several times as much."""
 _PART_BYTES = 32
@@ -64,7 +194,7 @@ class Runbooks:
 
     def __init__(
         self,
-        client: kube.Kube,
+        client: apiserver.Kube,
         revisions: Revisions,
         actions: Actions,
         compile_runbook: Compile,
@@ -105,18 +235,20 @@ class Runbooks:
     def _no_runbook(self, incident: Incident) -> str:
         spec = incident.spec
         name = spec.common_labels.get("alertname", "this alert")
-        told = (self._elsewhere(incident_spec.labels_of(spec, alert)) for alert in spec.alerts[:_LOOKED_AT])
+        told = (self._elsewhere(merging.labels_of(spec, alert)) for alert in spec.alerts[:_LOOKED_AT])
         helps = next(filter(None, told), "Its labels are in spec.commonLabels.")
         return f"No Runbook takes {name}; nothing was done. {helps}"
 
     async def read(self, namespace: str, name: str) -> Runbook | Malformed | None:
         """Return a Runbook as it is stored now, or what keeps it from being read; None where there is none."""
         try:
-            return _runbook(paths.runbooks(namespace, name), await self._kube.text(paths.runbooks(namespace, name)))
-        except api_errors.Unreadable as error:
+            return _runbook(
+                discovery.runbooks(namespace, name), await self._kube.text(discovery.runbooks(namespace, name))
+            )
+        except errors.Unreadable as error:
             problem = Problem("spec", str(error))
             return Malformed(ObjectMeta(name=name, namespace=namespace), RunbookStatus(), problem)
-        except kube.NotFound:
+        except apiserver.NotFound:
             return None
 
     async def compile(self, runbook: Runbook) -> Compiled | tuple[Problem, ...]:
@@ -132,12 +264,14 @@ class Runbooks:
 
     def connections_of(self, spec: RunbookSpec) -> frozenset[str]:
         """Return the names of the Connections that a Runbook's steps use."""
-        return uses.connections_of(spec, self._actions)
+        return draft.connections_of(spec, self._actions)
 
     async def _type(self, namespace: str, connection: str) -> str | None:
         try:
-            return Connection.model_validate(await self._kube.get(paths.connections(namespace, connection))).spec.type
-        except kube.NotFound:
+            return Connection.model_validate(
+                await self._kube.get(discovery.connections(namespace, connection))
+            ).spec.type
+        except apiserver.NotFound:
             return None
 
     async def _known_present(self, namespace: str, name: str) -> Pinned | None:
@@ -156,8 +290,8 @@ class Runbooks:
 
     async def _is_current(self, known: _Known, namespace: str, name: str) -> bool:
         try:
-            found = (await self._kube.metadata(paths.runbooks(namespace, name)))["metadata"]
-        except kube.NotFound:
+            found = (await self._kube.metadata(discovery.runbooks(namespace, name)))["metadata"]
+        except apiserver.NotFound:
             return False
         return bool(found["uid"] == known.uid and found["resourceVersion"] == known.version)
 
@@ -172,7 +306,7 @@ class Runbooks:
             revision = await self._revisions.keep(runbook)
         except Altered as error:
             return Blocked(reasons.RUNBOOK_NOT_READY, f"Runbook {name} is not ready: {error}; nothing was done.")
-        namespace, pinned = runbook.metadata.namespace, Pinned(compiled, revision, editors.of(runbook))
+        namespace, pinned = runbook.metadata.namespace, Pinned(compiled, revision, reviews.of(runbook))
         weight = _weight(compiled)
         self._pins.put(ObjectKey(namespace, revision), pinned, weight)
         known = _Known(runbook.metadata.uid, runbook.metadata.resource_version, pinned)
@@ -200,7 +334,7 @@ class Runbooks:
         compiled = self._compile_runbook(runbook, None)
         if not isinstance(compiled, Compiled):
             return Blocked(reasons.RUNBOOK_NOT_READY, f"Revision {revision}: {compiled[0].path}: {compiled[0].message}")
-        pinned = Pinned(compiled, revision, editors.of_kept(runbook.metadata.annotations))
+        pinned = Pinned(compiled, revision, reviews.of_kept(runbook.metadata.annotations))
         self._pins.put(ObjectKey(namespace, revision), pinned, _weight(compiled))
         return pinned
 
@@ -213,9 +347,9 @@ def _runbook(path: str, text: bytes) -> Runbook | Malformed:
         parts = _Parts()  # nested without end, and told below
     size = len(bytes(parts.spec))
     if size <= _MOST_UNDECODED:
-        return reading.runbook_of(api_errors.decoded("GET", path, text, depth=_DEEPEST))
+        return reading.runbook_of(errors.decoded("GET", path, text, depth=_DEEPEST))
     beside = {"metadata": parts.metadata, "status": parts.status}
-    rest = {name: api_errors.decoded("GET", path, bytes(part), depth=_DEEPEST) for name, part in beside.items()}
+    rest = {name: errors.decoded("GET", path, bytes(part), depth=_DEEPEST) for name, part in beside.items()}
     return reading.malformed(rest, reading.over_budget(size))
 
 

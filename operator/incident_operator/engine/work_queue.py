@@ -1,22 +1,202 @@
-"""Keeps reconciling what needs it: woken by events, delayed adds and failures, each in its turn; while this process leads."""
+"""Keeps reconciling what needs it: woken by events, delayed adds and failures, each in its turn; while this process leads.
+
+The process's clock: the time of day as it was at the start, carried on by a clock that nobody sets.
+
+The machine's own clock may jump; it counts once, at the start. From then on seconds are counted steadily, and the clock is only ever
+moved forward, to where the apiserver's answers say that it is at least. So a jump changes no approval, no pause and no time-out. A
+clock that is too far ahead ends things early, and they are asked again; one that is behind, which would end them late, is put right.
+
+Nothing but a new process brings it back, and by a clock that is days ahead closed Incidents are old enough to be deleted. So one
+answer alone moves it by a day at most; by more only a second one does, a later one that says the same; and by years none.
+
+One heap for every moment at which something has to be looked at again; one task watches it.
+
+Small work off the path: started and not waited for, but finished before the process ends.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import heapq
+import time
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import kube
 from incident_operator.clients.helper_process import HelperError
-from incident_operator.core.fair_queue import Flow
-from incident_operator.engine.delayed_adds import DelayedAdds
+from incident_operator.core.outcomes import moment
 from incident_operator.engine.workers import Wanted, Workers
+from incident_operator.kubernetes import apiserver
+from incident_operator.kubernetes.fair_shares import Flow
+from incident_operator.kubernetes.priority import Priority
+
+AT_ONCE = timedelta(days=1)
+"""How far the clock is moved by one answer."""
+AT_MOST = timedelta(days=3653)
+"""How far ahead of the machine's clock at the start any answer may bring it: a machine that is further behind trusts no certificate."""
+_AGREES = timedelta(seconds=30)
+_WORTH_TELLING = timedelta(seconds=30)
+_log = structlog.get_logger()
+
+
+def steady() -> float:
+    """Return seconds of a clock that nobody sets, and that goes on while the machine is suspended where there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class SteadyClock:
+    """Call it for the time (UTC). It never goes back."""
+
+    def __init__(self, wall: Callable[[], datetime], steady: Callable[[], float] = steady) -> None:
+        """`wall` is the machine's own clock, `steady` counts seconds from any moment."""
+        self._steady = steady
+        self._at, self._since = wall(), steady()
+        self._started, self._began = self._at, self._since
+        self._doubted: timedelta | None = None
+        """How far ahead an answer was that is not believed yet."""
+
+    def __call__(self) -> datetime:
+        """Return the time."""
+        return self._at + timedelta(seconds=self._steady() - self._since)
+
+    def hear(self, date: str) -> None:
+        """Take in an answer's `Date`; what is not a date tells nothing."""
+        told = moment(date)
+        if told is None:
+            return
+        behind = told - self()
+        if not self._is_believed(told, behind) or behind <= timedelta():
+            return
+        if behind > _WORTH_TELLING:
+            _log.warning("The clock was behind the apiserver's and is moved forward", seconds=behind.total_seconds())
+        self._at, self._since = told, self._steady()
+
+    def _is_believed(self, told: datetime, behind: timedelta) -> bool:
+        before, self._doubted = self._doubted, None
+        if behind <= AT_ONCE:
+            return True
+        far = told - self._started > AT_MOST + timedelta(seconds=self._steady() - self._began)
+        if not far and before is not None and abs(behind - before) <= _AGREES:
+            return True
+        self._doubted = behind
+        if before is None:
+            _log.warning("An answer of the apiserver has a date that is not believed", seconds=behind.total_seconds())
+        return False
+
+
+_SLACK = 64
+"""Moments no longer wanted that the heap may hold beyond twice the wanted ones before it is cleared of them."""
+_LONGEST_SLEEP = 60.0
+"""Seconds, so that a clock that jumps cannot put everything to sleep."""
+
+
+class DelayedAdds:
+    """Wakes keys at their moments; each key has at most one moment, the newest one set."""
+
+    def __init__(self, clock: Callable[[], datetime], wake: Callable[[ObjectKey], None]) -> None:
+        self._clock = clock
+        self._wake = wake
+        self._heap: list[tuple[datetime, ObjectKey]] = []
+        self._at: dict[ObjectKey, datetime] = {}
+        self._changed = asyncio.Event()
+        self.ticked_at = steady()
+        """When the heap was last looked at, by a clock that nobody sets: a liveness probe that cannot lie."""
+
+    def set(self, key: ObjectKey, at: datetime | None) -> None:
+        """Wake the key at that moment instead of any moment set before; None forgets it."""
+        if at is None:
+            self._at.pop(key, None)
+            return
+        self._at[key] = at
+        heapq.heappush(self._heap, (at, key))
+        self._drop_unwanted()
+        self._changed.set()
+
+    def bring_forward(self, key: ObjectKey, at: datetime) -> None:
+        """Wake the key at that moment, unless an earlier one was set before."""
+        known = self._at.get(key)
+        if known is None or at < known:
+            self.set(key, at)
+
+    def clear(self) -> None:
+        """Forget every moment."""
+        self._heap.clear()
+        self._at.clear()
+
+    async def run(self) -> None:
+        """Wake keys as their moments come, until cancelled."""
+        while True:
+            self._wake_due()
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(self._seconds_to_next()):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _drop_unwanted(self) -> None:
+        if len(self._heap) > 2 * len(self._at) + _SLACK:
+            self._heap = [(at, key) for key, at in self._at.items()]
+            heapq.heapify(self._heap)
+
+    def _wake_due(self) -> None:
+        now, self.ticked_at = self._clock(), steady()
+        while self._heap and (self._heap[0][0] <= now or self._is_stale()):
+            at, key = heapq.heappop(self._heap)
+            if self._at.get(key) == at:
+                del self._at[key]
+                self._wake(key)
+
+    def _is_stale(self) -> bool:
+        at, key = self._heap[0]
+        return self._at.get(key) != at
+
+    def _seconds_to_next(self) -> float:
+        if not self._heap:
+            return _LONGEST_SLEEP
+        return min(_LONGEST_SLEEP, max(0.0, (self._heap[0][0] - self._clock()).total_seconds()))
+
+
+class Background:
+    """Holds tasks until they are done. None begins while something urgent has priority."""
+
+    def __init__(self, priority: Priority) -> None:
+        self._priority = priority
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start work; an error that it does not handle itself is logged."""
+        task = asyncio.create_task(self._in_time(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    async def drain(self, seconds: float = 2.0) -> None:
+        """Wait for what is under way, in bounded time; what is left then is dropped."""
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    async def _in_time(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await self._priority.yield_to_urgent(urgent=False)
+        except asyncio.CancelledError:
+            work.close()
+            raise
+        await work
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("Work in the background failed", exc_info=error)
+
 
 Reconcile = Callable[[ObjectKey], Awaitable[datetime | None]]
 _FIRST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 60.0
-_log = structlog.get_logger()
 
 
 class WorkQueue:
@@ -121,7 +301,7 @@ class WorkQueue:
                 f"{self._what} reconciliation was cancelled from within", namespace=key.namespace, name=key.name
             )
             self._back_off(key)
-        except (kube.ApiError, HelperError) as error:
+        except (apiserver.ApiError, HelperError) as error:
             _log.warning(
                 f"{self._what} reconciliation failed", namespace=key.namespace, name=key.name, error=str(error)
             )

@@ -7,11 +7,11 @@ import socket
 from datetime import datetime
 from typing import Any
 
-from incident_operator.clients import frames
-from incident_operator.core.expressions import expr
-from incident_operator.core.expressions.expr import NoAnswer, Program, Scope
+from incident_operator.clients import helper_process
+from incident_operator.core.expressions import cel
+from incident_operator.core.expressions.cel import NoAnswer, Program, Scope
 from incident_operator.core.lru_cache import LRUCache
-from incident_operator.helper import limits
+from incident_operator.helper import cap_memory, end_for_memory, start_clock, stop_clock
 
 _PROGRAMS, _PARTS = 256, 128 * 1024
 """Programs that are kept, and their parts together: about 20 MiB, which count as those of whatever is evaluated next."""
@@ -26,11 +26,11 @@ def serve(line: socket.socket) -> None:
         if hello is None:
             return
         _warm_up()
-        limits.cap_memory(hello["memory"])
-        line.sendall(frames.encode({"ready": True}))
+        cap_memory(hello["memory"])
+        line.sendall(helper_process.encode({"ready": True}))
         _answer_all(line, hello["seconds"])
     except MemoryError:
-        limits.end_for_memory()
+        end_for_memory()
     except (BrokenPipeError, ConnectionResetError):
         return  # the operator is gone
 
@@ -41,34 +41,34 @@ def _answer_all(line: socket.socket, seconds: float) -> None:
         text = _received_text(line)
         if text is None:
             return
-        limits.start_clock(seconds)
-        reply = _reply(programs, frames.decode(text))
-        limits.stop_clock()
+        start_clock(seconds)
+        reply = _reply(programs, helper_process.decode(text))
+        stop_clock()
         line.sendall(reply)
 
 
 def _reply(programs: LRUCache[tuple[str, str], Program], request: dict[str, Any]) -> bytes:
     program = _program(programs, request["scope"], request["source"])
-    found = expr.evaluate_here(program, request["variables"], datetime.fromisoformat(request["now"]))
+    found = cel.evaluate_here(program, request["variables"], datetime.fromisoformat(request["now"]))
     if not isinstance(found, NoAnswer):
-        return _fitting(frames.encode({"value": found}))
+        return _fitting(helper_process.encode({"value": found}))
     if found.over_budget:
         raise MemoryError
-    return frames.encode({"why": found.why, "missing": found.missing})
+    return helper_process.encode({"why": found.why, "missing": found.missing})
 
 
 def _fitting(reply: bytes) -> bytes:
     if len(reply) <= MAX_ANSWER:
         return reply
     why = f"its result has {len(reply)} bytes; at most {MAX_ANSWER} are allowed"
-    return frames.encode({"why": why, "missing": None})
+    return helper_process.encode({"why": why, "missing": None})
 
 
 def _program(programs: LRUCache[tuple[str, str], Program], scope: str, source: str) -> Program:
     known = programs.get((scope, source))
     if known is not None:
         return known
-    made = expr.compile_value(source, Scope[scope])
+    made = cel.compile_value(source, Scope[scope])
     if not isinstance(made, Program):
         raise TypeError(made.message)  # the operator compiled the same
     programs.put((scope, source), made, made.parts)
@@ -78,19 +78,19 @@ def _program(programs: LRUCache[tuple[str, str], Program], scope: str, source: s
 def _warm_up() -> None:
     """Load what the library loads late, so that the memory limit is what an expression may take."""
     for scope in Scope:
-        program = expr.compile_value("'a'.replace('a', 'b').matches('b')", scope)
+        program = cel.compile_value("'a'.replace('a', 'b').matches('b')", scope)
         if isinstance(program, Program):
-            expr.evaluate_here(program, {}, datetime.fromisoformat("2000-01-01T00:00:00+00:00"))
+            cel.evaluate_here(program, {}, datetime.fromisoformat("2000-01-01T00:00:00+00:00"))
 
 
 def _received(line: socket.socket) -> dict[str, Any] | None:
     text = _received_text(line)
-    return None if text is None else frames.decode(text)
+    return None if text is None else helper_process.decode(text)
 
 
 def _received_text(line: socket.socket) -> bytes | None:
-    prefix = _exactly(line, frames.LENGTH.size)
-    return None if prefix is None else _exactly(line, frames.length(prefix))
+    prefix = _exactly(line, helper_process.LENGTH.size)
+    return None if prefix is None else _exactly(line, helper_process.length(prefix))
 
 
 def _exactly(line: socket.socket, size: int) -> bytes | None:

@@ -7,10 +7,10 @@ import threading
 from typing import Any
 
 from incident_operator.api.connection import Connection
-from incident_operator.clients import frames, queries
-from incident_operator.clients.endpoint import Endpoint
+from incident_operator.clients import helper_process, queries
 from incident_operator.clients.sql_errors import Fault, SqlError
-from incident_operator.helper import limits
+from incident_operator.connections import Endpoint
+from incident_operator.helper import cap_memory, end_for_memory, start_clock, stop_clock
 
 _LOOK_EVERY = 0.5
 """Seconds between two signs of life; each winds the clock up, which runs while the loop is in the middle of one thing."""
@@ -24,7 +24,7 @@ def serve(line: socket.socket) -> None:
     try:
         asyncio.run(_serve(line))
     except MemoryError:
-        limits.end_for_memory()
+        end_for_memory()
     except (EOFError, OSError):
         os._exit(0)  # the operator is gone
 
@@ -32,12 +32,12 @@ def serve(line: socket.socket) -> None:
 async def _serve(line: socket.socket) -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _, told: _end(told.get("exception")))
     reader, writer = await asyncio.open_connection(sock=line)
-    hello = await frames.received(reader)
-    limits.cap_memory(hello["memory"])
+    hello = await helper_process.received(reader)
+    cap_memory(hello["memory"])
     served = _Served(writer, hello["seconds"])
-    writer.write(frames.encode({"ready": True}))
+    writer.write(helper_process.encode({"ready": True}))
     while True:
-        served.take(await frames.received(reader))
+        served.take(await helper_process.received(reader))
 
 
 class _Served:
@@ -62,7 +62,7 @@ class _Served:
 
     async def _answer(self, number: int, message: dict[str, Any]) -> None:
         try:
-            self._writer.write(frames.encode({"number": number, **await self._answered(message)}))
+            self._writer.write(helper_process.encode({"number": number, **await self._answered(message)}))
             await self._writer.drain()
         finally:
             del self._tasks[number]
@@ -82,14 +82,14 @@ class _Served:
 
     async def _live(self) -> None:
         while self._tasks:
-            limits.start_clock(self._seconds)
-            self._writer.write(frames.encode({"alive": True}))
+            start_clock(self._seconds)
+            self._writer.write(helper_process.encode({"alive": True}))
             await asyncio.sleep(_LOOK_EVERY)
-        limits.stop_clock()
+        stop_clock()
 
 
 def _end(error: object) -> None:
     """End at once for what nobody awaits: whoever asked would wait for ever."""
     if isinstance(error, MemoryError):
-        limits.end_for_memory()
+        end_for_memory()
     os._exit(1)

@@ -1,6 +1,6 @@
 """The admission policies, which make people's answers trustworthy and limit the operator: the source of the chart's and crds/' copies.
 
-The operator compares what is in place with what is here before it trusts an approval (`core/policy_diff.py`).
+The operator compares what is in place with what is here before it trusts an approval (`engine/readiness.py`).
 Nothing is decided or requested here.
 """
 

@@ -8,20 +8,20 @@ from weakref import WeakValueDictionary
 import structlog
 
 from incident_operator.api.incident import Silence
-from incident_operator.clients.api_errors import ApiError, Forbidden
-from incident_operator.core import fair_queue, texts
-from incident_operator.core.alerts import episodes, unmatched
+from incident_operator.core import texts
+from incident_operator.core.alerts import episodes
 from incident_operator.core.alerts.episodes import Episode, Merge, Open, Plan, Step
-from incident_operator.core.alerts.grouping import IncidentSequence
+from incident_operator.core.alerts.matching import IGNORE, Unmatched, ignore_matchers
+from incident_operator.core.alerts.merging import IncidentSequence
 from incident_operator.core.alerts.received_alerts import ReceivedAlert
-from incident_operator.core.alerts.unmatched import Unmatched
 from incident_operator.core.lru_cache import LRUCache
+from incident_operator.kubernetes import fair_shares
+from incident_operator.kubernetes.errors import ApiError, Forbidden
 from incident_operator.receiver import routing
+from incident_operator.receiver.alertmanager import Message
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.metrics import ReceiverMetrics
-from incident_operator.receiver.payload import Message
-from incident_operator.receiver.receipt import Receipt
-from incident_operator.receiver.refusals import Refusals
+from incident_operator.receiver.refusals import Receipt, Refusals
 from incident_operator.receiver.routing import Delivery, Routed, Runbooks
 from incident_operator.receiver.store import IncidentStore
 
@@ -70,14 +70,14 @@ class Intake:
         metrics: ReceiverMetrics,
         *,
         unmatched_namespace: str | None = None,
-        ignore: Iterable[str] = unmatched.IGNORE,
+        ignore: Iterable[str] = IGNORE,
         refusals: Refusals | None = None,
     ) -> None:
         self._store = store
         self._index = incidents
         self._runbooks = runbooks
         self._metrics = metrics
-        self._unmatched = Unmatched(unmatched_namespace, unmatched.matchers(ignore))
+        self._unmatched = Unmatched(unmatched_namespace, ignore_matchers(ignore))
         self._refusals = refusals or Refusals()
         self._locks: WeakValueDictionary[IncidentSequence, asyncio.Lock] = WeakValueDictionary()
         self._early: LRUCache[str, ReceivedAlert] = LRUCache(_EARLY_ENDS)
@@ -167,7 +167,7 @@ class Intake:
 
     async def _settle_all(self, routed: Routed) -> list[_Settled]:
         outcomes: list[_Settled | Exception] = []
-        in_turn = iter(fair_queue.in_turn(routed.deliveries.values(), self._store.flow))
+        in_turn = iter(fair_shares.in_turn(routed.deliveries.values(), self._store.flow))
 
         async def one_after_another() -> None:
             for done, delivery in enumerate(in_turn, 1):

@@ -17,29 +17,29 @@ import structlog
 from incident_operator import connections
 from incident_operator.api.connection import Connection
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import alertmanagers, paths, redaction
+from incident_operator.clients import alertmanagers, redaction
 from incident_operator.clients.alertmanagers import AlertmanagerError, Answer, LongAnswerError, Place
-from incident_operator.clients.api_errors import ApiError
 from incident_operator.clients.connections import EndpointError, Finds, Teaching
-from incident_operator.clients.endpoint import Endpoint
-from incident_operator.clients.kube import Kube
-from incident_operator.clients.priority import READERS, Priority
 from incident_operator.clients.redaction import Redactor
-from incident_operator.clients.scopes import EVERYWHERE, Scopes
-from incident_operator.clients.seats import FLOW, Seats
+from incident_operator.connections import Endpoint
 from incident_operator.connections import alertmanager as declared
 from incident_operator.connections.alertmanager import Alertmanager
 from incident_operator.core import sanitize
-from incident_operator.core.alerts.kept import LabelLimits
-from incident_operator.core.expressions import problems
+from incident_operator.core.alerts.received_alerts import LabelLimits
+from incident_operator.core.expressions import cel
 from incident_operator.core.outcomes import Json
 from incident_operator.core.status import conditions
 from incident_operator.core.texts import counted
-from incident_operator.receiver import alertmanager
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.apiserver import Kube
+from incident_operator.kubernetes.discovery import EVERYWHERE, Scopes
+from incident_operator.kubernetes.errors import ApiError
+from incident_operator.kubernetes.fair_shares import FLOW, Seats
+from incident_operator.kubernetes.priority import READERS, Priority
+from incident_operator.receiver.alertmanager import Message, read_listed
+from incident_operator.receiver.index import Sightings
 from incident_operator.receiver.intake import Intake, NotStoredError
-from incident_operator.receiver.payload import Message
-from incident_operator.receiver.rejections import MalformedError
-from incident_operator.receiver.sightings import Sightings
+from incident_operator.receiver.refusals import MalformedError
 from incident_operator.receiver.silences import Silences
 
 _EVERY = 120.0
@@ -146,14 +146,14 @@ class AlertmanagerPoll:
 
     async def _found(self) -> AsyncIterator[Connection]:
         for namespace in self.namespaces:
-            async for stored in self.client.list(paths.connections(namespace)):
+            async for stored in self.client.list(discovery.connections(namespace)):
                 if stored["spec"].get("type") != declared.CONNECTION.key:
                     continue
                 lean = {**stored, "metadata": _identity(stored["metadata"])}
                 try:
                     yield connections.connection_of(lean)
                 except pydantic.ValidationError as error:
-                    await self._tell_malformed(lean, f"is malformed at {problems.of_validation(error)}")
+                    await self._tell_malformed(lean, f"is malformed at {cel.of_validation(error)}")
 
     async def _tell_malformed(self, stored: Json, problem: str) -> None:
         self._warn(ObjectKey(stored["metadata"]["namespace"], stored["metadata"]["name"]), problem)
@@ -237,7 +237,7 @@ class AlertmanagerPoll:
 
     async def _understood(self, answer: Answer, where: Alertmanager) -> Message:
         # in a thread: megabytes of JSON must not hold up what arrives meanwhile
-        return await asyncio.to_thread(alertmanager.read, answer.body, self.limits, where.receiver, answer.at)
+        return await asyncio.to_thread(read_listed, answer.body, self.limits, where.receiver, answer.at)
 
     async def _tell(self, connection: Connection, problem: str, *, for_good: bool) -> None:
         """Write the Ready condition where it changed; `for_good` says that only a change of the Connection helps."""
@@ -248,7 +248,7 @@ class AlertmanagerPoll:
         told = conditions.readiness(status.conditions, ready, for_good=for_good)
         wanted = status.model_copy(update={"observed_generation": generation, "conditions": told})
         if wanted.to_json() != status.to_json():
-            path = paths.connections(connection.metadata.namespace, connection.metadata.name, "status")
+            path = discovery.connections(connection.metadata.namespace, connection.metadata.name, "status")
             await self.client.write_status(path, wanted.to_json())
 
     def _warn(self, key: ObjectKey, problem: str) -> None:

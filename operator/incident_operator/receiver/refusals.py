@@ -2,10 +2,97 @@
 
 A refusal may pass: a chart that is upgraded changes its roles one after another, and an apiserver that starts refuses for a moment what it
 allows. One that stays would have Alertmanager send the same message for ever, with all that other namespaces have in it.
+
+What became of a message, in plain words for whoever sent it: what changed, and why the rest did not.
+
+Why a message, or one alert of it, can never be stored, in words for whoever sent it.
+
+What was refused at the door, in the log: a line for each sender and status at most once a minute, and few lines of all.
+
+A sender that is refused is dropped in silence by Alertmanager, so somebody has to be told; one that floods must not fill the log.
 """
 
 import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+
+import structlog
+
+from incident_operator.core import texts
+from incident_operator.core.texts import counted
+
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a message, all of which is stored."""
+
+    alerts: int
+    opened: int
+    changed: int
+    unmatched: int
+    never_stored: int
+    refused: int = 0
+    known: int = 0
+    """Alerts that told nothing new."""
+    known_in: tuple[str, ...] = ()
+    """The Incidents that hold these, `namespace/name`."""
+    ignored: int = 0
+    heartbeats: int = 0
+
+    def __str__(self) -> str:
+        """Return it for the reply, one line."""
+        return f"{counted(self.alerts, 'alert')}: {', '.join(self._parts()) or 'nothing to store'}"
+
+    def _parts(self) -> Iterator[str]:
+        if self.opened:
+            yield f"{counted(self.opened, 'Incident')} opened"
+        if self.changed:
+            yield f"{counted(self.changed, 'Incident')} changed"
+        if self.known:
+            yield f"{self.known} already in {self._incidents()}"
+        if self.unmatched:
+            yield f"{self.unmatched} without a Runbook"
+        if self.never_stored:
+            yield f"{self.never_stored} resolved, but never stored as firing"
+        if self.refused:
+            yield f"{self.refused} refused by their namespaces"
+        if self.ignored:
+            yield f"{self.ignored} ignored (unmatched.ignore)"
+        if self.heartbeats:
+            yield f"{counted(self.heartbeats, 'heartbeat')} (Watchdog)"
+
+    def _incidents(self) -> str:
+        named, more = ", ".join(self.known_in[:_NAMED]), len(self.known_in) - _NAMED
+        word = "Incident" if len(self.known_in) == 1 else "Incidents"
+        return f"{word} {named}" + (f" and {more} more" if more > 0 else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """One defect of a message."""
+
+    field: str
+    """Where, e.g. `alerts[3].labels["instance"]`; `body` for the whole."""
+    reason: str
+    """What is wrong there."""
+
+    def __str__(self) -> str:
+        """Return both in one line."""
+        return f"{self.field}: {self.reason}"
+
+
+class MalformedError(Exception):
+    """The message cannot be read at all."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        self.field = field
+        self.reason = reason
+        super().__init__(str(Rejection(field, reason)))
+
 
 GIVE_UP_SECONDS = 300.0
 """After how long of nothing but refusals a namespace's alerts are counted as lost. Alertmanager's own `group_interval` is as long."""
@@ -33,3 +120,44 @@ class Refusals:
     def taken(self, namespace: str) -> None:
         """Note that the namespace took an Incident, or a change of one."""
         self._spans.pop(namespace, None)
+
+
+EVERY = 60.0
+"""Seconds between two lines about the same sender and status."""
+LINES = 20
+"""Lines within that time, whoever the senders are."""
+_REMEMBERED = 256
+_SHOWN = 500
+_log = structlog.get_logger()
+
+
+class RefusalLog:
+    """Tells of refused requests. What it is told must hold no token."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last: OrderedDict[tuple[str, int], float] = OrderedDict()
+        self._untold = 0
+        self._since = float("-inf")
+        self._lines = 0
+
+    def tell(self, sender: str | None, status: int, reason: str, remedy: str) -> None:
+        """Log a refusal, unless the same was logged a moment ago, or too much was; what was left out is counted in the next line."""
+        now, key = self._clock(), (sender or "unknown", status)
+        if now - self._since >= EVERY:
+            self._since, self._lines = now, 0
+        if now - self._last.get(key, float("-inf")) < EVERY or self._lines >= LINES:
+            self._untold += 1
+            return
+        self._remember(key, now)
+        more = {"others_not_logged": self._untold} if self._untold else {}
+        told = {"sender": key[0], "status": status, "error": texts.cut(texts.visible(reason), _SHOWN)}
+        _log.warning("Refused a request", **told, **({"remedy": remedy} if remedy else {}), **more)
+        self._untold = 0
+        self._lines += 1
+
+    def _remember(self, key: tuple[str, int], now: float) -> None:
+        self._last[key] = now
+        self._last.move_to_end(key)
+        if len(self._last) > _REMEMBERED:
+            self._last.popitem(last=False)

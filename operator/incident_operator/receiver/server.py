@@ -6,6 +6,10 @@
 | 400 | the message, or an alert in it, can never be understood; its other alerts are stored | drops the message |
 | 401, 404, 405 | not allowed, not here, not so | drops the message |
 | 503 | not everything is stored: starting, overloaded, no apiserver, too long | sends it again |
+
+What the receiver may be told; whoever starts it reads the environment, nothing here does.
+
+The receiver's certificate, which may be replaced while it runs.
 """
 
 import asyncio
@@ -13,27 +17,114 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import structlog
 from aiohttp import web
 
 from incident_operator.core import texts
-from incident_operator.core.alerts.kept import LabelLimits
-from incident_operator.receiver import payload, tls
+from incident_operator.core.alerts.matching import IGNORE
+from incident_operator.core.alerts.received_alerts import LabelLimits
+from incident_operator.receiver.alertmanager import Message, Reading, read_message
 from incident_operator.receiver.auth import Tokens
 from incident_operator.receiver.intake import Intake, NotStoredError
-from incident_operator.receiver.load_limit import Arrival, LoadLimit, OverloadedError
-from incident_operator.receiver.metrics import ReceiverMetrics
-from incident_operator.receiver.payload import Message
-from incident_operator.receiver.reading import Reading
-from incident_operator.receiver.receipt import Receipt
-from incident_operator.receiver.refusal_log import RefusalLog
-from incident_operator.receiver.rejections import MalformedError
-from incident_operator.receiver.settings import ReceiverSettings
+from incident_operator.receiver.metrics import Arrival, LoadLimit, OverloadedError, ReceiverMetrics
+from incident_operator.receiver.refusals import MalformedError, Receipt, RefusalLog
+
+_LABELS_OF_AN_INCIDENT = 64
+_BYTES_OF_A_LABEL = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverSettings:
+    """Where it listens, and how much it takes."""
+
+    host: str = "0.0.0.0"  # noqa: S104 # a Service has to reach it; the token guards it
+    port: int = 8443
+    path: str = "/api/v1/alerts"
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    unmatched_namespace: str | None = None
+    """Where alerts that no Runbook matches become Incidents; None only counts and logs them."""
+    unmatched_ignore: tuple[str, ...] = IGNORE
+    """Matchers of alerts that only count where no Runbook matches them."""
+    max_body_bytes: int = 32 * 1024 * 1024
+    """Read of one message; 3,900 alerts with 1 KB of text take 8 MB. What is beyond is read from Alertmanager itself, or sent again."""
+    max_labels: int = _LABELS_OF_AN_INCIDENT
+    max_label_bytes: int = _BYTES_OF_A_LABEL
+    """Of one name or value, in UTF-8; what an Incident keeps of it."""
+    max_posts: int = 256
+    """Posts in work at a time; more are told to come again."""
+    max_posts_bytes: int = 48 * 1024 * 1024
+    """Bodies of those together: more than one may take, so that a long one does not wait until nobody else sends."""
+    header_timeout: float = 5.0
+    """Seconds for a connection to send its request's head, and to stay silent between two requests."""
+    body_timeout: float = 10.0
+    store_timeout: float = 8.0
+    """Seconds to store a message; Alertmanager gives up after 10 and begins anew, what is stored by then counts."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work. Raises `ValueError` that names the setting."""
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key: give both or none")
+        if not 1 <= self.max_labels <= _LABELS_OF_AN_INCIDENT:
+            raise ValueError(f"max_labels: {self.max_labels} is not within 1 and {_LABELS_OF_AN_INCIDENT}")
+        if not 1 <= self.max_label_bytes <= _BYTES_OF_A_LABEL:
+            raise ValueError(f"max_label_bytes: {self.max_label_bytes} is not within 1 and {_BYTES_OF_A_LABEL}")
+
 
 _log = structlog.get_logger()
+_LOOK_EVERY = 60.0
+
+
+class CertificateError(Exception):
+    """Certificate and key cannot be used; the message says why."""
+
+
+def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return a server's TLS context (1.2 or newer). Raises `CertificateError`."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        tls.load_cert_chain(certificate, key)
+    except OSError as error:
+        raise CertificateError(f"cannot use {certificate} with {key}: {error.strerror or error}") from error
+    return tls
+
+
+async def keep_certificate_current(
+    tls: ssl.SSLContext, certificate: Path, key: Path, every: float = _LOOK_EVERY
+) -> None:
+    """Load certificate and key again whenever they changed, for connections made from then on; runs until cancelled."""
+    seen = _seen(certificate, key)
+    while True:
+        await asyncio.sleep(every)
+        now = _seen(certificate, key)
+        if now == seen:
+            continue
+        try:
+            tls_context(
+                certificate, key
+            )  # tried on another context first: a failure would leave this one without a key
+            tls.load_cert_chain(certificate, key)
+        except (CertificateError, OSError) as error:
+            _log.warning("The new certificate cannot be used", error=str(error))
+        else:
+            _log.info("Loaded the new certificate", file=str(certificate))
+            seen = now
+
+
+def _seen(certificate: Path, key: Path) -> tuple[int, ...] | None:
+    try:
+        statuses = (certificate.stat(), key.stat())
+    except OSError:
+        return None
+    return tuple(number for status in statuses for number in (status.st_mtime_ns, status.st_ino))
+
+
 _LINGER = 2.0
 """Seconds that the rest of a refused body is read and thrown away, so that its sender sees the answer."""
 _NAMED_REJECTIONS = 3
@@ -133,7 +224,7 @@ class WebhookHandler:
         return await self._reading.read(partial(self._read, beginning=not whole), body)
 
     def _read(self, body: bytes | bytearray, *, beginning: bool) -> Message:
-        return payload.read(body, self._limits, beginning=beginning)
+        return read_message(body, self._limits, beginning=beginning)
 
     async def _body(self, request: web.Request, arrival: Arrival) -> tuple[bytearray, bool]:
         """Return the body as far as it is read, and whether that is all of it."""
@@ -226,8 +317,8 @@ async def _secured(settings: ReceiverSettings) -> AsyncIterator[ssl.SSLContext |
     if settings.tls_certificate is None or settings.tls_key is None:
         yield None
         return
-    context = tls.context(settings.tls_certificate, settings.tls_key)
-    reloading = asyncio.create_task(tls.keep_current(context, settings.tls_certificate, settings.tls_key))
+    context = tls_context(settings.tls_certificate, settings.tls_key)
+    reloading = asyncio.create_task(keep_certificate_current(context, settings.tls_certificate, settings.tls_key))
     try:
         yield context
     finally:

@@ -16,17 +16,17 @@ from incident_operator.api.incident import AlertStatus, Silence
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients import alertmanagers
 from incident_operator.clients.alertmanagers import AlertmanagerError, Place
-from incident_operator.clients.endpoint import Endpoint
+from incident_operator.connections import Endpoint
 from incident_operator.core import sanitize
 from incident_operator.core.alerts import received_alerts
 from incident_operator.core.alerts.episodes import Episode
-from incident_operator.core.alerts.grouping import IncidentSequence
-from incident_operator.core.alerts.kept import LabelLimits
-from incident_operator.core.alerts.received_alerts import ReceivedAlert
-from incident_operator.receiver import alertmanager, index, sightings
+from incident_operator.core.alerts.merging import IncidentSequence
+from incident_operator.core.alerts.received_alerts import LabelLimits, ReceivedAlert
+from incident_operator.receiver import index
+from incident_operator.receiver.alertmanager import listed, silence
+from incident_operator.receiver.index import Listed, Sightings
 from incident_operator.receiver.intake import Intake
-from incident_operator.receiver.rejections import MalformedError
-from incident_operator.receiver.sightings import Listed, Sightings
+from incident_operator.receiver.refusals import MalformedError
 
 _SILENCES = 20
 """Silences of one Connection that are read in a round; of alerts under others only the number is told."""
@@ -93,13 +93,13 @@ class Silences:
         after = await alertmanagers.process(endpoint, place, self.seconds) if by_itself else ""
         if before != after:
             raise AlertmanagerError(f"{place}: it restarted during the check")
-        return Listed(before, await asyncio.to_thread(alertmanager.listed, answer.body, self.limits))
+        return Listed(before, await asyncio.to_thread(listed, answer.body, self.limits))
 
     async def _end(self, key: ObjectKey, found: _Open, ended: frozenset[str]) -> None:
         if not ended:
             return
         now = self.clock().replace(microsecond=0)
-        told = f"while it was silenced or inhibited; missing in {sightings.MISSES} later lists of each Alertmanager, says Connection {key.name}"
+        told = f"while it was silenced or inhibited; missing in {index.MISSES} later lists of each Alertmanager, says Connection {key.name}"
         ids = {one for _, episode in found for one in episode.firing if received_alerts.fingerprint_of(one) in ended}
         alerts = [ReceivedAlert(one, AlertStatus.RESOLVED, now, {}, {}, now, end_told_by=told) for one in sorted(ids)]
         if changed := await self.intake.end(alerts, key.namespace):
@@ -132,7 +132,7 @@ class Silences:
             for place in places:
                 try:
                     answer = await alertmanagers.silence(endpoint, place, name, self.seconds)
-                    said[name] = alertmanager.silence(answer.body)
+                    said[name] = silence(answer.body)
                 except (AlertmanagerError, MalformedError):
                     continue  # a peer may not have heard of it
                 break
@@ -150,7 +150,7 @@ class Silences:
 
 
 def _covered(episode: Episode, lists: Sequence[Listed]) -> list[tuple[str, ...]]:
-    found = (sightings.silenced(lists, received_alerts.fingerprint_of(each)) for each in episode.firing)
+    found = (index.silenced(lists, received_alerts.fingerprint_of(each)) for each in episode.firing)
     return [silences for silences in found if silences]
 
 

@@ -5,20 +5,25 @@ from typing import Any
 
 import structlog
 
-from incident_operator.api import annotations
-from incident_operator.api.annotations import GROUP_LABEL, RUNBOOK_LABEL, SEVERITY_LABEL
-from incident_operator.api.incident import IncidentSpec, Silence
+from incident_operator.api.incident import (
+    GROUP_LABEL,
+    RUNBOOK_LABEL,
+    SEVERITY_LABEL,
+    IncidentSpec,
+    Silence,
+    incident_labels,
+)
 from incident_operator.api.meta import API_VERSION, Severity
-from incident_operator.clients import paths
-from incident_operator.clients.api_errors import AlreadyExists, Conflict, NotFound
-from incident_operator.clients.kube import Kube
-from incident_operator.clients.priority import Priority
-from incident_operator.core.alerts import grouping, incident_spec
+from incident_operator.core.alerts import merging
 from incident_operator.core.alerts.episodes import Merge, Open
-from incident_operator.core.alerts.grouping import Group, IncidentSequence
+from incident_operator.core.alerts.merging import Group, IncidentSequence
 from incident_operator.core.alerts.received_alerts import ReceivedAlert
-from incident_operator.core.fair_queue import Flow
 from incident_operator.core.outcomes import Json
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.apiserver import Kube
+from incident_operator.kubernetes.errors import AlreadyExists, Conflict, NotFound
+from incident_operator.kubernetes.fair_shares import Flow
+from incident_operator.kubernetes.priority import Priority
 from incident_operator.receiver import index
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.routing import Delivery
@@ -52,11 +57,11 @@ class IncidentStore:
 
     async def open(self, group: Group, delivery: Delivery, step: Open) -> bool:
         """Create the group's Incident of that number. False: the name is taken; the index now knows by what."""
-        spec = incident_spec.opened(group, delivery.severity, step.changes, delivery.truncated)
+        spec = merging.opened(group, delivery.severity, step.changes, delivery.truncated)
         body = _incident(group, delivery.severity, step.number, spec)
         try:
             async with self._priority.writes.taken(self.flow(delivery), writes=True):
-                stored = await self._kube.create(paths.incidents(group.namespace), body)
+                stored = await self._kube.create(discovery.incidents(group.namespace), body)
         except AlreadyExists:
             await self._look(group.sequence, step.number, self.flow(delivery))
             return False
@@ -70,12 +75,12 @@ class IncidentStore:
         """Merge changes into a stored Incident. None: it holds them already; False: it changed, plan again."""
         sequence, flow = delivery.sequence, self.flow(delivery)
         stored = await self._get(sequence, step.number, flow)
-        if stored is None or not grouping.is_own(stored) or not _takes(stored, step.changes):
+        if stored is None or not merging.is_own(stored) or not _takes(stored, step.changes):
             return False
         operations = _operations(stored.get("spec"), step.changes, delivery.truncated)
         if not operations:
             return None
-        path = paths.incidents(sequence.namespace, sequence.name(step.number))
+        path = discovery.incidents(sequence.namespace, sequence.name(step.number))
         try:
             async with self._priority.writes.taken(flow, writes=True):
                 patched = await self._kube.json_patch(path, [*_unchanged(stored), *operations])
@@ -88,13 +93,13 @@ class IncidentStore:
     async def tell_silence(self, sequence: IncidentSequence, number: int, silence: Silence | None, flow: Flow) -> bool:
         """Write what is known of silences into an open Incident. False: it is there already, or the Incident changed meanwhile."""
         stored = await self._get(sequence, number, flow)
-        if stored is None or not grouping.is_own(stored) or not index.is_open(stored):
+        if stored is None or not merging.is_own(stored) or not index.is_open(stored):
             return False
         before, wanted = stored["spec"].get("silence"), silence.to_json() if silence is not None else None
         if before == wanted:
             return False
         change = {"op": "remove"} if wanted is None else {"op": "add", "value": wanted}
-        path = paths.incidents(sequence.namespace, sequence.name(number))
+        path = discovery.incidents(sequence.namespace, sequence.name(number))
         try:
             async with self._priority.writes.taken(flow, writes=True):
                 operations = [*_unchanged(stored), {**change, "path": "/spec/silence"}]
@@ -124,7 +129,7 @@ class IncidentStore:
         before, found = self._index.episodes(sequence), set()
         async with self._priority.writes.taken(flow):
             selector = {"labelSelector": f"{GROUP_LABEL}={sequence.digest}"}
-            async for stored in self._kube.list(paths.incidents(sequence.namespace), params=selector):
+            async for stored in self._kube.list(discovery.incidents(sequence.namespace), params=selector):
                 self._index.note(stored)
                 found.add(stored["metadata"]["name"])
         for episode in before:
@@ -136,7 +141,7 @@ class IncidentStore:
     async def _get(self, sequence: IncidentSequence, number: int, flow: Flow) -> Json:
         try:
             async with self._priority.writes.taken(flow):
-                stored = await self._kube.get(paths.incidents(sequence.namespace, sequence.name(number)))
+                stored = await self._kube.get(discovery.incidents(sequence.namespace, sequence.name(number)))
         except NotFound:
             self._index.forget_name(sequence, number)
             return None
@@ -146,12 +151,12 @@ class IncidentStore:
 
 def _incident(group: Group, severity: Severity, number: int, spec: IncidentSpec) -> dict[str, Any]:
     runbook = {RUNBOOK_LABEL: group.runbook} if group.runbook else {}
-    labels = annotations.labels({GROUP_LABEL: group.sequence.digest, SEVERITY_LABEL: severity.value, **runbook})
+    labels = incident_labels({GROUP_LABEL: group.sequence.digest, SEVERITY_LABEL: severity.value, **runbook})
     return {
         "apiVersion": API_VERSION,
         "kind": "Incident",
         "metadata": {"namespace": group.namespace, "name": group.sequence.name(number), "labels": labels},
-        "spec": incident_spec.to_json(spec),
+        "spec": merging.to_json(spec),
     }
 
 
@@ -164,10 +169,10 @@ def _operations(
     stored: Mapping[str, Any] | None, changes: Sequence[ReceivedAlert], truncated: int
 ) -> list[dict[str, Any]]:
     before = IncidentSpec.model_validate(stored or {})
-    after = incident_spec.merged(before, changes, truncated)
+    after = merging.merged(before, changes, truncated)
     if after == before:
         return []
-    fields = incident_spec.to_json(after)
+    fields = merging.to_json(after)
     if stored is None:
         return [{"op": "add", "path": "/spec", "value": fields}]
     return [{"op": "add", "path": f"/spec/{name}", "value": fields[name]} for name in _MERGED_FIELDS]

@@ -13,27 +13,32 @@ from typing import Annotated, Any, Literal, TypedDict, TypeVar
 from pydantic import ConfigDict, Field
 
 from incident_operator.actions.clients import Clients
-from incident_operator.actions.fields import Params, Statement
-from incident_operator.actions.sql import marker, meter, trial
-from incident_operator.actions.sql.marker import Applied, Withdrawn
+from incident_operator.actions.sql import claim, query, trial
+from incident_operator.actions.sql.claim import MARKER, Applied, SqlStatement, Withdrawn, Work, carry_out
 from incident_operator.actions.sql.trial import Tried
-from incident_operator.actions.sql.work import MARKER, SqlStatement, Work, carry_out
-from incident_operator.api import rules
-from incident_operator.api.meta import Model, ObjectName
-from incident_operator.clients import sql_sessions
+from incident_operator.api.meta import Model, ObjectName, rule, validations
+from incident_operator.clients import sql as sql_sessions
 from incident_operator.clients.connections import named
-from incident_operator.clients.endpoint import Endpoint
 from incident_operator.clients.sql import Session
 from incident_operator.clients.sql_errors import Fault, SqlError
-from incident_operator.core import reasons, results, texts
-from incident_operator.core.action import Action, Call, Connects, Preview
-from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Failure, RolledBack, Unusable
-from incident_operator.core.expressions.problems import Problem
-from incident_operator.core.expressions.render_fields import Take
-from incident_operator.core.outcomes import Failed, NotDone, Outcome, Succeeded, Undetermined
-from incident_operator.core.runbooks import compiler_statements, field_checks, statements
-from incident_operator.core.runbooks.compiler_statements import Sql
+from incident_operator.connections import Endpoint
+from incident_operator.core import action, reasons, texts
+from incident_operator.core.action import Action, Call, Connects, Params, Preview, Statement
+from incident_operator.core.expressions.cel import Problem
+from incident_operator.core.expressions.templates import Take
+from incident_operator.core.outcomes import (
+    Effect,
+    Failed,
+    Failure,
+    NotDone,
+    Outcome,
+    RolledBack,
+    Succeeded,
+    Undetermined,
+    Unusable,
+)
+from incident_operator.core.runbooks import draft, statements, untrusted
+from incident_operator.core.runbooks.untrusted import Sql
 
 
 class SqlExecute(Model):
@@ -44,12 +49,12 @@ class SqlExecute(Model):
     """
 
     model_config = ConfigDict(
-        json_schema_extra=rules.validations(
-            rules.rule(
+        json_schema_extra=validations(
+            rule(
                 "has(self.statement) != (has(self.statements) && self.statements.size() > 0)",
                 "either statement or statements is needed, and not both",
             ),
-            rules.rule(
+            rule(
                 "has(self.statement) || !has(self.params)",
                 "write params in each of statements, not beside them",
             ),
@@ -89,9 +94,9 @@ class Result(TypedDict):
 
 
 def _check(spec: SqlExecute, path: str) -> Iterator[Problem]:
-    yield from field_checks.one_of(path, {"statement": spec.statement, "statements": spec.statements or None})
+    yield from draft.one_of(path, {"statement": spec.statement, "statements": spec.statements or None})
     for sql in _texts(spec, path):
-        yield from compiler_statements.sql(sql)
+        yield from untrusted.sql(sql)
 
 
 def _texts(spec: SqlExecute, path: str) -> Iterator[Sql]:
@@ -145,16 +150,16 @@ async def act(call: Call[SqlExecute], preview: Preview, clients: Clients) -> Out
 
     async def attempt(seconds: float) -> Outcome:
         async with _opened(call, thing.endpoint, clients, seconds) as session:
-            if not await marker.claim(session, call):
-                return _not_ours(await marker.find(session, call.key))
+            if not await claim.claim(session, call):
+                return _not_ours(await claim.find(session, call.key))
             carried_out = await carry_out(session, thing.work)
             applied = carried_out.applied
             if applied.rows_changed > thing.work.max_rows:
                 return _too_many(applied.rows_changed, thing.work.max_rows)
             if moved := trial.difference(preview.in_trial, thing.work, carried_out):
                 return NotDone(0.0, moved)
-            await marker.store(session, call.key, applied)
-            await meter.refuse_more(session, carried_out.change.end)
+            await claim.store(session, call.key, applied)
+            await query.refuse_more(session, carried_out.change.end)
             done = _told(applied, _place(call, thing.endpoint))  # made before: after the commit nothing may fail
             await session.commit()
             return done
@@ -171,7 +176,7 @@ async def look(call: Call[SqlExecute], clients: Clients) -> Outcome:
         told = f"it leads to {_named(place)} now; the step started at {_named(begun)}, where its marker is"
         raise Failure(reasons.CHANGED_SINCE, f"{call.spec.connection}: {told}")
     async with _opened(call, endpoint, clients, call.timeout) as session:
-        return _told(await marker.find_or_withdraw(session, call), place)
+        return _told(await claim.find_or_withdraw(session, call), place)
 
 
 async def _endpoint(call: Call[SqlExecute], clients: Clients) -> Endpoint:
@@ -191,9 +196,9 @@ async def _trial(call: Call[SqlExecute], thing: Thing, clients: Clients) -> Trie
     async def attempt(seconds: float) -> Tried:
         async with _opened(call, thing.endpoint, clients, seconds) as session:
             # the marker goes in too: a missing table or grant shows before a person is asked
-            if await marker.claim(session, call):
+            if await claim.claim(session, call):
                 return await trial.tried(session, thing.work)
-            found = await marker.find(session, call.key)
+            found = await claim.find(session, call.key)
         if isinstance(found, Withdrawn):
             return Tried("withdrawn, it would do nothing")
         raise RolledBack(_found(found))
@@ -303,8 +308,8 @@ def _not_ours(found: Applied | Withdrawn) -> NotDone | Undetermined:
 def _found(found: Applied) -> str:
     """Tell of a row that has the key of an attempt which the status says was never begun."""
     at = f" at {found.at}" if found.at is not None else ""
-    told = f"it says done{at}, {results.counted(found.rows_changed)} changed"
-    return f"a row of {marker.TABLE} has the key of this step, which has not written it; {told}"
+    told = f"it says done{at}, {action.counted(found.rows_changed)} changed"
+    return f"a row of {claim.TABLE} has the key of this step, which has not written it; {told}"
 
 
 _WITHDRAWN = NotDone(0.0, "it had not happened when it was checked; nothing sent under its key can still do it")
@@ -313,11 +318,11 @@ _WITHDRAWN = NotDone(0.0, "it had not happened when it was checked; nothing sent
 def _told(found: Applied | Withdrawn, place: Mapping[str, Any]) -> Succeeded | NotDone:
     if isinstance(found, Withdrawn):
         return _WITHDRAWN
-    before, left = results.fit(found.before, results.RESULT_BYTES)
-    returning, _ = results.fit(found.returning, left)
+    before, left = action.fit(found.before, action.RESULT_BYTES)
+    returning, _ = action.fit(found.returning, left)
     truncated = found.partial or len(before) + len(returning) < len(found.before) + len(found.returning)
     result = {"rowsChanged": found.rows_changed, "before": before, "returning": returning, "truncated": truncated}
-    count = f"{results.counted(found.rows_changed)} changed"
+    count = f"{action.counted(found.rows_changed)} changed"
     summary = count if found.at is None else f"{count} (already applied at {found.at})"
     return Succeeded(result, summary, captured={"rowsChanged": found.rows_changed, **_shown(found), **place})
 
@@ -325,11 +330,11 @@ def _told(found: Applied | Withdrawn, place: Mapping[str, Any]) -> Succeeded | N
 def _shown(found: Applied) -> dict[str, Any]:
     """Return the first rows before and after, as far as they are short: for people, the whole of them is evidence."""
     images = {"was": found.before, "became": found.returning}
-    return {name: fit for name, rows in images.items() if (fit := results.fit(rows[:_SHOWN_ROWS], _SHOWN_BYTES)[0])}
+    return {name: fit for name, rows in images.items() if (fit := action.fit(rows[:_SHOWN_ROWS], _SHOWN_BYTES)[0])}
 
 
 def _too_many(rows: int, most: int) -> Failed:
-    message = f"would change {results.counted(rows)}, maxRows is {most}; rolled back"
+    message = f"would change {action.counted(rows)}, maxRows is {most}; rolled back"
     return Failed(reasons.ROW_LIMIT_EXCEEDED, message, retryable=False)
 
 

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from incident_operator.actions.sql import meter
-from incident_operator.actions.sql.meter import Change
-from incident_operator.actions.sql.work import Done, SqlStatement, Work, carry_out
+from incident_operator.actions.sql import query
+from incident_operator.actions.sql.claim import Done, SqlStatement, Work, carry_out
+from incident_operator.actions.sql.query import Change
 from incident_operator.clients.sql import Session
-from incident_operator.core import results
+from incident_operator.core import action
 from incident_operator.core.runbooks import statements
 
 _CATALOG_LOCK_MS = 1000
@@ -141,7 +141,7 @@ async def _by_text(session: Session, work: Work) -> AsyncIterator[str]:
         if statements.UNREADABLE in called | attributes:
             yield f"{where} {statements.ESCAPES}"
         if volatile := await _volatile(session, called, attributes, catalog=work.catalog):
-            yield f"{where} calls {meter.listed(volatile)}; a rollback may not take back what that does"
+            yield f"{where} calls {query.listed(volatile)}; a rollback may not take back what that does"
         elif item is not work.before and not _may_be_tried(item, work):
             yield f"{where} is a SELECT, which changes something only by what it calls"
 
@@ -166,7 +166,7 @@ async def _by_plan(session: Session, work: Work, where: str, item: SqlStatement)
     called = met - statements.called(statements.as_sent(item.statement))
     volatile = await _volatile(session, called, frozenset(), catalog=False)
     told = "by a view, rule, policy, constraint or default; a rollback may not take back what that does"
-    return f"{where} calls {meter.listed(volatile)} {told}" if volatile else ""
+    return f"{where} calls {query.listed(volatile)} {told}" if volatile else ""
 
 
 def _called(texts: list[str]) -> frozenset[str]:
@@ -208,17 +208,17 @@ async def _wait_little(session: Session) -> None:
 
 def _unusual(change: Change) -> str:
     """Say what changed besides rows; only a step that says `catalog: true` comes this far."""
-    catalogs = f"; changes {meter.listed(change.catalogs, 20)}" if change.catalogs else ""
+    catalogs = f"; changes {query.listed(change.catalogs, 20)}" if change.catalogs else ""
     tables = (
-        f"; locks {meter.listed(change.exclusive)} exclusively, where rows are not counted" if change.exclusive else ""
+        f"; locks {query.listed(change.exclusive)} exclusively, where rows are not counted" if change.exclusive else ""
     )
     return catalogs + tables
 
 
 def _summary(rows: int, work: Work, unusual: str) -> Tried:
-    count = results.counted(rows)
+    count = action.counted(rows)
     if rows > work.max_rows:
         return Tried(f"{count}: more than maxRows {work.max_rows}, it would be rolled back")
     if work.binds_count:
         return Tried(count + unusual)
-    return Tried(f"up to {results.counted(work.max_rows)}{unusual}", count)
+    return Tried(f"up to {action.counted(work.max_rows)}{unusual}", count)

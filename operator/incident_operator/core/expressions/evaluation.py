@@ -1,18 +1,71 @@
 """Expressions of steps, answered from facts: conditions, values and outputs, or who it is that owes the answer.
 
 What is compiled and how is in `expr`; where an answer leads is the state machine's.
+
+What expressions may know: the Incident, its parameters, and what steps found out.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
-from incident_operator.core import json_depth, texts
-from incident_operator.core.expressions import expr
-from incident_operator.core.expressions.expr import Facts, NoAnswer, Program, StepFact
-from incident_operator.core.expressions.expr_references import Reference
+from incident_operator.api.incident import Alert, Incident, StepRecord
+from incident_operator.api.meta import rfc3339
+from incident_operator.core import sanitize, texts
+from incident_operator.core.expressions import cel
+from incident_operator.core.expressions.cel import Facts, NoAnswer, Program, StepFact
+from incident_operator.core.expressions.weight import Reference
 from incident_operator.core.outcomes import Json
+from incident_operator.core.sanitize import KEPT, is_deeper
+
+
+def facts(incident: Incident) -> Facts:
+    """Return the variables that every step expression sees."""
+    return Facts(
+        incident={
+            "name": incident.metadata.name,
+            "severity": incident.spec.severity.value,
+            "resolved": incident.is_over,
+            "alerts": [_alert(incident, alert) for alert in incident.spec.alerts],
+        },
+        params=incident.status.parameters,
+        steps={record.name: _fact(record) for record in incident.status.steps},
+    )
+
+
+def alert_variable(incident: Incident) -> Mapping[str, Any]:
+    """Return `alert` as parameters see it: the first alert, with the labels that all share."""
+    if not incident.spec.alerts:
+        return {"labels": dict(incident.spec.common_labels), "annotations": {}, "startsAt": "", "status": "firing"}
+    return _alert(incident, min(incident.spec.alerts, key=lambda alert: (alert.starts_at, alert.id)))
+
+
+def _alert(incident: Incident, alert: Alert) -> dict[str, Any]:
+    return {
+        "labels": {**incident.spec.common_labels, **alert.labels},
+        "annotations": {**alert.annotations, **_told(alert)},
+        "startsAt": rfc3339(alert.starts_at),
+        "status": alert.status.value,
+    }
+
+
+def _told(alert: Alert) -> dict[str, str]:
+    """Return the annotations that have a field of their own."""
+    own = {
+        "summary": alert.summary,
+        "description": alert.description,
+        "runbook_url": alert.runbook_url,
+        "dashboard_url": alert.dashboard_url,
+    }
+    return {name: text for name, text in own.items() if text}
+
+
+def _fact(record: StepRecord) -> StepFact:
+    outputs = sanitize.plain(record.outputs) if record.outputs else record.outputs
+    return StepFact(state=record.state.value, outputs=outputs, note=record.summary)
+
 
 MAX_OUTPUT_BYTES = 4096
 """What the outputs of one step may take together, as JSON."""
@@ -51,7 +104,7 @@ def value(program: Program, facts: Facts, now: datetime, result: Json = None) ->
         "result": result or {},
     }
     named = {reference.root for reference in program.references}  # an Incident is large, so only what is asked for
-    found = expr.evaluate(program, {name: variables[name] for name in program.scope.variables if name in named}, now)
+    found = cel.evaluate(program, {name: variables[name] for name in program.scope.variables if name in named}, now)
     return _explained(program, steps, found) if isinstance(found, NoAnswer) else found
 
 
@@ -73,8 +126,8 @@ def outputs(programs: Mapping[str, Program], facts: Facts, now: datetime, result
         found = value(program, facts, now, result)
         if isinstance(found, NoAnswer):
             problems[name] = found.why
-        elif json_depth.is_deeper(found, json_depth.KEPT):
-            problems[name] = f"it is nested more than {json_depth.KEPT} levels deep, too deep for a status"
+        elif is_deeper(found, KEPT):
+            problems[name] = f"it is nested more than {KEPT} levels deep, too deep for a status"
         elif _size({**values, name: found}) > MAX_OUTPUT_BYTES:
             problems[name] = (
                 f"{_size(found)} bytes are too many: all outputs of a step may have {MAX_OUTPUT_BYTES} together"

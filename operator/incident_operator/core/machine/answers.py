@@ -3,17 +3,16 @@
 from datetime import timedelta
 from functools import partial
 
-from incident_operator.api.annotations import Verb
 from incident_operator.api.approvals import AnswerVerb, ApprovalState, PendingAnswer, PendingApproval
-from incident_operator.api.incident import IncidentStatus, Phase, StepRecord, StepState, UndoState
+from incident_operator.api.incident import IncidentStatus, Phase, StepRecord, StepState, UndoState, Verb
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, reasons, sanitize
 from incident_operator.core.approval import Answer
-from incident_operator.core.effects import Effect
-from incident_operator.core.machine import alert_changes, coverage, in_flight, keys, limits, status, undoing
-from incident_operator.core.machine.decisions import Decision, Transition, Wait
-from incident_operator.core.machine.retrying import DONE, NOT_DONE, reset_for_retry, retry_question
-from incident_operator.core.machine.view import Blocked, View, is_undo
+from incident_operator.core.machine import alert_changes, in_flight, status, undoing
+from incident_operator.core.machine.undoing import DONE, NOT_DONE, reset_for_retry, retry_question
+from incident_operator.core.machine.view import UNDO_PREFIX, Blocked, Decision, Transition, View, Wait, is_undo
+from incident_operator.core.outcomes import Effect
+from incident_operator.core.runbooks import limits
 
 _ABORTS = frozenset({status.ABORT_TOKEN, status.UNDO_TOKEN})
 SLACK = timedelta(minutes=5)
@@ -50,7 +49,7 @@ def _taken_back(view: View) -> Decision | None:
     if isinstance(view.runbook, Blocked):
         return None  # only the Runbook knows how
     for rung in (
-        coverage.approval_used_up,
+        undoing.approval_used_up,
         resolved_by_person,
         retried,
         partial(in_flight.effect_unknown, matters=partial(_is_to_be_undone, view)),
@@ -116,8 +115,8 @@ def rejected(view: View) -> Decision | None:
     summary = sanitize.text(f"rejected by {found.by}", status.SUMMARY_LIMIT)
     for name in pending.steps:
         current = status.update(current, name, state=StepState.REJECTED, reason=reasons.REJECTED, summary=summary)
-        if name.startswith(keys.UNDO_PREFIX):
-            step = name.removeprefix(keys.UNDO_PREFIX)
+        if name.startswith(UNDO_PREFIX):
+            step = name.removeprefix(UNDO_PREFIX)
             current = status.record_undo(current, step, StepState.UNDO_FAILED, UndoState.FAILED)
     skipped = [name for name in pending.steps if _on_reject(view, name) == "skip"]
     return Transition(status.skip(current, skipped, reasons.REJECTED, f"rejected by {found.by}"))
@@ -144,7 +143,7 @@ def _asked_before_the_clock_went_back(view: View, pending: PendingApproval) -> D
     asked_at = pending.expires_at - limits.approval_expires(view.step_of(pending.steps[0]))
     if not status.went_back(asked_at, view.now):
         return None
-    withdrawn = approval.withdraw(view.status, coverage.CLOCK_WENT_BACK, view.now)
+    withdrawn = approval.withdraw(view.status, undoing.CLOCK_WENT_BACK, view.now)
     return Transition(status.mark(withdrawn, pending.steps, StepState.PENDING))
 
 
@@ -184,7 +183,7 @@ def _believe(view: View, current: IncidentStatus, name: str, happened: bool, by:
     if not happened:
         return reset_for_retry(current, name) if undo else status.reset(current, [name])
     if undo:
-        step = name.removeprefix(keys.UNDO_PREFIX)
+        step = name.removeprefix(UNDO_PREFIX)
         current = status.record_undo(current, step, StepState.UNDONE, UndoState.DONE)
     temporary = record.stage is Stage.MITIGATE and view.step(record).undo is not None
     begun_upon = {key: value for key, value in (record.seen or {}).items() if key != "marker"}
@@ -207,7 +206,7 @@ def _can_be_looked_up(record: StepRecord) -> bool:
 
 def _on_reject(view: View, name: str) -> str:
     policy = view.step_of(name).step.approval
-    return policy.on_reject if policy is not None and not name.startswith(keys.UNDO_PREFIX) else "stop"
+    return policy.on_reject if policy is not None and not name.startswith(UNDO_PREFIX) else "stop"
 
 
 def _valid_for(view: View, pending: PendingApproval) -> timedelta:

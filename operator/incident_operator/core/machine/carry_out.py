@@ -18,18 +18,37 @@ from typing import Any, assert_never
 from incident_operator.api.approvals import ApprovalState, PlanEntry
 from incident_operator.api.incident import Incident, IncidentStatus, StepState
 from incident_operator.api.runbook import Stage
-from incident_operator.core import approval, plan, reasons
-from incident_operator.core.action import Call, Preview
-from incident_operator.core.effects import Effect
-from incident_operator.core.errors import Failure, RolledBack, outcome_of, outcome_of_another_try, outcome_of_look
-from incident_operator.core.evidence import Evidence
-from incident_operator.core.expressions import render
-from incident_operator.core.machine import coverage, outcome, rolled_back, status, targets, undoing
-from incident_operator.core.machine.calls import Mark, call_of, entry_of, unmarked
-from incident_operator.core.machine.decisions import Ask, Begin, Look, Probe, Read, Run, Transition, Turn
-from incident_operator.core.machine.view import View
+from incident_operator.core import approval, reasons
+from incident_operator.core.action import Call, Evidence, Preview
+from incident_operator.core.expressions import templates
+from incident_operator.core.machine import outcome, status, undoing
+from incident_operator.core.machine.in_flight import by_mark
+from incident_operator.core.machine.stages import Mark, call_of, entry_of, unmarked
+from incident_operator.core.machine.view import (
+    Ask,
+    Begin,
+    Look,
+    Probe,
+    Read,
+    Run,
+    Transition,
+    Turn,
+    View,
+    shared_targets,
+)
 from incident_operator.core.masks import NOTHING, Masks
-from incident_operator.core.outcomes import Failed, NotDone, Outcome, Undetermined
+from incident_operator.core.outcomes import (
+    Effect,
+    Failed,
+    Failure,
+    NotDone,
+    Outcome,
+    RolledBack,
+    Undetermined,
+    outcome_of,
+    outcome_of_another_try,
+    outcome_of_look,
+)
 
 
 class How(Enum):
@@ -149,14 +168,14 @@ def _read(view: View, runs: Sequence[Run]) -> Steps:
     sent = [Do(call, Effect.READ, How.READ) for call in calls if isinstance(call, Call)]
     answers = iter((yield Together(tuple(sent), current)) if sent else ())
     for run, call in zip(runs, calls, strict=True):
-        ran = Ran(_unrenderable(call), view.now) if isinstance(call, render.RenderError) else next(answers)
+        ran = Ran(_unrenderable(call), view.now) if isinstance(call, templates.RenderError) else next(answers)
         current = recorded(view.with_status(current).incident, view, run, ran)
     return current
 
 
 def _ask(view: View, runs: Sequence[Run], nonce: str, mark: Mark) -> Steps:
     """Ask a person about as many of these steps as can be rendered now, or stop."""
-    missing = coverage.nobody_may_approve(view) or (yield Trust())
+    missing = undoing.nobody_may_approve(view) or (yield Trust())
     if missing:
         return _cannot_ask(view, runs[0], reasons.APPROVAL_POLICY_MISSING, missing)
     entries: list[PlanEntry] = []
@@ -164,29 +183,29 @@ def _ask(view: View, runs: Sequence[Run], nonce: str, mark: Mark) -> Steps:
     for run in runs:
         shown = yield from _shown(view, run, mark)
         if isinstance(shown, RolledBack):
-            return rolled_back.by_mark(view, run, shown.message)
+            return by_mark(view, run, shown.message)
         if isinstance(shown, str):
             problem = shown
             break
-        if plan.size([*entries, shown]) > plan.MAX_PLAN_BYTES:
+        if approval.size([*entries, shown]) > approval.MAX_PLAN_BYTES:
             break  # each step by itself is small enough
         entries.append(shown)
     if not entries:
         told = f"The plan for {runs[0].step} cannot be rendered: {problem}"
         return _cannot_ask(view, runs[0], reasons.PLAN_FAILED, told)
-    return coverage.asked(view, entries, nonce)
+    return undoing.asked(view, entries, nonce)
 
 
 def _cannot_ask(view: View, run: Run, reason: str, message: str) -> IncidentStatus:
     """Stop; before a step of restore stops it, what is temporary is taken back, which nobody has to be asked for."""
     if run.stage is Stage.RESTORE and not run.undo and undoing.when_resolved(view) is not None:
-        return coverage.put_off(view.status, run, reason, message)
-    return coverage.cannot_ask(view, run, reason, message)
+        return undoing.put_off(view.status, run, reason, message)
+    return undoing.cannot_ask(view, run, reason, message)
 
 
 def _shown(view: View, run: Run, mark: Mark) -> Generator[Request, Any, PlanEntry | RolledBack | str]:
     call = call_of(view, run, mark)
-    if isinstance(call, render.RenderError):
+    if isinstance(call, templates.RenderError):
         return f"{call.field}: {call.message}"
     preview = yield Show(call, trial=True)
     if isinstance(preview, RolledBack):
@@ -204,16 +223,16 @@ def _begin(view: View, begin: Begin, mark: Mark) -> Steps:
     """
     run = begin.run
     call = call_of(view, run, mark)
-    if isinstance(call, render.RenderError):
+    if isinstance(call, templates.RenderError):
         return _not_begun(view, begin, _unrenderable(call))
     if begin.approved is not None:
         used = approval.active(view.status)
-        missing = coverage.nobody_may_approve(view) or (yield Trust(used.plan_hash if used else ""))
+        missing = undoing.nobody_may_approve(view) or (yield Trust(used.plan_hash if used else ""))
         if missing:
             return _untrusted(view, begin, missing)
     preview = yield Show(call, trial=begin.approved is not None)
     if isinstance(preview, RolledBack) and not begin.again:
-        return rolled_back.by_mark(view, run, preview.message)
+        return by_mark(view, run, preview.message)
     if isinstance(preview, Failure):
         return _unseen(view, begin, preview)
     if begin.approved is not None:
@@ -221,7 +240,9 @@ def _begin(view: View, begin: Begin, mark: Mark) -> Steps:
         differs = (
             f"{run.record}: {rendered}"
             if isinstance(rendered, str)
-            else plan.difference(begin.approved, rendered, trial_binds=begin.trial_binds, remedy=preview.trial_remedy)
+            else approval.difference(
+                begin.approved, rendered, trial_binds=begin.trial_binds, remedy=preview.trial_remedy
+            )
         )
         if differs:
             return _drifted(view, begin, differs)
@@ -238,15 +259,15 @@ def _sent(view: View, begin: Begin, call: Call[Any], preview: Preview) -> Steps:
     if effect is Effect.K8S_CREATE:
         ran = yield Do(call, effect, How.RESERVE, preview)
         if isinstance(ran.outcome, Undetermined) and ran.outcome.reason == reasons.RECORD_ROLLED_BACK:
-            return rolled_back.by_mark(view, run, ran.outcome.message)
+            return by_mark(view, run, ran.outcome.message)
         if ran.reserved is None:
             return _not_begun(view, begin, ran.outcome)
         seen |= ran.reserved
     now: datetime = yield Now()
-    if begin.approved is not None and coverage.is_outlived(view.status, now):
-        return coverage.outlived(view.status, now)
+    if begin.approved is not None and undoing.is_outlived(view.status, now):
+        return undoing.outlived(view.status, now)
     stored: Incident = yield Store(
-        status.record_intent(view.status, run, now, seen, plan.told(preview.do, preview.details)), intent=True
+        status.record_intent(view.status, run, now, seen, approval.told(preview.do, preview.details)), intent=True
     )
     started = status.known(stored.status, run.record).started_at or view.now
     ran = yield Do(replace(call, started_at=started, seen=seen), effect, How.ACT, preview)
@@ -265,7 +286,7 @@ def _sent_again(view: View, run: Run, call: Call[Any], preview: Preview) -> Step
 def _look(view: View, run: Run, mark: Mark) -> Steps:
     """Find out what became of an act whose intent is stored. It is never done here."""
     call = call_of(view, run, mark)
-    if isinstance(call, render.RenderError):
+    if isinstance(call, templates.RenderError):
         # it may have happened, so this is not a failure
         told = Undetermined(f"cannot check what became of it: {call.field}: {call.message}")
         return recorded(view.incident, view, run, Ran(told, view.now))
@@ -276,7 +297,7 @@ def _look(view: View, run: Run, mark: Mark) -> Steps:
 def _probe(view: View, run: Run) -> Steps:
     """Ask a step's probe whether its interrupted effect happened."""
     call = call_of(view, run, probe=True)
-    if isinstance(call, render.RenderError):
+    if isinstance(call, templates.RenderError):
         ran = Ran(_unrenderable(call), view.now)
     else:
         (ran,) = yield Together((Do(call, Effect.READ, How.READ),))
@@ -297,11 +318,11 @@ def recorded(incident: Incident, view: View, run: Run, ran: Ran, *, begun: bool 
         return current
     result = outcome.evaluate(incident, step, record, run, ran.outcome, ran.at, led_for=view.led_for)
     result = _with_evidence(outcome.to_be_kept(result, ran.masks), ran)
-    if result.state is StepState.SUCCEEDED and not run.undo and (shared := targets.shared(view, run)):
+    if result.state is StepState.SUCCEEDED and not run.undo and (shared := shared_targets(view, run)):
         result = replace(result, summary="; ".join([result.summary, *shared]))
     undoable = step.undo is not None
     told = status.record_outcome(current, run, result, undoable=undoable, now=ran.at, begun=begun)
-    return coverage.used(view, told)
+    return undoing.used(view, told)
 
 
 def _with_evidence(result: status.StepResult, ran: Ran) -> status.StepResult:
@@ -348,5 +369,5 @@ def _not_asked_again(view: View, begin: Begin, why: str) -> IncidentStatus:
     return recorded(view.incident, view, begin.run, Ran(told, view.now))
 
 
-def _unrenderable(error: render.RenderError) -> Failed:
+def _unrenderable(error: templates.RenderError) -> Failed:
     return Failed(reasons.EXPRESSION_FAILED, f"{error.field}: {error.message}", retryable=False)

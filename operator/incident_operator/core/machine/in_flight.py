@@ -1,16 +1,165 @@
-"""Effects between intent and outcome: find out what became of them, and admit it where nobody can tell. Nothing is begun here."""
+"""Effects between intent and outcome: find out what became of them, and admit it where nobody can tell. Nothing is begun here.
 
-from collections.abc import Callable
-from datetime import timedelta
+When what speaks against an answer decides: where a step proves something, and its `expect` has not looked at it.
 
-from incident_operator.api.incident import IncidentStatus, StepRecord, StepState
+A status that is older than what was done, as after a restore from a backup: the act is not done again, and a person says.
+
+Three things show it: the mark of an attempt that was never begun (an action finds it), the evidence of one (`unknown_to`), and step
+keys that are those of another Incident (`of_another`), as where a status was restored under a new uid.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+from incident_operator.api.approvals import ApprovalState, PendingAnswer
+from incident_operator.api.incident import Incident, IncidentStatus, StepRecord, StepState
 from incident_operator.api.meta import rfc3339
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, reasons, sanitize
-from incident_operator.core.effects import Effect
-from incident_operator.core.machine import coverage, limits, retrying, rolled_back, status
-from incident_operator.core.machine.decisions import Ask, Begin, Decision, Look, Probe, Read, Run, Transition, Wait
-from incident_operator.core.machine.view import View, is_undo, next_run
+from incident_operator.core.expressions.cel import Program
+from incident_operator.core.machine import status, undoing
+from incident_operator.core.machine.view import (
+    UNDO_PREFIX,
+    Ask,
+    Begin,
+    Blocked,
+    Decision,
+    Look,
+    Probe,
+    Read,
+    Run,
+    Transition,
+    View,
+    Wait,
+    is_undo,
+    next_run,
+    step_key,
+)
+from incident_operator.core.outcomes import Doubt, Effect
+from incident_operator.core.runbooks import limits
+from incident_operator.core.runbooks.compiled import CompiledProbe, CompiledStep
+
+_RESULT = "result"
+
+
+def decides(step: CompiledStep, doubt: Doubt) -> bool:
+    """Tell whether a step fails for a doubt, whatever its `expect` says of the rest: a `verify` that did not look at it."""
+    return step.stage is Stage.VERIFY and not _looks_at(step.expect, doubt.about)
+
+
+def decides_probe(probe: CompiledProbe, doubt: Doubt) -> bool:
+    """Tell whether a probe cannot tell, for a doubt that its `expect` did not look at."""
+    return not _looks_at(probe.expect, doubt.about)
+
+
+def _looks_at(program: Program | None, field: str) -> bool:
+    """Tell whether an expression names a field of the result, or the result as a whole."""
+    named = (each.path for each in program.references if each.root == _RESULT) if program is not None else ()
+    return any(not path or path[0] == field for path in named)
+
+
+_WHY = "the status is older than what was done"
+
+
+def acts_begun(current: IncidentStatus) -> Mapping[str, int]:
+    """Return the acts that a status knows of: record → its newest attempt."""
+    return {each.name: each.attempt for each in current.steps if each.effect != Effect.READ and each.attempt}
+
+
+def can_act(current: IncidentStatus) -> bool:
+    """Tell whether there is anything in the record that could be done twice."""
+    return any(each.effect != Effect.READ for each in current.steps)
+
+
+def unknown_to(view: View, acts: Mapping[str, int]) -> Mapping[str, int]:
+    """Return which of these acts, as they were once known, the status does not know of. What cannot be one of it is left out."""
+    known = acts_begun(view.status)
+    return {name: attempt for name, attempt in acts.items() if _is_act(view, name) and attempt > known.get(name, 0)}
+
+
+def by_evidence(view: View, acts: Mapping[str, tuple[int, str]]) -> IncidentStatus:
+    """Return the status in which acts that only the evidence in some ConfigMap tells of are unknown, for a person to say."""
+    current = view.status
+    for name, (attempt, where) in acts.items():
+        told = f"ConfigMap {where} has evidence of attempt {attempt}, which the status does not record"
+        current = _left_unknown(view, current, _run(view, name, attempt), told)
+    return current
+
+
+def by_mark(view: View, run: Run, found: str) -> IncidentStatus:
+    """Return the same for an act whose mark was found where it was about to be begun."""
+    return _left_unknown(view, view.status, run, found)
+
+
+def halted_by_rollback(current: IncidentStatus, record: StepRecord, question: PendingAnswer) -> IncidentStatus:
+    """Stop for a person, who says whether what the status does not know of was done."""
+    message = (
+        f"The status of this Incident was rolled back, as a restore from a backup does. {record.name}: {record.summary.rstrip('.')}. "
+        "It is not done again. Check what was done since, then answer:"
+    )
+    remedy = f"{question.answer_with[0]} (or {question.token}={undoing.NOT_DONE})"
+    return status.halt(current, reasons.RECORD_ROLLED_BACK, message, question, remedy=remedy)
+
+
+def of_another(incident: Incident) -> Blocked | None:
+    """Return why nothing goes on where the status was written for another Incident: its keys would do everything once more."""
+    uid = incident.metadata.uid
+    foreign = [each.name for each in incident.status.steps if each.effect != Effect.READ and not _is_own(uid, each)]
+    if not foreign:
+        return None
+    told = f"Its status was written for another Incident of this name, as a restore from a backup does: {', '.join(foreign)} started there."
+    return Blocked(reasons.RECORD_ROLLED_BACK, f"{told} Nothing is done, and nothing is undone.")
+
+
+def _is_own(uid: str, record: StepRecord) -> bool:
+    return record.key is None or record.key == step_key(uid, record.stage, record.name, record.attempt)
+
+
+def _is_act(view: View, name: str) -> bool:
+    """Tell whether it is an act of this Incident, or an undo that is not listed yet."""
+    if (record := status.find(view.status, name)) is not None:
+        return record.effect != Effect.READ
+    step = view.compiled.steps.get(name.removeprefix(UNDO_PREFIX))
+    return name.startswith(UNDO_PREFIX) and step is not None and step.undo is not None
+
+
+def _run(view: View, name: str, attempt: int) -> Run:
+    step = name.removeprefix(UNDO_PREFIX)
+    stage = Stage.RESTORE if step != name else status.known(view.status, name).stage
+    key = step_key(view.incident.metadata.uid, stage, name, attempt)
+    return Run(name, step, stage, attempt, key, undo=step != name)
+
+
+def _left_unknown(view: View, before: IncidentStatus, run: Run, told: str) -> IncidentStatus:
+    current = _nothing_is_approved(status.go_on(before), view.now)
+    return status.update(
+        _listed(view, current, run),
+        run.record,
+        state=StepState.UNKNOWN,
+        attempt=run.attempt,
+        key=run.key,
+        seen=None,
+        reason=reasons.RECORD_ROLLED_BACK,
+        summary=sanitize.text(told, status.SUMMARY_LIMIT),
+        not_before=None,
+    )
+
+
+def _nothing_is_approved(current: IncidentStatus, now: datetime) -> IncidentStatus:
+    """What was asked or approved was so upon a record that does not hold."""
+    asked = current.pending_approval.steps if current.pending_approval is not None else []
+    withdrawn = status.mark(approval.withdraw(current, _WHY, now), asked, StepState.PENDING)
+    return approval.end_active(withdrawn, ApprovalState.VOIDED, _WHY)
+
+
+def _listed(view: View, current: IncidentStatus, run: Run) -> IncidentStatus:
+    """Return the status with a record of an undo of which it does not know at all."""
+    undo = view.compiled.steps[run.step].undo
+    if undo is None or status.find(current, run.record) is not None:
+        return current
+    entry = StepRecord(name=run.record, stage=run.stage, action=undo.act.key, effect=undo.act.effect.value)
+    return current.model_copy(update={"steps": [*current.steps, entry]})
+
 
 _ACTING = frozenset({Stage.MITIGATE, Stage.REMEDIATE})
 
@@ -88,14 +237,14 @@ def _may_not_ask_again(view: View, record: StepRecord) -> str:
         return f"aborted by {by}"
     if view.incident.is_over and record.stage in _ACTING:
         return "the alert has resolved"
-    if not coverage.needs_approval(view, record):
+    if not undoing.needs_approval(view, record):
         return ""
     used = approval.active(view.status)
     if used is None:
         return "its approval has ended"
     if approval.entry_for(used, record.name) is None:
         return "it is not part of what is approved now"
-    outlived = coverage.is_outlived(view.status, view.now)
+    outlived = undoing.is_outlived(view.status, view.now)
     return "its approval has ended: it was given too long ago" if outlived else ""
 
 
@@ -114,12 +263,12 @@ def _perhaps_under_way(view: View, record: StepRecord) -> timedelta:
 
 
 def _halt_unknown(view: View, record: StepRecord) -> IncidentStatus:
-    question = retrying.unknown_question(view, record)
+    question = undoing.unknown_question(view, record)
     if record.reason == reasons.RECORD_ROLLED_BACK:
-        return rolled_back.halted(view.status, record, question)
+        return halted_by_rollback(view.status, record, question)
     message = (
         f"{record.action} {record.name} {record.summary}; the operator never repeats it. "
         "Check whether it happened, then answer:"
     )
-    remedy = f"{question.answer_with[0]} (or {question.token}={retrying.NOT_DONE})"
+    remedy = f"{question.answer_with[0]} (or {question.token}={undoing.NOT_DONE})"
     return status.halt(view.status, reasons.STEP_UNKNOWN, message, question, remedy=remedy)

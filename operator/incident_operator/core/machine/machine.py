@@ -6,35 +6,24 @@ what comes before what; each rung is one function in the file named here.
 
 from collections.abc import Callable
 
-from incident_operator.core.machine import (
-    alert_changes,
-    answers,
-    coverage,
-    finish,
-    in_flight,
-    said,
-    stages,
-    start,
-    undoing,
-)
-from incident_operator.core.machine.decisions import Decision
-from incident_operator.core.machine.view import View
+from incident_operator.core.machine import alert_changes, answers, in_flight, stages, start_and_end, undoing
+from incident_operator.core.machine.view import Decision, View
 
 Rung = Callable[[View], Decision | None]
 
 CHAIN: tuple[Rung, ...] = (
-    start.closed,
+    start_and_end.closed,
     # what people say without being asked; it begins nothing by itself
-    said.acknowledged,
-    said.over,
-    start.blocked,
-    start.not_started,
-    start.unblocked,
+    alert_changes.acknowledgement,
+    alert_changes.over,
+    start_and_end.blocked,
+    start_and_end.not_started,
+    start_and_end.unblocked,
     # abort: nothing begins after it; what is under way is followed to its end, and only looked at
     answers.aborted,
     # what is under way is finished before anything else happens
     in_flight.effect_under_way,
-    coverage.approval_used_up,
+    undoing.approval_used_up,
     # people come first
     answers.resolved_by_person,
     answers.retried,
@@ -52,7 +41,7 @@ CHAIN: tuple[Rung, ...] = (
     stages.mitigate,
     stages.remediate,
     stages.verify,
-    finish.alert_still_fires,
+    start_and_end.alert_still_fires,
     stages.restore,
     undoing.when_resolved,
 )
@@ -63,4 +52,4 @@ def decide(view: View) -> Decision:
     for rung in CHAIN:
         if (decision := rung(view)) is not None:
             return decision
-    return finish.close(view)
+    return start_and_end.close(view)

@@ -7,16 +7,24 @@ from typing import assert_never
 
 from incident_operator.api.incident import Incident, StepRecord, StepState
 from incident_operator.api.meta import delta, seconds
-from incident_operator.core import reasons, retry_after, sanitize
-from incident_operator.core.effects import Effect
-from incident_operator.core.expressions import evaluation, expr, facts
+from incident_operator.core import reasons, sanitize
+from incident_operator.core.expressions import cel, evaluation
 from incident_operator.core.expressions.evaluation import Outputs
-from incident_operator.core.machine import doubts, limits
-from incident_operator.core.machine.decisions import Run
+from incident_operator.core.machine.in_flight import decides, decides_probe
 from incident_operator.core.machine.status import StepResult, later
-from incident_operator.core.machine.view import AGES
+from incident_operator.core.machine.view import AGES, Run
 from incident_operator.core.masks import Masks
-from incident_operator.core.outcomes import Failed, NotDone, Outcome, Pending, Succeeded, Undetermined
+from incident_operator.core.outcomes import (
+    Effect,
+    Failed,
+    NotDone,
+    Outcome,
+    Pending,
+    Succeeded,
+    Undetermined,
+    bounded_retry_after,
+)
+from incident_operator.core.runbooks import limits
 from incident_operator.core.runbooks.compiled import CompiledStep
 
 _LONGEST_PAUSE, _GROWTH = 60.0, 0.2
@@ -62,11 +70,11 @@ def evaluate_probe(incident: Incident, step: CompiledStep, outcome: Outcome, now
         return StepResult(
             StepState.UNKNOWN, f"may or may not have run; its probe cannot tell: {said}", reasons.INTERRUPTED
         )
-    if outcome.doubt is not None and doubts.decides_probe(step.probe, outcome.doubt):
+    if outcome.doubt is not None and decides_probe(step.probe, outcome.doubt):
         told = f"may or may not have run; its probe cannot tell: {outcome.doubt.why}"
         return StepResult(StepState.UNKNOWN, told, reasons.INTERRUPTED)
-    happened = evaluation.condition(step.probe.expect, facts.facts(incident), now, outcome.result)
-    if isinstance(happened, expr.NoAnswer):
+    happened = evaluation.condition(step.probe.expect, evaluation.facts(incident), now, outcome.result)
+    if isinstance(happened, cel.NoAnswer):
         return StepResult(
             StepState.UNKNOWN, f"may or may not have run; its probe cannot tell: {happened.why}", reasons.INTERRUPTED
         )
@@ -101,17 +109,17 @@ def _succeeded(
     incident: Incident, step: CompiledStep, record: StepRecord, outcome: Succeeded, now: datetime
 ) -> StepResult:
     effected = step.act.effect is not Effect.READ
-    if (doubt := outcome.doubt) is not None and doubts.decides(step, doubt):
-        return _unexpected(step, record, outcome, expr.NoAnswer(doubt.why), now)
+    if (doubt := outcome.doubt) is not None and decides(step, doubt):
+        return _unexpected(step, record, outcome, cel.NoAnswer(doubt.why), now)
     if step.expect is not None:
-        held = evaluation.condition(step.expect, facts.facts(incident), now, outcome.result)
+        held = evaluation.condition(step.expect, evaluation.facts(incident), now, outcome.result)
         if held is not True:
             return _unexpected(step, record, outcome, held, now)
     elif (again := _another_try(step, record, outcome, now)) is not None:
         return StepResult(StepState.PENDING, _told(outcome), reasons.CONNECTION_FAILED, again_at=again)
     outputs = Outputs({}, {})
     if step.outputs:
-        found = evaluation.outputs(step.outputs, facts.facts(incident), now, outcome.result)
+        found = evaluation.outputs(step.outputs, evaluation.facts(incident), now, outcome.result)
         outputs = _that_fit(incident, record, found)
     return StepResult(
         StepState.SUCCEEDED,
@@ -132,9 +140,9 @@ def _that_fit(incident: Incident, record: StepRecord, outputs: Outputs) -> Outpu
 
 
 def _unexpected(
-    step: CompiledStep, record: StepRecord, outcome: Succeeded, held: bool | expr.NoAnswer, now: datetime
+    step: CompiledStep, record: StepRecord, outcome: Succeeded, held: bool | cel.NoAnswer, now: datetime
 ) -> StepResult:
-    why = held.why if isinstance(held, expr.NoAnswer) else f"expected {step.step.expect}"
+    why = held.why if isinstance(held, cel.NoAnswer) else f"expected {step.step.expect}"
     summary = f"{outcome.summary}; {why}"
     if (again := _next_poll(step, record, now, outcome.doubt.after if outcome.doubt else 0.0)) is not None:
         return StepResult(StepState.RUNNING, summary, again_at=again)
@@ -142,7 +150,7 @@ def _unexpected(
         return StepResult(StepState.PENDING, summary, reasons.EXPECTATION_FAILED, again_at=again)
     effected = step.act.effect is not Effect.READ
     reason = reasons.TIMED_OUT if step.step.until is not None else reasons.EXPECTATION_FAILED
-    if isinstance(held, expr.NoAnswer) and held.over_budget:
+    if isinstance(held, cel.NoAnswer) and held.over_budget:
         reason = reasons.EXPRESSION_OVER_BUDGET
     return StepResult(StepState.FAILED, summary, reason, captured=outcome.captured, effected=effected)
 
@@ -193,7 +201,7 @@ def _next_poll(step: CompiledStep, record: StepRecord, now: datetime, asked: flo
     if until is None:
         return None
     ends = (record.started_at or now) + delta(until.for_)
-    pause = max(seconds(until.every), min(retry_after.bounded(asked), (ends - now).total_seconds()))
+    pause = max(seconds(until.every), min(bounded_retry_after(asked), (ends - now).total_seconds()))
     return None if now >= ends else later(now, pause)
 
 
@@ -210,7 +218,7 @@ def _has_another_try(step: CompiledStep, record: StepRecord) -> bool:
 
 
 def _after_backoff(step: CompiledStep, now: datetime, asked: float) -> datetime:
-    return later(now, max(limits.backoff(step).total_seconds(), retry_after.bounded(asked)))
+    return later(now, max(limits.backoff(step).total_seconds(), bounded_retry_after(asked)))
 
 
 def _told(outcome: Succeeded) -> str:

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from incident_operator.api.annotations import Verb
 from incident_operator.api.approvals import AnswerVerb, HandledAnswer, PendingAnswer
-from incident_operator.api.incident import IncidentStatus, Phase, StepRecord, StepState, UndoState
+from incident_operator.api.incident import IncidentStatus, Phase, StepRecord, StepState, UndoState, Verb
 from incident_operator.api.runbook import Stage
 from incident_operator.core import reasons, sanitize
-from incident_operator.core.effects import Effect
-from incident_operator.core.machine.decisions import Run
+from incident_operator.core.machine.view import Run
+from incident_operator.core.outcomes import Effect
 
 SUMMARY_LIMIT = 512
 MESSAGE_LIMIT = 2048

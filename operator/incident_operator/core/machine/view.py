@@ -1,17 +1,121 @@
-"""What the machine sees when it decides: the Incident, its Runbook or why there is none, and the time."""
+"""What the machine sees when it decides: the Incident, its Runbook or why there is none, and the time.
 
+What the state machine may decide: a closed union that the engine matches exhaustively.
+
+The step key: the name of one attempt of one effect, the same however often the operator dies in between.
+
+Which objects an Incident acts on: what its steps changed, or may change yet. Pure.
+
+Told by the text of its Runbook, so nothing is read for it: the workload or Pod that a step names. A Job is an object of its own,
+whatever workload its template is from; a Connection is a door to many objects, and who changes which rows its server decides.
+"""
+
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from incident_operator.api.approvals import PlanEntry
 from incident_operator.api.incident import Incident, IncidentStatus, StepRecord, StepState
 from incident_operator.api.runbook import Stage
-from incident_operator.core.alerts.scope import AlertScope
-from incident_operator.core.machine import keys
-from incident_operator.core.machine.decisions import Run
-from incident_operator.core.runbooks.compiled import Compiled, CompiledStep
-from incident_operator.core.runbooks.editors import Editors
-from incident_operator.core.runbooks.unasked import ALL_ASK, Leave
+from incident_operator.core import approval
+from incident_operator.core.alerts.matching import AlertScope
+from incident_operator.core.outcomes import Effect
+from incident_operator.core.runbooks.compiled import Compiled, CompiledAction, CompiledStep
+from incident_operator.core.runbooks.reviews import ALL_ASK, Editors, Leave
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One attempt of a step, or of the undo of a step."""
+
+    record: str
+    """Name of the step record: the step's own, or `undo-<step>`."""
+    step: str
+    """Name of the Runbook's step."""
+    stage: Stage
+    attempt: int
+    key: str
+    undo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Run these reads together; no intent is needed."""
+
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Store the intent of this effect, then run it."""
+
+    run: Run
+    approved: PlanEntry | None = None
+    """What a person approved; it has to be rendered again and be the same."""
+    trial_binds: bool = False
+    """Whether the trial's row count is part of what was approved (the plan's first step)."""
+    again: bool = False
+    """Whether the intent is stored already, and an earlier try may have got through: the service does once what bears its key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Find out what became of this effect, whose intent is stored. It is not done by looking."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """An unkeyed effect was interrupted: run its declared probe to learn whether it happened."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Render a plan of these steps, as many of them as can be rendered now, and ask a person."""
+
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """Nothing to do in the world: the status changes, and the machine decides again."""
+
+    status: IncidentStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do before this moment, or before the Incident changes."""
+
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Closed: nothing is ever to be done again."""
+
+
+Turn = Read | Begin | Look | Probe | Ask | Transition
+"""What is carried out before the machine decides again."""
+Decision = Turn | Wait | Stop
+
+
+UNDO_PREFIX = "undo-"
+
+
+def step_key(incident_uid: str, stage: Stage, step: str, attempt: int) -> str:
+    """Return sha256(incident uid / stage / step / attempt) in hex, as design §5 defines it."""
+    return hashlib.sha256(f"{incident_uid}/{stage}/{step}/{attempt}".encode()).hexdigest()
+
+
+def undo_name(step: str) -> str:
+    """Return the name of the record that takes a step back."""
+    return f"{UNDO_PREFIX}{step}"
+
 
 AGES = timedelta(days=36500)
 
@@ -51,7 +155,7 @@ class View:
     """Whose alerts are whose, and how severe an Incident of a namespace may be."""
 
     others: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Of the objects that this Incident acts on (`core/machine/targets.py`): the names of other open Incidents that do too."""
+    """Of the objects that this Incident acts on (`core/machine/view.py`): the names of other open Incidents that do too."""
 
     @property
     def status(self) -> IncidentStatus:
@@ -82,7 +186,7 @@ class View:
 
     def step_of(self, name: str) -> CompiledStep:
         """Return the same by the record's name."""
-        return self.compiled.steps[name.removeprefix(keys.UNDO_PREFIX)]
+        return self.compiled.steps[name.removeprefix(UNDO_PREFIX)]
 
     def records(self, stage: Stage) -> Iterator[StepRecord]:
         """Yield the records of a stage in order; undos come after the stage's own steps."""
@@ -99,19 +203,41 @@ class View:
 
 def is_undo(record: StepRecord) -> bool:
     """Tell whether a record stands for an undo."""
-    return record.name.startswith(keys.UNDO_PREFIX)
+    return record.name.startswith(UNDO_PREFIX)
 
 
 def next_run(view: View, record: StepRecord) -> Run:
     """Return the attempt to make now: a new one, or the one that is under way."""
     under_way = record.state is StepState.RUNNING and record.key is not None
     attempt = record.attempt if under_way else record.attempt + 1
-    key = keys.step_key(view.incident.metadata.uid, record.stage, record.name, attempt)
+    key = step_key(view.incident.metadata.uid, record.stage, record.name, attempt)
     return Run(
         record=record.name,
-        step=record.name.removeprefix(keys.UNDO_PREFIX),
+        step=record.name.removeprefix(UNDO_PREFIX),
         stage=record.stage,
         attempt=attempt,
         key=key,
         undo=is_undo(record),
     )
+
+
+_LEFT_OUT = frozenset({StepState.SKIPPED, StepState.REJECTED})
+_MAKES_NO_CHANGE = frozenset({Effect.READ, Effect.K8S_CREATE})
+
+
+def targets_of(view: View) -> frozenset[str]:
+    """Return them as kubectl writes them (`deployment/web`), all in the Incident's own namespace."""
+    left_out = {record.name for record in view.status.steps if record.state in _LEFT_OUT}
+    found = (_target(step.act) for name, step in view.compiled.steps.items() if name not in left_out)
+    return frozenset(filter(None, found))
+
+
+def shared_targets(view: View, run: Run) -> Sequence[str]:
+    """Return the line about other open Incidents that act on what a run acts on, if there are any."""
+    target = _target(view.compiled.steps[run.step].act)
+    incidents = view.others.get(target, ()) if target is not None else ()
+    return (approval.others(target, incidents),) if target is not None and incidents else ()
+
+
+def _target(act: CompiledAction) -> str | None:
+    return None if act.effect in _MAKES_NO_CHANGE else act.action.workload(act.spec)

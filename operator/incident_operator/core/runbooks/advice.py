@@ -1,6 +1,10 @@
 """What a Runbook may say and probably does not mean: told by `check` as warnings, each under its name. Pure.
 
 A rule looks at a Runbook that compiles. `RULES` is the whole table, and docs/runbook.md shows it.
+
+What a Runbook may do and hardly means: told in its `Ready` condition and by `check`.
+
+A warning stops nothing. Those that say so become problems with the next release, and the Runbook `Invalid`.
 """
 
 import itertools
@@ -11,13 +15,50 @@ from datetime import timedelta
 
 from incident_operator.api.meta import delta
 from incident_operator.api.runbook import Stage
-from incident_operator.core.alerts import scope
+from incident_operator.core.alerts import matching
 from incident_operator.core.alerts.matching import Operator
-from incident_operator.core.effects import Effect
-from incident_operator.core.expressions import expr_references
-from incident_operator.core.expressions.expr import Program
-from incident_operator.core.expressions.problems import Problem
+from incident_operator.core.expressions import weight
+from incident_operator.core.expressions.cel import Problem, Program
+from incident_operator.core.outcomes import Effect
 from incident_operator.core.runbooks.compiled import Compiled, CompiledAction, CompiledStep, step_expressions
+from incident_operator.core.runbooks.limits import retry_warnings
+
+MOST = 50
+"""Warnings that are told of one Runbook."""
+LONGEST_WAIT = timedelta(days=7)
+"""Of a step with all its looks or attempts: whoever it is for has changed what it was about."""
+_NEXT = "the next release refuses that"
+
+
+def warnings_of(compiled: Compiled) -> tuple[Problem, ...]:
+    """Return what is worth a look, or to be changed before the next release, in the order of the steps, at most 50."""
+    return tuple(warning for step in compiled.steps.values() for warning in _of_step(step))[:MOST]
+
+
+def _of_step(step: CompiledStep) -> Iterator[Problem]:
+    longest, timeout = step.act.action.longest, _timeout(step)
+    if timeout > longest:
+        told = f"one attempt of {step.act.key} takes {_written_seconds(longest)} at most"
+        yield Problem(f"{step.path}.timeout", f"{told}, and this one {step.step.timeout}; {_NEXT}")
+    elif (retry := step.step.retry) is not None and (timeout + delta(retry.backoff)) * retry.attempts > LONGEST_WAIT:
+        told = f"with all attempts the step may take more than {_written_seconds(LONGEST_WAIT)}"
+        yield Problem(f"{step.path}.retry", f"{told}; {_NEXT}")
+    else:
+        yield from retry_warnings(step)
+    until = step.step.until
+    if until is not None and delta(until.for_) > LONGEST_WAIT:
+        told = f"a step waits {_written_seconds(LONGEST_WAIT)} at most, and this one {until.for_}"
+        yield Problem(f"{step.path}.until.for", f"{told}; {_NEXT}")
+
+
+def _timeout(step: CompiledStep) -> timedelta:
+    return delta(step.step.timeout) if step.step.timeout is not None else step.act.action.timeout
+
+
+def _written_seconds(duration: timedelta) -> str:
+    hours = duration // timedelta(hours=1)
+    return f"{hours}h" if hours < 48 else f"{hours}h ({hours // 24} days)"
+
 
 _OBJECTS = (
     "pod", "container", "node", "instance", "deployment", "statefulset", "daemonset", "replicaset", "job_name", "cronjob",
@@ -66,7 +107,7 @@ class Advised:
     problem: Problem
 
 
-def of(compiled: Compiled, told: Told) -> Iterator[Advised]:
+def advice_of(compiled: Compiled, told: Told) -> Iterator[Advised]:
     """Yield what all rules find, in the order of the table."""
     for rule in RULES:
         yield from (Advised(rule.name, problem) for problem in rule.find(compiled, told))
@@ -90,7 +131,7 @@ def _foreign_targets(compiled: Compiled, told: Told) -> Iterator[Problem]:
 def _names_other_namespaces(compiled: Compiled, told: Told) -> bool:
     """Tell whether `match` asks for alerts that only a Runbook of a global namespace gets."""
     for matcher in compiled.matchers:
-        if matcher.name != scope.LABEL or not matcher.value:
+        if matcher.name != matching.LABEL or not matcher.value:
             continue
         if matcher.operator is Operator.REGEX and matcher.value not in {told.namespace, ".*", ".+"}:
             return True
@@ -100,7 +141,7 @@ def _names_other_namespaces(compiled: Compiled, told: Told) -> bool:
 
 
 def _one_namespace(compiled: Compiled) -> bool:
-    return any(m.name == scope.LABEL and m.operator is Operator.EQUAL and m.value for m in compiled.matchers)
+    return any(m.name == matching.LABEL and m.operator is Operator.EQUAL and m.value for m in compiled.matchers)
 
 
 def _follows(compiled: Compiled, act: CompiledAction) -> bool:
@@ -111,7 +152,7 @@ def _follows(compiled: Compiled, act: CompiledAction) -> bool:
     named = {each.path[0] for each in references if each.root == "params" and each.path}
     used = (each for each in compiled.parameters if each.parameter.name in named and each.program is not None)
     labels = [each.label for each in used]
-    return scope.LABEL in labels if not act.action.connections else bool(labels)
+    return matching.LABEL in labels if not act.action.connections else bool(labels)
 
 
 def _unverified(compiled: Compiled, _told: Told) -> Iterator[Problem]:
@@ -158,7 +199,7 @@ def _asks_for_state(program: Program) -> bool:
     named = [each.path[:1] for each in program.references if each.root == "incident"]
     if ("resolved",) in named:
         return True
-    listed = [token.text for token in expr_references.tokens(program.source)]
+    listed = [token.text for token in weight.tokens(program.source)]
     return ("alerts",) in named and any(
         text.strip("'\"") == "status" and before != "result"
         for before, text in zip(["", "", *listed], listed, strict=False)

@@ -1,4 +1,7 @@
-"""A Runbook ready to run: every expression compiled, every action prepared. Plain data; it is made in `compiler`."""
+"""A Runbook ready to run: every expression compiled, every action prepared. Plain data; it is made in `compiler`.
+
+Which steps a step's own expressions look at.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,10 +11,9 @@ from incident_operator.api.meta import Model
 from incident_operator.api.runbook import Runbook, RunbookSpec, Stage, Step
 from incident_operator.core.action import Action
 from incident_operator.core.alerts.matching import Matcher
-from incident_operator.core.effects import Effect
-from incident_operator.core.expressions.expr import Program
-from incident_operator.core.expressions.problems import Problem
-from incident_operator.core.expressions.render import Template
+from incident_operator.core.expressions.cel import Problem, Program
+from incident_operator.core.expressions.templates import Template
+from incident_operator.core.outcomes import Effect
 from incident_operator.core.runbooks.parameters import CompiledParameter
 
 
@@ -134,3 +136,15 @@ class Compile(Protocol):
     ) -> Compiled | tuple[Problem, ...]:
         """Return the Runbook ready to run, or its defects; `connections` are its namespace's, name to type, None for unknown."""
         ...
+
+
+def dependencies_of(step: CompiledStep) -> frozenset[str]:
+    """Return the names of the other steps whose state or outputs the step needs to know."""
+    return frozenset(_named(step)) - {step.step.name}
+
+
+def _named(step: CompiledStep) -> Iterator[str]:
+    for placed in step_expressions(step):
+        for reference in placed.program.references:
+            if reference.root == "steps" and reference.path:
+                yield reference.path[0]

@@ -2,22 +2,22 @@
 
 Two passes: compile every expression and template (here), then run the named checks over the result (`compiler_checks`).
 Only the text is judged; whether an endpoint answers or a Secret may be read is found out elsewhere.
+
+The checks that a Runbook passes, in the order in which they are told. Each is a function with a name that says it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, islice
 
 from incident_operator.api.runbook import Runbook, Stage, Step
-from incident_operator.core import patterns
 from incident_operator.core.action import Actions
 from incident_operator.core.alerts import matching
 from incident_operator.core.alerts.matching import Matcher
-from incident_operator.core.expressions import expr, expr_weight, problems, render
-from incident_operator.core.expressions.expr import CompileError, Program, Scope
-from incident_operator.core.expressions.expr_weight import Weight
-from incident_operator.core.expressions.problems import Problem
-from incident_operator.core.runbooks import compiler_checks, compiler_draft
+from incident_operator.core.expressions import cel, templates, weight
+from incident_operator.core.expressions.cel import CompileError, Problem, Program, Scope
+from incident_operator.core.expressions.weight import Weight
+from incident_operator.core.runbooks import checks, draft, untrusted
 from incident_operator.core.runbooks.compiled import (
     Compiled,
     CompiledAction,
@@ -26,10 +26,37 @@ from incident_operator.core.runbooks.compiled import (
     CompiledUndo,
     expressions,
 )
-from incident_operator.core.runbooks.compiler_draft import Draft, PlacedStep
-from incident_operator.core.runbooks.compiler_parameters import compile_parameter
+from incident_operator.core.runbooks.draft import Draft, PlacedStep, compile_parameter, names_exist
 from incident_operator.core.runbooks.parameters import CompiledParameter
-from incident_operator.core.runbooks.parsing import PlacedAction
+from incident_operator.core.runbooks.reading import PlacedAction
+from incident_operator.core.sanitize import RUNBOOK_BYTES, pattern_bytes
+
+Check = Callable[[Draft], Iterator[Problem]]
+
+CHECKS: tuple[Check, ...] = (
+    checks.names_are_unique,
+    checks.effects_fit_their_stage,
+    checks.mitigations_can_be_taken_back,
+    checks.undos_take_something_back,
+    checks.protection_is_for_mitigations,
+    checks.probes_are_reads,
+    checks.approvals_are_for_acts,
+    checks.verify_steps_can_fail,
+    checks.polls_can_end,
+    checks.durations_are_some_time,
+    names_exist,
+    untrusted.labels_enter_by_parameters_only,
+    untrusted.texts_reach_a_command_by_a_pattern,
+    untrusted.acts_render_the_same_again,
+    checks.connections_exist,
+    checks.actions_keep_their_own_rules,
+)
+
+
+def run(draft: Draft) -> Iterator[Problem]:
+    """Yield what all checks find. Whoever has enough of it stops: what is behind that costs nothing."""
+    return (problem for check in CHECKS for problem in check(draft))
+
 
 __all__ = ["Compiled", "CompiledAction", "CompiledProbe", "CompiledStep", "CompiledUndo", "Problem", "compile_runbook"]
 
@@ -48,14 +75,14 @@ def compile_runbook(
     all or, in place of a type, for one that is not there yet. `actions` are those there are.
     """
     spec = runbook.spec
-    placed = list(compiler_draft.placed(spec, actions))
+    placed = list(draft.placed(spec, actions))
     written = tuple(each for each in placed if isinstance(each, PlacedStep))
-    with expr.compiled_at_most(expr_weight.RUNBOOK_PARTS):
+    with cel.compiled_at_most(weight.RUNBOOK_PARTS):
         parameters = [compile_parameter(each, f"spec.parameters[{at}]") for at, each in enumerate(spec.parameters)]
         steps = [_step(each) for each in written]
     matchers = [_matcher(text, f"spec.match[{at}]") for at, text in enumerate(spec.match)]
     good_steps = tuple(step for step in steps if isinstance(step, CompiledStep))
-    checks = compiler_checks.run(Draft(spec, written, good_steps, connections))
+    checks = run(Draft(spec, written, good_steps, connections))
     heavy = _heavy_patterns(matchers, parameters)
     parts = chain((each for each in placed if isinstance(each, tuple)), matchers, parameters, steps, heavy)
     found = tuple(islice(chain(_problems(parts), checks), MAX_PROBLEMS))
@@ -83,17 +110,17 @@ def _problems(parts: Iterable[object]) -> Iterator[Problem]:
 def _matcher(text: str, path: str) -> Matcher | Problem:
     found = matching.parse(text)
     if isinstance(found, matching.MatcherError):
-        return problems.of_expression(path, CompileError(found.message, text, column=found.column))
+        return cel.of_expression(path, CompileError(found.message, text, column=found.column))
     return found
 
 
 def _heavy_patterns(matchers: Iterable[object], parameters: Iterable[object]) -> Iterator[Problem]:
     """Require that the patterns which are kept as long as the Runbook is take little memory together."""
-    taken = patterns.taken(
+    taken = pattern_bytes(
         each.pattern for each in (*matchers, *parameters) if isinstance(each, Matcher | CompiledParameter)
     )
-    if taken > patterns.RUNBOOK_BYTES:
-        told = f"the patterns of match and parameters take {taken // 1024} KiB together, a Runbook's {patterns.RUNBOOK_BYTES // 1024}"
+    if taken > RUNBOOK_BYTES:
+        told = f"the patterns of match and parameters take {taken // 1024} KiB together, a Runbook's {RUNBOOK_BYTES // 1024}"
         yield Problem("spec", f"{told}; use fewer repetitions in them, or smaller character classes")
 
 
@@ -132,13 +159,13 @@ def _expressions(step: Step) -> Iterator[tuple[str, str, Scope]]:
 
 
 def _program(source: str, scope: Scope, path: str) -> Program | Problem:
-    compiled = expr.compile_value if ".outputs." in path else expr.compile_condition
+    compiled = cel.compile_value if ".outputs." in path else cel.compile_condition
     program = compiled(source, scope)
-    return problems.of_expression(path, program) if isinstance(program, CompileError) else program
+    return cel.of_expression(path, program) if isinstance(program, CompileError) else program
 
 
 def _action(placed: PlacedAction) -> CompiledAction:
-    template = render.prepare(placed.spec, placed.action.rendering, placed.path)
+    template = templates.prepare(placed.spec, placed.action.rendering, placed.path)
     return CompiledAction(placed.action, placed.spec, placed.effect, template)
 
 

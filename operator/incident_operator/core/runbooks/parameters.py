@@ -1,21 +1,94 @@
 """Parameters: the only way from an alert's label, which anybody may have written, to a step.
 
 A value is refused unless the whole of it is what its type says; nothing is repaired, cut or unquoted.
+
+Which parameter types a value of an expression can be of, as far as its text alone tells: the rest shows at night.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from incident_operator.api.meta import DURATION_EXAMPLES, is_duration, is_object_name
-from incident_operator.api.parameters import Parameter, ParameterType
+from incident_operator.api.runbook import Parameter, ParameterType
 from incident_operator.core import texts
-from incident_operator.core.expressions import expr
-from incident_operator.core.expressions.expr import NoAnswer, Program
-from incident_operator.core.expressions.expr_values import REPLACEMENT
-from incident_operator.core.runbooks import parameter_types
+from incident_operator.core.expressions import cel, weight
+from incident_operator.core.expressions.cel import REPLACEMENT, NoAnswer, Program
+from incident_operator.core.expressions.weight import Weight
+
+STARTS_AT = ("startsAt",)
+TIMESTAMP = "timestamp"
+_FIELDS: Mapping[tuple[str, ...], str] = {
+    STARTS_AT: TIMESTAMP,
+    ("labels",): "map",
+    ("annotations",): "map",
+    ("status",): "status",
+    (): "map",
+}
+"""What the fields of `alert` give, which are any value to the library."""
+_EVERY = frozenset(ParameterType)
+_FITS: Mapping[str, frozenset[ParameterType]] = {
+    "bool": frozenset(),
+    "double": frozenset(),
+    "list": frozenset(),
+    "map": frozenset(),
+    "optional_type": frozenset(),
+    "int": _EVERY - {ParameterType.DATE, ParameterType.DURATION},
+    "uint": _EVERY - {ParameterType.DATE, ParameterType.DURATION},
+    "bytes": frozenset({ParameterType.STRING}),
+    "duration": frozenset({ParameterType.STRING, ParameterType.DURATION, ParameterType.K8S_NAME}),
+    TIMESTAMP: frozenset({ParameterType.STRING, ParameterType.DATE}),
+    "status": frozenset({ParameterType.STRING, ParameterType.K8S_NAME}),
+}
+"""What has a value of each type of CEL at all; a type that is not here may be anything."""
+_NAMES = {"optional_type": "an optional", "int": "an int", "uint": "a uint", "status": "firing or resolved"}
+_REMEDIES = {
+    "bool": 'write for example … ? "yes" : "no"',
+    "double": "write int(…) or string(…)",
+    "list": "name one of its values",
+    "map": "name one of its values, such as alert.labels.NAME",
+    "optional_type": "end it with .orValue(…)",
+    "bytes": "write string(…)",
+}
+_REMEDIES_FOR = {
+    (TIMESTAMP, ParameterType.INT): "int(timestamp(…)) gives the seconds since 1970",
+    (TIMESTAMP, ParameterType.DURATION): "now() - timestamp(…) gives how long ago it was",
+    ("int", ParameterType.DURATION): 'write string(…) + "s" where it counts seconds',
+    ("duration", ParameterType.INT): "write ….getSeconds()",
+}
+
+
+def gives(program: Program) -> str:
+    """Return the type of what an expression over `alert` gives, in lower case: `dyn` where only the alert tells."""
+    references = program.references
+    if len(references) == 1 and references[0].root == "alert":
+        first = references[0]
+        if first.path in _FIELDS and program.source[first.offset : first.end] == program.source.strip():
+            return _FIELDS[first.path]
+    return str(program.compiled.return_type().name()).partition("<")[0].lower()
+
+
+def misfit(program: Program, wanted: ParameterType) -> str:
+    """Say why no value of an expression can ever be of a parameter's type, and what would be right; empty where one can."""
+    given = gives(program)
+    fits = _FITS.get(given, _EVERY)
+    if wanted in fits:
+        return ""
+    others = "use type " + " or ".join(kind.value for kind in ParameterType if kind in fits)
+    remedy = _REMEDIES.get(given) or _REMEDIES_FOR.get((given, wanted), others)
+    return f"gives {_NAMES.get(given, f'a {given}')}, which is never of type {wanted.value}; {remedy}"
+
+
+def constant(program: Program) -> str | int | NoAnswer | None:
+    """Return what an expression gives whatever the alert says; None where the alert or the time decides, or it takes long to tell."""
+    depends = program.references or any(token.text == "now" for token in weight.tokens(program.source))
+    if depends or program.weight is not Weight.LIGHT:
+        return None
+    found = cel.evaluate_here(program, {}, datetime.fromtimestamp(0, UTC))
+    return found if isinstance(found, str | int | NoAnswer) else None
+
 
 Value = str | int
 MAX_TEXT = 253
@@ -99,7 +172,7 @@ def _day(compiled: CompiledParameter, text: str, alert: Mapping[str, Any]) -> st
     """Return the day, in UTC, of a moment that is to be a date: of a timestamp, or of the alert's own start."""
     if compiled.parameter.type is not ParameterType.DATE or compiled.program is None:
         return text
-    is_moment = parameter_types.gives(compiled.program) == parameter_types.TIMESTAMP or text == alert.get("startsAt")
+    is_moment = gives(compiled.program) == TIMESTAMP or text == alert.get("startsAt")
     return text.partition("T")[0] if is_moment else text
 
 
@@ -107,7 +180,7 @@ def _found(compiled: CompiledParameter, alert: Mapping[str, Any], now: datetime)
     """Return what the expression gives; None where the alert has no such label."""
     if compiled.program is None:
         return None
-    found = expr.evaluate(compiled.program, {"alert": alert}, now)
+    found = cel.evaluate(compiled.program, {"alert": alert}, now)
     absent = isinstance(found, NoAnswer) and found.missing is not None
     return None if absent else found
 

@@ -6,13 +6,12 @@ One condition per stage, the approval, the whole, and what is abnormal. A transi
 from collections.abc import Sequence
 from datetime import datetime
 
-from incident_operator.api.annotations import OPENED_BY
 from incident_operator.api.approvals import ApprovalState
-from incident_operator.api.incident import CLOSED_PHASES, Phase, Silence, StepRecord, StepState
+from incident_operator.api.incident import CLOSED_PHASES, OPENED_BY, Phase, Silence, StepRecord, StepState
 from incident_operator.api.meta import Condition, rfc3339
 from incident_operator.api.runbook import Stage
 from incident_operator.core import reasons, sanitize, texts
-from incident_operator.core.machine import said, status
+from incident_operator.core.machine import alert_changes, status
 from incident_operator.core.machine.view import Blocked, View, is_undo
 
 TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
@@ -47,7 +46,7 @@ def conditions_of(view: View) -> dict[str, Assessment]:
     is_open = view.status.phase not in CLOSED_PHASES
     if is_open and (present := _presence(view)) is not None:
         found[ACKNOWLEDGED] = present
-    if is_open and (silence := said.silence(view)) is not None:
+    if is_open and (silence := alert_changes.silence(view)) is not None:
         found[ALERT_SILENCED] = (True, reasons.SILENCED, _silenced(view, silence))
     return found
 
@@ -149,7 +148,7 @@ def _lowered(view: View) -> str:
 
 def _presence(view: View) -> Assessment | None:
     """Return who is on it; or, while a person is waited for and that was promised, that nobody is yet, and how to say so."""
-    if (there := said.on_it(view)) is not None:
+    if (there := alert_changes.on_it(view)) is not None:
         return True, reasons.ACKNOWLEDGED, f"{there.by} is on it until {rfc3339(there.until)}"
     waits = view.status.phase in {Phase.AWAITING_APPROVAL, Phase.NEEDS_HUMAN} and view.status.times.acknowledged is None
     if not waits or isinstance(view.runbook, Blocked) or view.compiled.spec.objectives.acknowledge is None:
@@ -157,7 +156,7 @@ def _presence(view: View) -> Assessment | None:
     return (
         False,
         reasons.PENDING,
-        f"nobody has acknowledged yet; to say that you are on it: {said.acknowledge_command(view)}",
+        f"nobody has acknowledged yet; to say that you are on it: {alert_changes.acknowledge_command(view)}",
     )
 
 
@@ -168,7 +167,7 @@ def _silenced(view: View, silence: Silence) -> str:
     told = f"Connection {silence.connection} sees {silence.alerts} of its alerts silenced{until}{by}; Alertmanager sends no message when these resolve."
     if silence.end_is_noticed:
         return f"{told} This Connection notices when they end."
-    return f"{told} If it is over: {said.over_command(view)}"
+    return f"{told} If it is over: {alert_changes.over_command(view)}"
 
 
 def mark(conditions: Sequence[Condition], *wanted: Condition) -> list[Condition]:

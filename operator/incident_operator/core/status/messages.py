@@ -3,15 +3,15 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-from incident_operator.api.annotations import Verb
 from incident_operator.api.approvals import PendingApproval
-from incident_operator.api.incident import CLOSED_PHASES, Phase, StepRecord, StepState, UndoState
+from incident_operator.api.incident import CLOSED_PHASES, Phase, StepRecord, StepState, UndoState, Verb
 from incident_operator.api.meta import delta
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval, reasons, texts
-from incident_operator.core.effects import Effect
-from incident_operator.core.machine import coverage, finish, in_flight, keys, limits, said, status, undoing
-from incident_operator.core.machine.view import View, is_undo
+from incident_operator.core.machine import alert_changes, in_flight, start_and_end, status, undoing
+from incident_operator.core.machine.view import UNDO_PREFIX, View, is_undo
+from incident_operator.core.outcomes import Effect
+from incident_operator.core.runbooks import limits
 
 _WORTH_TELLING = timedelta(seconds=30)
 """How long an act runs before its progress is worth a write."""
@@ -50,11 +50,11 @@ def told(view: View) -> tuple[str, str]:
         return reasons.AWAITING_APPROVAL, _asks(view)
     if (by := status.aborted_by(current)) is not None and (record := in_flight.running(current)) is not None:
         return reasons.ABORTING, _aborting(view, record, by)
-    if status.abort_undoes(current) and (record := finish.next_record(view)) is not None and is_undo(record):
+    if status.abort_undoes(current) and (record := start_and_end.next_record(view)) is not None and is_undo(record):
         return reasons.ABORTING, f"Aborting, as {status.aborted_by(current)} asked. {_next(record)}"
     if (record := _running(view)) is not None:
         return reasons.RUNNING, f"{_doing(view, record)}, until {_until(view, record)} at the latest."
-    if (record := finish.next_record(view)) is not None:
+    if (record := start_and_end.next_record(view)) is not None:
         return reasons.RUNNING, _next(record)
     return reasons.WAITING_FOR_RESOLVE, _until_resolved(view)
 
@@ -63,7 +63,7 @@ def waiting_for(view: View) -> str:
     """Return what `kubectl get` shows as WAITING-FOR."""
     if view.status.phase in CLOSED_PHASES:
         return "-"
-    awaited, there = _awaited(view), said.on_it(view)
+    awaited, there = _awaited(view), alert_changes.on_it(view)
     if there is None:
         return awaited
     return f"{awaited} ({texts.cut(there.by, _NAME_SHOWN)} is on it until {clock(there.until)})"
@@ -77,7 +77,7 @@ def _awaited(view: View) -> str:
         return f"approval until {clock(current.pending_approval.expires_at, current.pending_approval.asked_at)}"
     if (record := _running(view)) is not None:
         return f"{record.name} until {_until(view, record)}"
-    if (record := finish.next_record(view)) is not None and record.not_before is not None:
+    if (record := start_and_end.next_record(view)) is not None and record.not_before is not None:
         return f"{record.name} again at {clock(record.not_before, record.polled_at)}"
     if current.phase is Phase.VERIFYING:
         return f"the alert to resolve until {_resolves_by(view)}"
@@ -110,7 +110,7 @@ def _running(view: View) -> StepRecord | None:
     effects = [record for record in running if record.effect != Effect.READ]
     if effects:
         return effects[0]
-    following = finish.next_record(view)
+    following = start_and_end.next_record(view)
     return next((record for record in running if following is not None and record.stage is following.stage), None)
 
 
@@ -128,7 +128,7 @@ def _until(view: View, record: StepRecord) -> str:
 
 
 def _resolves_by(view: View) -> str:
-    return clock(finish.resolve_deadline(view), finish.done_at(view))
+    return clock(start_and_end.resolve_deadline(view), start_and_end.done_at(view))
 
 
 def _doing(view: View, record: StepRecord) -> str:
@@ -145,7 +145,7 @@ def _aborting(view: View, record: StepRecord, by: str) -> str:
     remedy = f" Stop it: {stop}" if stop else ""
     then = "then what was changed is undone" if status.abort_undoes(view.status) else "nothing else starts"
     if is_undo(record) and status.abort_undoes(view.status):
-        return f"Aborting, as {by} asked: undoing {record.name.removeprefix(keys.UNDO_PREFIX)}, {until}; nothing else starts.{remedy}"
+        return f"Aborting, as {by} asked: undoing {record.name.removeprefix(UNDO_PREFIX)}, {until}; nothing else starts.{remedy}"
     return f"Aborting, as {by} asked: {record.name} still runs, {until}; {then}.{remedy}"
 
 
@@ -168,7 +168,7 @@ def _asks(view: View) -> str:
     steps = texts.counted(len(pending.steps), "step")
     until = clock(pending.expires_at, pending.asked_at)
     changed = f" Asked again because: {pending.changed}" if pending.changed else ""
-    edited = coverage.edited_since(view)
+    edited = undoing.edited_since(view)
     asks = f"Approve or reject by {until} UTC: {what} ({steps}).{_mitigation(view)}{changed}"
     return f"{asks}{f' {edited}.' if edited else ''}{_older_approval(view, pending)}{_presence(view)}"
 
@@ -184,7 +184,7 @@ def _older_approval(view: View, pending: PendingApproval) -> str:
 
 def _presence(view: View) -> str:
     """Say who is on it, if somebody is."""
-    there = said.on_it(view)
+    there = alert_changes.on_it(view)
     return f" {there.by} is on it until {clock(there.until, there.at)} UTC." if there is not None else ""
 
 
@@ -209,12 +209,12 @@ def _until_resolved(view: View) -> str:
 
 def _silenced(view: View) -> str:
     """Say why the end may never be told, and what helps."""
-    silence = said.silence(view)
+    silence = alert_changes.silence(view)
     if silence is None:
         return ""
     until = f" until {clock(silence.until, view.status.times.detected)} UTC" if silence.until is not None else ""
     by = f" by {texts.cut(silence.by, _NAME_SHOWN)}" if silence.by else ""
-    return f" Alertmanager silences {silence.alerts} of its alerts{until}{by}. If it is over: {said.over_command(view)}"
+    return f" Alertmanager silences {silence.alerts} of its alerts{until}{by}. If it is over: {alert_changes.over_command(view)}"
 
 
 def _next(record: StepRecord) -> str:
@@ -231,5 +231,5 @@ def _resolved(view: View) -> str:
     approvers = sorted({by for record in acted if (by := approval.approver(view.status, record.name))})
     by = f" Approved by {', '.join(approvers)}." if approvers else ""
     did = f"Done: {', '.join(record.name for record in acted)}." if acted else "No change was needed."
-    over = said.who_said_over(view)
+    over = alert_changes.who_said_over(view)
     return f"Resolved in {took}. {did}{by}{f' {over} said that the alert is over.' if over else ''}"

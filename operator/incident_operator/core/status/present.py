@@ -1,21 +1,121 @@
-"""What people and machines read: phase, columns and conditions, all derived from the facts in one place."""
+"""What people and machines read: phase, columns and conditions, all derived from the facts in one place.
 
+Keeps the status of a large Incident small enough to be stored: what nobody decides by is cut first.
+
+Promised times: when they end, and whether they were kept.
+
+What a status tells of the texts that are kept beside it: where each is, and which could not be kept. Pure.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from incident_operator.api.approvals import ApprovalState
 from incident_operator.api.incident import (
     CLOSED_PHASES,
     AlertStatus,
+    Incident,
     IncidentStatus,
     Objective,
+    ObjectiveState,
     Phase,
     StepRecord,
     StepState,
+    StoredReport,
     Times,
 )
-from incident_operator.api.runbook import Stage
-from incident_operator.core import sanitize
-from incident_operator.core.effects import Effect
-from incident_operator.core.machine import finish, status
+from incident_operator.api.meta import delta
+from incident_operator.api.runbook import Objectives, Stage
+from incident_operator.core import reasons, sanitize, texts
+from incident_operator.core.machine import start_and_end, status
+from incident_operator.core.machine.start_and_end import detected_at
 from incident_operator.core.machine.view import Blocked, View, is_undo
-from incident_operator.core.status import bounds, conditions, messages, objectives
+from incident_operator.core.outcomes import Effect
+from incident_operator.core.status import conditions, messages
+from incident_operator.core.status.conditions import RECORD_INCOMPLETE
+
+MAX_BYTES = 256 * 1024
+"""What the status may take as JSON: a plan of `plan.MAX_PLAN_BYTES`, `limits.ALL_OUTPUTS`, and as much for all else. etcd takes
+1.5 MiB for the whole object, people read far less."""
+_SHORT = 80
+
+
+def fitting_status(current: IncidentStatus) -> tuple[IncidentStatus, bytes]:
+    """Return the status, without ended plans and with short summaries where it would be too large otherwise; and as JSON."""
+    text = current.to_bytes()
+    for cut in _CUTS:
+        if len(text) <= MAX_BYTES:
+            break
+        current = cut(current)
+        text = current.to_bytes()
+    return current, text
+
+
+def _without_ended_plans(current: IncidentStatus) -> IncidentStatus:
+    kept = [
+        record if record.state is ApprovalState.ACTIVE else record.model_copy(update={"plan": []})
+        for record in current.approvals
+    ]
+    return current.model_copy(update={"approvals": kept})
+
+
+def _with_short_summaries(current: IncidentStatus) -> IncidentStatus:
+    steps = [record.model_copy(update={"summary": texts.cut(record.summary, _SHORT)}) for record in current.steps]
+    return current.model_copy(update={"steps": steps})
+
+
+_CUTS: tuple[Callable[[IncidentStatus], IncidentStatus], ...] = (_without_ended_plans, _with_short_summaries)
+
+
+_HELPED = frozenset({StepState.SUCCEEDED, StepState.UNDONE, StepState.UNDO_FAILED})
+
+
+def times(incident: Incident, now: datetime) -> Times:
+    """Return the moments that matter, as far as they are known."""
+    known = incident.status.times
+    mitigated = known.mitigated or _mitigated_at(incident) or known.resolved
+    return known.model_copy(update={"detected": detected_at(incident, now), "mitigated": mitigated})
+
+
+def evaluate(promised: Objectives, at: Times, now: datetime, *, closed: bool = False) -> list[Objective]:
+    """Return each promised time with its state; in a closed Incident none is open."""
+    if at.detected is None:
+        return []
+    wanted = (
+        ("acknowledge", promised.acknowledge, at.acknowledged),
+        ("mitigate", promised.mitigate, at.mitigated),
+        ("resolve", promised.resolve, at.resolved),
+    )
+    return [
+        _objective(name, at.detected + delta(within), reached or at.resolved, None if closed else now)
+        for name, within, reached in wanted
+        if within is not None
+    ]
+
+
+def next_deadline(objectives: list[Objective]) -> datetime | None:
+    """Return the next promised time that is still open."""
+    return min((o.deadline for o in objectives if o.state is ObjectiveState.PENDING), default=None)
+
+
+def _objective(name: str, deadline: datetime, reached: datetime | None, now: datetime | None) -> Objective:
+    return Objective.model_validate({"name": name, "deadline": deadline, "state": _state(deadline, reached, now)})
+
+
+def _state(deadline: datetime, reached: datetime | None, now: datetime | None) -> ObjectiveState:
+    if reached is not None:
+        return ObjectiveState.MET if reached <= deadline else ObjectiveState.MISSED
+    return ObjectiveState.PENDING if now is not None and now < deadline else ObjectiveState.MISSED
+
+
+def _mitigated_at(incident: Incident) -> datetime | None:
+    records = [record for record in incident.status.steps if record.stage is Stage.MITIGATE]
+    if any(record.state not in {*_HELPED, StepState.SKIPPED} for record in records):
+        return None
+    acted = any(record.state in _HELPED and record.effect != Effect.READ for record in records)
+    finished = [record.finished_at for record in records if record.state in _HELPED and record.finished_at]
+    return max(finished, default=None) if acted else None
+
 
 NOTHING = "-"
 _WAITING_FOR_LIMIT = 128
@@ -32,7 +132,7 @@ def present(view: View) -> tuple[IncidentStatus, bytes]:
     """Return the status as it is to be stored, and its JSON text: the same facts, told for people and machines."""
     current = view.status
     phase = _phase(view)
-    at = objectives.times(view.incident, view.now)
+    at = times(view.incident, view.now)
     told = current.model_copy(
         update={
             "phase": phase,
@@ -54,7 +154,7 @@ def present(view: View) -> tuple[IncidentStatus, bytes]:
     )
     generation = view.incident.metadata.generation or None
     judged = conditions.observed(conditions.updated(view.with_status(worded)), generation)
-    return bounds.fitting(worded.model_copy(update={"observed_generation": generation, "conditions": judged}))
+    return fitting_status(worded.model_copy(update={"observed_generation": generation, "conditions": judged}))
 
 
 def differs(shown: IncidentStatus, stored: IncidentStatus) -> bool:
@@ -100,7 +200,7 @@ def current_record(view: View) -> StepRecord | None:
         return running[0]
     if view.status.pending_answer is not None:
         return status.find(view.status, view.status.pending_answer.step)
-    return finish.next_record(view)
+    return start_and_end.next_record(view)
 
 
 def _phase(view: View) -> Phase:
@@ -118,7 +218,7 @@ def _objectives(view: View, at: Times) -> list[Objective]:
     if isinstance(view.runbook, Blocked):
         return view.status.objectives
     closed = view.status.phase in CLOSED_PHASES
-    return objectives.evaluate(view.compiled.spec.objectives, at, view.now, closed=closed)
+    return evaluate(view.compiled.spec.objectives, at, view.now, closed=closed)
 
 
 def _step_name(view: View, phase: Phase) -> str:
@@ -126,3 +226,41 @@ def _step_name(view: View, phase: Phase) -> str:
         return NOTHING
     record = current_record(view)
     return record.name if record is not None else NOTHING
+
+
+_MESSAGE_LIMIT = 1024
+
+
+def with_places(current: IncidentStatus, places: Mapping[str, str], problem: str, now: datetime) -> IncidentStatus:
+    """Return the status with the ConfigMap of each step's result; `problem` says why there are others without one."""
+    steps = [_in_place(record, places) for record in current.steps]
+    told = current.model_copy(update={"steps": steps})
+    missing = [record.name for record in steps if record.evidence and not record.evidence_in]
+    if problem and missing:
+        return _incomplete(told, f"The full result of {', '.join(missing)} is not kept: {problem}", now)
+    if not missing:
+        return told.model_copy(update={"conditions": conditions.drop(told.conditions, RECORD_INCOMPLETE)})
+    return told
+
+
+def with_report(current: IncidentStatus, report: StoredReport | None, problem: str, now: datetime) -> IncidentStatus:
+    """Return the status with where its report is; `problem` says why it is not kept."""
+    told = current.model_copy(update={"report": report})
+    if not problem:
+        return told
+    known = conditions.find(told.conditions, RECORD_INCOMPLETE)
+    before = f"{known.message}; " if known is not None else ""
+    return _incomplete(told, f"{before}the report is not kept: {problem}", now)
+
+
+def _in_place(record: StepRecord, places: Mapping[str, str]) -> StepRecord:
+    place = places.get(record.name)
+    return record if place is None else record.model_copy(update={"evidence_in": place})
+
+
+def _incomplete(current: IncidentStatus, message: str, now: datetime) -> IncidentStatus:
+    text = sanitize.text(message, _MESSAGE_LIMIT)
+    told = conditions.condition(
+        RECORD_INCOMPLETE, True, reasons.NOT_KEPT, text, now.replace(microsecond=0), current.conditions
+    )
+    return current.model_copy(update={"conditions": conditions.mark(current.conditions, told)})

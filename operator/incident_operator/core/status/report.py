@@ -23,11 +23,11 @@ from incident_operator.api.incident import (
 from incident_operator.api.meta import rfc3339
 from incident_operator.api.runbook import RunbookSpec, Stage
 from incident_operator.core import texts
-from incident_operator.core.effects import Effect
 from incident_operator.core.machine import undoing
-from incident_operator.core.machine.keys import UNDO_PREFIX
-from incident_operator.core.status.markdown import cell, code, plain
+from incident_operator.core.machine.view import UNDO_PREFIX
+from incident_operator.core.outcomes import Effect
 from incident_operator.core.status.messages import elapsed
+from incident_operator.core.texts import cell, code_span, markdown_text
 
 _SAID = {
     StepState.PENDING: "not started again yet",
@@ -87,10 +87,10 @@ def _head(incident: Incident, runbook: RunbookSpec | None) -> str:
     title = runbook.title if runbook is not None else incident.metadata.name
     at = incident.status.times.detected
     day = f" · {at:%Y-%m-%d}" if at else ""
-    told = [f"# {plain(title)} · {incident.spec.severity.value}{day}", ""]
+    told = [f"# {markdown_text(title)} · {incident.spec.severity.value}{day}", ""]
     if runbook is not None and (runbook.review.classification or runbook.review.tags):
-        told += [plain(" · ".join(filter(None, [runbook.review.classification, *runbook.review.tags]))), ""]
-    return "\n".join([*told, plain(incident.status.message), *_relief(incident), ""])
+        told += [markdown_text(" · ".join(filter(None, [runbook.review.classification, *runbook.review.tags]))), ""]
+    return "\n".join([*told, markdown_text(incident.status.message), *_relief(incident), ""])
 
 
 def _relief(incident: Incident) -> Iterator[str]:
@@ -112,7 +112,7 @@ def _section(title: str, lines: Iterator[str]) -> str:
 
 
 def _what_happened(incident: Incident, runbook: RunbookSpec | None) -> Iterator[str]:
-    yield plain(_alerted(incident))
+    yield markdown_text(_alerted(incident))
     yield from _links(incident)
     described = _descriptions(runbook)
     found = [r for r in incident.status.steps if r.stage is Stage.DIAGNOSE and r.summary]
@@ -120,7 +120,7 @@ def _what_happened(incident: Incident, runbook: RunbookSpec | None) -> Iterator[
         yield f"Found: {'; '.join(_finding(record, described) for record in found)}."
     acted = [r for r in _acts(incident) if r.state in _HAPPENED]
     if acted:
-        yield f"Done: {'; '.join(plain(_named(record, described)) for record in acted)}."
+        yield f"Done: {'; '.join(markdown_text(_named(record, described)) for record in acted)}."
     yield _where_it_stands(incident)
 
 
@@ -144,7 +144,7 @@ def _links(incident: Incident) -> Iterator[str]:
         found = list(dict.fromkeys(filter(None, urls)))
         more = f" and {len(found) - _LINKS} more" if len(found) > _LINKS else ""
         if found:
-            yield f"{what}: {' '.join(plain(url) for url in found[:_LINKS])}{more}"
+            yield f"{what}: {' '.join(markdown_text(url) for url in found[:_LINKS])}{more}"
 
 
 def _descriptions(runbook: RunbookSpec | None) -> Mapping[str, str]:
@@ -160,9 +160,11 @@ def _named(record: StepRecord, described: Mapping[str, str]) -> str:
 
 def _finding(record: StepRecord, described: Mapping[str, str]) -> str:
     """Return what a step of the diagnosis was to find out, what it did, and the values that were taken from it."""
-    values = "".join(f", {plain(name)} = {code(_value(value))}" for name, value in (record.outputs or {}).items())
+    values = "".join(
+        f", {markdown_text(name)} = {code_span(_value(value))}" for name, value in (record.outputs or {}).items()
+    )
     failed = "" if record.state in _HAPPENED else f"{_SAID[record.state]}: "
-    told = plain(f"{_named(record, described)}: {failed}{record.summary.rstrip('.')}")
+    told = markdown_text(f"{_named(record, described)}: {failed}{record.summary.rstrip('.')}")
     return f"{told}{values}"
 
 
@@ -185,7 +187,7 @@ def _timeline(incident: Incident) -> Iterator[str]:
     yield "|---|---|---|---|"
     moments = [*_alert_moments(incident), *_approval_moments(incident), *_step_moments(incident)]
     for each in sorted(moments, key=lambda moment: (moment.at, moment.rank)):
-        yield f"| {rfc3339(each.at)} | {each.where} | {cell(plain(each.what))} | {each.lasted} |"
+        yield f"| {rfc3339(each.at)} | {each.where} | {cell(markdown_text(each.what))} | {each.lasted} |"
     beyond = len(incident.spec.alerts) - _ALERTS_TOLD + incident.spec.alerts_omitted
     if beyond > 0:
         yield f"\nThis lists the first {_ALERTS_TOLD} alerts; {beyond} more are left out."
@@ -260,11 +262,11 @@ def _changes(incident: Incident) -> Iterator[str]:
     for record in acted:
         outcome = _SAID[record.state] + (f": {record.summary}" if record.summary else "")
         cells = [
-            plain(record.name),
-            code(_did(incident, record)),
-            plain(outcome),
-            code(_shift(record)),
-            plain(_taken_back(record, undos.get(record.name), closed=closed)),
+            markdown_text(record.name),
+            code_span(_did(incident, record)),
+            markdown_text(outcome),
+            code_span(_shift(record)),
+            markdown_text(_taken_back(record, undos.get(record.name), closed=closed)),
         ]
         yield f"| {' | '.join(map(cell, cells))} |"
 
@@ -311,7 +313,7 @@ def _approvals(incident: Incident, *, digests: bool) -> Iterator[str]:
     for record in incident.status.approvals:
         about = "; ".join(filter(None, [_waited(record), record.reason, *_void(record)]))
         bound = f", plan `{record.plan_hash}`" if digests else f", plan {record.plan_hash[:12]}"
-        yield f"- {rfc3339(record.at)} {plain(_answer(record))}{bound}{f' ({plain(about)})' if about else ''}"
+        yield f"- {rfc3339(record.at)} {markdown_text(_answer(record))}{bound}{f' ({markdown_text(about)})' if about else ''}"
     if not incident.status.approvals:
         yield "No approval was asked for."
 
@@ -351,7 +353,7 @@ def _kept(objective: Objective, start: datetime | None, moment: datetime | None)
 
 
 def _todo(runbook: RunbookSpec | None) -> Iterator[str]:
-    return (f"- [ ] {plain(task)}" for task in (runbook.review.tasks if runbook is not None else []))
+    return (f"- [ ] {markdown_text(task)}" for task in (runbook.review.tasks if runbook is not None else []))
 
 
 def _evidence(incident: Incident, differs: Mapping[str, str], *, digests: bool) -> Iterator[str]:

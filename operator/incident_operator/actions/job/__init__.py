@@ -1,0 +1,1 @@
+"""The `job` action: a Job from a template, followed to its end."""

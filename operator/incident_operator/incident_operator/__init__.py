@@ -1,0 +1,1 @@
+"""Runs the runbook of an alert on Kubernetes, and leaves a record of what it did."""
