@@ -1,6 +1,9 @@
 """RB-01 on the sample platform: from an alert to a resolved, reviewed Incident, whoever is killed in between."""
 
 import asyncio
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from demonstration import manifests, people
@@ -33,6 +36,26 @@ async def resolve(operator: OperatorProcess, night: Night) -> None:
     await fire(operator, night, "resolved")
 
 
+def told_once(writes: list[dict[str, Any]]) -> int:
+    """How many writes tell that something came about; a machine that is slow tells of a read meanwhile, and no sooner than it may."""
+
+    def facts(write: dict[str, Any]) -> Any:
+        status = write["responseObject"]["status"]
+        steps = {step["name"]: step["state"] for step in status.get("steps", [])}
+        reading = {name for name, state in steps.items() if state == "Running" and name not in EFFECTS}
+        settled = {name: state for name, state in steps.items() if name not in reading and state != "Pending"}
+        return settled, status.get("pendingApproval"), status.get("approvals"), status["phase"] == "Resolved"
+
+    def at(write: dict[str, Any]) -> datetime:
+        return datetime.fromisoformat(write["requestReceivedTimestamp"])
+
+    for before, after in pairwise(writes):
+        assert facts(before) != facts(after) or (at(after) - at(before)).total_seconds() >= 1.5, (
+            "a write that tells nothing"
+        )
+    return 1 + sum(facts(before) != facts(after) for before, after in pairwise(writes))
+
+
 @pytest.mark.parametrize("operator", [15], indirect=True, ids=["steady"])
 async def test_rb01_ends_resolved_and_each_effect_happened_once(
     operator: OperatorProcess, night: Night, cast: people.Cast
@@ -49,7 +72,7 @@ async def test_rb01_ends_resolved_and_each_effect_happened_once(
     assert len(night.jobs()) == 1
     assert [record["by"] for record in incident["status"]["approvals"]] == ["alice@dawsos.com"]
     waits = 2  # for the approval, and for the alert to resolve
-    assert len(audit.writes("incidents/status")) == len(EFFECTS) + 1 + waits
+    assert told_once(audit.writes("incidents/status")) == len(EFFECTS) + 1 + waits
     assert len(audit.writes("incidents")) == 2, "one create, one change when the alert resolved"
 
 
