@@ -1,20 +1,15 @@
-"""The open alerts that an Alertmanager's API tells of: from its answer to alerts as the webhook tells them.
+"""What Alertmanager says, by its webhook and by its API: from bytes to alerts, each of which is understood, or refused, by itself.
 
-Format: `alertGroups` of <https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml>. Fields that are not
-used here are not looked at, and an alert that cannot be understood is refused alone.
-
-The webhook's message: from bytes to alerts, each of which is understood, or refused, by itself.
-
-Format: <https://prometheus.io/docs/alerting/latest/configuration/#webhook_config>, which Grafana and Mimir send too, with other
-versions and more fields. Fields that are not used here are not looked at. The body is taken apart alert by alert: none is ever
-decoded as a whole.
-
-Reads long bodies in a thread, one at a time, so that a megabyte of JSON holds nobody else up.
+Webhook: <https://prometheus.io/docs/alerting/latest/configuration/#webhook_config>, which Grafana and Mimir send too, with other
+versions and more fields. API: <https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml>. Fields that are not used
+here are not looked at. A body is taken apart alert by alert, and never decoded as a whole; a long one is read in a thread, so that
+a megabyte of JSON holds nobody else up.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
@@ -32,11 +27,16 @@ ALERTS = 200_000
 """Alerts of one message that are read: 32 MiB of the shortest that Alertmanager can send."""
 _NAMED = 100
 _MOST_TRUNCATED = 10**9
+_ACTIVE, _SUPPRESSED = "active", "suppressed"
+_AT_ONCE = 64 * 1024
+"""Bytes that are read on the spot: a few milliseconds, and less than the way to a thread and back where there are few."""
+_Read = TypeVar("_Read")
+_Body = TypeVar("_Body", bytes, bytearray)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a message tells. Made by `read` or `of`."""
+    """What a message tells."""
 
     alerts: tuple[ReceivedAlert, ...]
     """Each once."""
@@ -87,10 +87,12 @@ def read_message(body: bytes | bytearray, limits: LabelLimits = LIMITS, *, begin
         for key in cursor.members():
             if key == "alerts":
                 found = True
-                if _alerts(cursor, gathered, limits):
+                if _gather(cursor, gathered, limits):
                     return gathered.message(truncated, goes_on=True)
             elif key == "truncatedAlerts":
-                truncated = _number(cursor.value())
+                # a number that makes no sense is none, and no reason to lose the alerts
+                with suppress(msgspec.DecodeError):
+                    truncated = min(max(msgspec.json.decode(cursor.value(), type=int), 0), _MOST_TRUNCATED)
         cursor.end()
     except MalformedError as error:
         if beginning and found and isinstance(error, EndsEarlyError):
@@ -103,15 +105,7 @@ def read_message(body: bytes | bytearray, limits: LabelLimits = LIMITS, *, begin
     return gathered.message(truncated)
 
 
-def message_of(checked: Iterable[ReceivedAlert | Rejection]) -> Message:
-    """Return a message of alerts that were checked."""
-    gathered = Gathered()
-    for each in checked:
-        gathered.add(each)
-    return gathered.message()
-
-
-def _alerts(cursor: Cursor, gathered: Gathered, limits: LabelLimits) -> bool:
+def _gather(cursor: Cursor, gathered: Gathered, limits: LabelLimits) -> bool:
     """Read the list of alerts, and tell whether there are more than are read."""
     kind = cursor.kind()
     if kind == "null":
@@ -121,50 +115,13 @@ def _alerts(cursor: Cursor, gathered: Gathered, limits: LabelLimits) -> bool:
     for number in cursor.elements():
         if number >= ALERTS:
             return True
-        gathered.add(_alert(cursor.value(), f"alerts[{number}]", limits))
+        place = f"alerts[{number}]"
+        alert = json_text.decoded(cursor.value(), _Alert, place)
+        if isinstance(alert, Rejection):
+            gathered.add(alert)
+        else:
+            gathered.add(json_text.checked(alert, AlertStatus(alert.status), place, limits))
     return False
-
-
-def _alert(written: bytes, place: str, limits: LabelLimits) -> ReceivedAlert | Rejection:
-    alert = json_text.decoded(written, _Alert, place)
-    if isinstance(alert, Rejection):
-        return alert
-    return json_text.checked(alert, AlertStatus(alert.status), place, limits)
-
-
-def _number(written: bytes) -> int:
-    """Return how many alerts were left out; what makes no sense is none, and no reason to lose the others."""
-    try:
-        told = msgspec.json.decode(written, type=int)
-    except msgspec.DecodeError:
-        return 0
-    return min(max(told, 0), _MOST_TRUNCATED)
-
-
-_AT_ONCE = 64 * 1024
-"""Bytes that are read on the spot: a few milliseconds, and less than the way to a thread and back where there are few."""
-_Read = TypeVar("_Read")
-_Body = TypeVar("_Body", bytes, bytearray)
-
-
-class Reading:
-    """Runs readers of bodies; `close` ends its thread."""
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="reading")
-
-    def close(self) -> None:
-        """Let go of the thread."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-    async def read(self, reader: Callable[[_Body], _Read], body: _Body) -> _Read:
-        """Return what the reader makes of a body; raises what it raises."""
-        if len(body) <= _AT_ONCE:
-            return reader(body)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, reader, body)
-
-
-_ACTIVE, _SUPPRESSED = "active", "suppressed"
 
 
 class _Status(msgspec.Struct, rename="camel"):
@@ -186,42 +143,30 @@ def read_listed(body: bytes, limits: LabelLimits, receiver: str, at: datetime | 
     `at` is when the answer was given, by Alertmanager's clock: what ended before then has resolved. What is not told is
     not judged. Raises `MalformedError`, and nothing else, where the answer cannot be read.
     """
-    return message_of(_checked(body, limits, receiver, at))
-
-
-def _checked(
-    body: bytes, limits: LabelLimits, receiver: str, at: datetime | None
-) -> Iterator[ReceivedAlert | Rejection]:
-    cursor = Cursor(body)
+    gathered, cursor = Gathered(), Cursor(body)
     for number in cursor.elements():
-        group = _parts(cursor, f"[{number}]")
-        if receiver not in {"", _receiver(group["receiver"].value(), f"[{number}].receiver")}:
+        group = {key: cursor.part() for key in cursor.members() if key in {"receiver", "alerts"}}
+        for key in ("receiver", "alerts"):
+            if key not in group:
+                raise MalformedError(f"[{number}]", f"object missing required field `{key}`")
+        try:
+            name = msgspec.json.decode(group["receiver"].value(), type=_Receiver).name
+        except msgspec.DecodeError as error:
+            raise MalformedError(f"[{number}].receiver", str(error)) from None
+        if receiver not in {"", name}:
             continue
         alerts = group["alerts"]
         for index in alerts.elements():
             place = f"[{number}].alerts[{index}]"
             alert = json_text.decoded(alerts.value(), _ListedAlert, place)
             if isinstance(alert, Rejection):
-                yield alert
+                gathered.add(alert)
             elif alert.status.state == _ACTIVE:
-                yield json_text.checked(alert, _status(alert, at), place, limits)
+                ended = at is not None and alert.end is not None and alert.end <= at
+                status = AlertStatus.RESOLVED if ended else AlertStatus.FIRING
+                gathered.add(json_text.checked(alert, status, place, limits))
     cursor.end()
-
-
-def _parts(cursor: Cursor, place: str) -> dict[str, Cursor]:
-    """Return what is used of a group."""
-    found = {key: cursor.part() for key in cursor.members() if key in {"receiver", "alerts"}}
-    for key in ("receiver", "alerts"):
-        if key not in found:
-            raise MalformedError(place, f"object missing required field `{key}`")
-    return found
-
-
-def _receiver(written: bytes, place: str) -> str:
-    try:
-        return msgspec.json.decode(written, type=_Receiver).name
-    except msgspec.DecodeError as error:
-        raise MalformedError(place, str(error)) from None
+    return gathered.message()
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +210,18 @@ def silence(body: bytes) -> tuple[datetime | None, str]:
     return (found.ends_at.at.astimezone(UTC) if found.ends_at.sensible else None), found.created_by
 
 
-def _status(alert: RawAlert, at: datetime | None) -> AlertStatus:
-    ended = at is not None and alert.end is not None and alert.end <= at
-    return AlertStatus.RESOLVED if ended else AlertStatus.FIRING
+class Reading:
+    """Runs readers of bodies; `close` ends its thread."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="reading")
+
+    def close(self) -> None:
+        """Let go of the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def read(self, reader: Callable[[_Body], _Read], body: _Body) -> _Read:
+        """Return what the reader makes of a body; raises what it raises."""
+        if len(body) <= _AT_ONCE:
+            return reader(body)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, reader, body)

@@ -6,9 +6,7 @@ operator did not make it knows only that the name is taken. Only open Incidents 
 watched: of closed ones it knows those that this process saw closing or has read, newest first up to `CLOSED_KEPT`, and says
 of which sequence it knows all (`is_complete`).
 
-What each Alertmanager process has listed, and which alerts have ended though nobody is told: those that were silenced.
-
-Alertmanager sends no `resolved` for an alert that resolves while it is silenced, inhibited or muted. That it is missing from a
+`Sightings` remember what each Alertmanager process has listed, and so which alerts have ended though nobody is told: those that were silenced. Alertmanager sends no `resolved` for an alert that resolves while it is silenced, inhibited or muted. That it is missing from a
 list says little by itself: the process may have been started again, or may never have heard of it. So an alert has ended where
 every process that listed it misses it in two later lists of its own, and none lists it. Pure, and bounded by the alerts that
 are looked for.
@@ -27,70 +25,10 @@ from incident_operator.core.alerts.episodes import Episode
 from incident_operator.core.alerts.merging import IncidentSequence
 from incident_operator.receiver.alertmanager import Sighting
 
-MISSES = 2
-"""Later lists of the same process in which an alert is missing, until it has ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One list of one process."""
-
-    process: str
-    """What names the process; another one after it was started again."""
-    alerts: Mapping[str, Sighting]
-    """All that it knows, by the fingerprint of their labels."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Last:
-    suppressed: bool
-    """Whether it was when it was last listed."""
-    misses: int = 0
-
-
-@dataclass(slots=True)
-class Sightings:
-    """What is remembered between two rounds of one Connection."""
-
-    _seen: dict[str, dict[str, _Last]] = field(default_factory=dict)
-    """By process, and by fingerprint."""
-
-    def note(self, lists: Sequence[Listed], wanted: Collection[str], *, complete: bool) -> frozenset[str]:
-        """Take in a round's lists, and return which of the wanted alerts have ended.
-
-        `complete` tells whether every Alertmanager that there is has answered: one that has not may still list an alert, so
-        nothing ends then, and what it listed before is remembered.
-        """
-        for each in lists:
-            before = self._seen.get(each.process, {})
-            self._seen[each.process] = {
-                name: last for name in wanted if (last := _last(before, each, name)) is not None
-            }
-        if not complete:
-            return frozenset()
-        self._seen = {each.process: self._seen[each.process] for each in lists}
-        return frozenset(name for name in wanted if self._has_ended(name))
-
-    def _has_ended(self, name: str) -> bool:
-        lasts = [known[name] for known in self._seen.values() if name in known]
-        return any(last.suppressed for last in lasts) and all(last.misses >= MISSES for last in lasts)
-
-
-def _last(before: Mapping[str, _Last], now: Listed, name: str) -> _Last | None:
-    if (sighting := now.alerts.get(name)) is not None:
-        return _Last(sighting.suppressed)
-    known = before.get(name)
-    return None if known is None else replace(known, misses=min(known.misses + 1, MISSES))
-
-
-def silenced(lists: Sequence[Listed], name: str) -> tuple[str, ...]:
-    """Return the silences of an alert; none where a process lists it without, which will tell of it."""
-    found = [each.alerts[name].silenced_by for each in lists if name in each.alerts]
-    return tuple(sorted({one for each in found for one in each})) if found and all(found) else ()
-
-
 CLOSED_KEPT = 4000
 """Closed Incidents that are remembered, of whole sequences at a time; about a kilobyte each."""
+MISSES = 2
+"""Later lists of the same process in which an alert is missing, until it has ended."""
 _Key = tuple[str, str]
 
 
@@ -129,7 +67,10 @@ class IncidentIndex:
         version = _version(incident)
         self.newest = max(self.newest, version)
         if known is None or known.version < version:
-            self._put(key, _episode(incident, number, version, known))
+            episode = _episode(incident, number, version, known)
+            before = self._episodes.setdefault(key, {}).pop(number, None)
+            self._episodes[key][number] = episode
+            self._replace(key, before, episode)
 
     def forget(self, incident: Mapping[str, Any]) -> None:
         """Drop a deleted Incident, unless another of that name was stored since."""
@@ -179,11 +120,6 @@ class IncidentIndex:
     def _find(self, key: _Key, number: int) -> Episode | None:
         return self._episodes.get(key, {}).get(number)
 
-    def _put(self, key: _Key, episode: Episode) -> None:
-        before = self._episodes.setdefault(key, {}).pop(episode.number, None)
-        self._episodes[key][episode.number] = episode
-        self._replace(key, before, episode)
-
     def _drop(self, key: _Key, number: int) -> None:
         before = self._take_out(key, number)
         if before is not None:
@@ -199,7 +135,13 @@ class IncidentIndex:
     def _replace(self, key: _Key, before: Episode | None, after: Episode | None) -> None:
         """Keep account of one Incident that changed: what the others of its name hold is not looked at."""
         self._hold(key, before, after)
-        self._count_closed(key, _is_closed(after) - _is_closed(before))
+        more = _is_closed(after) - _is_closed(before)
+        count = self._closed.pop(key, 0) + more
+        self._closed_total += more
+        if count:
+            self._closed[key] = count
+        if self._closed_total > self._closed_kept and len(self._closed) > 1:
+            self._forget_closed(next(iter(self._closed)))
 
     def _hold(self, key: _Key, before: Episode | None, after: Episode | None) -> None:
         held, was_held = _held(key, after), _held(key, before)
@@ -207,14 +149,6 @@ class IncidentIndex:
             self._count_holder(fingerprint, sequence, 1)
         for fingerprint, sequence in was_held - held:
             self._count_holder(fingerprint, sequence, -1)
-
-    def _count_closed(self, key: _Key, more: int) -> None:
-        count = self._closed.pop(key, 0) + more
-        self._closed_total += more
-        if count:
-            self._closed[key] = count
-        if self._closed_total > self._closed_kept and len(self._closed) > 1:
-            self._forget_closed(next(iter(self._closed)))
 
     def _forget_closed(self, key: _Key) -> None:
         """Forget the closed ones of a stem, all at once: what is known of a sequence is all of it, or counts as unknown."""
@@ -298,3 +232,58 @@ def _episode(incident: Mapping[str, Any], number: int, version: int, known: Epis
 def _ids(spec: Mapping[str, Any], status: AlertStatus) -> tuple[str, ...]:
     alerts = spec.get("alerts") or []
     return tuple(alert["id"] for alert in alerts if alert.get("status", AlertStatus.FIRING) == status)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One list of one process."""
+
+    process: str
+    """What names the process; another one after it was started again."""
+    alerts: Mapping[str, Sighting]
+    """All that it knows, by the fingerprint of their labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    suppressed: bool
+    """Whether it was when it was last listed."""
+    misses: int = 0
+
+
+@dataclass(slots=True)
+class Sightings:
+    """What is remembered between two rounds of one Connection."""
+
+    _seen: dict[str, dict[str, _Last]] = field(default_factory=dict)
+    """By process, and by fingerprint."""
+
+    def note(self, lists: Sequence[Listed], wanted: Collection[str], *, complete: bool) -> frozenset[str]:
+        """Take in a round's lists, and return which of the wanted alerts have ended.
+
+        `complete` tells whether every Alertmanager that there is has answered: one that has not may still list an alert, so
+        nothing ends then, and what it listed before is remembered.
+        """
+        for each in lists:
+            before, now = self._seen.get(each.process, {}), dict[str, _Last]()
+            for name in wanted:
+                if (sighting := each.alerts.get(name)) is not None:
+                    now[name] = _Last(sighting.suppressed)
+                elif (last := before.get(name)) is not None:
+                    now[name] = replace(last, misses=min(last.misses + 1, MISSES))
+            self._seen[each.process] = now
+        if not complete:
+            return frozenset()
+        self._seen = {each.process: self._seen[each.process] for each in lists}
+        ended = set()
+        for name in wanted:
+            lasts = [known[name] for known in self._seen.values() if name in known]
+            if any(last.suppressed for last in lasts) and all(last.misses >= MISSES for last in lasts):
+                ended.add(name)
+        return frozenset(ended)
+
+
+def silenced(lists: Sequence[Listed], name: str) -> tuple[str, ...]:
+    """Return the silences of an alert; none where a process lists it without, which will tell of it."""
+    found = [each.alerts[name].silenced_by for each in lists if name in each.alerts]
+    return tuple(sorted({one for each in found for one in each})) if found and all(found) else ()

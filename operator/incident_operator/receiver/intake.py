@@ -101,7 +101,10 @@ class Intake:
 
         What a namespace has refused for minutes is given up: it is counted and logged, and not asked for again.
         """
-        self._count(message)
+        for alert in message.alerts:
+            self._metrics.alerts.labels(alert.status.value).inc()
+        self._metrics.refused.inc(message.refused_count)
+        self._metrics.truncated.inc(message.truncated)
         if routed is None:
             routed = await self.route(message)
         if routed.heartbeats:
@@ -171,7 +174,13 @@ class Intake:
 
         async def one_after_another() -> None:
             for done, delivery in enumerate(in_turn, 1):
-                outcomes.append(await self._outcome(delivery))
+                try:
+                    outcome: _Settled | Exception = await self._settle(delivery)
+                except Forbidden as error:
+                    outcome = self._given_up(delivery, error)
+                except Exception as error:  # noqa: BLE001 # a defect met by one group must not end the others; it is raised later
+                    outcome = error
+                outcomes.append(outcome)
                 if done % _AT_ONCE == 0:
                     await asyncio.sleep(0)
 
@@ -180,17 +189,15 @@ class Intake:
             await one_after_another()  # most messages are of one group, and a task costs more than planning does
         else:
             await asyncio.gather(*(one_after_another() for _ in range(workers)))
-        return _all_settled(outcomes)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        for failure in failures:
+            if not isinstance(failure, ApiError | NotStoredError):
+                raise failure
+        if failures:
+            raise NotStoredError(f"{len(failures)} of {len(outcomes)} groups are not stored; the first: {failures[0]}")
+        return [outcome for outcome in outcomes if isinstance(outcome, _Settled)]
 
-    async def _outcome(self, delivery: Delivery) -> _Settled | Exception:
-        try:
-            return await self._settle(delivery)
-        except Forbidden as error:
-            return self._refused(delivery, error)
-        except Exception as error:  # noqa: BLE001 # a defect met by one group must not end the others; it is raised later
-            return error
-
-    def _refused(self, delivery: Delivery, error: Forbidden) -> _Settled | Exception:
+    def _given_up(self, delivery: Delivery, error: Forbidden) -> _Settled | Exception:
         """Return what a refusal means: come again, or, where it stays, that the alerts are lost."""
         namespace = delivery.sequence.namespace
         if not self._refusals.refused(namespace):
@@ -201,19 +208,23 @@ class Intake:
         return _Settled(0, 0, frozenset(), tuple(delivery.changes))
 
     async def _settle(self, delivery: Delivery) -> _Settled:
-        lock = self._locks.setdefault(delivery.sequence, asyncio.Lock())
-        async with lock:
+        """Store a group's alerts, one message at a time: planned anew where others stored some at the same time."""
+        sequence = delivery.sequence
+        async with self._locks.setdefault(sequence, asyncio.Lock()):
             if self._plan(delivery).unsure:
                 await self._store.catch_up(delivery)
-            return await self._store_all(delivery)
+            return await self._store_all(sequence, delivery)
 
-    async def _store_all(self, delivery: Delivery) -> _Settled:
-        sequence = delivery.sequence
+    async def _store_all(self, sequence: IncidentSequence, delivery: Delivery) -> _Settled:
         opened = changed = 0
         written: frozenset[str] = frozenset()
         for _ in range(_ROUNDS):
             plan = self._plan(delivery)
-            if self._guesses(sequence, plan):
+            # An alert may look new though closed Incidents of its group hold it: those are not watched. Where nothing at all
+            # is known of the group, creating its first Incident tells more cheaply whether there are others.
+            remembered = any(episode.group == sequence.digest for episode in self._index.episodes(sequence))
+            adds = any(alert.firing for step in plan.steps for alert in step.changes)
+            if remembered and adds and not self._index.is_complete(sequence):
                 await self._store.catch_up(delivery)
                 plan = self._plan(delivery)
             results = [await self._do(step, delivery) for step in plan.steps]
@@ -240,15 +251,6 @@ class Intake:
             and (episode.number in counting or not known.isdisjoint((*episode.firing, *episode.resolved)))
         )
 
-    def _guesses(self, sequence: IncidentSequence, plan: Plan) -> bool:
-        """Tell whether an alert looks new though closed Incidents of its group may hold it: those are not watched.
-
-        Where nothing at all is known of the group, creating its first Incident tells more cheaply whether there are others.
-        """
-        remembered = any(episode.group == sequence.digest for episode in self._index.episodes(sequence))
-        adds = any(alert.firing for step in plan.steps for alert in step.changes)
-        return remembered and adds and not self._index.is_complete(sequence)
-
     def _plan(self, delivery: Delivery) -> Plan:
         sequence = delivery.sequence
         return episodes.plan(self._index.episodes(sequence), sequence.digest, delivery.changes, delivery.truncated)
@@ -266,12 +268,6 @@ class Intake:
             self._refusals.taken(delivery.sequence.namespace)
         return result
 
-    def _count(self, message: Message) -> None:
-        for alert in message.alerts:
-            self._metrics.alerts.labels(alert.status.value).inc()
-        self._metrics.refused.inc(message.refused_count)
-        self._metrics.truncated.inc(message.truncated)
-
     def _report(self, routed: Routed, never_stored: Sequence[ReceivedAlert]) -> None:
         without, elsewhere = routed.unmatched, routed.elsewhere
         self._metrics.unmatched.inc(len(without))
@@ -284,16 +280,6 @@ class Intake:
             _log.warning("Only Runbooks of other namespaces match", alerts=len(elsewhere), first=elsewhere[0])
         if never_stored:
             _log.info("Resolved alerts were never stored", alerts=len(never_stored), alertnames=_names(never_stored))
-
-
-def _all_settled(outcomes: Sequence[_Settled | Exception]) -> list[_Settled]:
-    failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
-    for failure in failures:
-        if not isinstance(failure, ApiError | NotStoredError):
-            raise failure
-    if failures:
-        raise NotStoredError(f"{len(failures)} of {len(outcomes)} groups are not stored; the first: {failures[0]}")
-    return [outcome for outcome in outcomes if isinstance(outcome, _Settled)]
 
 
 def _ids(alerts: Iterable[ReceivedAlert]) -> frozenset[str]:

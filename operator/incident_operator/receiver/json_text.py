@@ -1,22 +1,19 @@
-"""Reads one JSON value from strangers: refuses what Python's parser would let through or stumble over.
+"""Reads JSON from strangers: refuses what Python's parser would let through or stumble over.
 
 Python takes NaN, lets the last of two equal keys win, and fails in its own ways on deep nesting and on numbers of
 thousands of digits. A few megabytes of `[],[],` would be millions of objects, so what a text holds, and how deep, is
 counted first.
 
-Reads what one alert tells, whoever tells it: Alertmanager's webhook, or its API, or what speaks as they do.
-
-Null is the same as nothing. An alert that cannot be understood is refused alone, for the others that came with it are not its
-senders' to lose; texts are never a reason: what an Incident keeps of them is cut and cleaned.
-
-Walks over JSON text without decoding it whole: a message of megabytes is taken apart into its alerts, one at a time.
-
-What is stepped over is not checked, only counted: that a value ends is all that has to be known of it.
+A `Cursor` walks over the text without decoding it whole: a message of megabytes is taken apart into its alerts, one at a time. What is
+stepped over is not checked, only counted: that a value ends is all that has to be known of it. One alert is `decoded` and `checked`,
+whoever tells it. Null is the same as nothing. An alert that cannot be understood is refused alone, for the others that came with it are
+not its sender's to lose; texts are never a reason: what an Incident keeps of them is cut and cleaned.
 """
 
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -47,21 +44,17 @@ def read(body: bytes) -> Json:
 
     Bytes and escapes that are not text become U+FFFD, as Go reads them, and thus Alertmanager itself; tabs and line ends need no escape.
     """
-    _check_size(body)
+    # texts may hold as many commas as they like; they are looked for only where there are many
+    if _elements(body) > ELEMENTS and _elements(_STRING.sub(b"", body)) > ELEMENTS:
+        raise MalformedError("body", f"holds more than {ELEMENTS} lists, objects and commas")
+    if deeper_than(body):
+        raise MalformedError("body", f"is nested more than {MOST} levels deep")
     try:
         decoded = _DECODER.decode(body.decode("utf-8", "replace"))
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise MalformedError("body", f"is not JSON: {error.msg} at {place}") from error
     return _without_halves(decoded) if _HALF.search(body) else decoded
-
-
-def _check_size(body: bytes) -> None:
-    # texts may hold as many commas as they like; they are looked for only where there are many
-    if _elements(body) > ELEMENTS and _elements(_STRING.sub(b"", body)) > ELEMENTS:
-        raise MalformedError("body", f"holds more than {ELEMENTS} lists, objects and commas")
-    if deeper_than(body):
-        raise MalformedError("body", f"is nested more than {MOST} levels deep")
 
 
 def _elements(body: bytes) -> int:
@@ -81,17 +74,10 @@ def _without_halves(value: Any) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise MalformedError(texts.escaped(_first_repeated(pairs), _SHOWN), "is set twice in one object")
+        counts = Counter(key for key, _ in pairs)
+        repeated = next(key for key, count in counts.items() if count > 1)
+        raise MalformedError(texts.escaped(repeated, _SHOWN), "is set twice in one object")
     return found
-
-
-def _first_repeated(pairs: list[tuple[str, Any]]) -> str:
-    seen: set[str] = set()
-    for key, _ in pairs:
-        if key in seen:
-            return key
-        seen.add(key)
-    raise AssertionError("called for an object without repeated keys")
 
 
 def _integer(digits: str) -> int:
@@ -161,9 +147,14 @@ def decoded(written: bytes, wanted: type[_Raw], place: str) -> _Raw | Rejection:
     if len(written) > ALERT_BYTES:
         return Rejection(place, f"has {len(written)} bytes; at most {ALERT_BYTES} are read of one alert")
     try:
-        return msgspec.convert(_told(read(written)), wanted, dec_hook=_timestamp)
+        found = read(written)
+        if isinstance(found, dict):
+            found = {name: value for name, value in found.items() if value is not None}
+        return msgspec.convert(found, wanted, dec_hook=_timestamp)
     except msgspec.ValidationError as error:
-        return _rejection(error, place)
+        reason, _, inside = str(error).partition(" - at ")
+        reason = texts.cut(reason[:1].lower() + reason[1:].replace(" | null", ""), _REASON)
+        return Rejection(place + texts.cut(inside.strip("`").removeprefix("$"), _REASON), reason)
     except MalformedError as error:
         return Rejection(place, error.reason if error.field == "body" else str(error))
 
@@ -177,32 +168,22 @@ def checked(
         return Rejection(f"{place}.startsAt", "is not between 1970 and 9999")
     if not labels:
         return Rejection(f"{place}.labels", "is empty; labels identify an alert")
+    annotations = _present(alert.annotations or {})
+    if isinstance(alert.dashboard_url, str) and alert.dashboard_url and not annotations.get(DASHBOARD_URL):
+        annotations[DASHBOARD_URL] = alert.dashboard_url  # only Grafana's own field names it
     return received_alerts.of(
         labels,
         alert.starts_at.at.astimezone(UTC),
         alert.end if status is AlertStatus.RESOLVED else None,
         status=status,
-        annotations=_annotations(alert),
+        annotations=annotations,
         generator_url=alert.generator_url or "",
         limits=limits,
     )
 
 
-def _annotations(alert: RawAlert) -> Mapping[str, str]:
-    """Return the annotations; a dashboard that only Grafana's own field names is one of them."""
-    told = _present(alert.annotations or {})
-    if isinstance(alert.dashboard_url, str) and alert.dashboard_url and not told.get(DASHBOARD_URL):
-        return {**told, DASHBOARD_URL: alert.dashboard_url}
-    return told
-
-
 def _present(told: Mapping[str, str | None]) -> dict[str, str]:
     return {name: text for name, text in told.items() if text is not None}
-
-
-def _told(alert: Json) -> Json:
-    """Return an alert without its null fields."""
-    return {name: value for name, value in alert.items() if value is not None} if isinstance(alert, dict) else alert
 
 
 def _timestamp(_: type, value: Any) -> Timestamp:
@@ -211,14 +192,6 @@ def _timestamp(_: type, value: Any) -> Timestamp:
         return Timestamp(msgspec.convert(received_alerts.to_milliseconds(text) or value, _Zoned))
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from error  # msgspec tells the place of this one only
-
-
-def _rejection(error: msgspec.ValidationError, place: str) -> Rejection:
-    reason, _, inside = str(error).partition(" - at ")
-    field = inside.strip("`").removeprefix("$")
-    return Rejection(
-        place + texts.cut(field, _REASON), texts.cut(reason[:1].lower() + reason[1:].replace(" | null", ""), _REASON)
-    )
 
 
 _KEYS = 1000
@@ -346,14 +319,14 @@ class Cursor:
     def _skip(self) -> None:
         sign = self._next()
         if sign in "{[":
-            self._at = self._nested_end()
+            self._skip_nested()
             return
         found = (_WHOLE_STRING if sign == '"' else _SCALAR).match(self._text, self._at)
         if found is None:
             raise self._cut() if sign == '"' else self._error("Expecting value")
         self._at = found.end()
 
-    def _nested_end(self) -> int:
+    def _skip_nested(self) -> None:
         depth, opened, at = 0, 0, self._at
         while opened <= ELEMENTS:
             found = _BRACKET.match(self._text, at)
@@ -364,7 +337,8 @@ class Cursor:
             opened += opens
             depth += 1 if opens else -1
             if depth == 0:
-                return at
+                self._at = at
+                return
         raise MalformedError("body", f"holds more than {ELEMENTS} lists and objects in one place")
 
     def _blank(self) -> None:

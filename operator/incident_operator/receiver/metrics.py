@@ -1,8 +1,7 @@
-"""What the receiver counts. No label holds anything that an alert says: a sender cannot make series.
+"""What the receiver counts, and how much is in work at a time.
 
-How much is in work at a time. What is beyond is told to come again: Alertmanager repeats a 503, and drops a 429.
-
-Bytes count when they have arrived, not when they are announced: a sender that only announces takes nobody's room. A part comes on
+No label of a series holds anything that an alert says: a sender cannot make series. What is beyond the `LoadLimit` is told to come
+again: Alertmanager repeats a 503, and drops a 429. Bytes count when they have arrived, not when they are announced: a sender that only announces takes nobody's room. A part comes on
 top and is kept back, of bytes for small messages, whose severity can thus always be read, and of places for what is urgent.
 """
 
@@ -20,6 +19,8 @@ ARRIVING = 1024
 """Messages that may be on their way in at a time, however slowly; each has its own time limit."""
 SMALL = 64 * 1024
 """A message of so many bytes may use what is kept back; Alertmanager's for one group is rarely longer."""
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_NO_SEVERITY = "none"
 
 
 class OverloadedError(Exception):
@@ -97,10 +98,6 @@ class Arrival:
         if self._on_the_way:
             self._on_the_way = False
             self._load_limit.whole()
-
-
-_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_NO_SEVERITY = "none"
 
 
 class Writes(Protocol):

@@ -27,7 +27,6 @@ from incident_operator.connections.alertmanager import Alertmanager
 from incident_operator.core import sanitize
 from incident_operator.core.alerts.received_alerts import LabelLimits
 from incident_operator.core.expressions import cel
-from incident_operator.core.outcomes import Json
 from incident_operator.core.status import conditions
 from incident_operator.core.texts import counted
 from incident_operator.kubernetes import discovery
@@ -93,7 +92,7 @@ class AlertmanagerPoll:
             return
         self._warn(ObjectKey("", ""), "")
         self.silences.keep(_key(connection) for connection in found)
-        await asyncio.gather(*(self._poll_once(connection) for connection in found))
+        await asyncio.gather(*(self._poll(connection) for connection in found))
 
     async def read_now(self, message: Message) -> str:
         """Store the alerts that a message did not get to; return why not all are, empty where they are. Never raises.
@@ -149,43 +148,38 @@ class AlertmanagerPoll:
             async for stored in self.client.list(discovery.connections(namespace)):
                 if stored["spec"].get("type") != declared.CONNECTION.key:
                     continue
-                lean = {**stored, "metadata": _identity(stored["metadata"])}
+                # without what people may write there: it is kept until all are read
+                bulky = {"annotations", "labels", "managedFields"}
+                metadata = {name: value for name, value in stored["metadata"].items() if name not in bulky}
+                lean = {**stored, "metadata": metadata}
                 try:
                     yield connections.connection_of(lean)
                 except pydantic.ValidationError as error:
-                    await self._tell_malformed(lean, f"is malformed at {cel.of_validation(error)}")
+                    problem = f"is malformed at {cel.of_validation(error)}"
+                    self._warn(ObjectKey(metadata["namespace"], metadata["name"]), problem)
+                    with suppress(ApiError, pydantic.ValidationError):
+                        await self._tell(Connection.model_validate(lean), problem, for_good=True)
 
-    async def _tell_malformed(self, stored: Json, problem: str) -> None:
-        self._warn(ObjectKey(stored["metadata"]["namespace"], stored["metadata"]["name"]), problem)
-        with suppress(ApiError, pydantic.ValidationError):
-            await self._tell(Connection.model_validate(stored), problem, for_good=True)
-
-    async def _poll_once(self, connection: Connection) -> None:
-        """Read one, unless the round before is still at it."""
-        key = _key(connection)
+    async def _poll(self, connection: Connection) -> None:
+        """Read one, unless the round before is still at it, and tell what is wrong with it."""
+        key, redactor = _key(connection), Redactor()
         if key in self._read_now:
             return
         self._read_now.add(key)
-        try:
-            await self._poll(key, connection)
-        finally:
-            self._read_now.discard(key)
-
-    async def _poll(self, key: ObjectKey, connection: Connection) -> None:
-        redactor = Redactor()
         FLOW.set(self.priority.flow(key.namespace))
-        async with self._places.taken(FLOW.get()):
-            try:
+        try:
+            async with self._places.taken(FLOW.get()):
                 with redaction.in_logs(redactor):
                     told = await self._read(connection, redactor)
                 problem = redactor.masks.text(told)
                 await self._tell(connection, problem, for_good=bool(_defect(connection)))
-            except ApiError as error:
-                problem = f"its status cannot be written: {error}"
-            except Exception:  # noqa: BLE001 # a defect met by one Connection must not end the reading of others
-                _log.exception("Reading an Alertmanager again failed", namespace=key[0], connection=key[1])
-                return
-        self._warn(key, problem)
+            self._warn(key, problem)
+        except ApiError as error:
+            self._warn(key, f"its status cannot be written: {error}")
+        except Exception:  # noqa: BLE001 # a defect met by one Connection must not end the reading of others
+            _log.exception("Reading an Alertmanager again failed", namespace=key[0], connection=key[1])
+        finally:
+            self._read_now.discard(key)
 
     async def _read(self, connection: Connection, redactor: Redactor) -> str:
         """Take the open alerts in, and return what is wrong; empty where nothing is."""
@@ -214,7 +208,14 @@ class AlertmanagerPoll:
     ) -> Message | str:
         """Take the open alerts of one Alertmanager in, and return them, or what is wrong; the others are asked all the same."""
         try:
-            message = await self._ask(endpoint, place, where)
+            try:
+                answer = await alertmanagers.open_alerts(endpoint, place, _ANSWER_SECONDS)
+                message = await self._understood(answer, where)
+            except LongAnswerError:
+                async with self._long_answer:
+                    most = alertmanagers.LONG_ANSWER_BYTES
+                    answer = await alertmanagers.open_alerts(endpoint, place, _LONG_SECONDS, most)
+                    message = await self._understood(answer, where)
             changed = await self.intake.reread(message, connection.metadata.namespace)
         except (AlertmanagerError, NotStoredError) as error:
             return str(error)
@@ -223,17 +224,6 @@ class AlertmanagerPoll:
         if changed:
             _log.info("Alerts that had not arrived are stored", connection=connection.metadata.name, incidents=changed)
         return message
-
-    async def _ask(self, endpoint: Endpoint, place: Place, where: Alertmanager) -> Message:
-        try:
-            answer = await alertmanagers.open_alerts(endpoint, place, _ANSWER_SECONDS)
-        except LongAnswerError:
-            async with self._long_answer:
-                most = alertmanagers.LONG_ANSWER_BYTES
-                return await self._understood(
-                    await alertmanagers.open_alerts(endpoint, place, _LONG_SECONDS, most), where
-                )
-        return await self._understood(answer, where)
 
     async def _understood(self, answer: Answer, where: Alertmanager) -> Message:
         # in a thread: megabytes of JSON must not hold up what arrives meanwhile
@@ -277,8 +267,3 @@ def _told(taken: Message | str) -> str:
     if isinstance(taken, str):
         return taken
     return f"{counted(taken.refused_count, 'alert')} can never be stored: {taken.refused[0]}" if taken.refused else ""
-
-
-def _identity(metadata: Json) -> Json:
-    """Return whose Connection it is, without what people may write there: it is kept until all are read."""
-    return {name: value for name, value in metadata.items() if name not in {"annotations", "labels", "managedFields"}}

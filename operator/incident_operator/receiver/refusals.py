@@ -1,21 +1,15 @@
-"""Namespaces that refuse Incidents: for how long their alerts are sent again, and when they are given up.
+"""What became of a message, or why not: the receipt, the rejection of one alert, a namespace that refuses, and the log of it.
 
-A refusal may pass: a chart that is upgraded changes its roles one after another, and an apiserver that starts refuses for a moment what it
-allows. One that stays would have Alertmanager send the same message for ever, with all that other namespaces have in it.
-
-What became of a message, in plain words for whoever sent it: what changed, and why the rest did not.
-
-Why a message, or one alert of it, can never be stored, in words for whoever sent it.
-
-What was refused at the door, in the log: a line for each sender and status at most once a minute, and few lines of all.
-
-A sender that is refused is dropped in silence by Alertmanager, so somebody has to be told; one that floods must not fill the log.
+A namespace's refusal may pass: a chart that is upgraded changes its roles one after another, and an apiserver that starts refuses for a
+moment what it allows. One that stays would have Alertmanager send the same message for ever, with all that other namespaces have in it:
+it is given up after a while. A sender that is refused is dropped in silence by Alertmanager, so somebody has to be told; one that floods
+must not fill the log.
 """
 
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -23,7 +17,18 @@ import structlog
 from incident_operator.core import texts
 from incident_operator.core.texts import counted
 
+GIVE_UP_SECONDS = 300.0
+"""After how long of nothing but refusals a namespace's alerts are counted as lost. Alertmanager's own `group_interval` is as long."""
+_FORGET_SECONDS = 900.0
+"""A refusal that comes so long after the one before has nothing to do with it."""
+EVERY = 60.0
+"""Seconds between two lines about the same sender and status."""
+LINES = 20
+"""Lines within that time, whoever the senders are."""
+_REMEMBERED = 256
+_SHOWN = 500
 _NAMED = 3
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +50,21 @@ class Receipt:
 
     def __str__(self) -> str:
         """Return it for the reply, one line."""
-        return f"{counted(self.alerts, 'alert')}: {', '.join(self._parts()) or 'nothing to store'}"
-
-    def _parts(self) -> Iterator[str]:
-        if self.opened:
-            yield f"{counted(self.opened, 'Incident')} opened"
-        if self.changed:
-            yield f"{counted(self.changed, 'Incident')} changed"
-        if self.known:
-            yield f"{self.known} already in {self._incidents()}"
-        if self.unmatched:
-            yield f"{self.unmatched} without a Runbook"
-        if self.never_stored:
-            yield f"{self.never_stored} resolved, but never stored as firing"
-        if self.refused:
-            yield f"{self.refused} refused by their namespaces"
-        if self.ignored:
-            yield f"{self.ignored} ignored (unmatched.ignore)"
-        if self.heartbeats:
-            yield f"{counted(self.heartbeats, 'heartbeat')} (Watchdog)"
-
-    def _incidents(self) -> str:
         named, more = ", ".join(self.known_in[:_NAMED]), len(self.known_in) - _NAMED
         word = "Incident" if len(self.known_in) == 1 else "Incidents"
-        return f"{word} {named}" + (f" and {more} more" if more > 0 else "")
+        holders = f"{word} {named}" + (f" and {more} more" if more > 0 else "")
+        parts = (
+            (self.opened, f"{counted(self.opened, 'Incident')} opened"),
+            (self.changed, f"{counted(self.changed, 'Incident')} changed"),
+            (self.known, f"{self.known} already in {holders}"),
+            (self.unmatched, f"{self.unmatched} without a Runbook"),
+            (self.never_stored, f"{self.never_stored} resolved, but never stored as firing"),
+            (self.refused, f"{self.refused} refused by their namespaces"),
+            (self.ignored, f"{self.ignored} ignored (unmatched.ignore)"),
+            (self.heartbeats, f"{counted(self.heartbeats, 'heartbeat')} (Watchdog)"),
+        )
+        told = ", ".join(text for count, text in parts if count)
+        return f"{counted(self.alerts, 'alert')}: {told or 'nothing to store'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +90,6 @@ class MalformedError(Exception):
         super().__init__(str(Rejection(field, reason)))
 
 
-GIVE_UP_SECONDS = 300.0
-"""After how long of nothing but refusals a namespace's alerts are counted as lost. Alertmanager's own `group_interval` is as long."""
-_FORGET_SECONDS = 900.0
-"""A refusal that comes so long after the one before has nothing to do with it."""
-
-
 @dataclass(slots=True)
 class Refusals:
     """Since when each namespace refuses."""
@@ -122,15 +112,6 @@ class Refusals:
         self._spans.pop(namespace, None)
 
 
-EVERY = 60.0
-"""Seconds between two lines about the same sender and status."""
-LINES = 20
-"""Lines within that time, whoever the senders are."""
-_REMEMBERED = 256
-_SHOWN = 500
-_log = structlog.get_logger()
-
-
 class RefusalLog:
     """Tells of refused requests. What it is told must hold no token."""
 
@@ -149,15 +130,12 @@ class RefusalLog:
         if now - self._last.get(key, float("-inf")) < EVERY or self._lines >= LINES:
             self._untold += 1
             return
-        self._remember(key, now)
+        self._last[key] = now
+        self._last.move_to_end(key)
+        if len(self._last) > _REMEMBERED:
+            self._last.popitem(last=False)
         more = {"others_not_logged": self._untold} if self._untold else {}
         told = {"sender": key[0], "status": status, "error": texts.cut(texts.visible(reason), _SHOWN)}
         _log.warning("Refused a request", **told, **({"remedy": remedy} if remedy else {}), **more)
         self._untold = 0
         self._lines += 1
-
-    def _remember(self, key: tuple[str, int], now: float) -> None:
-        self._last[key] = now
-        self._last.move_to_end(key)
-        if len(self._last) > _REMEMBERED:
-            self._last.popitem(last=False)

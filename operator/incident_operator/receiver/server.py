@@ -7,9 +7,7 @@
 | 401, 404, 405 | not allowed, not here, not so | drops the message |
 | 503 | not everything is stored: starting, overloaded, no apiserver, too long | sends it again |
 
-What the receiver may be told; whoever starts it reads the environment, nothing here does.
-
-The receiver's certificate, which may be replaced while it runs.
+Whoever starts it reads the environment; nothing here does. Its certificate may be replaced while it runs.
 """
 
 import asyncio
@@ -32,8 +30,27 @@ from incident_operator.receiver.alertmanager import Message, Reading, read_messa
 from incident_operator.receiver.auth import Tokens
 from incident_operator.receiver.intake import Intake, NotStoredError
 from incident_operator.receiver.metrics import Arrival, LoadLimit, OverloadedError, ReceiverMetrics
-from incident_operator.receiver.refusals import MalformedError, Receipt, RefusalLog
+from incident_operator.receiver.refusals import MalformedError, RefusalLog
 
+_LOOK_EVERY = 60.0
+"""Seconds between two looks at the files of the certificate."""
+_LINGER = 2.0
+"""Seconds that the rest of a refused body is read and thrown away, so that its sender sees the answer."""
+_NAMED_REJECTIONS = 3
+_BACKLOG = 1024
+_SHOWN = 200
+_RIGHT_HEADER = (
+    "send the header Authorization: Bearer TOKEN, with a token of the webhook's Secret "
+    "(in Alertmanager: http_config.authorization.credentials_file)"
+)
+_RIGHT_MESSAGE = "send what Alertmanager's webhook sends; the error names the field"
+_NO_CONNECTION = "there is no Connection of type alertmanager from which the rest could be read"
+_SHORTER = (
+    "Set max_alerts in the webhook_configs of this receiver, group by more labels, or make a Connection of type alertmanager, "
+    "from which the operator reads the rest itself"
+)
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_log = structlog.get_logger()
 _LABELS_OF_AN_INCIDENT = 64
 _BYTES_OF_A_LABEL = 1024
 
@@ -76,10 +93,6 @@ class ReceiverSettings:
             raise ValueError(f"max_label_bytes: {self.max_label_bytes} is not within 1 and {_BYTES_OF_A_LABEL}")
 
 
-_log = structlog.get_logger()
-_LOOK_EVERY = 60.0
-
-
 class CertificateError(Exception):
     """Certificate and key cannot be used; the message says why."""
 
@@ -106,9 +119,8 @@ async def keep_certificate_current(
         if now == seen:
             continue
         try:
-            tls_context(
-                certificate, key
-            )  # tried on another context first: a failure would leave this one without a key
+            # tried on another context first: a failure would leave this one without a key
+            tls_context(certificate, key)
             tls.load_cert_chain(certificate, key)
         except (CertificateError, OSError) as error:
             _log.warning("The new certificate cannot be used", error=str(error))
@@ -123,24 +135,6 @@ def _seen(certificate: Path, key: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return tuple(number for status in statuses for number in (status.st_mtime_ns, status.st_ino))
-
-
-_LINGER = 2.0
-"""Seconds that the rest of a refused body is read and thrown away, so that its sender sees the answer."""
-_NAMED_REJECTIONS = 3
-_BACKLOG = 1024
-_SHOWN = 200
-_RIGHT_HEADER = (
-    "send the header Authorization: Bearer TOKEN, with a token of the webhook's Secret "
-    "(in Alertmanager: http_config.authorization.credentials_file)"
-)
-_RIGHT_MESSAGE = "send what Alertmanager's webhook sends; the error names the field"
-_NO_CONNECTION = "there is no Connection of type alertmanager from which the rest could be read"
-_SHORTER = (
-    "Set max_alerts in the webhook_configs of this receiver, group by more labels, or make a Connection of type alertmanager, "
-    "from which the operator reads the rest itself"
-)
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Readiness(Protocol):
@@ -186,14 +180,18 @@ class WebhookHandler:
     def application(self) -> web.Application:
         """Return the aiohttp application."""
         app = web.Application(client_max_size=self._settings.max_body_bytes, middlewares=[self._always_json])
-        path = _path(self._settings.path)
+        # any slash may be several: a URL that ends in one is often put before a path that begins so
+        parts = enumerate(part for part in self._settings.path.split("/") if part)
+        slashed = "".join(f"{{slashes_{number}:/{'+' if number else '*'}}}{part}" for number, part in parts)
+        path = f"/{slashed}{{after:/*}}"
         for method in ("POST", "PUT"):  # Grafana can be told to use either
             app.router.add_route(method, path, self._post)
-        app.on_cleanup.append(self._close)
-        return app
 
-    async def _close(self, _: web.Application) -> None:
-        self._reading.close()
+        async def close(_: web.Application) -> None:
+            self._reading.close()
+
+        app.on_cleanup.append(close)
+        return app
 
     async def _post(self, request: web.Request) -> web.Response:
         authorization = request.headers.get("Authorization")
@@ -204,30 +202,19 @@ class WebhookHandler:
             return _answer(503, "still starting, not all Runbooks and Incidents are read; send it again")
         try:
             with self._load_limit.arrival() as arrival, self._metrics.duration.time():
-                return await self._take(request, arrival)
+                try:
+                    message = await self._message(request, arrival)
+                except (TimeoutError, web.RequestPayloadError, ConnectionError):
+                    return _answer(503, "the body did not arrive whole; send it again")
+                except MalformedError as error:
+                    self._refusals.tell(request.remote, 400, str(error), _RIGHT_MESSAGE)
+                    return _answer(400, str(error))
+                return await self._store(message, request.remote)
         except OverloadedError:
             return _answer(503, "too many messages at a time; send it again")
 
-    async def _take(self, request: web.Request, arrival: Arrival) -> web.Response:
-        try:
-            message = await self._message(request, arrival)
-        except (TimeoutError, web.RequestPayloadError, ConnectionError):
-            return _answer(503, "the body did not arrive whole; send it again")
-        except MalformedError as error:
-            self._refusals.tell(request.remote, 400, str(error), _RIGHT_MESSAGE)
-            return _answer(400, str(error))
-        return await self._store(message, request.remote)
-
     async def _message(self, request: web.Request, arrival: Arrival) -> Message:
-        """Return what a request tells; its body is let go of. Raises what reading and understanding it raise."""
-        body, whole = await self._body(request, arrival)
-        return await self._reading.read(partial(self._read, beginning=not whole), body)
-
-    def _read(self, body: bytes | bytearray, *, beginning: bool) -> Message:
-        return read_message(body, self._limits, beginning=beginning)
-
-    async def _body(self, request: web.Request, arrival: Arrival) -> tuple[bytearray, bool]:
-        """Return the body as far as it is read, and whether that is all of it."""
+        """Return what a request tells, of a body that is too long its beginning; the body is let go of."""
         body, whole = bytearray(), True
         async with asyncio.timeout(self._settings.body_timeout):
             async for chunk in request.content.iter_any():
@@ -238,7 +225,7 @@ class WebhookHandler:
                     whole = False
                     break
         arrival.arrived()
-        return body, whole
+        return await self._reading.read(partial(read_message, limits=self._limits, beginning=not whole), body)
 
     async def _store(self, message: Message, sender: str | None) -> web.Response:
         try:
@@ -250,29 +237,21 @@ class WebhookHandler:
             reason = str(error) or f"not everything was stored within {self._settings.store_timeout:g}s"
             _log.warning("Alerts are not stored yet", error=reason, alerts=len(message.alerts))
             return _answer(503, f"{reason}; send it again")
-        if message.goes_on and (missing := await self._read_rest(message)):
-            _log.error("A message is too long", error=missing, sender=sender, remedy=_SHORTER)
-            limit = f"the message is longer than {self._settings.max_body_bytes} bytes"
-            return _answer(503, f"{limit}; the alerts before that limit are stored ({receipt}); {missing}. {_SHORTER}")
+        if message.goes_on:
+            missing = _NO_CONNECTION if self._rest is None else await self._rest.read_now(message)
+            self._metrics.too_long.labels("missing" if missing else "read").inc()
+            if missing:
+                _log.error("A message is too long", error=missing, sender=sender, remedy=_SHORTER)
+                limit = f"the message is longer than {self._settings.max_body_bytes} bytes"
+                stored = f"the alerts before that limit are stored ({receipt})"
+                return _answer(503, f"{limit}; {stored}; {missing}. {_SHORTER}")
         if message.refused:
-            return self._refuse_alerts(message, receipt, sender)
+            named = "; ".join(str(rejection) for rejection in message.refused[:_NAMED_REJECTIONS])
+            told = f"{texts.counted(message.refused_count, 'alert')} refused: {named}"
+            self._refusals.tell(sender, 400, told, _RIGHT_MESSAGE)
+            return _answer(400, f"{told}; the others are stored: {receipt}")
         more = "; the rest of the message was read from Alertmanager" if message.goes_on else ""
         return _answer(200, f"{receipt}{more}")
-
-    async def _read_rest(self, message: Message) -> str:
-        """Read what a message did not get to from Alertmanager itself; return why not all is stored, empty where it is."""
-        if self._rest is None:
-            missing = _NO_CONNECTION
-        else:
-            missing = await self._rest.read_now(message)
-        self._metrics.too_long.labels("missing" if missing else "read").inc()
-        return missing
-
-    def _refuse_alerts(self, message: Message, receipt: Receipt, sender: str | None) -> web.Response:
-        named = "; ".join(str(rejection) for rejection in message.refused[:_NAMED_REJECTIONS])
-        told = f"{texts.counted(message.refused_count, 'alert')} refused: {named}"
-        self._refusals.tell(sender, 400, told, _RIGHT_MESSAGE)
-        return _answer(400, f"{told}; the others are stored: {receipt}")
 
     @web.middleware
     async def _always_json(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -325,13 +304,6 @@ async def _secured(settings: ReceiverSettings) -> AsyncIterator[ssl.SSLContext |
         reloading.cancel()
         with suppress(asyncio.CancelledError):
             await reloading
-
-
-def _path(told: str) -> str:
-    """Return the route of a path, in which any slash may be several: a URL that ends in one is often put before one that begins so."""
-    parts = [part for part in told.split("/") if part]
-    slashed = (f"{{slashes_{number}:/{'+' if number else '*'}}}{part}" for number, part in enumerate(parts))
-    return f"/{''.join(slashed)}{{after:/*}}"
 
 
 def _answer(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:

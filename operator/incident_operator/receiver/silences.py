@@ -67,7 +67,7 @@ class Silences:
         if not wanted:
             self.seen.pop(key, None)
             return ""
-        heard = await asyncio.gather(*(self._heard(endpoint, place, by_itself) for place in places))
+        heard = await asyncio.gather(*(self._list(endpoint, place, by_itself) for place in places))
         lists = [each for each in heard if isinstance(each, Listed)]
         failures = [each for each in heard if not isinstance(each, Listed)]
         if by_itself:
@@ -78,22 +78,19 @@ class Silences:
             await self._tell(key, endpoint, places, found, lists, by_itself)
         return failures[0].message if failures else ""
 
-    async def _heard(self, endpoint: Endpoint, place: Place, by_itself: bool) -> Listed | AlertmanagerError:
+    async def _list(self, endpoint: Endpoint, place: Place, by_itself: bool) -> Listed | AlertmanagerError:
+        """Return a list, and whose it is: a process that is started again meanwhile is asked anew in the next round."""
         try:
-            return await self._list(endpoint, place, by_itself)
+            before = await alertmanagers.process(endpoint, place, self.seconds) if by_itself else ""
+            answer = await alertmanagers.all_alerts(endpoint, place, self.seconds)
+            after = await alertmanagers.process(endpoint, place, self.seconds) if by_itself else ""
+            if before != after:
+                return AlertmanagerError(f"{place}: it restarted during the check")
+            return Listed(before, await asyncio.to_thread(listed, answer.body, self.limits))
         except AlertmanagerError as error:
             return error
         except MalformedError as error:
             return alertmanagers.not_understood(place, error)
-
-    async def _list(self, endpoint: Endpoint, place: Place, by_itself: bool) -> Listed:
-        """Return a list, and whose it is: a process that is started again meanwhile is asked anew in the next round."""
-        before = await alertmanagers.process(endpoint, place, self.seconds) if by_itself else ""
-        answer = await alertmanagers.all_alerts(endpoint, place, self.seconds)
-        after = await alertmanagers.process(endpoint, place, self.seconds) if by_itself else ""
-        if before != after:
-            raise AlertmanagerError(f"{place}: it restarted during the check")
-        return Listed(before, await asyncio.to_thread(listed, answer.body, self.limits))
 
     async def _end(self, key: ObjectKey, found: _Open, ended: frozenset[str]) -> None:
         if not ended:
@@ -115,43 +112,30 @@ class Silences:
         by_itself: bool,
     ) -> None:
         """Write into each Incident what is silenced of it, where that is news."""
-        covered = {each: _covered(episode, lists) for each, episode in found}
+        covered: dict[IncidentSequence, list[tuple[str, ...]]] = {}
+        for each, episode in found:
+            prints = map(received_alerts.fingerprint_of, episode.firing)
+            covered[each] = [silences for silences in (index.silenced(lists, one) for one in prints) if silences]
         names = {name for silences in covered.values() for each in silences for name in each}
-        said = await self._silences(endpoint, places, sorted(names)[:_SILENCES])
-        for sequence, episode in found:
-            wanted = _silence(key, covered[sequence], said, by_itself)
-            told = index.silence_key(wanted.to_json() if wanted is not None else None)
-            if told == episode.silence or not self._is_theirs(episode.silence, key.name):
-                continue
-            await self.intake.tell_silence(sequence, episode.number, wanted)
-
-    async def _silences(self, endpoint: Endpoint, places: Sequence[Place], names: Sequence[str]) -> dict[str, _Told]:
-        """Return until when each silence lasts and who made it; one that cannot be read is left out."""
         said: dict[str, _Told] = {}
-        for name in names:
+        for name in sorted(names)[:_SILENCES]:
             for place in places:
                 try:
                     answer = await alertmanagers.silence(endpoint, place, name, self.seconds)
                     said[name] = silence(answer.body)
                 except (AlertmanagerError, MalformedError):
-                    continue  # a peer may not have heard of it
+                    continue  # a peer may not have heard of it; one that nobody has is left out
                 break
-        return said
-
-    def _is_theirs(self, stored: str, connection: str) -> bool:
-        """Tell whether a Connection may overwrite what is stored: two that differ would overwrite each other for ever.
-
-        What is over by its own word is nobody's any more.
-        """
-        if not stored:
-            return True
-        kept = index.silence_of(stored)
-        return kept.connection == connection or (kept.until is not None and kept.until <= self.clock())
-
-
-def _covered(episode: Episode, lists: Sequence[Listed]) -> list[tuple[str, ...]]:
-    found = (index.silenced(lists, received_alerts.fingerprint_of(each)) for each in episode.firing)
-    return [silences for silences in found if silences]
+        for sequence, episode in found:
+            wanted = _silence(key, covered[sequence], said, by_itself)
+            told = index.silence_key(wanted.to_json() if wanted is not None else None)
+            if told == episode.silence:
+                continue
+            # Two Connections that differ would overwrite each other for ever; what is over by its own word is nobody's any more.
+            kept = index.silence_of(episode.silence) if episode.silence else None
+            if kept is not None and kept.connection != key.name and (kept.until is None or kept.until > self.clock()):
+                continue
+            await self.intake.tell_silence(sequence, episode.number, wanted)
 
 
 def _silence(

@@ -13,7 +13,7 @@ from incident_operator.api.incident import (
     Silence,
     incident_labels,
 )
-from incident_operator.api.meta import API_VERSION, Severity
+from incident_operator.api.meta import API_VERSION
 from incident_operator.core.alerts import merging
 from incident_operator.core.alerts.episodes import Merge, Open
 from incident_operator.core.alerts.merging import Group, IncidentSequence
@@ -57,13 +57,25 @@ class IncidentStore:
 
     async def open(self, group: Group, delivery: Delivery, step: Open) -> bool:
         """Create the group's Incident of that number. False: the name is taken; the index now knows by what."""
-        spec = merging.opened(group, delivery.severity, step.changes, delivery.truncated)
-        body = _incident(group, delivery.severity, step.number, spec)
+        runbook = {RUNBOOK_LABEL: group.runbook} if group.runbook else {}
+        severity = {SEVERITY_LABEL: delivery.severity.value}
+        labels = incident_labels({GROUP_LABEL: group.sequence.digest, **severity, **runbook})
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": "Incident",
+            "metadata": {"namespace": group.namespace, "name": group.sequence.name(step.number), "labels": labels},
+            "spec": merging.to_json(merging.opened(group, delivery.severity, step.changes, delivery.truncated)),
+        }
         try:
             async with self._priority.writes.taken(self.flow(delivery), writes=True):
                 stored = await self._kube.create(discovery.incidents(group.namespace), body)
         except AlreadyExists:
-            await self._look(group.sequence, step.number, self.flow(delivery))
+            # another replica's, or a closed one of this group, after which there may be more
+            sequence, flow = group.sequence, self.flow(delivery)
+            stored = await self._get(sequence, step.number, flow)
+            labels = stored["metadata"].get("labels") or {} if stored else {}
+            if stored and labels.get(GROUP_LABEL) == sequence.digest and not index.is_open(stored):
+                await self._learn(sequence, flow)
             return False
         if step.number == 1:
             self._index.mark_complete(group.sequence)
@@ -75,11 +87,18 @@ class IncidentStore:
         """Merge changes into a stored Incident. None: it holds them already; False: it changed, plan again."""
         sequence, flow = delivery.sequence, self.flow(delivery)
         stored = await self._get(sequence, step.number, flow)
-        if stored is None or not merging.is_own(stored) or not _takes(stored, step.changes):
+        if stored is None or not merging.is_own(stored):
             return False
-        operations = _operations(stored.get("spec"), step.changes, delivery.truncated)
-        if not operations:
+        if not index.is_open(stored) and any(alert.firing for alert in step.changes):
+            return False  # a closed one only learns that an alert of it resolved
+        before = IncidentSpec.model_validate(stored.get("spec") or {})
+        after = merging.merged(before, step.changes, delivery.truncated)
+        if after == before:
             return None
+        fields = merging.to_json(after)
+        operations = [{"op": "add", "path": f"/spec/{name}", "value": fields[name]} for name in _MERGED_FIELDS]
+        if stored.get("spec") is None:
+            operations = [{"op": "add", "path": "/spec", "value": fields}]
         path = discovery.incidents(sequence.namespace, sequence.name(step.number))
         try:
             async with self._priority.writes.taken(flow, writes=True):
@@ -118,12 +137,6 @@ class IncidentStore:
         if remembered or await self._get(sequence, 1, flow) is not None:
             await self._learn(sequence, flow)
 
-    async def _look(self, sequence: IncidentSequence, number: int, flow: Flow) -> None:
-        stored = await self._get(sequence, number, flow)
-        labels = stored["metadata"].get("labels") or {} if stored else {}
-        if stored and labels.get(GROUP_LABEL) == sequence.digest and not index.is_open(stored):
-            await self._learn(sequence, flow)
-
     async def _learn(self, sequence: IncidentSequence, flow: Flow) -> None:
         """Read all Incidents of the group, whatever their numbers: however many there were, and though some are deleted."""
         before, found = self._index.episodes(sequence), set()
@@ -147,35 +160,6 @@ class IncidentStore:
             return None
         self._index.note(stored)
         return stored
-
-
-def _incident(group: Group, severity: Severity, number: int, spec: IncidentSpec) -> dict[str, Any]:
-    runbook = {RUNBOOK_LABEL: group.runbook} if group.runbook else {}
-    labels = incident_labels({GROUP_LABEL: group.sequence.digest, SEVERITY_LABEL: severity.value, **runbook})
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "Incident",
-        "metadata": {"namespace": group.namespace, "name": group.sequence.name(number), "labels": labels},
-        "spec": merging.to_json(spec),
-    }
-
-
-def _takes(stored: Mapping[str, Any], changes: Sequence[ReceivedAlert]) -> bool:
-    """Return whether the Incident may have the changes: a closed one only learns that an alert of it resolved."""
-    return index.is_open(stored) or not any(alert.firing for alert in changes)
-
-
-def _operations(
-    stored: Mapping[str, Any] | None, changes: Sequence[ReceivedAlert], truncated: int
-) -> list[dict[str, Any]]:
-    before = IncidentSpec.model_validate(stored or {})
-    after = merging.merged(before, changes, truncated)
-    if after == before:
-        return []
-    fields = merging.to_json(after)
-    if stored is None:
-        return [{"op": "add", "path": "/spec", "value": fields}]
-    return [{"op": "add", "path": f"/spec/{name}", "value": fields[name]} for name in _MERGED_FIELDS]
 
 
 def _unchanged(stored: Mapping[str, Any]) -> list[dict[str, Any]]:
