@@ -1,11 +1,4 @@
-"""Checks manifests as the cluster and the operator would, without either: all that is wrong, and what is probably not meant.
-
-The names under which `check` tells what it finds.
-
-Which texts `check` looks at: files, what lies in folders, and `-`, which is what is piped in.
-
-What `check` finds: the place, how bad it is, what is wrong.
-"""
+"""`check`: looks at manifests as the cluster and the operator would, without either, and tells what is wrong or probably not meant."""
 
 import re
 import sys
@@ -25,7 +18,7 @@ from incident_operator.core.runbooks import reviews as leaves
 from incident_operator.core.runbooks.advice import RULES, Told, advice_of, warnings_of
 from incident_operator.core.runbooks.compiled import Compiled
 from incident_operator.core.runbooks.reading import Malformed
-from incident_operator.core.yaml_source import Document, Remark, documents
+from incident_operator.core.yaml_source import Document, documents
 
 ERRORS: Mapping[str, str] = {
     "yaml": "what kubectl cannot read, or reads otherwise than it is written",
@@ -81,22 +74,16 @@ def sources(paths: Sequence[Path]) -> Iterator[Source]:
     """Yield each text once, in the order given; those of a folder by name. Raises nothing for what cannot be read."""
     seen: set[Path] = set()
     for path in paths:
-        for file in _files(path):
+        files = [path]
+        if path != STDIN and path.is_dir():
+            found = (each for each in path.rglob("*") if each.suffix in _ENDINGS)
+            shown = (each for each in found if not any(part.startswith(".") for part in each.relative_to(path).parts))
+            # a pipe would be waited for; a link that leads nowhere is told
+            files = sorted(each for each in shown if each.is_file() or not each.exists())
+        for file in files:
             if file not in seen:
                 seen.add(file)
                 yield from _of(file, chosen=path == file)
-
-
-def _files(path: Path) -> list[Path]:
-    if path == STDIN or not path.is_dir():
-        return [path]
-    found = (each for each in path.rglob("*") if each.suffix in _ENDINGS and not _is_hidden(each.relative_to(path)))
-    # a pipe would be waited for; a link that leads nowhere is told
-    return sorted(each for each in found if each.is_file() or not each.exists())
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 def _of(file: Path, *, chosen: bool) -> Iterator[Source]:
@@ -279,18 +266,13 @@ def _of_document(file: str, document: Document) -> Iterator[Finding]:
     """Yield what is wrong with a text itself: what cannot be read, and in what is the operator's, what is read otherwise."""
     ours = _manifests(file, document)
     subject = ours[0].subject if len(ours) == 1 else ""
-    if ours or document.value is None:
-        yield from (_of_text(file, each, subject) for each in document.remarks)
+    for remark in document.remarks if ours or document.value is None else ():
+        level, rule = (Level.WARNING, "yaml-word") if remark.harmless else (Level.ERROR, "yaml")
+        at = remark.place
+        yield Finding(file, at.line, at.column, level, rule, remark.message, subject, "", remark.excerpt)
     if document.value is not None and not isinstance(document.value, dict):
         told = f"not a Kubernetes object: {texts.visible(str(document.value))[:80]}"
         yield Finding(file, document.place.line, document.place.column, Level.ERROR, "yaml", told)
-
-
-def _of_text(file: str, remark: Remark, subject: str) -> Finding:
-    level = Level.WARNING if remark.harmless else Level.ERROR
-    rule = "yaml-word" if remark.harmless else "yaml"
-    where = remark.place
-    return Finding(file, where.line, where.column, level, rule, remark.message, subject, "", remark.excerpt)
 
 
 def _check(written: Manifest, connections: Mapping[str, str] | None, everywhere: frozenset[str]) -> _Checked:

@@ -1,16 +1,13 @@
-"""Rewrites a pydantic JSON schema into the structural schema that Kubernetes wants. Pure; knows no kind.
+"""The schemas of the definitions, and how files are made templates of the chart. Pure.
 
-What a structural schema cannot say is an error that names the field, never a silent loss.
+A structural schema is what Kubernetes wants of a definition: what it cannot say is an error that names the field, never a silent loss.
 
-CRDs and approval policies as crds/ and the chart carry them: one source, with what the chart's values decide templated.
+Each stage of a Runbook allows what the compiler allows there: reads may stand everywhere, effects not where a stage only reads, an undo is
+for mitigations alone, and a probe is a read. A definition has no references, so an action stands in it up to nine times. Each place is
+described while there is room: `kubectl apply` keeps a definition in an annotation, and that is limited to 256 KiB.
 
-A value decides whether the CRDs are installed, another whether they outlive the release; the operator's name is filled in.
-
-The steps of a Runbook as the definition and the docs have them: each stage allows what the compiler allows there.
-
-Reads may stand everywhere, effects not where a stage only reads, an undo is for mitigations alone, and a probe is a read. The
-definition has no references, so an action stands in it up to nine times. Each place is described while there is room: `kubectl apply`
-keeps a definition in an annotation, and that is limited to 256 KiB.
+crds/ and the chart carry the same, with what the chart's values decide templated: whether definitions are installed, whether they outlive
+the release, and the operator's name.
 """
 
 import json
@@ -74,6 +71,7 @@ def definition_template(text: str) -> str:
     return "{{- if .Values.crds.enabled }}\n" + labelled + _END
 
 
+_RULES = "x-kubernetes-validations"
 _ACTING = frozenset(Stage) - READ_ONLY
 _MITIGATE = frozenset({Stage.MITIGATE})
 _ONLY_IN: Mapping[str, frozenset[Stage]] = {
@@ -93,7 +91,12 @@ def with_actions(model: Json, actions: Actions) -> Json:
     found = action_definitions(actions)
     step, stages = found.pop("Step"), found["RunbookSpec"]["properties"]
     for stage in Stage:
-        found[f"Step of {stage.value}"] = _of_stage(step, stage, actions)
+        allowed = [each.key for each in actions if each.may_read or stage not in READ_ONLY]
+        made = _carrying(step, allowed, actions)
+        gone = {field for field, where in _ONLY_IN.items() if stage not in where}
+        kept = {key: value for key, value in made["properties"].items() if key not in gone}
+        own = [rule for rule in made[_RULES] if rule != _undo_on(actions) or "undoOn" in kept]
+        found[f"Step of {stage.value}"] = {**made, "properties": kept, **meta.validations(*own)}
         stages[stage.value] = {**stages[stage.value], "items": {"$ref": f"#/$defs/Step of {stage.value}"}}
     return {**model, "$defs": {**model["$defs"], **found}}
 
@@ -105,7 +108,7 @@ def action_definitions(actions: Actions) -> Json:
     found["Undo"] = _carrying(found["Undo"], (each.key for each in actions if each.may_act), actions)
     found["Probe"] = _carrying(found["Probe"], (each.key for each in actions if each.may_read), actions)
     step = _carrying(found["Step"], (each.key for each in actions), actions)
-    found["Step"] = _ruled(step, _undo_on(actions))
+    found["Step"] = {**step, **meta.validations(*step[_RULES], _undo_on(actions))}
     return found
 
 
@@ -128,19 +131,6 @@ def shortened_stages(structural: Json, actions: Actions) -> Json:
     return structural
 
 
-def _of_stage(step: Json, stage: Stage, actions: Actions) -> Json:
-    allowed = [each.key for each in actions if each.may_read or stage not in READ_ONLY]
-    made = _carrying(step, allowed, actions)
-    gone = {field for field, stages in _ONLY_IN.items() if stage not in stages}
-    kept = {key: value for key, value in made["properties"].items() if key not in gone}
-    undo_on = _undo_on(actions)
-    own = [rule for rule in made[_RULES] if rule != undo_on or "undoOn" in kept]
-    return {**made, "properties": kept, **meta.validations(*own)}
-
-
-_RULES = "x-kubernetes-validations"
-
-
 def _carrying(carrier: Json, allowed: Iterable[str], actions: Actions) -> Json:
     """Return the schema of what carries one of the allowed actions; these come first in it."""
     keys, every = list(allowed), {each.key for each in actions}
@@ -149,10 +139,6 @@ def _carrying(carrier: Json, allowed: Iterable[str], actions: Actions) -> Json:
     own = [rule for rule in carrier.get(_RULES, []) if rule["message"] != "exactly one action"]
     properties = {key: fields[key] for key in ordered}
     return {**carrier, "properties": properties, **meta.validations(meta.exactly_one("action", keys), *own)}
-
-
-def _ruled(carrier: Json, rule: Json) -> Json:
-    return {**carrier, **meta.validations(*carrier[_RULES], rule)}
 
 
 def _undo_on(actions: Actions) -> Json:
@@ -201,19 +187,24 @@ class _Rewriter:
     def rewrite(self, node: Json, path: str, inside: frozenset[str]) -> Json:
         """Return one schema node, rewritten; `inside` holds the definitions that enclose it."""
         if "$ref" in node:
-            return self._inlined(node, path, inside)
+            name = node["$ref"].rsplit("/", 1)[-1]
+            if name in inside:
+                raise SchemaError(f"{path}: {name} contains itself; a structural schema has no recursion")
+            siblings = {key: value for key, value in node.items() if key != "$ref"}
+            return self.rewrite({**self._definitions[name], **siblings}, path, inside | {name})
         if node.get("x-kubernetes-int-or-string"):
             return _kept({key: value for key, value in node.items() if key != "anyOf"}, path)
         if "anyOf" in node:
-            return self.rewrite(_without_null(node, path), path, inside)
-        return _freed(_kept(self._children(_constant(node), path, inside), path))
-
-    def _inlined(self, node: Json, path: str, inside: frozenset[str]) -> Json:
-        name = node["$ref"].rsplit("/", 1)[-1]
-        if name in inside:
-            raise SchemaError(f"{path}: {name} contains itself; a structural schema has no recursion")
-        siblings = {key: value for key, value in node.items() if key != "$ref"}
-        return self.rewrite({**self._definitions[name], **siblings}, path, inside | {name})
+            # absence, not null, is how Kubernetes says "not set"
+            members = [member for member in node["anyOf"] if member.get("type") != "null"]
+            if len(members) != 1:
+                told = f"a union of {len(members)} types; use optional fields and a CEL rule instead"
+                raise SchemaError(f"{path}: {told}")
+            rest = {key: value for key, value in node.items() if key != "anyOf"}
+            return self.rewrite({**members[0], **rest}, path, inside)
+        if "const" in node:
+            node = {"enum": [node["const"]], **{key: value for key, value in node.items() if key != "const"}}
+        return _freed(_kept(self._children(node, path, inside), path))
 
     def _children(self, node: Json, path: str, inside: frozenset[str]) -> Json:
         rewritten = dict(node)
@@ -228,20 +219,6 @@ class _Rewriter:
         return rewritten
 
 
-def _without_null(node: Json, path: str) -> Json:
-    """Return the one non-null member of a union: absence, not null, is how Kubernetes says "not set"."""
-    members = [member for member in node["anyOf"] if member.get("type") != "null"]
-    if len(members) != 1:
-        raise SchemaError(f"{path}: a union of {len(members)} types; use optional fields and a CEL rule instead")
-    return {**members[0], **{key: value for key, value in node.items() if key != "anyOf"}}
-
-
-def _constant(node: Json) -> Json:
-    if "const" not in node:
-        return node
-    return {"enum": [node["const"]], **{key: value for key, value in node.items() if key != "const"}}
-
-
 def _kept(node: Json, path: str) -> Json:
     unknown = [key for key in node if key not in _KEPT | _DROPPED and not key.startswith("x-kubernetes-")]
     if unknown:
@@ -249,23 +226,13 @@ def _kept(node: Json, path: str) -> Json:
     if node.get("format") in _FORBIDDEN_FORMATS:
         raise SchemaError(f"{path}: {_FORBIDDEN_FORMATS[node['format']]}")
     kept = {key: value for key, value in node.items() if key not in _DROPPED}
-    return _bounds(_without_zero_default(kept))
-
-
-def _without_zero_default(node: Json) -> Json:
-    """Drop a default that says no more than absence does, so that stored objects stay short."""
-    if node.get("default", True):
-        return node
-    return {key: value for key, value in node.items() if key != "default"}
-
-
-def _bounds(node: Json) -> Json:
-    """Rewrite exclusive bounds: a number in JSON Schema, a flag beside the bound in Kubernetes."""
-    rewritten = dict(node)
+    if not kept.get("default", True):
+        del kept["default"]  # it says no more than absence does, and stored objects stay short
+    # an exclusive bound is a number in JSON Schema, a flag beside the bound in Kubernetes
     for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        if exclusive in node:
-            rewritten[bound], rewritten[exclusive] = node[exclusive], True
-    return rewritten
+        if exclusive in kept:
+            kept[bound], kept[exclusive] = kept[exclusive], True
+    return kept
 
 
 def _freed(node: Json) -> Json:

@@ -80,31 +80,48 @@ class _Sorted:
 
 def plan(episodes: Sequence[Episode], group: str, changes: Iterable[ReceivedAlert], truncated: int) -> Plan:
     """Return what to store of the changes, given all episodes under the group's stem; the open one comes first."""
-    own = [_known(episode) for episode in sorted(episodes, key=_open_then_newest) if episode.group == group]
+    own = [
+        _Known(
+            episode,
+            frozenset(episode.firing),
+            frozenset(identities.fingerprint_of(each) for each in episode.firing),
+            frozenset(episode.resolved),
+        )
+        for episode in sorted(episodes, key=lambda each: (not each.open, -each.number))
+        if episode.group == group
+    ]
     current = own[0].episode if own and own[0].episode.open else None
     result = _Sorted()
     for alert in changes:
         _sort(alert, own, current, result)
     if current and truncated > current.truncated:
         result.into.setdefault(current.number, [])
-    return Plan(_steps(result, _next_number(episodes)), tuple(result.never_stored), result.unsure)
-
-
-def _open_then_newest(episode: Episode) -> tuple[bool, int]:
-    return not episode.open, -episode.number
-
-
-def _known(episode: Episode) -> _Known:
-    fingerprints = frozenset(identities.fingerprint_of(each) for each in episode.firing)
-    return _Known(episode, frozenset(episode.firing), fingerprints, frozenset(episode.resolved))
+    steps: list[Step] = [Merge(number, tuple(into)) for number, into in result.into.items()]
+    if result.opening:
+        steps.append(Open(_next_number(episodes), tuple(result.opening)))
+    return Plan(tuple(steps), tuple(result.never_stored), result.unsure)
 
 
 def _sort(alert: ReceivedAlert, own: Sequence[_Known], current: Episode | None, result: _Sorted) -> None:
+    """Add one alert to what is stored: which Incidents it changes, or that it opens one."""
+    fingerprint = identities.fingerprint_of(alert.id)
     if any(alert.id in known.resolved for known in own):
-        _sort_known_end(alert, own, result)
-    elif not alert.firing:
-        _sort_resolved(alert, own, result)
-    elif any(alert.id in known.firing for known in own):
+        if alert.firing:
+            return
+        # an end that is told again ends what began before it and was told since, by the slower of two Alertmanagers
+        for known in own:
+            if any(_is_older(each, alert) for each in known.firing):
+                result.into.setdefault(known.episode.number, []).append(alert)
+        return
+    is_held = any(alert.id in known.firing for known in own)
+    if not alert.firing:
+        holders = [known.episode.number for known in own if fingerprint in known.firing_fingerprints]
+        result.unsure |= not is_held
+        if not holders:
+            result.never_stored.append(alert)
+        for number in holders:
+            result.into.setdefault(number, []).append(alert)
+    elif is_held:
         return
     elif current:
         result.into.setdefault(current.number, []).append(alert)
@@ -112,30 +129,11 @@ def _sort(alert: ReceivedAlert, own: Sequence[_Known], current: Episode | None, 
         result.opening.append(alert)
 
 
-def _sort_resolved(alert: ReceivedAlert, own: Sequence[_Known], result: _Sorted) -> None:
-    fingerprint = identities.fingerprint_of(alert.id)
-    holders = [known.episode.number for known in own if fingerprint in known.firing_fingerprints]
-    result.unsure |= not any(alert.id in known.firing for known in own)
-    if not holders:
-        result.never_stored.append(alert)
-    for number in holders:
-        result.into.setdefault(number, []).append(alert)
-
-
-def _sort_known_end(alert: ReceivedAlert, own: Sequence[_Known], result: _Sorted) -> None:
-    """An end that is told again ends what began before it and was told since, by the slower of two Alertmanagers."""
-    if alert.firing:
-        return
-    for known in own:
-        if any(_is_older(each, alert) for each in known.firing):
-            result.into.setdefault(known.episode.number, []).append(alert)
-
-
 def _is_older(alert_id: str, than: ReceivedAlert) -> bool:
-    if identities.fingerprint_of(alert_id) != identities.fingerprint_of(than.id):
-        return False
+    """Tell whether an alert has the same labels, and began before another one."""
     began = identities.started_at(alert_id)
-    return began is not None and began < than.starts_at
+    same = identities.fingerprint_of(alert_id) == identities.fingerprint_of(than.id)
+    return same and began is not None and began < than.starts_at
 
 
 def _next_number(episodes: Sequence[Episode]) -> int:
@@ -147,9 +145,3 @@ def _next_number(episodes: Sequence[Episode]) -> int:
     own = max((episode.number for episode in episodes if episode.own), default=0)
     first = own + 1 if 1 in taken else 1
     return next(number for number in itertools.count(first) if number not in taken)
-
-
-def _steps(result: _Sorted, next_number: int) -> tuple[Step, ...]:
-    merged = tuple(Merge(number, tuple(changes)) for number, changes in result.into.items())
-    opened = (Open(next_number, tuple(result.opening)),) if result.opening else ()
-    return (*merged, *opened)

@@ -1,18 +1,15 @@
-r"""Alertmanager matchers: their syntax, and whether they hold for an alert's labels.
+r"""Which alerts a Runbook takes: its matchers, whose alerts are whose, and what becomes of those that nobody takes.
 
-Syntax: <https://prometheus.io/docs/alerting/latest/configuration/#matcher>. A name or value may stand in double quotes,
+Syntax of matchers: <https://prometheus.io/docs/alerting/latest/configuration/#matcher>. A name or value may stand in double quotes,
 where `\"`, `\\` and `\n` are escapes and any other backslash stays as it is (so `"web\.prod"` is a regular expression with
-an escaped dot), as in Alertmanager's default mode. Grouping is not here but in `core/alerts/merging.py`.
+an escaped dot), as in Alertmanager's default mode.
 
-Alerts that no Runbook takes: where they become Incidents, and which of them never do.
+A Runbook takes alerts of its own namespace, told by a label, and none is more severe than its namespace may be. The settings name the
+label, the namespaces whose Runbooks take all alerts, and the ceilings of severity. An alert without the label goes to those namespaces
+only, or to the one that is served where there is just one.
 
 `Watchdog` always fires, so that its silence tells of a broken way: it is a heartbeat, whatever Runbook would match it. `InfoInhibitor`
 always fires too, to keep others quiet. Rules of kube-prometheus bring both.
-
-Whose alerts: a Runbook takes those of its own namespace, told by a label, and none is more severe than its namespace may be.
-
-The operator's settings name the label, the namespaces whose Runbooks take all alerts, and the ceilings of severity. An alert
-without the label goes to those namespaces only, or to the one that is served where there is just one.
 """
 
 import re
@@ -87,9 +84,18 @@ def parse(text: str) -> Matcher | MatcherError:
     value = _WORD.match(text, operator.end())
     if value is None:
         return _no_value(text, operator.end())
-    if value.end() != len(text):
-        return _left_over(text, value.end())
-    return _matcher(_content(name), Operator(operator.group()), _content(value), operator.end() + 1)
+    end = value.end()
+    if text[end:].startswith(","):
+        return MatcherError("an item holds one matcher only; put the next one in its own item", end + 1)
+    if end != len(text):
+        return MatcherError(f"unexpected {text[end]!r} after the value; put the whole value in double quotes", end + 1)
+    how, wanted = Operator(operator.group()), _content(value)
+    if how in {Operator.EQUAL, Operator.NOT_EQUAL}:
+        return Matcher(_content(name), how, wanted)
+    try:
+        return Matcher(_content(name), how, wanted, compiled_pattern(wanted))
+    except PatternError as error:
+        return MatcherError(str(error), operator.end() + 1)
 
 
 def matches(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
@@ -103,15 +109,6 @@ def _content(word: re.Match[str]) -> str:
     return _ESCAPE.sub(lambda escape: "\n" if escape[1] == "n" else escape[1], word["quoted"])
 
 
-def _matcher(name: str, operator: Operator, value: str, column: int) -> Matcher | MatcherError:
-    if operator in {Operator.EQUAL, Operator.NOT_EQUAL}:
-        return Matcher(name, operator, value)
-    try:
-        return Matcher(name, operator, value, compiled_pattern(value))
-    except PatternError as error:
-        return MatcherError(str(error), column)
-
-
 def _no_value(text: str, end: int) -> MatcherError:
     rest = text[end:].lstrip()
     column = len(text) - len(rest) + 1
@@ -120,12 +117,6 @@ def _no_value(text: str, end: int) -> MatcherError:
     if rest.startswith('"'):
         return MatcherError("the double quote is never closed", column)
     return MatcherError('expected a value; put it in double quotes, with \\" for a quote inside', column)
-
-
-def _left_over(text: str, end: int) -> MatcherError:
-    if text[end] == ",":
-        return MatcherError("an item holds one matcher only; put the next one in its own item", end + 1)
-    return MatcherError(f"unexpected {text[end]!r} after the value; put the whole value in double quotes", end + 1)
 
 
 HEARTBEAT = "Watchdog"
@@ -151,19 +142,18 @@ class Unmatched:
 
 def ignore_matchers(told: Iterable[str]) -> tuple[Matcher, ...]:
     """Return matchers as they are written in settings. Raises `ValueError`, whose message says what would be right."""
-    return tuple(_ignored_matcher(text) for text in told)
+    matchers = []
+    for text in told:
+        found = parse(text)
+        if isinstance(found, MatcherError):
+            raise ValueError(f"{text!r}: {found.message} (column {found.column})")  # noqa: TRY004 # of what was written
+        matchers.append(found)
+    return tuple(matchers)
 
 
 def is_heartbeat(alert: ReceivedAlert) -> bool:
     """Tell whether an alert says that the way to here works, and nothing else; one that resolved says nothing."""
     return alert.firing and alert.labels.get(_NAME) == HEARTBEAT
-
-
-def _ignored_matcher(text: str) -> Matcher:
-    found = parse(text)
-    if isinstance(found, MatcherError):
-        raise ValueError(f"{text!r}: {found.message} (column {found.column})")  # noqa: TRY004 # of what was written, not of its type
-    return found
 
 
 LABEL = "namespace"
@@ -203,7 +193,9 @@ class AlertScope:
         """Return why Runbooks that match an alert do not take it, and what helps; empty where there are none."""
         if not runbooks:
             return ""
-        names, first = _names(runbooks), runbooks[0].namespace
+        first, beyond = runbooks[0].namespace, len(runbooks) - _NAMED
+        names = ", ".join(f"{key.namespace}/{key.name}" for key in runbooks[:_NAMED])
+        names += f" and {beyond} more" if beyond > 0 else ""
         named = labels.get(self.label)
         has = f'has {self.label}="{texts.cut(texts.visible(named), _SHOWN)}"' if named else f"has no label {self.label}"
         match = f"Runbook {names} matches it" if len(runbooks) == 1 else f"Runbooks {names} match it"
@@ -219,29 +211,17 @@ class AlertScope:
             return ""
         own = f'{self.label}="{namespace}"'
         on_label = [matcher for matcher in matchers if matcher.name == self.label]
-        if not any(all(matcher.holds(labels) for matcher in on_label) for labels in self._of(namespace)):
-            return f"It takes no alert: alerts of its own namespace have {own}, which match excludes."
-        if any(_pins(matcher, namespace) for matcher in on_label):
-            return ""
         alone = self.only == namespace
+        said: list[dict[str, str]] = [{self.label: namespace}, *([{}] if alone else [])]
+        if not any(all(matcher.holds(labels) for matcher in on_label) for labels in said):
+            return f"It takes no alert: alerts of its own namespace have {own}, which match excludes."
+        # of regular expressions only the name itself is known to let no other namespace in
+        pinning = {Operator.EQUAL, Operator.REGEX}
+        if any(matcher.operator in pinning and matcher.value == namespace for matcher in on_label):
+            return ""
         without = " or without that label" if alone else ""
         once = ", once all its alerts have it," if alone else ""
         return (
             f"It takes only alerts with {own}{without}, because namespace {namespace} is not in globalNamespaces; "
             f"add {own} to match{once} to end this message."
         )
-
-    def _of(self, namespace: str) -> list[dict[str, str]]:
-        """Return what an alert of a namespace may say by the label."""
-        return [{self.label: namespace}, *([{}] if self.only == namespace else [])]
-
-
-def _names(runbooks: Sequence[ObjectKey]) -> str:
-    shown = ", ".join(f"{key.namespace}/{key.name}" for key in runbooks[:_NAMED])
-    beyond = len(runbooks) - _NAMED
-    return f"{shown} and {beyond} more" if beyond > 0 else shown
-
-
-def _pins(matcher: Matcher, namespace: str) -> bool:
-    """Tell whether a matcher lets no other namespace in; of regular expressions only the name itself is known to."""
-    return matcher.operator in {Operator.EQUAL, Operator.REGEX} and matcher.value == namespace

@@ -1,9 +1,8 @@
-"""Builds an Incident's spec from alerts and merges changes into it; bounded, however many alerts a group holds.
+"""An Incident's name and spec, made of alerts: which belong together, and how changes are merged into what is stored.
 
 Labels that all alerts share stand once in `commonLabels`, and an alert's own `labels` are what differs: the two together
-are exactly its labels. Alerts beyond `DETAILED_BYTES` keep only id, start and status; beyond `LISTED_ALERTS` they are counted.
-
-Which alerts belong to one Incident, what that Incident is called, and how such an Incident is known again.
+are exactly its labels. Alerts beyond `DETAILED_BYTES` keep only id, start and status; beyond `LISTED_ALERTS` they are counted: a spec is
+bounded, however many alerts a group holds.
 """
 
 import hashlib
@@ -13,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import reduce
 from typing import Any
 
 import orjson
@@ -116,12 +114,8 @@ LISTED_ALERTS = 1000
 def opened(group: Group, severity: Severity, changes: Sequence[ReceivedAlert], truncated: int) -> IncidentSpec:
     """Return the spec of a new Incident for these firing alerts."""
     runbook = NameRef(name=group.runbook) if group.runbook else None
-    empty = IncidentSpec(runbook_ref=runbook, severity=severity, group=_group(group))
-    return merged(empty, changes, truncated)
-
-
-def _group(group: Group) -> dict[str, str]:
-    return {name: kept_label(value) for name, value in group.values}
+    values = {name: kept_label(value) for name, value in group.values}
+    return merged(IncidentSpec(runbook_ref=runbook, severity=severity, group=values), changes, truncated)
 
 
 def merged(spec: IncidentSpec, changes: Sequence[ReceivedAlert], truncated: int) -> IncidentSpec:
@@ -130,13 +124,18 @@ def merged(spec: IncidentSpec, changes: Sequence[ReceivedAlert], truncated: int)
     A firing alert is added unless it is known. A resolved one resolves every listed alert of the same labels that began
     before its end: Alertmanager may move `startsAt` when a second Prometheus reports the same alert. Nothing fires again.
     """
-    fresh = _fresh(spec, changes)
+    known = {alert.id for alert in spec.alerts}
+    fresh = [alert for alert in changes if alert.firing and alert.id not in known]
     listed = fresh[: max(0, LISTED_ALERTS - len(spec.alerts))]
-    common = _common(spec, listed)
-    alerts = [
-        *(_with_labels(alert, spec.common_labels, common) for alert in _resolved(spec.alerts, changes)),
-        *(_alert(alert, common) for alert in listed),
-    ]
+    common = spec.common_labels
+    if listed:
+        start = common if spec.alerts else listed[0].kept
+        common = {name: value for name, value in start.items() if all(each.kept.get(name) == value for each in listed)}
+    no_longer_common = {name: value for name, value in spec.common_labels.items() if name not in common}
+    alerts = _resolved(spec.alerts, changes)
+    if no_longer_common:
+        alerts = [each.model_copy(update={"labels": {**no_longer_common, **each.labels}}) for each in alerts]
+    alerts += [_alert(alert, common) for alert in listed]
     return spec.model_copy(
         update={
             "common_labels": common,
@@ -162,17 +161,21 @@ def stored_size(value: Any) -> int:
     return sanitize.stored_size(value)
 
 
-def _fresh(spec: IncidentSpec, changes: Iterable[ReceivedAlert]) -> list[ReceivedAlert]:
-    known = {alert.id for alert in spec.alerts}
-    return [alert for alert in changes if alert.firing and alert.id not in known]
-
-
 def _resolved(alerts: Iterable[Alert], changes: Iterable[ReceivedAlert]) -> list[Alert]:
     enders: defaultdict[str, _Enders] = defaultdict(_Enders)
     for alert in changes:
         if not alert.firing:
             enders[received_alerts.fingerprint_of(alert.id)].add(alert)
-    return [_ended(alert, enders.get(received_alerts.fingerprint_of(alert.id), _NO_ENDERS)) for alert in alerts]
+    ended = []
+    for listed in alerts:
+        alert, same_labels = listed, enders.get(received_alerts.fingerprint_of(listed.id))
+        ender = same_labels.first(alert) if same_labels and alert.status is not AlertStatus.RESOLVED else None
+        if ender is not None:
+            end = _whole_second(ender.ends_at) if ender.ends_at else None
+            told = {"status": AlertStatus.RESOLVED, "ends_at": end, "end_told_by": ender.end_told_by}
+            alert = alert.model_copy(update=told)
+        ended.append(alert)
+    return ended
 
 
 class _Enders:
@@ -198,33 +201,6 @@ class _Enders:
 
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
-_NO_ENDERS = _Enders()
-
-
-def _ended(alert: Alert, enders: _Enders) -> Alert:
-    ender = enders.first(alert)
-    if ender is None or alert.status is AlertStatus.RESOLVED:
-        return alert
-    end = _whole_second(ender.ends_at) if ender.ends_at else None
-    return alert.model_copy(update={"status": AlertStatus.RESOLVED, "ends_at": end, "end_told_by": ender.end_told_by})
-
-
-def _common(spec: IncidentSpec, fresh: Sequence[ReceivedAlert]) -> dict[str, str]:
-    if not fresh:
-        return spec.common_labels
-    start = spec.common_labels if spec.alerts else fresh[0].kept
-    return reduce(_shared, (alert.kept for alert in fresh), dict(start))
-
-
-def _shared(common: dict[str, str], labels: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in common.items() if labels.get(name) == value}
-
-
-def _with_labels(alert: Alert, before: Mapping[str, str], after: Mapping[str, str]) -> Alert:
-    if len(before) == len(after):
-        return alert
-    no_longer_common = {name: value for name, value in before.items() if name not in after}
-    return alert.model_copy(update={"labels": {**no_longer_common, **alert.labels}})
 
 
 def _alert(alert: ReceivedAlert, common: Mapping[str, str]) -> Alert:
@@ -252,28 +228,18 @@ def _bounded(common: Mapping[str, str], alerts: Iterable[Alert]) -> list[Alert]:
     used = stored_size(common)
     bounded = []
     for alert in alerts:
-        fits = _fitting(alert, DETAILED_BYTES - used)
-        used += stored_size(_lean(fits)) if fits else 0
-        bounded.append(fits or _compact(alert))
+        compact = Alert(id=alert.id, starts_at=alert.starts_at, status=alert.status)
+        untold = compact.model_copy(update={"ends_at": alert.ends_at, "labels": alert.labels})
+        # all of it, or its labels without its texts, or not even these
+        for each in (alert, untold) if used < DETAILED_BYTES else ():
+            size = stored_size(_lean(each))
+            if used + size <= DETAILED_BYTES:
+                used += size
+                bounded.append(each)
+                break
+        else:
+            bounded.append(compact)
     return bounded
-
-
-def _fitting(alert: Alert, room: int) -> Alert | None:
-    """Return what of an alert fits: all, or its labels without its texts; None where not even these do."""
-    for each in (alert, _untold(alert)) if room > 0 else ():
-        if stored_size(_lean(each)) <= room:
-            return each
-    return None
-
-
-def _untold(alert: Alert) -> Alert:
-    return Alert(
-        id=alert.id, starts_at=alert.starts_at, ends_at=alert.ends_at, status=alert.status, labels=alert.labels
-    )
-
-
-def _compact(alert: Alert) -> Alert:
-    return Alert(id=alert.id, starts_at=alert.starts_at, status=alert.status)
 
 
 def _lean(alert: Alert) -> dict[str, Any]:
