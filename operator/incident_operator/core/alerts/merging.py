@@ -163,18 +163,19 @@ def stored_size(value: Any) -> int:
 
 def _resolved(alerts: Iterable[Alert], changes: Iterable[ReceivedAlert]) -> list[Alert]:
     enders: defaultdict[str, _Enders] = defaultdict(_Enders)
-    for alert in changes:
-        if not alert.firing:
-            enders[received_alerts.fingerprint_of(alert.id)].add(alert)
+    for change in changes:
+        if not change.firing:
+            enders[received_alerts.fingerprint_of(change.id)].add(change)
     ended = []
-    for listed in alerts:
-        alert, same_labels = listed, enders.get(received_alerts.fingerprint_of(listed.id))
+    for alert in alerts:
+        same_labels = enders.get(received_alerts.fingerprint_of(alert.id))
         ender = same_labels.first(alert) if same_labels and alert.status is not AlertStatus.RESOLVED else None
-        if ender is not None:
-            end = _whole_second(ender.ends_at) if ender.ends_at else None
-            told = {"status": AlertStatus.RESOLVED, "ends_at": end, "end_told_by": ender.end_told_by}
-            alert = alert.model_copy(update=told)
-        ended.append(alert)
+        if ender is None:
+            ended.append(alert)
+            continue
+        end = _whole_second(ender.ends_at) if ender.ends_at else None
+        told = {"status": AlertStatus.RESOLVED, "ends_at": end, "end_told_by": ender.end_told_by}
+        ended.append(alert.model_copy(update=told))
     return ended
 
 
