@@ -1,6 +1,6 @@
-"""The operator's kinds as `check` knows them: how they are written, and what their specs may hold.
+"""The operator's kinds as `check` knows them: what is wrong with an object against the schema of its kind, in kubectl's words.
 
-What is wrong with an object against the schema of its kind, in kubectl's words. Nothing of it tells a value, which may be secret.
+Nothing of it tells a value, which may be secret.
 """
 
 import difflib
@@ -67,8 +67,16 @@ def wrong_fields(model: type[pydantic.BaseModel], value: Any, path: str) -> list
     else:
         return []
     schema = _Walk(model.model_json_schema(by_alias=True))
-    told = (_told({**each, "loc": _written(value, each["loc"], each["type"])}, path, schema) for each in found)
-    return list({each.way: each for each in reversed(list(told))}.values())[::-1]
+    told: dict[Way, WrongField] = {}
+    for each in found:
+        way = _written(value, each["loc"], each["type"])
+        place = cel.field_of(path, way)
+        if each["type"] == "extra_forbidden":
+            message = unknown_field(place, str(way[-1]), schema.fields(way[:-1]))
+        else:
+            message = _message(each, way)
+        told.setdefault(way, WrongField(way, place, message))
+    return list(told.values())
 
 
 def without_empty(model: type[pydantic.BaseModel], value: Any) -> tuple[Any, list[Way]]:
@@ -90,20 +98,13 @@ def unknown_field(path: str, name: str, known: list[str]) -> str:
     return f"unknown field {texts.line(path)}{told}"
 
 
-def _told(error: dict[str, Any], path: str, schema: "_Walk") -> WrongField:
-    way = tuple(error["loc"])
-    place = cel.field_of(path, way)
-    if error["type"] == "extra_forbidden":
-        return WrongField(way, place, unknown_field(place, str(way[-1]), schema.fields(way[:-1])))
-    return WrongField(way, place, _message(error, way))
-
-
 def _message(error: Mapping[str, Any], way: Way) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "missing":
         return "Required value"
     if kind in _TYPES:
-        return f"Invalid value: must be of type {_TYPES[kind]}, and is {_named(error['input'])}"
+        is_now = _JSON.get(type(error["input"]), "null")
+        return f"Invalid value: must be of type {_TYPES[kind]}, and is {is_now}"
     if kind in {"enum", "literal_error"}:
         return f"Unsupported value: supported values: {str(context['expected']).replace(chr(39), chr(34))}"
     if kind == "string_pattern_mismatch":
@@ -112,10 +113,6 @@ def _message(error: Mapping[str, Any], way: Way) -> str:
     if kind in _BOUNDS:
         return _BOUNDS[kind].format(**context)
     return f"Invalid value: {error['msg']}" if way else str(error["msg"])
-
-
-def _named(value: Any) -> str:
-    return _JSON.get(type(value), "null")
 
 
 def _nulls(value: Any, way: Way) -> Iterator[Way]:
@@ -158,17 +155,14 @@ class _Walk:
         """Return the schema of what stands there; an empty one where it may be anything, or nothing is known."""
         node = self._plain(self._schema)
         for part in way:
-            below = node.get("items") if isinstance(part, int) else self._below(node, part)
+            named = node.get("properties", {}).get(part, node.get("additionalProperties"))
+            below = node.get("items") if isinstance(part, int) else named
             node = self._plain(below if isinstance(below, dict) else {})
         return node
 
     def fields(self, way: Way) -> list[str]:
         """Return the names of the fields that there are."""
         return list(self.at(way).get("properties", {}))
-
-    @staticmethod
-    def _below(node: Schema, key: str) -> Any:
-        return node.get("properties", {}).get(key, node.get("additionalProperties"))
 
     def _plain(self, node: Schema) -> Schema:
         """Return a node without references, and of a union with null the other."""
@@ -292,14 +286,10 @@ def _of_metadata(metadata: Any) -> Iterator[Wrong]:
     if namespace is not None and not (isinstance(namespace, str) and is_dns_label(namespace)):
         yield Wrong("metadata.namespace", f"{_quoted(namespace)} is not a name of a namespace")
     for part in ("labels", "annotations"):
-        yield from _not_texts(metadata.get(part), f"metadata.{part}")
-
-
-def _not_texts(given: Any, path: str) -> Iterator[Wrong]:
-    entries = given.items() if isinstance(given, dict) else ()
-    for key, value in entries:
-        if not isinstance(value, str):
-            yield Wrong(f"{path}.{key}", "Invalid value: must be of type string; put it in quotes")
+        given = metadata.get(part)
+        for key, value in given.items() if isinstance(given, dict) else ():
+            if not isinstance(value, str):
+                yield Wrong(f"metadata.{part}.{key}", "Invalid value: must be of type string; put it in quotes")
 
 
 def _unknown(value: Mapping[str, Any], prefix: str, known: tuple[str, ...]) -> Iterator[Wrong]:

@@ -117,7 +117,11 @@ def difference(approved: PlanEntry, rendered: PlanEntry, *, trial_binds: bool, r
     on the same object: that there are any, where there were none, is one. `remedy` is how the step may ask for a bound instead,
     told where its trial differs.
     """
-    changes = [_change("what", approved.do, rendered.do), _change("allows", *_allowances(approved, rendered))]
+    then, now = approved.allows or [], rendered.allows or []
+    if _of_others(then) or not _of_others(now):
+        # of other Incidents only what the person who approved did not know of is a difference
+        then, now = ([line for line in lines if not line.startswith(_OTHERS)] for lines in (then, now))
+    changes = [_change("what", approved.do, rendered.do), _change("allows", then or None, now or None)]
     keys = sorted({*approved.details, *rendered.details} - {DIGEST})
     changes += [_change(key, approved.details.get(key), rendered.details.get(key)) for key in keys]
     if trial_binds and (moved := _change("in trial", approved.in_trial, rendered.in_trial)):
@@ -128,15 +132,6 @@ def difference(approved: PlanEntry, rendered: PlanEntry, *, trial_binds: bool, r
     return f"{approved.step}: {'; '.join(found)}" if found else ""
 
 
-def _allowances(approved: PlanEntry, rendered: PlanEntry) -> tuple[list[str] | None, list[str] | None]:
-    """Return what either allows; of other Incidents only where the person who approved did not know of any."""
-    then, now = approved.allows or [], rendered.allows or []
-    if not _of_others(then) and _of_others(now):
-        return then or None, now
-    bare = ([line for line in lines if not line.startswith(_OTHERS)] or None for lines in (then, now))
-    return next(bare), next(bare)
-
-
 def _of_others(lines: Sequence[str]) -> bool:
     return any(line.startswith(_OTHERS) for line in lines)
 
@@ -145,16 +140,13 @@ def _change(name: str, then: object, now: object) -> str:
     if _plain(then) == _plain(now):
         return ""
     if isinstance(then, list) and isinstance(now, list) and len(_plain(then)) > _SHOWN:
-        then, now = _where_they_differ(then, now)
+        # the items between what the two begin and what they end with in common
+        shortest = min(len(then), len(now))
+        head = next((at for at in range(shortest) if then[at] != now[at]), shortest)
+        rest = shortest - head
+        tail = next((at for at in range(rest) if then[-1 - at] != now[-1 - at]), rest)
+        then, now = then[head : len(then) - tail], now[head : len(now) - tail]
     return f"{name} {_brief(then)} → {_brief(now)}"
-
-
-def _where_they_differ(then: list[Any], now: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Return the items of two lists between what they begin and what they end with in common."""
-    shortest = min(len(then), len(now))
-    head = next((at for at in range(shortest) if then[at] != now[at]), shortest)
-    tail = next((at for at in range(shortest - head) if then[-1 - at] != now[-1 - at]), shortest - head)
-    return then[head : len(then) - tail], now[head : len(now) - tail]
 
 
 def _plain(value: object) -> str:
@@ -308,16 +300,12 @@ def _answered(status: IncidentStatus, state: ApprovalState, by: str, now: dateti
 
 
 def _close_pending(status: IncidentStatus, record: ApprovalRecord) -> IncidentStatus:
-    history = _within_bounds([*status.approvals, record][-_HISTORY:])
-    return status.model_copy(update={"pending_approval": None, "approvals": history})
+    """End a question: the newest plans are kept whole as far as there is room; one that is still carried out in any case."""
 
+    def taken(each: ApprovalRecord) -> int:
+        return 0 if each.state is ApprovalState.ACTIVE else size(each.plan)
 
-def _within_bounds(history: list[ApprovalRecord]) -> list[ApprovalRecord]:
-    whole, _ = fitting(reversed(history), _size_once_ended, _PLANS_KEPT)
-    older = history[: len(history) - len(whole)]
-    return [*(record.model_copy(update={"plan": []}) for record in older), *reversed(whole)]
-
-
-def _size_once_ended(record: ApprovalRecord) -> int:
-    """Return what a plan takes of the room for ended ones: nothing where it is still carried out, for it is kept in any case."""
-    return 0 if record.state is ApprovalState.ACTIVE else size(record.plan)
+    history = [*status.approvals, record][-_HISTORY:]
+    whole, _ = fitting(reversed(history), taken, _PLANS_KEPT)
+    older = [each.model_copy(update={"plan": []}) for each in history[: len(history) - len(whole)]]
+    return status.model_copy(update={"pending_approval": None, "approvals": [*older, *reversed(whole)]})

@@ -1,11 +1,8 @@
 """Finds credentials in texts, however they are written there, and puts a mask in their place. Pure.
 
-What is looked for becomes one RE2 program, and all texts of a value become one text, so that a search is one pass whose time
-grows with the text alone: neither with the number of credentials, nor with the number of texts.
-
-How a value may be written in a text: percent-encoded, in JSON, HTML, SQL, a shell, base64 …, as RE2 programs that find it. Pure.
-
-Each character is given all the ways in which anybody writes it, so that a value is found however these are mixed.
+A value may be written percent-encoded, in JSON, HTML, SQL, a shell, base64 …: each character is given all the ways in which anybody writes
+it, so that a value is found however these are mixed. What is looked for becomes one RE2 program, and all texts of a value become one text,
+so that a search is one pass whose time grows with the text alone: neither with the number of credentials, nor with the number of texts.
 """
 
 import base64
@@ -47,7 +44,20 @@ def weight(values: Iterable[str]) -> int:
 
 def whole(values: Iterable[str]) -> Program | None:
     """Return what finds each of the values as a whole, the longest at each place; None where they are too much for that."""
-    return _program(way for value in values for begin, end in _bounds(value) for way in _ways(value[begin:end]))
+
+    def ways() -> Iterator[str]:
+        for value in values:
+            for begin, end in _bounds(value):
+                raw = value[begin:end].encode("utf-8", "surrogatepass")
+                yield "".join(map(_character, value[begin:end]))
+                yield f"(?i:{raw.hex()})"
+                # what base64 of anything with it must hold: one pattern for each of the three alignments
+                for offset in range(3):
+                    encoded = base64.b64encode(b"\0" * offset + raw).decode()
+                    core = encoded[-(-offset * 8 // 6) : (offset + len(raw)) * 8 // 6]
+                    yield "".join(_IN_BASE64.get(character, character) for character in core)
+
+    return _program(ways())
 
 
 def edges(values: Iterable[str], is_telling: Callable[[str], bool]) -> Program | None:
@@ -80,13 +90,6 @@ def _bounds(value: str) -> list[tuple[int, int]]:
     return list(zip(begins, [*begins[1:], len(value)], strict=True))
 
 
-def _ways(piece: str) -> Iterator[str]:
-    raw = piece.encode("utf-8", "surrogatepass")
-    yield "".join(map(_character, piece))
-    yield f"(?i:{raw.hex()})"
-    yield from _base64(raw)
-
-
 def _cut_ways(value: str, is_telling: Callable[[str], bool]) -> Iterator[str]:
     """Yield what a cut leaves: the first characters of a piece or the last ones of it, and as many of the others as there are.
 
@@ -97,21 +100,14 @@ def _cut_ways(value: str, is_telling: Callable[[str], bool]) -> Iterator[str]:
         head = value[max(begin - _AT_AN_EDGE, 0) : end if end < len(value) else -1]
         if least := next((n for n in range(_AT_AN_EDGE, len(head) + 1) if is_telling(head[:n])), 0):
             ways = list(map(_character, head))
-            yield "".join(ways[:least]) + _then(ways[least:]) + _TORN_AT_THE_END + "[\r\n…]"
+            # then none of the others, or the first, or the first two, …
+            then = reduce(lambda rest, way: f"(?:{way}{rest})?", reversed(ways[least:]), "")
+            yield "".join(ways[:least]) + then + _TORN_AT_THE_END + "[\r\n…]"
         tail = value[begin or 1 : end + _AT_AN_EDGE]
         if least := next((n for n in range(_AT_AN_EDGE, len(tail) + 1) if is_telling(tail[-n:])), 0):
             ways = list(map(_character, tail))
-            yield "\n" + _TORN_AT_THE_BEGINNING + _before(ways[:-least]) + "".join(ways[-least:])
-
-
-def _then(ways: Sequence[str]) -> str:
-    """Return a pattern of none, the first, the first two, … of them."""
-    return reduce(lambda rest, way: f"(?:{way}{rest})?", reversed(ways), "")
-
-
-def _before(ways: Sequence[str]) -> str:
-    """Return a pattern of none, the last, the last two, … of them."""
-    return reduce(lambda rest, way: f"(?:{rest}{way})?", ways, "")
+            before = reduce(lambda rest, way: f"(?:{rest}{way})?", ways[:-least], "")
+            yield "\n" + _TORN_AT_THE_BEGINNING + before + "".join(ways[-least:])
 
 
 @lru_cache(4096)
@@ -131,7 +127,8 @@ def _character(character: str) -> str:
         )
     )
     percent = "".join(f"%(?:25)*{byte:02x}" for byte in raw)
-    entity = rf"(?:&|\\+u0026)(?:amp;)*(?:{'|'.join(_entities(code))});"
+    entities = "|".join((f"#0*{code}", f"#x0*{code:x}", *_NAMES.get(character, ())))
+    entity = rf"(?:&|\\+u0026)(?:amp;)*(?:{entities});"
     coded = f"(?:{_ESCAPE}*(?:{percent}|{entity})){'+' if character in _DOUBLED else ''}"
     plain = _PLAIN.get(character) or rf"\\*{re.escape(character)}"
     return f"(?:{plain}|(?i:{_ESCAPE}+(?:{escaped})|{coded}))"
@@ -155,20 +152,6 @@ _NAMES: dict[str, list[str]] = {}
 for _name, _named in html5.items():
     if _name.endswith(";"):
         _NAMES.setdefault(_named, []).append(_name[:-1])
-
-
-def _entities(code: int) -> Iterator[str]:
-    yield f"#0*{code}"
-    yield f"#x0*{code:x}"
-    yield from _NAMES.get(chr(code), ())
-
-
-def _base64(raw: bytes) -> Iterator[str]:
-    """Yield what base64 of anything with `raw` in it must hold: one pattern for each of the three alignments."""
-    for offset in range(3):
-        encoded = base64.b64encode(b"\0" * offset + raw).decode()
-        core = encoded[-(-offset * 8 // 6) : (offset + len(raw)) * 8 // 6]
-        yield "".join(_IN_BASE64.get(character, character) for character in core)
 
 
 _IN_BASE64 = {"+": r"(?:[+-]|(?i:%2b|\\+u002b))", "/": r"(?:\\*/|_|(?i:%2f))"}
@@ -216,21 +199,19 @@ def is_looked_for(value: str) -> bool:
     return not is_word or len(plain) > LONGEST_WORD
 
 
-def _looked_for(value: str) -> Iterator[str]:
-    """Yield a value of several lines as it is, and each of its lines on its own, for lists of lines."""
-    lines = value.strip().splitlines()
-    yield from (value.strip(),) if is_looked_for(value) else ()
-    if len(lines) > 1:
-        yield from (line.strip() for line in lines if is_looked_for(line) and not line.startswith(_PEM_BOUNDARY))
-
-
 class Masks:
     """Masks a fixed set of credentials. Make it by `of`, which knows the programs that were made before."""
 
     def __init__(self, credentials: Iterable[Credential]) -> None:
         self._of: dict[str, list[str]] = {}
         for each in credentials:
-            if found := list(_looked_for(each.value)):
+            # a value of several lines as it is, and each of its lines on its own, for lists of lines
+            lines = each.value.strip().splitlines()
+            found = [each.value.strip()] if is_looked_for(each.value) else []
+            if len(lines) > 1:
+                inner = (line for line in lines if is_looked_for(line) and not line.startswith(_PEM_BOUNDARY))
+                found += [line.strip() for line in inner]
+            if found:
                 self._of.setdefault(each.connection, []).extend(found)
 
     def __bool__(self) -> bool:

@@ -97,9 +97,17 @@ class PatternError(ValueError):
 def compiled_pattern(pattern: str) -> Any:
     """Return the compiled RE2. Raises `PatternError`."""
     for budget in _BUDGETS:
-        found = _within(pattern, budget)
-        if found is not None:
-            return found
+        options = re2.Options()
+        options.log_errors, options.max_mem = False, budget
+        try:
+            return re2.compile(pattern, options=options)
+        except re2.error as error:
+            reason = error.args[0] if error.args else "unknown"
+            told = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+            if not told.startswith(_TOO_LARGE):
+                raise PatternError(f"not a regular expression (RE2): {told}") from error
+        except UnicodeEncodeError as error:
+            raise PatternError("not a regular expression: holds a lone surrogate") from error
     raise PatternError(
         f"takes more than {_BUDGETS[-1] // 1024} KiB as a program; use fewer repetitions (+ or * instead of {{30}}, "
         "for example) or smaller character classes"
@@ -109,27 +117,6 @@ def compiled_pattern(pattern: str) -> Any:
 def pattern_bytes(patterns: Iterable[Any]) -> int:
     """Return how many bytes compiled patterns take together, at most; None is one that is not there."""
     return sum(each.options.max_mem for each in patterns if each is not None)
-
-
-def _within(pattern: str, budget: int) -> Any:
-    """Return the compiled RE2, or None where it takes more bytes than that. Raises `PatternError`."""
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = budget
-    try:
-        return re2.compile(pattern, options=options)
-    except re2.error as error:
-        reason = _reason(error)
-        if reason.startswith(_TOO_LARGE):
-            return None
-        raise PatternError(f"not a regular expression (RE2): {reason}") from error
-    except UnicodeEncodeError as error:
-        raise PatternError("not a regular expression: holds a lone surrogate") from error
-
-
-def _reason(error: Exception) -> str:
-    reason = error.args[0] if error.args else "unknown"
-    return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
 
 
 _EXACT = 2**53 - 1
@@ -194,7 +181,7 @@ def finite(value: Any) -> Any:
     """Return a result as JSON can say it: numbers that are not finite are the texts `NaN`, `Infinity` and `-Infinity`."""
     match value:
         case float() if not math.isfinite(value):
-            return _not_finite(value)
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
         case Mapping():
             return {key: finite(item) for key, item in value.items()}
         case list() | tuple():
@@ -210,8 +197,10 @@ def canonical(value: Any) -> Any:
             return value
         case int():
             return value if abs(value) <= _EXACT else str(value)
+        case float() if not math.isfinite(value):
+            return str(value)
         case float():
-            return _number(value)
+            return canonical(int(value)) if value.is_integer() else value
         case Mapping():
             return {str(key): canonical(item) for key, item in value.items() if item is not None}
         case list() | tuple():
@@ -252,15 +241,3 @@ def _each_text(change: Callable[[str], str], value: Any, null: str | None = None
 def _digits(value: int) -> str:
     # Python refuses to write thousands of digits, but for hexadecimal ones
     return str(value) if value.bit_length() < _DECIMAL_BITS else hex(value)
-
-
-def _not_finite(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"
-
-
-def _number(value: float) -> int | float | str:
-    if not math.isfinite(value):
-        return str(value)
-    return canonical(int(value)) if value.is_integer() else value

@@ -1,17 +1,14 @@
 """`python -m incident_operator.crdgen [--check]`: writes crds/, schemas for editors and the chart's copies from models, catalogues and policies.
 
-The files are committed and never edited by hand; `--check` writes nothing and fails where one is stale.
-
-JSON schemas for editors, of the kinds that people write: from the definitions, which editors cannot read themselves.
-
-`# yaml-language-server: $schema=…` on the first line of a manifest names one. Unknown fields are wrong in them, as they are to the apiserver.
+The files are committed and never edited by hand; `--check` writes nothing and fails where one is stale. Editors cannot read the
+definitions, so the kinds that people write have JSON schemas too: `# yaml-language-server: $schema=…` on the first
+line of a manifest names one. Unknown fields are wrong in them, as they are to the apiserver.
 """
 
 import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 import yaml
@@ -26,6 +23,10 @@ from incident_operator.crdgen.schema import definition_template, plain_policy, p
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 """What yaml-language-server and other editors read without being told."""
+CHECKOUT = Path(__file__).resolve().parents[3]
+TEMPLATES = "charts/incident-operator/templates"
+SCHEMAS = "docs/schemas"
+"""Not crds/, all of which is applied."""
 _FREE = "x-kubernetes-preserve-unknown-fields"
 _EITHER = "x-kubernetes-int-or-string"
 _RULES = "x-kubernetes-validations"
@@ -67,59 +68,28 @@ def _rewritten(node: Json, actions: tuple[str, ...]) -> Json:
     for key in ("items", "additionalProperties"):
         if isinstance(node.get(key), dict):
             kept[key] = _rewritten(node[key], actions)
-    return {**_bounds(kept), **_one_action(node, actions)}
-
-
-def _bounds(node: Json) -> Json:
-    """Rewrite exclusive bounds back: a flag in Kubernetes, a number in JSON Schema."""
-    rewritten = dict(node)
+    # an exclusive bound is a flag in Kubernetes, a number in JSON Schema
     for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        if rewritten.get(exclusive) is True:
-            rewritten[exclusive] = rewritten.pop(bound)
-    return rewritten
-
-
-def _one_action(node: Json, actions: tuple[str, ...]) -> dict[str, Any]:
-    """Return the rule that exactly one action is written, where the definition has it."""
-    if not any(each["message"] == "exactly one action" for each in node.get(_RULES, [])):
-        return {}
-    return {"oneOf": [{"required": [key]} for key in actions if key in node["properties"]]}
-
-
-CHECKOUT = Path(__file__).resolve().parents[3]
-TEMPLATES = "charts/incident-operator/templates"
-SCHEMAS = "docs/schemas"
-"""Not crds/, all of which is applied."""
+        if kept.get(exclusive) is True:
+            kept[exclusive] = kept.pop(bound)
+    if any(each["message"] == "exactly one action" for each in node.get(_RULES, [])):
+        kept["oneOf"] = [{"required": [key]} for key in actions if key in node["properties"]]
+    return kept
 
 
 def files() -> dict[str, str]:
     """Return every generated file: path below the checkout → text."""
-    return {**_definitions(), **_schemas(), **_policies()}
-
-
-def _definitions() -> dict[str, str]:
     generated: dict[str, str] = {}
     for kind in kinds.ALL:
         name = f"{GROUP}_{kind.plural}.yaml"
         text = _header("api/") + yaml_text(kinds.definition(kind))
         generated[f"crds/{name}"] = text
         generated[f"{TEMPLATES}/crds/{name}"] = definition_template(text)
-    return generated
-
-
-def _schemas() -> dict[str, str]:
     keys = [action.key for action in ACTIONS]
-    return {
-        f"{SCHEMAS}/{kind.name.lower()}.json": schema(kind, kinds.definition(kind), keys)
-        for kind in (kinds.RUNBOOK, kinds.CONNECTION)
-    }
-
-
-def _policies() -> dict[str, str]:
+    for kind in (kinds.RUNBOOK, kinds.CONNECTION):
+        generated[f"{SCHEMAS}/{kind.name.lower()}.json"] = schema(kind, kinds.definition(kind), keys)
     validating = "---\n".join(policies.text(file) for file in policies.VALIDATING)
-    generated = {
-        "crds/approval-policies.yaml": _header("policies/") + plain_policy(validating),
-    }
+    generated["crds/approval-policies.yaml"] = _header("policies/") + plain_policy(validating)
     for file in (*policies.LIMITING, policies.STAMPING):
         generated[f"crds/{file}"] = _header("policies/") + plain_policy(policies.text(file))
     for file in (*policies.VALIDATING, *policies.LIMITING, policies.STAMPING):

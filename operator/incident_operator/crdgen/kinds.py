@@ -136,41 +136,36 @@ def definition(kind: Kind) -> Json:
         "metadata": {"name": f"{kind.plural}.{GROUP}"},
         "spec": {
             "group": GROUP,
-            "names": _names(kind),
+            "names": {
+                "kind": kind.name,
+                "listKind": f"{kind.name}List",
+                "plural": kind.plural,
+                "singular": kind.name.lower(),
+                "shortNames": [kind.short_name],
+                "categories": ["incident-operator"],
+            },
             "scope": "Namespaced",
             "versions": [_version(kind)],
         },
     }
 
 
-def _names(kind: Kind) -> Json:
-    return {
-        "kind": kind.name,
-        "listKind": f"{kind.name}List",
-        "plural": kind.plural,
-        "singular": kind.name.lower(),
-        "shortNames": [kind.short_name],
-        "categories": ["incident-operator"],
-    }
-
-
 def _version(kind: Kind) -> Json:
+    columns: list[Json] = []
+    for column in kind.columns:
+        written: Json = {"name": column.name, "type": column.type, "jsonPath": column.path}
+        columns.append({**written, "priority": 1} if column.wide else written)
     version: Json = {
         "name": VERSION,
         "served": True,
         "storage": True,
         "subresources": {"status": {}},
-        "additionalPrinterColumns": [_column(column) for column in kind.columns],
+        "additionalPrinterColumns": columns,
         "schema": {"openAPIV3Schema": _schema(kind)},
     }
     if kind.selectable:
         version["selectableFields"] = [{"jsonPath": path} for path in kind.selectable]
     return version
-
-
-def _column(column: Column) -> Json:
-    written: Json = {"name": column.name, "type": column.type, "jsonPath": column.path}
-    return {**written, "priority": 1} if column.wide else written
 
 
 _IDENTITY: Json = {
@@ -183,13 +178,10 @@ _IDENTITY: Json = {
 def _schema(kind: Kind) -> Json:
     """Return the schema of the whole object; its metadata belongs to the apiserver."""
     model = kind.completed(kind.model.model_json_schema(by_alias=True))
-    whole = kind.shortened(schema.structural(_without_metadata(model)))
+    stored = {**model, "properties": {key: model["properties"][key] for key in ("spec", "status")}}
+    whole = kind.shortened(schema.structural(stored))
     fields = whole["properties"]
     if kind.initial_status:
         fields["status"]["default"] = dict(kind.initial_status)
     properties = {**_IDENTITY, "spec": fields["spec"], "status": fields["status"]}
     return {"description": whole["description"], "type": "object", "required": ["spec"], "properties": properties}
-
-
-def _without_metadata(model: Json) -> Json:
-    return {**model, "properties": {key: model["properties"][key] for key in ("spec", "status")}}
