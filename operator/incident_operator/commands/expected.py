@@ -1,6 +1,5 @@
 """What may be wrong with what a command was given, so that one line on stderr says it."""
 
-from incident_operator import settings
 from incident_operator.clients import access as accesses
 from incident_operator.clients import kube
 from incident_operator.clients.own_secrets import SecretError
@@ -10,7 +9,6 @@ from incident_operator.receiver.tls import CertificateError
 EXPECTED = (
     accesses.AccessError,
     kube.ApiError,
-    settings.SettingError,
     SecretError,
     TokenError,
     CertificateError,
