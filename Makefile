@@ -59,6 +59,13 @@ test-cluster: test-policies
 	@$(BIN)/pytest -q -m cluster --ignore=tests/e2e --ignore=tests/approval_policy --ignore=tests/faults --ignore=tests/rounds \
 		--ignore=tests/field
 
+.PHONY: check
+check: .venv/.synced ## The quick loop: format, style, types, and the tests of the core and of Runbooks
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/pytest -q -n 2 -m 'not cluster' tests/core tests/runbooks
+
 .PHONY: unit
 unit: .venv/.synced ## Run the tests that need no cluster
 	@$(BIN)/pytest -n 2 -m 'not cluster'
@@ -98,6 +105,7 @@ lint: .venv/.synced ## Check style, types, layers and generated files
 	@MYPYPATH=hack/demo $(BIN)/mypy -p demonstration
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m incident_operator.crdgen --check
+	@$(BIN)/python docs/generate.py --check
 
 .PHONY: generate
 generate: .venv/.synced ## Write crds/, the chart's copies, docs/schemas/, docs/fields.md and tables of the docs from models and policies

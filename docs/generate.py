@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from incident_operator import settings
 from incident_operator.actions import ACTIONS
 from incident_operator.api import connection, incident, meta, runbook
 from incident_operator.clients import sql_values
@@ -216,6 +217,16 @@ def warnings() -> Iterator[str]:
     yield from (f"| `{name}` | {about} | {reason} |" for name, (about, reason) in check.WARNINGS.items())
 
 
+def variables() -> Iterator[str]:
+    """Yield the rows of the table of settings."""
+    yield from ("| variable | default | chart value | meaning |", "|---|---|---|---|")
+    for option in settings.OPTIONS:
+        if option.variable:
+            default = f"`{option.default_text}`" if option.default_text else option.without
+            chart = option.chart if option.chart == "-" else f"`{option.chart}`"
+            yield f"| `{option.variable}` | {default} | {chart} | {option.meaning} |"
+
+
 TABLES: Mapping[str, tuple[str, Callable[[], Iterable[str]]]] = {
     "actions": ("runbook.md", actions),
     "retried": ("runbook.md", retried),
@@ -224,6 +235,7 @@ TABLES: Mapping[str, tuple[str, Callable[[], Iterable[str]]]] = {
     "connections": ("runbook.md", connections),
     "warnings": ("runbook.md", warnings),
     "effects": ("how-it-works.md", effects),
+    "variables": ("settings.md", variables),
 }
 """Mark → the page that holds the table, and what makes it."""
 

@@ -5,7 +5,7 @@ What a command does is imported when it runs: `--version`, `--help` and completi
 
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -29,25 +29,32 @@ def main() -> None:
     """Runs the runbook of an alert: diagnose, mitigate, ask a human, remediate, verify, restore, report."""
 
 
-@main.command()
-@click.option("--kubeconfig", type=click.Path(dir_okay=False), help="Kubeconfig to use outside a cluster.")
-@click.option("--context", help="Context of the kubeconfig.")
-def run(kubeconfig: str | None, context: str | None) -> None:
+class _Run(click.Command):
+    """A command whose options are the settings, which are imported when somebody asks for them."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        from incident_operator import settings  # noqa: PLC0415
+
+        self.params = list(settings.OPTIONS)
+        return super().get_params(ctx)
+
+
+@main.command(cls=_Run)
+def run(**given: Any) -> None:
     """Run the operator, inside a cluster or outside it, until SIGTERM.
 
-    Everything else is set by environment variables INCIDENT_OPERATOR_…; docs/settings.md lists them.
+    Every option can be set by a variable too, whose name stands beside it; an empty variable counts as unset. Secrets are
+    in files and Secrets, never in options. docs/settings.md names the values of the chart.
     """
     import asyncio  # noqa: PLC0415 # heavy, as are those below
-    import dataclasses  # noqa: PLC0415
 
     import uvloop  # noqa: PLC0415
 
     from incident_operator import app, process, settings  # noqa: PLC0415
     from incident_operator.commands.reporting import EXPECTED  # noqa: PLC0415
 
+    chosen = settings.checked(settings.Settings(**given))
     try:
-        chosen = settings.from_environment()
-        chosen = dataclasses.replace(chosen, kubeconfig=kubeconfig or chosen.kubeconfig, context=context)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(app.run(chosen, process.end_at_the_latest))
     except EXPECTED as error:
@@ -112,8 +119,8 @@ def check(files: tuple[Path, ...], output: str, strict: bool, global_namespaces:
 @main.command()
 @click.argument("name", callback=lambda _context, _parameter, given: given.removeprefix("incident/"))
 @click.option("-n", "--namespace", help="Namespace of the Incident; the context's own unless given.")
-@click.option("--kubeconfig", type=click.Path(exists=True, dir_okay=False))
-@click.option("--context")
+@click.option("--kubeconfig", envvar="KUBECONFIG", show_envvar=True, help="Kubeconfig to use outside a cluster.")
+@click.option("--context", help="Context of the kubeconfig.")
 @click.option("--digests", is_flag=True, help="Add the SHA-256 of plans and evidence.")
 def report(name: str, namespace: str | None, kubeconfig: str | None, context: str | None, *, digests: bool) -> None:
     """Print the report of Incident NAME as Markdown, from its record: how it ended, or where it stands now."""

@@ -28,7 +28,7 @@ _AT_A_TIME = 32
 _PAUSE = 0.1
 _REFERENCE_PATIENCE, _MOST_RESTARTS = 60.0, 3
 _MINIMUM = 1 + STEPS + 1
-"""One create, an intent for each step, and the last outcome (design §3)."""
+"""One create, an intent for each step, and the last outcome (docs/how-it-works.md, "What is written")."""
 
 
 async def latency(bench: Bench) -> list[Result]:

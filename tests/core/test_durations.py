@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 import pydantic
 import pytest
 
+from environments import settings_of
 from incident_operator.api import meta
 from incident_operator.api.runbook import ApprovalPolicy, Objectives, Retry, RunbookSpec, Step, Until
 from incident_operator.core.expressions import cel
-from incident_operator.settings import PREFIX, SettingError, from_environment
+from incident_operator.settings import PREFIX, SettingError
 
 DAY = 24 * 3600
 WRITTEN = {
@@ -46,9 +47,9 @@ def test_every_field_takes_a_week_and_says_what_would_be_right_where_it_refuses(
 
 @pytest.mark.parametrize("refused", [each for each in REFUSED if isinstance(each, str)])
 def test_a_setting_takes_the_same(refused):
-    assert from_environment({f"{PREFIX}CLOSED_TTL": "4w"}).closed_ttl.days == 28
+    assert settings_of({f"{PREFIX}CLOSED_TTL": "4w"}).closed_ttl.days == 28
     with pytest.raises(SettingError, match="a duration such as 720h, 30d"):
-        from_environment({f"{PREFIX}CLOSED_TTL": refused or "x"})
+        settings_of({f"{PREFIX}CLOSED_TTL": refused or "x"})
 
 
 def test_no_duration_reaches_beyond_the_calendar():

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from crds import live
+from environments import settings_of
 from incident_operator import policies, settings
 from incident_operator.api.meta import Severity
 from incident_operator.core.alerts.matching import AlertScope
@@ -238,12 +239,13 @@ def test_only_approvers_approve_and_nobody_becomes_one_by_aggregation() -> None:
 def test_what_is_ignored_is_a_value_and_an_earlier_chart_s_values_have_none(
     argument: str, ignored: tuple[str, ...]
 ) -> None:
-    assert settings.from_environment(environment(argument)).unmatched_ignore == ignored
+    assert settings_of(environment(argument)).unmatched_ignore == ignored
 
 
 def test_every_variable_is_a_setting_that_the_operator_reads() -> None:
     given = environment(*EVERYTHING_ON)
-    read = settings.from_environment(given)
+    assert given.keys() <= {option.variable for option in settings.OPTIONS}
+    read = settings_of(given)
     assert read.namespaces == ("prod", "shop")
     assert (read.token_files, read.token_secret, read.token_keys) == ((), "incident-operator-webhook", ("token",))
     assert (str(read.tls_cert), str(read.tls_key)) == (
@@ -255,7 +257,7 @@ def test_every_variable_is_a_setting_that_the_operator_reads() -> None:
     assert (read.unmatched_namespace, read.log_format) == ("prod", "json")
     assert read.unmatched_ignore == settings.Settings().unmatched_ignore
     assert read.alert_scope == AlertScope("team", frozenset({"shop"}), "", {"shop": Severity.P2, "dev": Severity.P3})
-    assert settings.from_environment(environment()).alert_scope == AlertScope()
+    assert settings_of(environment()).alert_scope == AlertScope()
     named = frozenset({UnaskedStep("prod", "rb", "block", DIGEST)})
     assert (read.leave, read.unasked_problem) == (Leave(named, frozenset({"shop"})), "")
 
@@ -265,7 +267,7 @@ def test_two_tokens_are_valid_at_once() -> None:
     files = environment(f"{both},webhook.token.existingSecret=mine")
     tokens = "/etc/incident-operator/tokens"
     assert files["INCIDENT_OPERATOR_TOKEN_FILES"] == f"{tokens}/token,{tokens}/next"
-    assert settings.from_environment(environment(both)).token_keys == ("token", "next")
+    assert settings_of(environment(both)).token_keys == ("token", "next")
 
 
 def test_the_token_is_the_operators_to_make_unless_a_secret_is_named() -> None:
@@ -274,7 +276,7 @@ def test_the_token_is_the_operators_to_make_unless_a_secret_is_named() -> None:
     named = "--set=webhook.token.existingSecret=mine"
     assert not of_kind("Secret", named)
     assert {"name": "tokens", "secret": {"secretName": "mine"}} in pod(named)["volumes"]
-    read = settings.from_environment(environment(named))
+    read = settings_of(environment(named))
     assert ([str(path) for path in read.token_files], read.token_secret) == (
         ["/etc/incident-operator/tokens/token"],
         None,
@@ -391,7 +393,7 @@ def test_values_that_an_earlier_chart_did_not_have_mean_their_defaults(upgrade: 
         each for each in yaml.load_all(manifests, Loader=yaml.CSafeLoader) if each and each["kind"] == "Deployment"
     ]
     given = found[0]["spec"]["template"]["spec"]["containers"][0]["env"]
-    read = settings.from_environment({variable["name"]: variable["value"] for variable in given})
+    read = settings_of({variable["name"]: variable["value"] for variable in given})
     assert read.alert_scope == AlertScope()
 
 

@@ -1,25 +1,22 @@
 """Every name in the documentation names something, and every name that a reader needs is in it."""
 
-import json
+import dataclasses
 import re
 import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 
 from docs import pages
-from incident_operator import health
+from incident_operator import cli, health, settings
 from incident_operator.actions import ACTIONS
 from incident_operator.api.runbook import ParameterType, Stage
 from incident_operator.core import outcomes, reasons
-from incident_operator.core.alerts.matching import IGNORE
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.receiver import json_text
 from incident_operator.receiver.metrics import ReceiverMetrics
-from incident_operator.settings import PREFIX, Settings
 
 _PATH = re.compile(r"\b(?:docs|examples|hack|charts|crds|operator|tests)/[\w./-]*\w")
 _MODULE = re.compile(
@@ -27,7 +24,6 @@ _MODULE = re.compile(
 )
 _MAKE = re.compile(r"\bmake ([a-z.][\w./-]*)")
 _TARGET = re.compile(r"^([\w./-]+):", re.MULTILINE)
-_READ = re.compile(r'known(?:\.get\(|, )"([A-Z_]+)"')
 
 
 @pytest.mark.parametrize("page", pages.FILES, ids=pages.name)
@@ -66,22 +62,26 @@ def test_every_make_target_that_help_lists_is_in_the_readme():
     assert listed - named == set()
 
 
-def written(value):
-    if isinstance(value, tuple):
-        return ",".join(value)
-    return f"{value // timedelta(hours=1)}h" if isinstance(value, timedelta) else str(value or "none")
+def test_every_option_of_run_is_a_row_of_the_settings_with_its_default_and_nothing_else_is():
+    context = cli.run.make_context("run", [])
+    options = [each for each in cli.run.get_params(context) if isinstance(each, settings.Option)]
+    assert {each.name for each in options} == {each.name for each in dataclasses.fields(settings.Settings)}
+    rows = re.findall(r"^\| `([A-Z_]+)` \| `?([^|`]*)`? ", pages.text("docs/settings.md"), re.MULTILINE)
+    told = {
+        each.get_help_extra(context)["envvars"][0]: each.get_help_extra(context)["default"].strip("()")
+        for each in options
+        if each.name != "context"
+    }
+    assert {name: default.strip() for name, default in rows} == told
 
 
-def test_every_setting_is_in_the_table_with_its_default_and_nothing_else_is():
-    read = set(_READ.findall((pages.PACKAGE / "settings.py").read_text()))
-    rows = re.findall(rf"^\| `{PREFIX}([A-Z_]+)` \| `?([^|`]*)`? ", pages.text("docs/settings.md"), re.MULTILINE)
-    assert {name for name, _ in rows} == read
-    default = Settings()
-    for name, told in rows:
-        value = getattr(default, name.lower())
-        special = {"NAMESPACES": "all", "INSTANCE": "host name", "UNMATCHED_IGNORE": json.dumps(IGNORE)}
-        expected = special.get(name, written(value))
-        assert told.strip() == (expected if value or name in {"NAMESPACES", "INSTANCE"} else "none"), name
+def test_every_option_of_run_has_a_help_and_the_name_of_its_setting():
+    for option in settings.OPTIONS:
+        assert option.help
+        assert option.opts == [f"--{option.name.replace('_', '-')}"]
+        assert option.envvar == {"kubeconfig": "KUBECONFIG", "context": None}.get(
+            option.name, f"{settings.PREFIX}{option.name.upper()}"
+        )
 
 
 def leaves(values, path=""):
@@ -95,7 +95,7 @@ def leaves(values, path=""):
 def test_every_value_of_the_chart_is_in_settings_and_nothing_else_is():
     values = set(leaves(yaml.safe_load(pages.text("charts/incident-operator/values.yaml"))))
     table = pages.text("docs/settings.md")
-    environment = re.findall(rf"^\| `{PREFIX}\w+` \|[^|]*\| `([\w.]+)`", table, re.MULTILINE)
+    environment = re.findall(rf"^\| `{settings.PREFIX}\w+` \|[^|]*\| `([\w.]+)`", table, re.MULTILINE)
     other = pages.section("docs/settings.md", "## Other values of the chart")
     named = [
         *environment,

@@ -9,7 +9,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "operator").rglob("*.py"))
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+]
 NOT_PLAIN = re.compile(r"(?<!\bthere )\b(?:is|are|was|were) no (?!longer\b|more\b|such\b)[a-z]+")
 RIDDLES = re.compile(
     r"\b(?:anew|afresh|at the latest until|not neither|how-manieth|mend(?:s|ed|ing)?|nobody tells|(?:tells?|told) of|is told|are told"

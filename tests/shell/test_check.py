@@ -459,7 +459,13 @@ HEAVY = ("kubernetes", "kopf", "aiohttp", "psycopg", "structlog", "requests", "p
 
 
 @pytest.mark.parametrize(
-    ("arguments", "light"), [(["--version"], HEAVY), (["--help"], HEAVY), (["check", "-"], (*HEAVY[:-2], "ssl"))]
+    ("arguments", "light"),
+    [
+        (["--version"], (*HEAVY, "incident_operator.settings")),
+        (["--help"], (*HEAVY, "incident_operator.settings")),
+        (["run", "--help"], HEAVY[:-2]),
+        (["check", "-"], (*HEAVY[:-2], "ssl")),
+    ],
 )
 def test_a_command_that_only_reads_imports_nothing_that_speaks_to_the_world(
     arguments: list[str], light: tuple[str, ...]

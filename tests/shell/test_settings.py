@@ -3,8 +3,10 @@
 from datetime import timedelta
 from pathlib import Path
 
+import click
 import pytest
 
+from environments import settings_of
 from incident_operator import settings
 from incident_operator.api.meta import Severity
 from incident_operator.core.alerts.matching import AlertScope
@@ -12,7 +14,7 @@ from incident_operator.core.runbooks.reviews import UnaskedStep
 
 
 def read(**variables: str) -> settings.Settings:
-    return settings.from_environment({f"INCIDENT_OPERATOR_{name}": value for name, value in variables.items()})
+    return settings_of({f"INCIDENT_OPERATOR_{name}": value for name, value in variables.items()})
 
 
 def test_nothing_set_serves_all_namespaces_and_receives_no_alerts() -> None:
@@ -39,39 +41,51 @@ def test_lists_are_separated_by_commas_and_blanks_do_not_count() -> None:
         ({"LOG_FORMAT": "xml"}, "one of auto, json, console"),
         ({"LEASE_SECONDS": "0"}, "INCIDENT_OPERATOR_LEASE_SECONDS='0': whole seconds, from 1 to 3600"),
         ({"LEASE_SECONDS": "1.5"}, "INCIDENT_OPERATOR_LEASE_SECONDS='1.5'"),
-        ({"LEASE_NAME": "A Lease"}, "INCIDENT_OPERATOR_LEASE_NAME: 'A Lease'"),
-        ({"LEASE_NAME": "a..lease"}, "INCIDENT_OPERATOR_LEASE_NAME: 'a..lease'"),
-        ({"NOT_ACTING": "Shop"}, "INCIDENT_OPERATOR_NOT_ACTING: 'Shop'"),
-        ({"LEASE_NAMESPACE": "Ops"}, "INCIDENT_OPERATOR_LEASE_NAMESPACE: 'Ops'"),
+        ({"LEASE_NAME": "A Lease"}, "INCIDENT_OPERATOR_LEASE_NAME='A Lease': not a valid name of an object"),
+        ({"LEASE_NAME": "a..lease"}, "INCIDENT_OPERATOR_LEASE_NAME='a..lease'"),
+        ({"NOT_ACTING": "Shop"}, "INCIDENT_OPERATOR_NOT_ACTING='Shop': 'Shop' is not a valid name of a namespace"),
+        ({"LEASE_NAMESPACE": "Ops"}, "INCIDENT_OPERATOR_LEASE_NAMESPACE='Ops'"),
         ({"TLS_CERT": "/tls.crt"}, "INCIDENT_OPERATOR_TLS_CERT and INCIDENT_OPERATOR_TLS_KEY: set both or none"),
         (
             {"TOKEN_FILES": "/a", "TOKEN_SECRET": "b"},
             "INCIDENT_OPERATOR_TOKEN_FILES and INCIDENT_OPERATOR_TOKEN_SECRET",
         ),
-        ({"TOKEN_SECRET": "My Secret"}, "INCIDENT_OPERATOR_TOKEN_SECRET: 'My Secret'"),
-        ({"TOKEN_SECRET": "b", "TOKEN_KEYS": "token,a/b"}, "INCIDENT_OPERATOR_TOKEN_KEYS: 'a/b'"),
-        ({"NAMESPACES": "prod,team-*"}, "'team-*' is not a name of a namespace"),
-        ({"UNMATCHED_NAMESPACE": "On Call"}, "INCIDENT_OPERATOR_UNMATCHED_NAMESPACE: 'On Call'"),
+        ({"TOKEN_SECRET": "My Secret"}, "INCIDENT_OPERATOR_TOKEN_SECRET='My Secret'"),
+        (
+            {"TOKEN_SECRET": "b", "TOKEN_KEYS": "token,a/b"},
+            "INCIDENT_OPERATOR_TOKEN_KEYS: 'a/b' is not a valid key of a Secret",
+        ),
+        (
+            {"NAMESPACES": "prod,team-*"},
+            "INCIDENT_OPERATOR_NAMESPACES='prod,team-*': 'team-*' is not a valid name of a namespace",
+        ),
+        ({"UNMATCHED_NAMESPACE": "On Call"}, "INCIDENT_OPERATOR_UNMATCHED_NAMESPACE='On Call'"),
         ({"NAMESPACES": "prod", "UNMATCHED_NAMESPACE": "oncall"}, "nobody would see its Incidents"),
-        ({"GLOBAL_NAMESPACES": "Ops"}, "INCIDENT_OPERATOR_GLOBAL_NAMESPACES: 'Ops'"),
+        ({"GLOBAL_NAMESPACES": "Ops"}, "INCIDENT_OPERATOR_GLOBAL_NAMESPACES='Ops'"),
         (
             {"UNMATCHED_IGNORE": 'alertname="A"'},
-            "INCIDENT_OPERATOR_UNMATCHED_IGNORE: write a JSON list of matchers, such as",
+            "INCIDENT_OPERATOR_UNMATCHED_IGNORE='alertname=\"A\"': write a JSON list of matchers, such as",
         ),
-        ({"UNMATCHED_IGNORE": '{"a": 1}'}, "INCIDENT_OPERATOR_UNMATCHED_IGNORE: write a JSON list"),
-        ({"UNMATCHED_IGNORE": "[1]"}, "INCIDENT_OPERATOR_UNMATCHED_IGNORE: write a JSON list"),
+        ({"UNMATCHED_IGNORE": '{"a": 1}'}, "INCIDENT_OPERATOR_UNMATCHED_IGNORE='{\"a\": 1}': write a JSON list"),
+        ({"UNMATCHED_IGNORE": "[1]"}, "INCIDENT_OPERATOR_UNMATCHED_IGNORE='[1]': write a JSON list"),
         (
             {"UNMATCHED_IGNORE": '["alertname"]'},
-            "INCIDENT_OPERATOR_UNMATCHED_IGNORE: 'alertname': expected =, !=, =~ or !~",
+            "INCIDENT_OPERATOR_UNMATCHED_IGNORE='[\"alertname\"]': 'alertname': expected =, !=, =~ or !~",
         ),
         ({"UNMATCHED_IGNORE": '["a=~\\"(\\""]'}, "not a regular expression"),
         (
             {"NAMESPACES": "prod,dev", "GLOBAL_NAMESPACES": "prod,ops"},
             "INCIDENT_OPERATOR_GLOBAL_NAMESPACES: 'ops' is not one of INCIDENT_OPERATOR_NAMESPACES",
         ),
-        ({"SEVERITY_CEILING": "Dev=P2"}, "INCIDENT_OPERATOR_SEVERITY_CEILING: 'Dev'"),
-        ({"SEVERITY_CEILING": "dev=P5"}, "INCIDENT_OPERATOR_SEVERITY_CEILING: 'dev=P5' is not of the form dev=P2"),
-        ({"SEVERITY_CEILING": "dev"}, "INCIDENT_OPERATOR_SEVERITY_CEILING: 'dev' is not of the form dev=P2"),
+        (
+            {"SEVERITY_CEILING": "Dev=P2"},
+            "INCIDENT_OPERATOR_SEVERITY_CEILING='Dev=P2': 'Dev' is not a valid name of a namespace",
+        ),
+        (
+            {"SEVERITY_CEILING": "dev=P5"},
+            "INCIDENT_OPERATOR_SEVERITY_CEILING='dev=P5': 'dev=P5' is not of the form dev=P2",
+        ),
+        ({"SEVERITY_CEILING": "dev"}, "INCIDENT_OPERATOR_SEVERITY_CEILING='dev': 'dev' is not of the form dev=P2"),
     ],
 )
 def test_a_wrong_setting_is_told_by_its_name(variables: dict[str, str], named: str) -> None:
@@ -117,3 +131,28 @@ def test_what_is_ignored_is_a_list_of_matchers_and_may_be_empty() -> None:
     assert read().unmatched_ignore == ('alertname="Watchdog"', 'alertname="InfoInhibitor"')
     assert read(UNMATCHED_IGNORE='["severity=~\\"none|info\\""]').unmatched_ignore == ('severity=~"none|info"',)
     assert read(UNMATCHED_IGNORE="[]").unmatched_ignore == ()
+
+
+def test_an_option_comes_before_its_variable_and_an_empty_variable_counts_as_unset() -> None:
+    assert settings_of({"INCIDENT_OPERATOR_WEBHOOK_PORT": "1"}, "--webhook-port=2").webhook_port == 2
+    assert read(WEBHOOK_PORT="", NAMESPACES="", LEASE_NAME="") == read()
+
+
+def test_the_kubeconfig_is_that_of_kubeconfig_and_of_no_variable_of_ours() -> None:
+    assert settings_of({"KUBECONFIG": "/a:/b"}).kubeconfig == "/a:/b"
+    assert settings_of({"KUBECONFIG": "/a"}, "--kubeconfig=/b").kubeconfig == "/b"
+    assert (read(KUBECONFIG="/a").kubeconfig, read(CONTEXT="a").context) == (None, None)
+
+
+def test_a_wrong_option_is_wrong_usage_and_a_wrong_variable_is_not() -> None:
+    with pytest.raises(click.UsageError, match=r"a port is a number from 0 to 65535") as usage:
+        settings_of({}, "--webhook-port=x")
+    with pytest.raises(settings.SettingError) as wrong:
+        read(WEBHOOK_PORT="x")
+    assert (usage.value.exit_code, wrong.value.exit_code) == (2, 1)
+
+
+def test_a_long_wrong_value_is_cut_in_the_message() -> None:
+    with pytest.raises(settings.SettingError) as caught:
+        read(WEBHOOK_PORT="9" * 500)
+    assert len(str(caught.value)) < 200

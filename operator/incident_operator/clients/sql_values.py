@@ -193,11 +193,6 @@ BEYOND: tuple[tuple[str, str], ...] = (
 """What is in no row, for the docs."""
 
 
-def row_of(name: str) -> Row | None:
-    """Return the row of a type by its name in `pg_type`; None for one that is not in the table."""
-    return next((row for row in TABLE if name in row.types), None)
-
-
 def is_of(gives: Gives, value: Any) -> bool:
     """Tell whether a value has the type that an expression was promised."""
     match gives:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from incident_operator import logs, settings
+from incident_operator import logs
 from incident_operator.api.incident import Incident
 from incident_operator.api.runbook import RunbookSpec
 from incident_operator.core import texts
@@ -26,7 +26,6 @@ from incident_operator.receiver.server import CertificateError
 EXPECTED = (
     accesses.AccessError,
     apiserver.ApiError,
-    settings.SettingError,
     SecretError,
     TokenError,
     CertificateError,
@@ -42,10 +41,9 @@ CHANGED, GONE = "changed since it was recorded", "gone since it was recorded"
 def printed(
     name: str, namespace: str | None, kubeconfig: str | None, context: str | None, *, digests: bool = False
 ) -> str:
-    """Return the report, from a loop of its own; the kubeconfig is that of the environment unless given. Raises as `report` does."""
+    """Return the report, from a loop of its own. Raises as `report` does."""
     logs.configure("auto")
-    chosen = kubeconfig or settings.from_environment().kubeconfig
-    return asyncio.run(report(name, namespace, chosen, context, digests=digests))
+    return asyncio.run(report(name, namespace, kubeconfig, context, digests=digests))
 
 
 async def report(

@@ -63,11 +63,6 @@ def not_text(text: str) -> str | None:
     return _first(_NOT_TEXT, text)
 
 
-def not_storable(text: str) -> str | None:
-    """Return the first character that no database takes (NUL, half a surrogate pair); None where there is none."""
-    return _first(_NOT_STORABLE, text)
-
-
 def cleaned(text: str) -> str:
     """Return the text with `U+FFFD` in place of every character that is not for people to read."""
     return _NOT_TEXT.sub("\ufffd", text)

@@ -108,7 +108,7 @@ UNDO_PREFIX = "undo-"
 
 
 def step_key(incident_uid: str, stage: Stage, step: str, attempt: int) -> str:
-    """Return sha256(incident uid / stage / step / attempt) in hex, as design §5 defines it."""
+    """Return sha256(incident uid / stage / step / attempt) in hex, which each mark of an act carries."""
     return hashlib.sha256(f"{incident_uid}/{stage}/{step}/{attempt}".encode()).hexdigest()
 
 
