@@ -40,7 +40,7 @@ def told_once(writes: list[dict[str, Any]]) -> int:
     """How many writes tell that something came about; a machine that is slow tells of a read meanwhile, and no sooner than it may."""
 
     def facts(write: dict[str, Any]) -> Any:
-        status = write["responseObject"]["status"]
+        (status,) = (each["value"] for each in write["requestObject"] if each["path"] == "/status")
         steps = {step["name"]: step["state"] for step in status.get("steps", [])}
         reading = {name for name, state in steps.items() if state == "Running" and name not in EFFECTS}
         settled = {name: state for name, state in steps.items() if name not in reading and state != "Pending"}
