@@ -39,7 +39,7 @@ test: .venv/.synced cluster ## Run every test, those on a real cluster included
 	@echo "Groups of tests run side by side; each prints its results when it is done"
 	@rm -f .venv/.tests-failed
 	@$(MAKE) --no-print-directory --jobs=4 --keep-going --output-sync=target test-e2e test-unit test-faults test-cluster || touch .venv/.tests-failed
-	@PYTHONPATH=tests $(BIN)/python -m e2e.leaving
+	@PYTHONPATH=hack:. $(BIN)/python -m tests.e2e.leaving
 	@test ! -e .venv/.tests-failed
 
 .PHONY: test-policies test-unit test-e2e test-faults test-cluster
@@ -47,54 +47,50 @@ test-policies: # they take the policies away for a moment, so nothing else on th
 	@$(BIN)/pytest -q -m cluster tests/approval_policy
 
 test-unit: # in one process: the groups beside it need the rest of the machine
-	@$(BIN)/pytest -q -m 'not cluster' --ignore=tests/field
+	@$(BIN)/pytest -q -m 'not cluster' --ignore=tests/proofs/field
 
 test-e2e: test-policies
 	@$(BIN)/pytest -q -m cluster tests/e2e
 
 test-faults: test-policies
-	@$(BIN)/pytest -q -m cluster tests/faults tests/rounds
+	@$(BIN)/pytest -q -m cluster tests/proofs/faults tests/proofs/rounds
 
 test-cluster: test-policies
-	@$(BIN)/pytest -q -m cluster --ignore=tests/e2e --ignore=tests/approval_policy --ignore=tests/faults --ignore=tests/rounds \
-		--ignore=tests/field
+	@$(BIN)/pytest -q -m cluster --ignore=tests/e2e --ignore=tests/approval_policy \
+		--ignore=tests/proofs/faults --ignore=tests/proofs/rounds --ignore=tests/proofs/field
 
 .PHONY: check
-check: .venv/.synced ## The quick loop: format, style, types, and the tests of the core and of Runbooks
+check: .venv/.synced ## Check style and types, and run the tests of the pure core (a minute; before each commit)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/pytest -q -n 2 -m 'not cluster' tests/core tests/runbooks
-
-.PHONY: unit
-unit: .venv/.synced ## Run the tests that need no cluster
-	@$(BIN)/pytest -n 2 -m 'not cluster'
+	@$(BIN)/pytest -q -n 2 tests/core
 
 .PHONY: faults rounds storm siege field bench explore mutants
 faults: .venv/.synced cluster ## Kill, cut and garble at every write of every example: nothing lost, nothing doubled (resumes; ALL=1: each fault at each call)
-	@PYTHONPATH=tests $(BIN)/python -m faults $(if $(ONLY),--only $(ONLY))
+	@PYTHONPATH=hack:. $(BIN)/python -m proofs.faults $(if $(ONLY),--only $(ONLY))
 
 rounds: .venv/.synced cluster ## Two operators: kill, halt and cut off the leader in every stage
-	@PYTHONPATH=tests $(BIN)/python -m rounds --page
+	@PYTHONPATH=hack:. $(BIN)/python -m proofs.rounds --page
 
 storm: .venv/.synced cluster ## 10,000 alerts while the operator is killed; the receiver under abuse
-	@PYTHONPATH=tests $(BIN)/python -m storm
+	@PYTHONPATH=hack:. $(BIN)/python -m proofs.storm
 
 siege: .venv/.synced cluster ## One namespace does all that could stop the operator, in a Pod with the chart's limits: nobody else notices
-	@PYTHONPATH=tests $(BIN)/python -m siege
+	@PYTHONPATH=hack:. $(BIN)/python -m proofs.siege
 
 field: .venv/.synced cluster ## What takes minutes on a real cluster: Jobs that fail in twelve ways, and the like (ONLY=words: some of them)
 	@PATH=.cluster/bin:$$PATH KUBECONFIG=$$($(PYTHON) hack/cluster kubeconfig) kubectl apply -f crds >/dev/null
-	@PYTHONPATH=tests $(BIN)/python -m field $(if $(ONLY),--only "$(ONLY)")
+	@PYTHONPATH=hack:. $(BIN)/python -m proofs.field $(if $(ONLY),--only "$(ONLY)")
 
 bench: .venv/.synced cluster ## Measure beside a bare client and a textbook kopf operator, and write docs/benchmarks.md
-	@PYTHONPATH=tests $(BIN)/python -m bench
+	@PYTHONPATH=hack:. $(BIN)/python -m proofs.bench
 
 explore: .venv/.synced ## Walk the whole state machine, breadth first
-	@PYTHONPATH=tests $(BIN)/python -m explore
+	@PYTHONPATH=hack:. $(BIN)/python -m proofs.explore
 
 mutants: .venv/.synced ## Remove every guard of core and engine in turn: a test has to fail
-	@PYTHONPATH=tests $(BIN)/python -m mutants
+	@PYTHONPATH=hack:. $(BIN)/python -m proofs.mutants
 
 .PHONY: lint
 lint: .venv/.synced ## Check style, types, layers and generated files

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from approval_policy import people
-from approval_policy.people import ALICE, BOB
 from incident_operator.api.incident import Verb
+from tests.approval_policy import people
+from tests.approval_policy.people import ALICE, BOB
 
 APPROVE, REJECT, ABORT, RETRY, RESOLVE, OVER, ACKNOWLEDGE = (verb.annotation for verb in Verb)
 PLAN = "7f3a9cde" * 8

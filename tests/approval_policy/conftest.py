@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from approval_policy import people
-from approval_policy.ground import Ground
-from crds import live, objects
 from incident_operator.api.incident import Verb
+from tests.approval_policy import people
+from tests.approval_policy.scenario import Scenario
+from tests.crds import live, objects
 
 IN_FORCE_SECONDS = 10.0
 
@@ -25,10 +25,10 @@ def namespace() -> Iterator[str]:
 
 
 @pytest.fixture
-async def ground(namespace: str, tmp_path: Path) -> AsyncIterator[Ground]:
+async def scenario(namespace: str, tmp_path: Path) -> AsyncIterator[Scenario]:
     """Clients for everybody, and Incidents in any state."""
-    async with Ground(namespace, tmp_path) as ground:
-        yield ground
+    async with Scenario(namespace, tmp_path) as scenario:
+        yield scenario
 
 
 def _wait_until_in_force(namespace: str) -> None:

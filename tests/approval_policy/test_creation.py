@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from approval_policy.cases import ABORT, NOTHING_WAITS, WITH_RUNBOOK, answers
-from approval_policy.ground import Ground
-from approval_policy.people import ADMIN, DAVE, MALLORY, OPERATOR
-from crds import objects
 from incident_operator.api.incident import GROUP_LABEL, OPENED_BY
 from incident_operator.core.alerts import merging
 from incident_operator.kubernetes import discovery
 from incident_operator.kubernetes.apiserver import ApiError, Forbidden, Invalid
+from tests.approval_policy.cases import ABORT, NOTHING_WAITS, WITH_RUNBOOK, answers
+from tests.approval_policy.people import ADMIN, DAVE, MALLORY, OPERATOR
+from tests.approval_policy.scenario import Scenario
+from tests.crds import objects
 
 pytestmark = pytest.mark.cluster
 
@@ -51,9 +51,9 @@ TABLE = [
 
 
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: case.sentence)
-async def test_of_an_incident(ground: Ground, case: Creation) -> None:
+async def test_of_an_incident(scenario: Scenario, case: Creation) -> None:
     """Every row is tried twice: as a dry run, then for good; the answer is the same."""
-    client = await ground.client(case.who)
+    client = await scenario.client(case.who)
     body = objects.incident()
     named = body["metadata"] | case.metadata
     if "name" in named:
@@ -61,7 +61,7 @@ async def test_of_an_incident(ground: Ground, case: Creation) -> None:
     for dry_run in (True, False):
         said = None
         try:
-            await client.create(discovery.incidents(ground.namespace), {**body, "metadata": named}, dry_run=dry_run)
+            await client.create(discovery.incidents(scenario.namespace), {**body, "metadata": named}, dry_run=dry_run)
         except Forbidden as error:
             said = error.message
         assert (said is None) == (case.refused is None), said
@@ -71,27 +71,27 @@ async def test_of_an_incident(ground: Ground, case: Creation) -> None:
 @pytest.mark.parametrize(
     "document", [objects.incident(), objects.runbook(), objects.connection(type="http", http={"url": "http://a"})]
 )
-async def test_an_object_has_at_most_64_labels(ground: Ground, document: dict[str, Any]) -> None:
-    admin, collection = await ground.client(ADMIN), getattr(discovery, f"{document['kind'].lower()}s")
+async def test_an_object_has_at_most_64_labels(scenario: Scenario, document: dict[str, Any]) -> None:
+    admin, collection = await scenario.client(ADMIN), getattr(discovery, f"{document['kind'].lower()}s")
     labelled = {**document, "metadata": {**document["metadata"], "labels": MANY}}
     with pytest.raises(Invalid, match="at most 64 labels, not 65"):
-        await admin.create(collection(ground.namespace), labelled)
+        await admin.create(collection(scenario.namespace), labelled)
     fewer = dict(list(MANY.items())[:64])
     made = await admin.create(
-        collection(ground.namespace), {**document, "metadata": {**document["metadata"], "labels": fewer}}
+        collection(scenario.namespace), {**document, "metadata": {**document["metadata"], "labels": fewer}}
     )
-    path = collection(ground.namespace, made["metadata"]["name"])
+    path = collection(scenario.namespace, made["metadata"]["name"])
     with pytest.raises(Invalid, match="at most 64 labels, not 65"):
         await admin.merge_patch(path, {"metadata": {"labels": {"one-more": ""}}})
     await admin.merge_patch(path, {"metadata": {"labels": {"l0": None, "one-more": ""}}})
 
 
-async def test_an_abort_is_quick_however_many_labels_an_incident_is_given(ground: Ground) -> None:
-    name = await ground.incident(NOTHING_WAITS, WITH_RUNBOOK, {})
+async def test_an_abort_is_quick_however_many_labels_an_incident_is_given(scenario: Scenario) -> None:
+    name = await scenario.incident(NOTHING_WAITS, WITH_RUNBOOK, {})
     path, mallory, dave = (
-        discovery.incidents(ground.namespace, name),
-        await ground.client(MALLORY),
-        await ground.client(DAVE),
+        discovery.incidents(scenario.namespace, name),
+        await scenario.client(MALLORY),
+        await scenario.client(DAVE),
     )
     with pytest.raises(ApiError):
         await mallory.merge_patch(path, {"metadata": {"labels": {f"l{number}": "" for number in range(14_000)}}})
@@ -100,10 +100,10 @@ async def test_an_abort_is_quick_however_many_labels_an_incident_is_given(ground
     assert time.monotonic() - began < 5, "seconds; with 14,000 labels it took 28"
 
 
-async def test_who_opened_an_incident_stays_named_on_it_though_all_annotations_are_removed(ground: Ground) -> None:
-    mallory = await ground.client(MALLORY)
-    made = await mallory.create(discovery.incidents(ground.namespace), objects.incident())
-    path = discovery.incidents(ground.namespace, made["metadata"]["name"])
+async def test_who_opened_an_incident_stays_named_on_it_though_all_annotations_are_removed(scenario: Scenario) -> None:
+    mallory = await scenario.client(MALLORY)
+    made = await mallory.create(discovery.incidents(scenario.namespace), objects.incident())
+    path = discovery.incidents(scenario.namespace, made["metadata"]["name"])
     assert made["metadata"]["annotations"][OPENED_BY] == MALLORY
     with pytest.raises(Forbidden, match="never changes"):
         await mallory.merge_patch(path, {"metadata": {"annotations": None}})

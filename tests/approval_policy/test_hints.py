@@ -4,7 +4,8 @@ import subprocess
 
 import pytest
 
-from approval_policy.cases import (
+from incident_operator.kubernetes import discovery
+from tests.approval_policy.cases import (
     ACKNOWLEDGE,
     APPROVE,
     OLD_PLAN_WAITS,
@@ -15,10 +16,9 @@ from approval_policy.cases import (
     WITH_RUNBOOK,
     answers,
 )
-from approval_policy.ground import Ground
-from approval_policy.people import ALICE, CAROL
-from crds import live
-from incident_operator.kubernetes import discovery
+from tests.approval_policy.people import ALICE, CAROL
+from tests.approval_policy.scenario import Scenario
+from tests.crds import live
 
 pytestmark = pytest.mark.cluster
 
@@ -35,35 +35,35 @@ def warned(who: str, namespace: str, name: str, answer: str) -> str:
     return "".join(line for line in done.stderr.splitlines(keepends=True) if "incident-hints" in line)
 
 
-async def test_who_approves_again_with_the_same_words_is_told_that_another_plan_waits(ground: Ground) -> None:
-    name = await ground.incident(OLD_PLAN_WAITS, WITH_RUNBOOK, {})
+async def test_who_approves_again_with_the_same_words_is_told_that_another_plan_waits(scenario: Scenario) -> None:
+    name = await scenario.incident(OLD_PLAN_WAITS, WITH_RUNBOOK, {})
     said = f"{APPROVE}={OLD_TOKEN} {ALICE}"
-    assert warned(ALICE, ground.namespace, name, said) == ""
-    await ground.report(name, PLAN_WAITS)
-    told = warned(ALICE, ground.namespace, name, said)
+    assert warned(ALICE, scenario.namespace, name, said) == ""
+    await scenario.report(name, PLAN_WAITS)
+    told = warned(ALICE, scenario.namespace, name, said)
     assert (
         f'nothing changed, so the operator does not notice it: {APPROVE}="{OLD_TOKEN} {ALICE}" is already set' in told
     )
     assert f"for another plan; the one that waits is {PLAN[:12]}" in told
 
 
-async def test_who_is_on_it_already_is_told_how_to_stay_on_it_for_longer(ground: Ground) -> None:
-    name = await ground.incident(PLAN_WAITS, WITH_RUNBOOK, {})
-    assert warned(ALICE, ground.namespace, name, f"{ACKNOWLEDGE}=30m {ALICE}") == ""
-    assert "write another value" in warned(ALICE, ground.namespace, name, f"{ACKNOWLEDGE}=30m {ALICE}")
-    assert warned(ALICE, ground.namespace, name, f"{ACKNOWLEDGE}=30m/again {ALICE}") == ""
+async def test_who_is_on_it_already_is_told_how_to_stay_on_it_for_longer(scenario: Scenario) -> None:
+    name = await scenario.incident(PLAN_WAITS, WITH_RUNBOOK, {})
+    assert warned(ALICE, scenario.namespace, name, f"{ACKNOWLEDGE}=30m {ALICE}") == ""
+    assert "write another value" in warned(ALICE, scenario.namespace, name, f"{ACKNOWLEDGE}=30m {ALICE}")
+    assert warned(ALICE, scenario.namespace, name, f"{ACKNOWLEDGE}=30m/again {ALICE}") == ""
 
 
 @pytest.mark.parametrize("key", ["approve", "incident.dev/approve", "incidents.io/approve"])
-async def test_who_answers_under_another_key_is_told_the_right_one(ground: Ground, key: str) -> None:
-    name = await ground.incident(PLAN_WAITS, WITH_RUNBOOK, {})
-    told = warned(ALICE, ground.namespace, name, f"{key}={TOKEN} {ALICE}")
+async def test_who_answers_under_another_key_is_told_the_right_one(scenario: Scenario, key: str) -> None:
+    name = await scenario.incident(PLAN_WAITS, WITH_RUNBOOK, {})
+    told = warned(ALICE, scenario.namespace, name, f"{key}={TOKEN} {ALICE}")
     assert f"{key} is not an answer, and nobody reads it; did you mean {APPROVE}?" in told
 
 
-async def test_nobody_is_warned_of_what_others_said_or_of_what_is_no_answer(ground: Ground) -> None:
-    name = await ground.incident(PLAN_WAITS, WITH_RUNBOOK, {})
-    alice = await ground.client(ALICE)
-    await alice.merge_patch(discovery.incidents(ground.namespace, name), answers(APPROVE, f"{TOKEN} {ALICE}"))
-    assert warned(CAROL, ground.namespace, name, "team=payments") == ""
-    assert warned(CAROL, ground.namespace, name, "team=payments") == ""
+async def test_nobody_is_warned_of_what_others_said_or_of_what_is_no_answer(scenario: Scenario) -> None:
+    name = await scenario.incident(PLAN_WAITS, WITH_RUNBOOK, {})
+    alice = await scenario.client(ALICE)
+    await alice.merge_patch(discovery.incidents(scenario.namespace, name), answers(APPROVE, f"{TOKEN} {ALICE}"))
+    assert warned(CAROL, scenario.namespace, name, "team=payments") == ""
+    assert warned(CAROL, scenario.namespace, name, "team=payments") == ""

@@ -5,33 +5,33 @@ from typing import Any
 
 import pytest
 
-from approval_policy import people
-from approval_policy.cases import PLAN_WAITS, WITH_RUNBOOK
-from approval_policy.ground import Ground
 from incident_operator.api.incident import Incident
 from incident_operator.api.meta import API_VERSION
 from incident_operator.engine.evidence import EvidenceStore
 from incident_operator.kubernetes import discovery
 from incident_operator.kubernetes.apiserver import Forbidden, Kube
+from tests.approval_policy import people
+from tests.approval_policy.cases import PLAN_WAITS, WITH_RUNBOOK
+from tests.approval_policy.scenario import Scenario
 
 pytestmark = pytest.mark.cluster
 
 
-async def test_the_operator_keeps_evidence_and_touches_no_other_configmap(ground: Ground) -> None:
-    name = await ground.incident(PLAN_WAITS, WITH_RUNBOOK, {})
-    admin, operator = await ground.client(people.ADMIN), await ground.client(people.OPERATOR)
-    await _in_force(operator, ground.namespace)
-    incident = Incident.model_validate(await admin.get(discovery.incidents(ground.namespace, name)))
+async def test_the_operator_keeps_evidence_and_touches_no_other_configmap(scenario: Scenario) -> None:
+    name = await scenario.incident(PLAN_WAITS, WITH_RUNBOOK, {})
+    admin, operator = await scenario.client(people.ADMIN), await scenario.client(people.OPERATOR)
+    await _in_force(operator, scenario.namespace)
+    incident = Incident.model_validate(await admin.get(discovery.incidents(scenario.namespace, name)))
     for text in ("first", "second"):
         kept = await EvidenceStore().store(operator, incident, "evidence", {f"{text}.json": text})
         assert kept.problem == ""
     (place,) = set(kept.places.values())
-    assert (await admin.get(discovery.configmaps(ground.namespace, place)))["data"].keys() == {
+    assert (await admin.get(discovery.configmaps(scenario.namespace, place)))["data"].keys() == {
         "first.json",
         "second.json",
     }
-    applications = await admin.create(discovery.configmaps(ground.namespace), _configmap("application"))
-    path = discovery.configmaps(ground.namespace, "application")
+    applications = await admin.create(discovery.configmaps(scenario.namespace), _configmap("application"))
+    path = discovery.configmaps(scenario.namespace, "application")
     owner = {"apiVersion": API_VERSION, "kind": "Incident", "name": name, "uid": incident.metadata.uid}
     for patch in ({"data": {"a": "c"}}, {"metadata": {"ownerReferences": [owner]}}):
         with pytest.raises(Forbidden, match="operator-configmaps"):
@@ -41,10 +41,10 @@ async def test_the_operator_keeps_evidence_and_touches_no_other_configmap(ground
     assert await admin.get(path) == applications
 
 
-async def test_a_full_configmap_is_refused_as_by_the_fake(ground: Ground) -> None:
-    name = await ground.incident(PLAN_WAITS, WITH_RUNBOOK, {})
-    admin, operator = await ground.client(people.ADMIN), await ground.client(people.OPERATOR)
-    incident = Incident.model_validate(await admin.get(discovery.incidents(ground.namespace, name)))
+async def test_a_full_configmap_is_refused_as_by_the_fake(scenario: Scenario) -> None:
+    name = await scenario.incident(PLAN_WAITS, WITH_RUNBOOK, {})
+    admin, operator = await scenario.client(people.ADMIN), await scenario.client(people.OPERATOR)
+    incident = Incident.model_validate(await admin.get(discovery.incidents(scenario.namespace, name)))
     data = {f"{number}.json": '"\\' * 32 * 1024 for number in range(18)}
     store = EvidenceStore()
     await store.store(operator, incident, "evidence", {"first.json": "x"})

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from approval_policy import people
-from approval_policy.ground import Ground
 from incident_operator import policies
 from incident_operator.engine import readiness
+from tests.approval_policy import people
+from tests.approval_policy.scenario import Scenario
 
 Json = dict[str, Any]
 Bend = Callable[[Json], None]
@@ -147,15 +147,15 @@ def test_a_user_name_that_would_end_its_quotation_is_refused(name: str) -> None:
 
 
 @pytest.mark.cluster
-async def test_the_policies_in_place_are_what_the_operator_ships(ground: Ground) -> None:
-    admin = await ground.client(people.ADMIN)
+async def test_the_policies_in_place_are_what_the_operator_ships(scenario: Scenario) -> None:
+    admin = await scenario.client(people.ADMIN)
     for guard in GUARDS:
         assert readiness.weakened(await admin.get(guard.path), guard.manifest) is None
 
 
 @pytest.mark.cluster
-async def test_the_expressions_are_sound_in_the_eyes_of_the_apiserver(ground: Ground) -> None:
-    admin = await ground.client(people.ADMIN)
+async def test_the_expressions_are_sound_in_the_eyes_of_the_apiserver(scenario: Scenario) -> None:
+    admin = await scenario.client(people.ADMIN)
     collection = APPROVAL.path.rpartition("/")[0]
     limiting = [f"{collection}/{file.removesuffix('.yaml')}.incidents.dev" for file in policies.LIMITING]
     for path in [*(guard.path for guard in GUARDS), *limiting]:
@@ -165,9 +165,9 @@ async def test_the_expressions_are_sound_in_the_eyes_of_the_apiserver(ground: Gr
 @pytest.mark.cluster
 @pytest.mark.parametrize(("sentence", "guard", "bend", "says"), WEAKENINGS, ids=[row[0] for row in WEAKENINGS])
 async def test_what_the_apiserver_would_store_of_it_is_noticed_too(
-    ground: Ground, sentence: str, guard: policies.Guard, bend: Bend, says: str
+    scenario: Scenario, sentence: str, guard: policies.Guard, bend: Bend, says: str
 ) -> None:
-    admin = await ground.client(people.ADMIN)
+    admin = await scenario.client(people.ADMIN)
     weaker = copy.deepcopy(guard.manifest)
     bend(weaker["spec"])
     stored = await admin.json_patch(guard.path, [{"op": "add", "path": "/spec", "value": weaker["spec"]}], dry_run=True)

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from approval_policy.ground import Ground
-from approval_policy.people import ALICE, BOB, BOT, CAROL, DAVE, FRANK, RUNBOOK, bot
-from crds import objects
 from incident_operator.api.incident import EDITORS, REVIEWED
 from incident_operator.kubernetes import discovery
 from incident_operator.kubernetes.apiserver import Forbidden
+from tests.approval_policy.people import ALICE, BOB, BOT, CAROL, DAVE, FRANK, RUNBOOK, bot
+from tests.approval_policy.scenario import Scenario
+from tests.crds import objects
 
 pytestmark = pytest.mark.cluster
 
@@ -46,14 +46,14 @@ REVIEWS = [
 ]  # fmt: skip
 
 
-async def _written(ground: Ground) -> str:
+async def _written(scenario: Scenario) -> str:
     """The path of a Runbook that Bob wrote and Alice corrected."""
     body = objects.runbook()
     body["metadata"] = {**body.get("metadata", {}), "name": RUNBOOK}
     body["metadata"].pop("generateName", None)
-    path = discovery.runbooks(ground.namespace, RUNBOOK)
-    await (await ground.client(BOB)).create(discovery.runbooks(ground.namespace), body)
-    changed = await (await ground.client(ALICE)).merge_patch(path, {"spec": {"title": "Corrected"}})
+    path = discovery.runbooks(scenario.namespace, RUNBOOK)
+    await (await scenario.client(BOB)).create(discovery.runbooks(scenario.namespace), body)
+    changed = await (await scenario.client(ALICE)).merge_patch(path, {"spec": {"title": "Corrected"}})
     assert changed["metadata"]["annotations"][EDITORS] == f"{BOB}\n{ALICE}"
     assert changed["metadata"]["generation"] == 2
     return path
@@ -67,27 +67,27 @@ def _patch(row: Review, namespace: str) -> Json:
 
 
 @pytest.mark.parametrize("row", REVIEWS, ids=[row.sentence for row in REVIEWS])
-async def test_a_review_is_somebody_elses_who_may_approve(ground: Ground, row: Review) -> None:
-    path = await _written(ground)
+async def test_a_review_is_somebody_elses_who_may_approve(scenario: Scenario, row: Review) -> None:
+    path = await _written(scenario)
     try:
-        client = await ground.client(row.who)
+        client = await scenario.client(row.who)
         if row.refused is None:
-            await client.merge_patch(path, _patch(row, ground.namespace))
+            await client.merge_patch(path, _patch(row, scenario.namespace))
             return
         with pytest.raises(Forbidden) as refused:
-            await client.merge_patch(path, _patch(row, ground.namespace))
+            await client.merge_patch(path, _patch(row, scenario.namespace))
         assert row.refused in str(refused.value)
     finally:
-        await (await ground.client(BOB)).delete(path)
+        await (await scenario.client(BOB)).delete(path)
 
 
-async def test_who_edits_after_a_review_is_the_only_editor(ground: Ground) -> None:
-    path = await _written(ground)
+async def test_who_edits_after_a_review_is_the_only_editor(scenario: Scenario) -> None:
+    path = await _written(scenario)
     try:
-        await (await ground.client(CAROL)).merge_patch(path, {"metadata": {"annotations": {REVIEWED: f"2 {CAROL}"}}})
+        await (await scenario.client(CAROL)).merge_patch(path, {"metadata": {"annotations": {REVIEWED: f"2 {CAROL}"}}})
         with pytest.raises(Forbidden):  # a review that stands is taken away by nobody
-            await (await ground.client(BOB)).merge_patch(path, {"metadata": {"annotations": {REVIEWED: None}}})
-        edited = await (await ground.client(ALICE)).merge_patch(path, {"spec": {"title": "A third"}})
+            await (await scenario.client(BOB)).merge_patch(path, {"metadata": {"annotations": {REVIEWED: None}}})
+        edited = await (await scenario.client(ALICE)).merge_patch(path, {"spec": {"title": "A third"}})
         assert edited["metadata"]["annotations"][EDITORS] == ALICE
     finally:
-        await (await ground.client(BOB)).delete(path)
+        await (await scenario.client(BOB)).delete(path)

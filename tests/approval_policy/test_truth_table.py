@@ -2,8 +2,11 @@
 
 import pytest
 
-from approval_policy import people
-from approval_policy.cases import (
+from incident_operator.api.incident import GROUP_LABEL, OPENED_BY
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.apiserver import Forbidden
+from tests.approval_policy import people
+from tests.approval_policy.cases import (
     ABORT,
     ACKNOWLEDGE,
     ALICE_ABORTED,
@@ -40,8 +43,7 @@ from approval_policy.cases import (
     waiting_for_answer,
     waiting_for_approval,
 )
-from approval_policy.ground import Ground
-from approval_policy.people import (
+from tests.approval_policy.people import (
     ADMIN,
     ALICE,
     BOB,
@@ -59,9 +61,7 @@ from approval_policy.people import (
     MALLORY,
     OPERATOR,
 )
-from incident_operator.api.incident import GROUP_LABEL, OPENED_BY
-from incident_operator.kubernetes import discovery
-from incident_operator.kubernetes.apiserver import Forbidden
+from tests.approval_policy.scenario import Scenario
 
 pytestmark = pytest.mark.cluster
 
@@ -288,12 +288,12 @@ TABLE = [*APPROVING, *CHANGING_WHAT_OTHERS_SAID, *OTHER_ANSWERS, *OVER_AND_ON_IT
 
 
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: case.sentence)
-async def test_on_an_incident(ground: Ground, case: Case) -> None:
+async def test_on_an_incident(scenario: Scenario, case: Case) -> None:
     """Every row is tried twice: as a dry run, then for good; the answer is the same."""
-    name = await _arrange(ground, case)
-    client = await ground.client(case.who)
-    path = discovery.incidents(ground.namespace, name, case.part)
-    patch = _in_namespace(case.patch, ground.namespace)
+    name = await _arrange(scenario, case)
+    client = await scenario.client(case.who)
+    path = discovery.incidents(scenario.namespace, name, case.part)
+    patch = _in_namespace(case.patch, scenario.namespace)
     for dry_run in (True, False):
         said = None
         try:
@@ -304,14 +304,14 @@ async def test_on_an_incident(ground: Ground, case: Case) -> None:
         assert case.refused is None or case.refused in str(said)
 
 
-async def _arrange(ground: Ground, case: Case) -> str:
+async def _arrange(scenario: Scenario, case: Case) -> str:
     status = case.earlier.status if case.earlier else case.status
-    name = await ground.incident(status, case.spec, {GROUP_LABEL: "a1b2c"}, case.finalizers)
+    name = await scenario.incident(status, case.spec, {GROUP_LABEL: "a1b2c"}, case.finalizers)
     if case.earlier:
-        earlier = await ground.client(case.earlier.who)
+        earlier = await scenario.client(case.earlier.who)
         patch = answers(case.earlier.annotation, case.earlier.value)
-        await earlier.merge_patch(discovery.incidents(ground.namespace, name), patch)
-        await ground.report(name, case.status)
+        await earlier.merge_patch(discovery.incidents(scenario.namespace, name), patch)
+        await scenario.report(name, case.status)
     return name
 
 

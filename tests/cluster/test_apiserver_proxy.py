@@ -6,8 +6,8 @@ import ssl
 
 import aiohttp
 
-from e2e.apiserver_proxy import ApiserverProxy
-from faults import certificates
+from proofs.faults import certificates
+from tests.e2e.apiserver_proxy import ApiserverProxy
 
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n"
 

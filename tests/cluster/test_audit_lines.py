@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.audit_lines import AuditLines
+from tests.e2e.audit_lines import AuditLines
 
 
 @pytest.fixture

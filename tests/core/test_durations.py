@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import pydantic
 import pytest
 
-from environments import settings_of
 from incident_operator.api import meta
 from incident_operator.api.runbook import ApprovalPolicy, Objectives, Retry, RunbookSpec, Step, Until
 from incident_operator.core.expressions import cel
 from incident_operator.settings import PREFIX, SettingError
+from tests.environments import settings_of
 
 DAY = 24 * 3600
 WRITTEN = {

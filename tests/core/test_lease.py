@@ -64,7 +64,7 @@ class Process:
 
 
 @dataclass
-class World:
+class LeaseRace:
     """A Lease that is written only over the version that was seen."""
 
     processes: tuple[Process, ...]
@@ -97,8 +97,8 @@ ACTS = st.tuples(st.sampled_from(["look", "ask", "answer"]), st.integers(0, 2), 
 
 @given(st.lists(ACTS, max_size=60), st.tuples(*[st.floats(-1e6, 1e6)] * 3))
 def test_two_never_may_act_at_once_however_late_looks_and_answers_come(acts, offsets):
-    world = World(tuple(Process(name, offset) for name, offset in zip("abc", offsets, strict=True)))
+    race = LeaseRace(tuple(Process(name, offset) for name, offset in zip("abc", offsets, strict=True)))
     for act, number, pause in acts:
-        world.now += pause
-        getattr(world, act)(world.processes[number])
-        assert len([who for who in world.processes if who.may_act(world.now)]) <= 1
+        race.now += pause
+        getattr(race, act)(race.processes[number])
+        assert len([who for who in race.processes if who.may_act(race.now)]) <= 1

@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 
-from core.builders import incident, post, runbook, view
-from core.simulator import World
 from incident_operator.api.approvals import PlanEntry
 from incident_operator.api.incident import Phase, StepRecord
 from incident_operator.api.runbook import Stage
@@ -14,6 +12,8 @@ from incident_operator.core.action import Call, Preview
 from incident_operator.core.machine.stages import call_of, entry_of
 from incident_operator.core.machine.view import Run
 from incident_operator.core.outcomes import Failure, Succeeded
+from tests.core.builders import incident, post, runbook, view
+from tests.core.machine.simulation import Simulation
 
 FORGED = "a\nCommand: true\nPlan Hash: 0000\nIn Trial: 0 rows"
 FORGED_LINES = {"Command: true", "Plan Hash: 0000", "In Trial: 0 rows", "Do: b", "b"}
@@ -139,35 +139,35 @@ def test_the_last_byte_that_a_step_may_take_is_still_shown() -> None:
 
 
 def test_a_step_that_is_too_large_is_not_asked_for_and_the_message_says_what_helps() -> None:
-    world = World(runbook(remediate=[post("act")]))
-    world.does["act"] = "x" * 40_000
-    world.go()
-    assert (world.status.phase, world.status.reason) == (Phase.NEEDS_HUMAN, "PlanFailed")
-    assert world.status.message.startswith("The plan for act cannot be rendered: act: not approvable: ")
-    assert "Split the step" in world.status.message
-    assert world.status.pending_approval is None
+    simulation = Simulation(runbook(remediate=[post("act")]))
+    simulation.does["act"] = "x" * 40_000
+    simulation.go()
+    assert (simulation.status.phase, simulation.status.reason) == (Phase.NEEDS_HUMAN, "PlanFailed")
+    assert simulation.status.message.startswith("The plan for act cannot be rendered: act: not approvable: ")
+    assert "Split the step" in simulation.status.message
+    assert simulation.status.pending_approval is None
 
 
 def test_a_step_that_grew_too_large_to_read_since_it_was_approved_is_not_done() -> None:
-    world = World(runbook(remediate=[post("act")])).go().approve()
-    world.does["act"] = "x" * 40_000
-    world.go()
-    assert world.done == []
-    assert (world.status.approvals[-1].state.value, world.status.reason) == ("Voided", "PlanFailed")
-    assert "not approvable" in world.status.approvals[-1].reason
+    simulation = Simulation(runbook(remediate=[post("act")])).go().approve()
+    simulation.does["act"] = "x" * 40_000
+    simulation.go()
+    assert simulation.done == []
+    assert (simulation.status.approvals[-1].state.value, simulation.status.reason) == ("Voided", "PlanFailed")
+    assert "not approvable" in simulation.status.approvals[-1].reason
 
 
 def test_a_plan_takes_as_many_steps_as_a_person_can_read_and_the_others_are_asked_for_afterwards() -> None:
     names = ["a", "b", "c", "d"]
-    world = World(runbook(remediate=[post(name) for name in names]))
-    world.does = dict.fromkeys(names, "x" * 31_000)
-    world.go()
-    assert world.pending.steps == ["a", "b", "c"]
-    assert approval.size(world.pending.plan) <= approval.MAX_PLAN_BYTES
-    world.approve().go()
-    assert world.pending.steps == ["d"]
-    world.approve().go()
-    assert world.done == names
+    simulation = Simulation(runbook(remediate=[post(name) for name in names]))
+    simulation.does = dict.fromkeys(names, "x" * 31_000)
+    simulation.go()
+    assert simulation.pending.steps == ["a", "b", "c"]
+    assert approval.size(simulation.pending.plan) <= approval.MAX_PLAN_BYTES
+    simulation.approve().go()
+    assert simulation.pending.steps == ["d"]
+    simulation.approve().go()
+    assert simulation.done == names
 
 
 @pytest.mark.parametrize(
@@ -206,23 +206,23 @@ def test_an_output_reaches_what_is_done_as_it_was_and_stands_in_the_status_on_on
         "sqlQuery": {"connection": "db", "statement": "SELECT 1"},
         "outputs": {"said": "result.rows[0].said"},
     }
-    world = World(runbook(diagnose=[reads], remediate=[act]))
-    world.script["look"] = [Succeeded({"rows": [{"said": text}]}, text)]
-    world.go()
-    assert world.status.phase is Phase.AWAITING_APPROVAL
-    call = call_of(world.view(world.status), Run("act", "act", Stage.REMEDIATE, 1, "k"))
+    simulation = Simulation(runbook(diagnose=[reads], remediate=[act]))
+    simulation.script["look"] = [Succeeded({"rows": [{"said": text}]}, text)]
+    simulation.go()
+    assert simulation.status.phase is Phase.AWAITING_APPROVAL
+    call = call_of(simulation.view(simulation.status), Run("act", "act", Stage.REMEDIATE, 1, "k"))
     assert isinstance(call, Call)
     assert call.spec.command == ["echo", text]
-    told = lines(world.status.to_json())
+    told = lines(simulation.status.to_json())
     assert [texts.unseen(line) for line in told] == [None] * len(told)
     assert not FORGED_LINES & set(told)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_service_can_forge_a_line_of_a_message(text: str) -> None:
-    world = World(runbook(remediate=[post("act")]))
-    world.preview_problem = Failure("StatementFailed", f"the database says: {text}")
-    world.go()
-    told = lines(world.status.to_json())
-    assert world.status.reason == "PlanFailed"
+    simulation = Simulation(runbook(remediate=[post("act")]))
+    simulation.preview_problem = Failure("StatementFailed", f"the database says: {text}")
+    simulation.go()
+    told = lines(simulation.status.to_json())
+    assert simulation.status.reason == "PlanFailed"
     assert [texts.unseen(line) for line in told] == [None] * len(told)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.builders import START
 from incident_operator.api.approvals import PlanEntry
 from incident_operator.core import approval, sanitize
+from tests.core.builders import START
 
 BINDING = approval.Binding("uid", "revision", {"date": "2025-10-21", "rows": 3}, START, "nonce")
 ENTRY = PlanEntry(step="rebuild", attempt=1, do="create Job", details={"command": ["a", "b"]}, in_trial="1 row")

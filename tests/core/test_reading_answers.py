@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from core.builders import START, incident
 from incident_operator.api.approvals import ApprovalState, HandledAnswer, PendingApproval, PlanEntry
 from incident_operator.api.incident import StepRecord, Verb
 from incident_operator.api.runbook import Stage
 from incident_operator.core import approval
 from incident_operator.core.runbooks import limits
 from incident_operator.core.status.present import MAX_BYTES, fitting_status
+from tests.core.builders import START, incident
 
 HASH = "7f3a9cde" * 8
 

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from crds import live
 from incident_operator.kubernetes import access
 from incident_operator.kubernetes.apiserver import Kube
+from tests.crds import live
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from crds import live
-from environments import settings_of
 from incident_operator import policies, settings
 from incident_operator.api.meta import Severity
 from incident_operator.core.alerts.matching import AlertScope
 from incident_operator.core.runbooks.reviews import Leave, UnaskedStep
+from tests.crds import live
+from tests.environments import settings_of
 
 pytestmark = pytest.mark.cluster
 

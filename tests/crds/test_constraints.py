@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from crds.objects import (
+from incident_operator.crdgen import kinds
+from incident_operator.kubernetes import discovery
+from incident_operator.kubernetes.apiserver import Invalid, Kube
+from tests.crds.objects import (
     EXEC,
     FLOOR,
     GET,
@@ -22,9 +25,6 @@ from crds.objects import (
     step,
     without,
 )
-from incident_operator.crdgen import kinds
-from incident_operator.kubernetes import discovery
-from incident_operator.kubernetes.apiserver import Invalid, Kube
 
 POSTGRES = {"host": "db", "database": "app"}
 URL = {"url": "http://api:8080"}

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from crds import json_schema
-from docs import pages
 from incident_operator.crdgen import __main__ as crdgen
+from tests.crds import json_schema
+from tests.docs import pages
 
 ROOT = crdgen.CHECKOUT
 SCHEMAS = {

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crds.evaluated_policies import Json, Request, policy
 from incident_operator.api.incident import CLOSED_PHASES, Phase
 from incident_operator.core.alerts import merging
 from incident_operator.core.sanitize import compiled_pattern
 from incident_operator.crdgen.schema import DEFAULT_OPERATOR
+from tests.crds.evaluated_policies import Json, Request, policy
 
 APPROVAL, EDITOR = policy("incident-approval.yaml"), policy("runbook-editor.yaml")
 DELETION, LABELS = policy("incident-deletion.yaml"), policy("label-counts.yaml")

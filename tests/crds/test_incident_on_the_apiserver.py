@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from crds import live
-from crds.objects import incident
 from incident_operator.crdgen.schema import DEFAULT_OPERATOR
+from tests.crds import live
+from tests.crds.objects import incident
 
 pytestmark = pytest.mark.cluster
 

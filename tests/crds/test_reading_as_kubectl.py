@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from core import test_yaml_source as tables
-from crds import live
+from tests.core import test_yaml_source as tables
+from tests.crds import live
 
 pytestmark = pytest.mark.cluster
 

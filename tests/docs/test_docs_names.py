@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from docs import pages
 from incident_operator import cli, health, settings
 from incident_operator.actions import ACTIONS
 from incident_operator.api.runbook import ParameterType, Stage
@@ -17,6 +16,7 @@ from incident_operator.core import outcomes, reasons
 from incident_operator.engine.metrics import EngineMetrics
 from incident_operator.receiver import json_text
 from incident_operator.receiver.metrics import ReceiverMetrics
+from tests.docs import pages
 
 _PATH = re.compile(r"\b(?:docs|examples|hack|charts|crds|operator|tests)/[\w./-]*\w")
 _MODULE = re.compile(

@@ -5,7 +5,6 @@ import subprocess
 import pytest
 import yaml
 
-from docs import pages
 from incident_operator import connections
 from incident_operator.actions import ACTIONS
 from incident_operator.api.connection import Connection
@@ -14,6 +13,7 @@ from incident_operator.api.runbook import Runbook
 from incident_operator.commands import check, outputs
 from incident_operator.core.runbooks import compiler, reading
 from incident_operator.receiver.server import ReceiverSettings
+from tests.docs import pages
 
 SPECS = {"Runbook": reading.whole_spec(ACTIONS), "Connection": connections.whole_spec(), "Incident": IncidentSpec}
 OBJECTS = [found for kind in SPECS for found in pages.objects(kind)]

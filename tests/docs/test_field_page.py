@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from field import page
+from proofs.field import page
 
 ROWS = [
     page.Row("Jobs", "A quota of 0 is told: quota", "passed", 3.4),

@@ -13,13 +13,13 @@ sys.path[:0] = [str(REPOSITORY / "hack" / "demo"), str(REPOSITORY / "hack" / "cl
 from demonstration import cluster as clusters  # noqa: E402
 from demonstration import people, platform  # noqa: E402
 
-from e2e import ground, witnesses  # noqa: E402
-from e2e.apiserver_proxy import ApiserverProxy  # noqa: E402
-from e2e.idle import Idle  # noqa: E402
-from e2e.operator_process import kubeconfig  # noqa: E402
-from forking.operator import ForkedOperator  # noqa: E402
-from forking.starter import Stable  # noqa: E402
 from incident_operator.kubernetes import access as accesses  # noqa: E402
+from proofs.forking.operator import ForkedOperator  # noqa: E402
+from proofs.forking.starter import Stable  # noqa: E402
+from tests.e2e import cluster_setup, witnesses  # noqa: E402
+from tests.e2e.apiserver_proxy import ApiserverProxy  # noqa: E402
+from tests.e2e.idle import Idle  # noqa: E402
+from tests.e2e.operator_process import kubeconfig  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def cluster() -> clusters.Cluster:
 @pytest.fixture(scope="session")
 def installed(cluster: clusters.Cluster) -> str:
     """CRDs, policies and RBAC exactly as the chart ships them, without a running Pod; the service account's token."""
-    return ground.install_chart_without_pods(cluster)
+    return cluster_setup.install_chart_without_pods(cluster)
 
 
 @pytest.fixture(scope="session")
@@ -67,13 +67,13 @@ def prod(cluster: clusters.Cluster, installed: str) -> Iterator[clusters.Cluster
     platform.remove(cluster)
     clusters.build_image(platform.IMAGE, platform.DOCKERFILE, base="platform")
     platform.deploy(cluster, "not used", datetime.now(UTC))
-    ground.apply_runbook_for_outside(cluster)
+    cluster_setup.apply_runbook_for_outside(cluster)
     yield cluster
     platform.remove(cluster)
 
 
 @pytest.fixture(scope="session")
-def cast(cluster: clusters.Cluster) -> people.Cast:
+def actors(cluster: clusters.Cluster) -> people.Actors:
     """alice, bob and mallory with certificates of their own."""
     return people.gather(cluster)
 
@@ -83,7 +83,7 @@ async def proxy(cluster: clusters.Cluster) -> AsyncIterator[ApiserverProxy]:
     """A proxy between the operator and the apiserver."""
     access = await accesses.load(str(cluster.kubeconfig))
     assert access.tls is not None
-    async with ApiserverProxy(access.server, ground.server_trust(cluster)) as made:
+    async with ApiserverProxy(access.server, cluster_setup.server_trust(cluster)) as made:
         yield made
 
 
@@ -104,9 +104,9 @@ async def operator(
 
 
 @pytest.fixture
-def night(prod: clusters.Cluster) -> Iterator[witnesses.Night]:
+def missing_pack(prod: clusters.Cluster) -> Iterator[witnesses.MissingPack]:
     """Tonight's pack was not built: no pack is fresh, and no Incident tells of it yet."""
-    made = witnesses.Night(prod)
+    made = witnesses.MissingPack(prod)
     made.begin()
     yield made
     made.end()

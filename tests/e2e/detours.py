@@ -14,13 +14,13 @@ import yaml
 from demonstration import cluster as clusters
 from demonstration import people
 
-from e2e import ground
-from e2e.operator_process import OperatorProcess, alert, kubeconfig
-from forking.operator import ForkedOperator
-from forking.starter import Stable
 from incident_operator.kubernetes import access as accesses
 from incident_operator.kubernetes import discovery
 from incident_operator.kubernetes.apiserver import Kube
+from proofs.forking.operator import ForkedOperator
+from proofs.forking.starter import Stable
+from tests.e2e import cluster_setup
+from tests.e2e.operator_process import OperatorProcess, alert, kubeconfig
 
 T = TypeVar("T")
 ACCOUNT = "rb-detours"
@@ -40,7 +40,7 @@ _LOOKS, _PAUSE = 400, 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Scenario:
     """One namespace, and the operator that looks after it."""
 
     cluster: clusters.Cluster
@@ -167,7 +167,7 @@ def namespace(cluster: clusters.Cluster, name: str, *more: Mapping[str, Any]) ->
 @asynccontextmanager
 async def operated(
     cluster: clusters.Cluster, token: str, stable: Stable, folder: Path, name: str
-) -> AsyncIterator[Scene]:
+) -> AsyncIterator[Scenario]:
     """The operator of a namespace, with the chart's own service account, for as long as the block lasts."""
     config = yaml.safe_load(cluster.kubeconfig.read_text())["clusters"][0]["cluster"]
     authority = config.get("certificate-authority-data") or _encoded(Path(config["certificate-authority"]))
@@ -176,7 +176,7 @@ async def operated(
     async with Kube(await accesses.load(str(cluster.kubeconfig))) as kube:
         await process.start()
         try:
-            yield Scene(cluster, name, process, kube)
+            yield Scenario(cluster, name, process, kube)
         finally:
             await process.stop()
 
@@ -237,7 +237,7 @@ def _rights(where: str) -> list[dict[str, Any]]:
         {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
         _binding(where, ACCOUNT, "Role", ACCOUNT, [account]),
         _binding(where, "approvers", "ClusterRole", "incident-approver", approvers),
-        *ground.served(where),
+        *cluster_setup.served(where),
     ]
 
 

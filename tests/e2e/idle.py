@@ -11,9 +11,9 @@ from typing import Any
 
 from demonstration.cluster import Cluster
 
-from e2e.ground import authority, lease_rights, served, server
-from e2e.operator_process import environment_of, free_port, kubeconfig
-from e2e.witnesses import AuditLog, until
+from tests.e2e.cluster_setup import authority, lease_rights, served, server
+from tests.e2e.operator_process import environment_of, free_port, kubeconfig
+from tests.e2e.witnesses import AuditLog, until
 
 NAMESPACE = "idle"
 

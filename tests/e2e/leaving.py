@@ -1,4 +1,4 @@
-"""`python -m e2e.leaving`: takes away what all tests on the cluster stand on together, once the last of them is done.
+"""`python -m tests.e2e.leaving`: takes away what all tests on the cluster stand on together, once the last of them is done.
 
 Their own namespaces the tests take away themselves. What stays is what an uninstalled chart leaves: the definitions.
 """

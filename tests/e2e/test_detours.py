@@ -11,10 +11,10 @@ import pytest_asyncio
 from demonstration import cluster as clusters
 from demonstration import people
 
-from e2e import detours
-from e2e.detours import HOSTILE, Scene, approve_with, job, plan_hash, retry_with, scale, states
-from forking.starter import Stable
 from incident_operator.kubernetes import discovery
+from proofs.forking.starter import Stable
+from tests.e2e import detours
+from tests.e2e.detours import HOSTILE, Scenario, approve_with, job, plan_hash, retry_with, scale, states
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 GREETING = "print('hello')"
@@ -28,154 +28,158 @@ def namespace(cluster: clusters.Cluster, installed: str) -> Iterator[str]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def scene(
+async def scenario(
     cluster: clusters.Cluster,
     installed: str,
     namespace: str,
     stable: Stable,
     tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Scene]:
+) -> AsyncIterator[Scenario]:
     folder = tmp_path_factory.mktemp("detours")
     async with detours.operated(cluster, installed, stable, folder, namespace) as running:
         yield running
 
 
 @pytest.fixture
-def idle(scene: Scene) -> Scene:
+def idle(scenario: Scenario) -> Scenario:
     """Nothing is scaled up yet."""
-    scene.set_replicas(0)
-    return scene
+    scenario.set_replicas(0)
+    return scenario
 
 
 async def test_a_question_that_nobody_answers_is_asked_afresh_and_after_three_times_needs_a_human(
-    scene: Scene, cast: people.Cast
+    scenario: Scenario, actors: people.Actors
 ) -> None:
-    await scene.has_runbook("expiring", remediate=[job(GREETING, approval={"expiresAfter": "2s"})])
-    await scene.fires("expiring")
-    first = await scene.waits_in("AwaitingApproval", "expiring")
-    scene.change_template("COLOUR", "changed-while-it-was-asked")
-    stopped = await scene.waits_in("NeedsHuman", "expiring")
+    await scenario.has_runbook("expiring", remediate=[job(GREETING, approval={"expiresAfter": "2s"})])
+    await scenario.fires("expiring")
+    first = await scenario.waits_in("AwaitingApproval", "expiring")
+    scenario.change_template("COLOUR", "changed-while-it-was-asked")
+    stopped = await scenario.waits_in("NeedsHuman", "expiring")
     asked = stopped["status"]["approvals"]
     assert [record["state"] for record in asked] == ["Expired"] * 3
     assert len({record["planHash"] for record in asked}) == 3
     assert asked[0]["plan"] == first["status"]["pendingApproval"]["plan"] != asked[2]["plan"], "facts are read again"
     assert stopped["status"]["reason"] == "ApprovalExpired"
-    await scene.answers(cast.alice, retry_with(stopped))
-    again = await scene.waits_in("AwaitingApproval", "expiring")
+    await scenario.answers(actors.alice, retry_with(stopped))
+    again = await scenario.waits_in("AwaitingApproval", "expiring")
     assert plan_hash(again) not in {record["planHash"] for record in asked}
-    assert await scene.jobs(again) == []
+    assert await scenario.jobs(again) == []
 
 
-async def test_a_rejected_plan_stops_and_a_retry_asks_again_and_completes(idle: Scene, cast: people.Cast) -> None:
+async def test_a_rejected_plan_stops_and_a_retry_asks_again_and_completes(
+    idle: Scenario, actors: people.Actors
+) -> None:
     await idle.has_runbook("rejected", remediate=[scale()])
     fired = await idle.fires("rejected")
     asked = await idle.waits_in("AwaitingApproval", "rejected")
-    await idle.answers(cast.alice, asked["status"]["pendingApproval"]["rejectWith"])
+    await idle.answers(actors.alice, asked["status"]["pendingApproval"]["rejectWith"])
     stopped = await idle.waits_in("NeedsHuman", "rejected")
     assert (stopped["status"]["reason"], states(stopped)) == ("Rejected", {"scale-up": "Rejected"})
     assert "alice@dawsos.com" in stopped["status"]["message"]
     assert await idle.replicas() == 0
-    await idle.answers(cast.alice, retry_with(stopped))
-    await idle.is_approved(cast.alice, "rejected")
+    await idle.answers(actors.alice, retry_with(stopped))
+    await idle.is_approved(actors.alice, "rejected")
     ended = await idle.ends("rejected", fired)
     assert [record["state"] for record in ended["status"]["approvals"]] == ["Rejected", "Consumed"]
     assert await idle.replicas() == 1
 
 
-async def test_a_rejected_step_that_may_be_skipped_lets_the_rest_go_on(idle: Scene, cast: people.Cast) -> None:
+async def test_a_rejected_step_that_may_be_skipped_lets_the_rest_go_on(idle: Scenario, actors: people.Actors) -> None:
     optional = {"alone": True, "onReject": "skip"}
     await idle.has_runbook("skipped", remediate=[job(GREETING, approval=optional), scale()])
     await idle.fires("skipped")
     asked = await idle.waits_in("AwaitingApproval", "skipped")
-    await idle.answers(cast.alice, asked["status"]["pendingApproval"]["rejectWith"])
+    await idle.answers(actors.alice, asked["status"]["pendingApproval"]["rejectWith"])
     other = await idle.waits_in("AwaitingApproval", "skipped", asked=plan_hash(asked))
     assert other["status"]["pendingApproval"]["steps"] == ["scale-up"]
-    await idle.answers(cast.alice, approve_with(other))
+    await idle.answers(actors.alice, approve_with(other))
     ended = await idle.waits_in("Verifying", "skipped")
     assert states(ended) == {"run": "Skipped", "scale-up": "Succeeded"}
     assert (await idle.jobs(ended), await idle.replicas()) == ([], 1)
 
 
 async def test_a_plan_that_drifts_after_the_question_is_not_carried_out_but_asked_again_with_the_difference(
-    scene: Scene, cast: people.Cast
+    scenario: Scenario, actors: people.Actors
 ) -> None:
-    scene.change_template("COLOUR", "as-asked")
-    await scene.has_runbook("drifting", remediate=[job(GREETING)])
-    fired = await scene.fires("drifting")
-    asked = await scene.waits_in("AwaitingApproval", "drifting")
-    scene.change_template("COLOUR", "as-never-approved")
-    await scene.answers(cast.alice, approve_with(asked))
-    again = await scene.waits_in("AwaitingApproval", "drifting", asked=plan_hash(asked))
-    assert await scene.jobs(again) == []
+    scenario.change_template("COLOUR", "as-asked")
+    await scenario.has_runbook("drifting", remediate=[job(GREETING)])
+    fired = await scenario.fires("drifting")
+    asked = await scenario.waits_in("AwaitingApproval", "drifting")
+    scenario.change_template("COLOUR", "as-never-approved")
+    await scenario.answers(actors.alice, approve_with(asked))
+    again = await scenario.waits_in("AwaitingApproval", "drifting", asked=plan_hash(asked))
+    assert await scenario.jobs(again) == []
     (voided,) = again["status"]["approvals"]
     assert (voided["state"], voided["by"]) == ("Voided", "alice@dawsos.com")
     told = again["status"]["pendingApproval"]["changed"]
     assert "as-asked" in told.partition("→")[0], told
     assert "as-never-approved" in told.partition("→")[2], told
     assert "as-never-approved" in "".join(again["status"]["pendingApproval"]["plan"][0]["details"]["template"])
-    await scene.answers(cast.alice, approve_with(again))
-    ended = await scene.ends("drifting", fired)
-    (made,) = await scene.jobs(ended)
+    await scenario.answers(actors.alice, approve_with(again))
+    ended = await scenario.ends("drifting", fired)
+    (made,) = await scenario.jobs(ended)
     assert {"name": "COLOUR", "value": "as-never-approved"} in _container(made)["env"]
 
 
 async def test_a_job_that_fails_tells_its_exit_code_and_last_line_and_is_not_repeated(
-    scene: Scene, cast: people.Cast
+    scenario: Scenario, actors: people.Actors
 ) -> None:
     program = "print('started'); print('polygon does not answer'); raise SystemExit(3)"
-    await scene.has_runbook("failing", remediate=[job(program, retry={"attempts": 3, "backoff": "1s"}), scale()])
-    fired = await scene.fires("failing")
-    await scene.is_approved(cast.alice, "failing")
-    stopped = await scene.waits_in("NeedsHuman", "failing")
+    await scenario.has_runbook("failing", remediate=[job(program, retry={"attempts": 3, "backoff": "1s"}), scale()])
+    fired = await scenario.fires("failing")
+    await scenario.is_approved(actors.alice, "failing")
+    stopped = await scenario.waits_in("NeedsHuman", "failing")
     step = stopped["status"]["steps"][0]
     for text in (stopped["status"]["message"], step["summary"]):
         assert "exit code 3" in text
         assert "polygon does not answer" in text
     assert (step["state"], step["reason"], step["attempt"]) == ("Failed", "JobFailed", 1)
-    await scene.fire(fired)
+    await scenario.fire(fired)
     await asyncio.sleep(2)  # longer than the backoff of a retry that must not come
-    assert (await scene.newest("failing"))["status"] == stopped["status"]
-    assert len(await scene.jobs(stopped)) == 1
+    assert (await scenario.newest("failing"))["status"] == stopped["status"]
+    assert len(await scenario.jobs(stopped)) == 1
 
 
-async def test_an_abort_stops_everything_and_names_what_is_still_in_place(idle: Scene, cast: people.Cast) -> None:
+async def test_an_abort_stops_everything_and_names_what_is_still_in_place(
+    idle: Scenario, actors: people.Actors
+) -> None:
     await idle.has_runbook("aborted", mitigate=[scale()], remediate=[job(GREETING)])
     fired = await idle.fires("aborted")
     asked = await idle.waits_in("AwaitingApproval", "aborted")
     line = (
         f'kubectl annotate -n {idle.namespace} incident {asked["metadata"]["name"]} incidents.dev/abort="now {WHOAMI}"'
     )
-    await idle.answers(cast.alice, line)
+    await idle.answers(actors.alice, line)
     ended = await idle.waits_in("Failed", "aborted")
     assert ended["status"]["reason"] == "Aborted"
     assert "alice@dawsos.com" in ended["status"]["message"]
     assert "not undone: scale-up" in ended["status"]["message"]
     assert states(ended) == {"scale-up": "Succeeded", "run": "Skipped"}
-    await asyncio.to_thread(cast.alice.is_refused, approve_with(asked))
+    await asyncio.to_thread(actors.alice.is_refused, approve_with(asked))
     await idle.resolves(fired)
     assert (await idle.newest("aborted"))["status"] == ended["status"]
     assert (await idle.jobs(ended), await idle.replicas()) == ([], 1)
 
 
 async def test_an_edited_runbook_changes_the_next_incident_but_not_the_one_under_way(
-    idle: Scene, cast: people.Cast
+    idle: Scenario, actors: people.Actors
 ) -> None:
     await idle.has_runbook("edited", remediate=[scale(1)])
     fired = await idle.fires("edited")
     asked = await idle.waits_in("AwaitingApproval", "edited")
     await idle.has_runbook("edited", remediate=[scale(2)])
-    await idle.answers(cast.alice, approve_with(asked))
+    await idle.answers(actors.alice, approve_with(asked))
     ended = await idle.ends("edited", fired)
     assert await idle.replicas() == 1
     idle.set_replicas(0)
     await idle.fires("edited")
-    following = await idle.is_approved(cast.alice, "edited")
+    following = await idle.is_approved(actors.alice, "edited")
     await idle.waits_in("Verifying", "edited")
     assert await idle.replicas() == 2
     assert following["status"]["runbookRevision"] != ended["status"]["runbookRevision"]
 
 
-async def test_a_runbook_that_is_not_ready_calls_a_human_and_mending_it_lets_the_incident_go_on(idle: Scene) -> None:
+async def test_a_runbook_that_is_not_ready_calls_a_human_and_mending_it_lets_the_incident_go_on(idle: Scenario) -> None:
     await idle.has_runbook("broken", ready=False, mitigate=[scale(when="params.nosuch == 'x'")])
     fired = await idle.fires("broken")
     stopped = await idle.waits_in("NeedsHuman", "broken")
@@ -191,13 +195,13 @@ async def test_a_runbook_that_is_not_ready_calls_a_human_and_mending_it_lets_the
 
 
 async def test_an_incident_opened_by_hand_runs_its_runbook_and_its_opener_may_not_approve(
-    idle: Scene, cast: people.Cast
+    idle: Scenario, actors: people.Actors
 ) -> None:
     count = {"name": "count", "type": "int", "from": "alert.labels.count", "default": "2"}
     await idle.has_runbook("by-hand", parameters=[count], remediate=[scale("${params.count}")])
     opened = {"apiVersion": "incidents.dev/v1alpha1", "kind": "Incident", "metadata": {"name": "by-hand-1"}}
     spec = json.dumps({**opened, "spec": {"runbookRef": {"name": "by-hand"}}})
-    cast.bob.cluster.kubectl("create", "-n", idle.namespace, "-f", "-", stdin=spec)
+    actors.bob.cluster.kubectl("create", "-n", idle.namespace, "-f", "-", stdin=spec)
 
     async def phase(wanted: str) -> dict[str, Any] | None:
         found = await idle.kube.get(discovery.incidents(idle.namespace, "by-hand-1"))
@@ -205,9 +209,9 @@ async def test_an_incident_opened_by_hand_runs_its_runbook_and_its_opener_may_no
 
     asked = await idle.until(lambda: phase("AwaitingApproval"), "a question")
     assert asked["status"]["pendingApproval"]["excluded"].count("bob@dawsos.com") == 1
-    refusal = await asyncio.to_thread(cast.bob.is_refused, approve_with(asked))
+    refusal = await asyncio.to_thread(actors.bob.is_refused, approve_with(asked))
     assert "bob@dawsos.com" in refusal
-    await idle.answers(cast.alice, approve_with(asked))
+    await idle.answers(actors.alice, approve_with(asked))
     await idle.until(lambda: phase("Resolved"), "an end")
     assert await idle.replicas() == 2
 
@@ -216,7 +220,7 @@ UNSEEN = {"newline": "a\nb", "right-to-left": "a\u202eb", "long": "x" * 1000}
 TYPES = ("int", "date", "k8sName", "duration")
 
 
-async def test_hostile_text_is_refused_by_every_type_that_it_does_not_fit_and_nothing_is_done(idle: Scene) -> None:
+async def test_hostile_text_is_refused_by_every_type_that_it_does_not_fit_and_nothing_is_done(idle: Scenario) -> None:
     refused = [(kind, case) for kind in TYPES for case in {**HOSTILE, **UNSEEN}] + [("string", case) for case in UNSEEN]
     names = {kind: f"hostile-{kind.lower()}" for kind in (*TYPES, "string")}
     for kind, name in names.items():
@@ -242,28 +246,30 @@ async def test_hostile_text_is_refused_by_every_type_that_it_does_not_fit_and_no
     assert (await idle.replicas(), await _generation(idle)) == (0, generation)
 
 
-async def test_hostile_text_that_a_string_allows_reaches_a_program_unchanged(scene: Scene, cast: people.Cast) -> None:
-    scene.change_template("CANARY", "leaked")
+async def test_hostile_text_that_a_string_allows_reaches_a_program_unchanged(
+    scenario: Scenario, actors: people.Actors
+) -> None:
+    scenario.change_template("CANARY", "leaked")
     anything = {"type": "string", "pattern": ".*"}
     parameters = [{"name": case, "from": f"alert.labels.{case}", **anything} for case in HOSTILE]
     arguments = (f"${{params.{case}}}" for case in HOSTILE)
     step = job("import json, sys; print(json.dumps(sys.argv[2:]))", "--", *arguments)
-    await scene.has_runbook("hostile-argv", parameters=parameters, remediate=[step])
-    fired = await scene.fires("hostile-argv", **HOSTILE)
-    await scene.is_approved(cast.alice, "hostile-argv")
-    ended = await scene.ends("hostile-argv", fired)
-    (made,) = await scene.jobs(ended)
-    said = scene.cluster.kubectl("logs", f"job/{made['metadata']['name']}", "-n", scene.namespace)
+    await scenario.has_runbook("hostile-argv", parameters=parameters, remediate=[step])
+    fired = await scenario.fires("hostile-argv", **HOSTILE)
+    await scenario.is_approved(actors.alice, "hostile-argv")
+    ended = await scenario.ends("hostile-argv", fired)
+    (made,) = await scenario.jobs(ended)
+    said = scenario.cluster.kubectl("logs", f"job/{made['metadata']['name']}", "-n", scenario.namespace)
     assert json.loads(said) == list(HOSTILE.values())
 
 
-async def test_a_label_of_10_kb_is_stored_as_far_as_it_fits_and_so_is_what_came_with_it(scene: Scene) -> None:
-    await scene.has_runbook("oversize", groupBy=["case"])
+async def test_a_label_of_10_kb_is_stored_as_far_as_it_fits_and_so_is_what_came_with_it(scenario: Scenario) -> None:
+    await scenario.has_runbook("oversize", groupBy=["case"])
     began = datetime.now(UTC)
-    long = scene.alert(began, "oversize", case="long", value="x" * 10_000)
-    code, answer = await scene.operator.post(long, scene.alert(began, "oversize", case="short"))
+    long = scenario.alert(began, "oversize", case="long", value="x" * 10_000)
+    code, answer = await scenario.operator.post(long, scenario.alert(began, "oversize", case="short"))
     assert (code, json.loads(answer)["message"]) == (200, "2 alerts: 2 Incidents opened")
-    stored = {each["spec"]["group"]["case"]: each["spec"] for each in await scene.incidents("oversize")}
+    stored = {each["spec"]["group"]["case"]: each["spec"] for each in await scenario.incidents("oversize")}
     assert set(stored) == {"long", "short"}
     assert 0 < len(stored["long"]["commonLabels"]["value"]) <= 1024
 
@@ -272,5 +278,5 @@ def _container(made: dict[str, Any]) -> dict[str, Any]:
     return dict(made["spec"]["template"]["spec"]["containers"][0])
 
 
-async def _generation(scene: Scene) -> int:
-    return int((await scene.scaled())["metadata"]["generation"])
+async def _generation(scenario: Scenario) -> int:
+    return int((await scenario.scaled())["metadata"]["generation"])

@@ -18,12 +18,12 @@ import pytest_asyncio
 from demonstration import cluster as clusters
 from demonstration import people
 
-from e2e import detours
-from e2e.detours import Scene, retry_with, states
-from forking.starter import Stable
 from incident_operator.kubernetes import discovery
-from sql.endpoints import PASSWORD, Database
-from sql.proxy import Proxy, Trouble, listening
+from proofs.forking.starter import Stable
+from tests.actions.sql.endpoints import PASSWORD, Database
+from tests.actions.sql.proxy import Proxy, Trouble, listening
+from tests.e2e import detours
+from tests.e2e.detours import Scenario, retry_with, states
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 NEVER, ALWAYS = b"\0never sent\0", b""
@@ -95,14 +95,14 @@ def namespace(cluster: clusters.Cluster, installed: str) -> Iterator[str]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def scene(
+async def scenario(
     cluster: clusters.Cluster,
     installed: str,
     namespace: str,
     line: Line,
     stable: Stable,
     tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Scene]:
+) -> AsyncIterator[Scenario]:
     cluster.apply(connection(namespace, line.port))
     async with detours.operated(cluster, installed, stable, tmp_path_factory.mktemp("sql"), namespace) as running:
         yield running
@@ -142,23 +142,23 @@ def markers(database: Database, incident: dict[str, Any]) -> list[str]:
 
 
 async def test_a_database_that_cannot_be_reached_in_diagnose_leaves_all_as_it_is_until_a_retry(
-    scene: Scene, line: Line, database: Database, cast: people.Cast
+    scenario: Scenario, line: Line, database: Database, actors: people.Actors
 ) -> None:
     database.run("INSERT INTO counter VALUES ('unreachable')")
     query = {"connection": "database", "statement": "SELECT done FROM counter WHERE id = 'unreachable'"}
     look = {"name": "look", "sqlQuery": query, "outputs": {"done": "result.rows[0].done"}}
     act = count("unreachable", when="steps.look.outputs.done == 0")
-    await scene.has_runbook("unreachable", diagnose=[look], mitigate=[act])
+    await scenario.has_runbook("unreachable", diagnose=[look], mitigate=[act])
     line.breaks_at(ALWAYS)
-    fired = await scene.fires("unreachable")
-    stopped = await scene.waits_in("NeedsHuman", "unreachable")
+    fired = await scenario.fires("unreachable")
+    stopped = await scenario.waits_in("NeedsHuman", "unreachable")
     assert stopped["status"]["reason"] == "ConditionUnknown"
     assert "look" in stopped["status"]["message"]
     assert (states(stopped)["look"], line.struck > 0) == ("Failed", True)
     line.breaks_at(NEVER)
     assert (counted(database, "unreachable"), markers(database, stopped)) == ((0, 0), [])
-    await scene.answers(cast.alice, retry_with(stopped))
-    ended = await scene.ends("unreachable", fired)
+    await scenario.answers(actors.alice, retry_with(stopped))
+    ended = await scenario.ends("unreachable", fired)
     assert (counted(database, "unreachable"), markers(database, ended)) == ((1, 1), ["count", "undo-count"])
 
 
@@ -172,13 +172,13 @@ async def test_a_database_that_cannot_be_reached_in_diagnose_leaves_all_as_it_is
     ids=["after the intent", "before the commit arrives", "after the commit"],
 )
 async def test_a_line_cut_between_intent_and_outcome_leaves_one_effect_and_one_marker(
-    scene: Scene, line: Line, database: Database, name: str, trigger: bytes, trouble: Trouble
+    scenario: Scenario, line: Line, database: Database, name: str, trigger: bytes, trouble: Trouble
 ) -> None:
     database.run(f"INSERT INTO counter VALUES ('{name}')")
-    await scene.has_runbook(name, mitigate=[count(name)])
+    await scenario.has_runbook(name, mitigate=[count(name)])
     line.breaks_at(trigger, trouble)
-    await scene.fires(name)
-    acted = await scene.waits_in("Verifying", name)
+    await scenario.fires(name)
+    acted = await scenario.waits_in("Verifying", name)
     assert line.struck == 1
     assert (counted(database, name), markers(database, acted)) == ((1, 0), ["count"])
     (step,) = acted["status"]["steps"]
@@ -188,59 +188,62 @@ async def test_a_line_cut_between_intent_and_outcome_leaves_one_effect_and_one_m
 
 
 async def test_a_line_cut_at_the_commit_of_an_undo_leaves_one_undo_and_one_marker(
-    scene: Scene, line: Line, database: Database
+    scenario: Scenario, line: Line, database: Database
 ) -> None:
     database.run("INSERT INTO counter VALUES ('undoing')")
-    await scene.has_runbook("undoing", mitigate=[count("undoing")])
-    fired = await scene.fires("undoing")
-    await scene.waits_in("Verifying", "undoing")
+    await scenario.has_runbook("undoing", mitigate=[count("undoing")])
+    fired = await scenario.fires("undoing")
+    await scenario.waits_in("Verifying", "undoing")
     line.breaks_at(COMMIT, Trouble.REPLY_LOST)
-    ended = await scene.ends("undoing", fired)
+    ended = await scenario.ends("undoing", fired)
     assert line.struck == 1
     assert (counted(database, "undoing"), markers(database, ended)) == ((1, 1), ["count", "undo-count"])
 
 
 async def test_hostile_text_that_a_string_allows_is_a_value_to_sql_and_nothing_else(
-    scene: Scene, database: Database
+    scenario: Scenario, database: Database
 ) -> None:
     parameter = {"name": "text", "type": "string", "from": "alert.labels.text"}
     undo = execute("DELETE FROM notes WHERE text = %(text)s", text="${params.text}")
     act = execute("INSERT INTO notes VALUES (%(text)s)", text="${params.text}")
     note = {"name": "note", **act, "undo": undo}
-    await scene.has_runbook("hostile-sql", groupBy=["case"], parameters=[parameter], mitigate=[note])
+    await scenario.has_runbook("hostile-sql", groupBy=["case"], parameters=[parameter], mitigate=[note])
     texts, began = {**detours.HOSTILE, "percent": "%(text)s %s %%"}, datetime.now(UTC)
-    await scene.fire(*(scene.alert(began, "hostile-sql", case=case, text=text) for case, text in texts.items()))
+    await scenario.fire(*(scenario.alert(began, "hostile-sql", case=case, text=text) for case, text in texts.items()))
 
     async def all_noted() -> bool | None:
-        found = await scene.incidents("hostile-sql")
+        found = await scenario.incidents("hostile-sql")
         return True if [each.get("status", {}).get("phase") for each in found] == ["Verifying"] * len(texts) else None
 
-    await scene.until(all_noted, f"{len(texts)} notes")
+    await scenario.until(all_noted, f"{len(texts)} notes")
     assert {row[0] for row in database.run("SELECT text FROM notes")} == set(texts.values())
 
 
-async def test_the_databases_password_is_nowhere_to_be_read_even_where_the_database_says_it(scene: Scene) -> None:
+async def test_the_databases_password_is_nowhere_to_be_read_even_where_the_database_says_it(scenario: Scenario) -> None:
     def query(statement: str) -> dict[str, Any]:
         return {"sqlQuery": {"connection": "database", "statement": statement}}
 
     says = {"name": "says", **query("SELECT repeat(secret || ' ', 200) AS said FROM vault")}
     says["outputs"] = {"said": "result.rows[0].said"}
     fails = {"name": "fails", **query("SELECT secret::int FROM vault")}
-    await scene.has_runbook("telling", diagnose=[says, fails])
-    ended = await scene.ends("telling", await scene.fires("telling"))
+    await scenario.has_runbook("telling", diagnose=[says, fails])
+    ended = await scenario.ends("telling", await scenario.fires("telling"))
     (evidence,) = {each["evidenceIn"] for each in ended["status"]["steps"] if "evidenceIn" in each}
-    await scene.until(lambda: has_configmap(scene, evidence), evidence)
+    await scenario.until(lambda: has_configmap(scenario, evidence), evidence)
     assert states(ended) == {"says": "Succeeded", "fails": "Failed"}
     kinds = "incidents,runbooks,connections,configmaps,events.events.k8s.io,controllerrevisions,jobs"
-    told = scene.cluster.kubectl("get", kinds, "-n", scene.namespace, "-o", "json") + scene.operator.log.read_text()
+    told = (
+        scenario.cluster.kubectl("get", kinds, "-n", scenario.namespace, "-o", "json")
+        + scenario.operator.log.read_text()
+    )
     assert evidence in told
     assert "invalid input syntax" in told
     for form in forms(PASSWORD):
         assert form not in told
 
 
-async def has_configmap(scene: Scene, name: str) -> bool | None:
-    found = await scene.listed(discovery.configmaps(scene.namespace))
+async def has_configmap(scenario: Scenario, name: str) -> bool | None:
+    found = await scenario.listed(discovery.configmaps(scenario.namespace))
     return True if name in {each["metadata"]["name"] for each in found} else None
 
 

@@ -6,8 +6,8 @@ import pytest
 from demonstration import chart, manifests
 from demonstration.cluster import Cluster
 
-from e2e.idle import Idle
-from e2e.witnesses import AuditLog
+from tests.e2e.idle import Idle
+from tests.e2e.witnesses import AuditLog
 
 pytestmark = [pytest.mark.cluster, pytest.mark.last]
 _WHOAMI = ("authentication.k8s.io", "selfsubjectreviews", "create")

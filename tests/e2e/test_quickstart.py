@@ -10,14 +10,14 @@ import pytest
 import yaml
 from demonstration import cluster as clusters
 
-from collector import AS_COLLECTOR
-from e2e import ground, phases
-from e2e.apiserver_proxy import ApiserverProxy
-from e2e.conftest import REPOSITORY
-from e2e.operator_process import OperatorProcess, alert, kubeconfig
-from e2e.witnesses import AuditLog
-from forking.operator import ForkedOperator
-from forking.starter import Stable
+from proofs.forking.operator import ForkedOperator
+from proofs.forking.starter import Stable
+from tests.e2e import cluster_setup, phases
+from tests.e2e.apiserver_proxy import ApiserverProxy
+from tests.e2e.conftest import REPOSITORY
+from tests.e2e.operator_process import OperatorProcess, alert, kubeconfig
+from tests.e2e.witnesses import AuditLog
+from tests.kubernetes.garbage_collector import AS_COLLECTOR
 
 pytestmark = pytest.mark.cluster
 NAMESPACE = "quickstart"
@@ -30,7 +30,7 @@ def web(cluster: clusters.Cluster, installed: str) -> Iterator[clusters.Cluster]
     clusters.build_image("quickstart-web:dev", "examples/quickstart/Dockerfile")
     files = ("web.yaml", "rbac.yaml", "runbook.yaml")
     cluster.apply([each for file in files for each in yaml.safe_load_all((EXAMPLE / file).read_text()) if each])
-    cluster.apply(ground.served(NAMESPACE))
+    cluster.apply(cluster_setup.served(NAMESPACE))
     cluster.kubectl("scale", "deployment/web", "--replicas=2", "-n", NAMESPACE)
     cluster.roll_out(NAMESPACE, "web")
     yield cluster

@@ -8,32 +8,37 @@ from typing import Any
 import pytest
 from demonstration import manifests, people
 
-from e2e.apiserver_proxy import ApiserverProxy, Hold, Write
-from e2e.operator_process import OperatorProcess, alert
-from e2e.witnesses import AuditLog, Night
+from tests.e2e.apiserver_proxy import ApiserverProxy, Hold, Write
+from tests.e2e.operator_process import OperatorProcess, alert
+from tests.e2e.witnesses import AuditLog, MissingPack
 
 pytestmark = pytest.mark.cluster
 EFFECTS = ["serve-last-good", "rebuild", "mark-fresh", "undo-serve-last-good"]
 RECORDED = ["serve-last-good", "mark-fresh", "undo-serve-last-good"]
 
 
-async def fire(operator: OperatorProcess, night: Night, status: str = "firing") -> None:
+async def fire(operator: OperatorProcess, missing_pack: MissingPack, status: str = "firing") -> None:
     found = alert(
-        None, status, alertname="PricingPackBuildFailure", namespace="prod", severity="page", pack_date=str(night.today)
+        None,
+        status,
+        alertname="PricingPackBuildFailure",
+        namespace="prod",
+        severity="page",
+        pack_date=str(missing_pack.today),
     )
-    found["startsAt"] = f"{night.today}T00:30:04Z"
+    found["startsAt"] = f"{missing_pack.today}T00:30:04Z"
     code, answer = await operator.post(found)
     assert code == 200, answer
 
 
-async def approve(night: Night, person: people.Person) -> None:
-    incident = await asyncio.to_thread(night.wait_for, "AwaitingApproval")
+async def approve(missing_pack: MissingPack, person: people.Person) -> None:
+    incident = await asyncio.to_thread(missing_pack.wait_for, "AwaitingApproval")
     await asyncio.to_thread(person.runs, incident["status"]["pendingApproval"]["approveWith"])
 
 
-async def resolve(operator: OperatorProcess, night: Night) -> None:
-    await asyncio.to_thread(night.wait_for, "Verifying", 90)
-    await fire(operator, night, "resolved")
+async def resolve(operator: OperatorProcess, missing_pack: MissingPack) -> None:
+    await asyncio.to_thread(missing_pack.wait_for, "Verifying", 90)
+    await fire(operator, missing_pack, "resolved")
 
 
 def told_once(writes: list[dict[str, Any]]) -> int:
@@ -58,18 +63,18 @@ def told_once(writes: list[dict[str, Any]]) -> int:
 
 @pytest.mark.parametrize("operator", [15], indirect=True, ids=["steady"])
 async def test_rb01_ends_resolved_and_each_effect_happened_once(
-    operator: OperatorProcess, night: Night, cast: people.Cast
+    operator: OperatorProcess, missing_pack: MissingPack, actors: people.Actors
 ) -> None:
-    audit = AuditLog(night.cluster, manifests.NAMESPACE)
-    await fire(operator, night)
-    await asyncio.to_thread(night.wait_for, "AwaitingApproval")
-    assert night.fresh() == [night.yesterday]
-    await approve(night, cast.alice)
-    await resolve(operator, night)
-    incident = await asyncio.to_thread(night.wait_for, "Resolved")
-    assert night.fresh() == [night.pack]
-    assert night.effects() == RECORDED
-    assert len(night.jobs()) == 1
+    audit = AuditLog(missing_pack.cluster, manifests.NAMESPACE)
+    await fire(operator, missing_pack)
+    await asyncio.to_thread(missing_pack.wait_for, "AwaitingApproval")
+    assert missing_pack.fresh() == [missing_pack.yesterday]
+    await approve(missing_pack, actors.alice)
+    await resolve(operator, missing_pack)
+    incident = await asyncio.to_thread(missing_pack.wait_for, "Resolved")
+    assert missing_pack.fresh() == [missing_pack.pack]
+    assert missing_pack.effects() == RECORDED
+    assert len(missing_pack.jobs()) == 1
     assert [record["by"] for record in incident["status"]["approvals"]] == ["alice@dawsos.com"]
     waits = 2  # for the approval, and for the alert to resolve
     assert told_once(audit.writes("incidents/status")) == len(EFFECTS) + 1 + waits
@@ -78,7 +83,7 @@ async def test_rb01_ends_resolved_and_each_effect_happened_once(
 
 @pytest.mark.parametrize("applied", [False, True], ids=["before the effect", "after the effect"])
 async def test_killed_at_every_effect_of_rb01_it_still_happens_once(
-    operator: OperatorProcess, proxy: ApiserverProxy, night: Night, cast: people.Cast, applied: bool
+    operator: OperatorProcess, proxy: ApiserverProxy, missing_pack: MissingPack, actors: people.Actors, applied: bool
 ) -> None:
     def dies_at(step: str) -> Hold:
         # the intent is stored and the reply never comes: nothing has been done yet;
@@ -97,44 +102,44 @@ async def test_killed_at_every_effect_of_rb01_it_still_happens_once(
         await operator.restart_after_kill()
         holds[step].released.set()
 
-    await fire(operator, night)
+    await fire(operator, missing_pack)
     await killed_at("serve-last-good")
-    await approve(night, cast.alice)
+    await approve(missing_pack, actors.alice)
     await killed_at("rebuild")
     await killed_at("mark-fresh")
-    await resolve(operator, night)
+    await resolve(operator, missing_pack)
     await killed_at("undo-serve-last-good")
-    await asyncio.to_thread(night.wait_for, "Resolved")
-    assert night.effects() == RECORDED
-    assert len(night.jobs()) == 1
-    assert night.fresh() == [night.pack]
+    await asyncio.to_thread(missing_pack.wait_for, "Resolved")
+    assert missing_pack.effects() == RECORDED
+    assert len(missing_pack.jobs()) == 1
+    assert missing_pack.fresh() == [missing_pack.pack]
 
 
 async def test_killed_while_it_reads_it_reads_again(
-    operator: OperatorProcess, proxy: ApiserverProxy, night: Night, cast: people.Cast
+    operator: OperatorProcess, proxy: ApiserverProxy, missing_pack: MissingPack, actors: people.Actors
 ) -> None:
     diagnosed = proxy.hold(lambda write: write.step("packs") == "Succeeded", applied=False)
     verified = proxy.hold(lambda write: write.step("execute") == "Succeeded", applied=False)
-    await fire(operator, night)
+    await fire(operator, missing_pack)
     await diagnosed.reached.wait()
     await operator.restart_after_kill()
-    await approve(night, cast.alice)
+    await approve(missing_pack, actors.alice)
     await verified.reached.wait()
     await operator.restart_after_kill()
-    await resolve(operator, night)
-    await asyncio.to_thread(night.wait_for, "Resolved")
-    assert night.effects() == RECORDED
+    await resolve(operator, missing_pack)
+    await asyncio.to_thread(missing_pack.wait_for, "Resolved")
+    assert missing_pack.effects() == RECORDED
 
 
 async def test_an_alert_that_resolves_before_the_approval_ends_without_a_rebuild(
-    operator: OperatorProcess, night: Night
+    operator: OperatorProcess, missing_pack: MissingPack
 ) -> None:
-    await fire(operator, night)
-    await asyncio.to_thread(night.wait_for, "AwaitingApproval")
-    night.build_by_hand()
-    await fire(operator, night, "resolved")
-    incident = await asyncio.to_thread(night.wait_for, "Resolved")
+    await fire(operator, missing_pack)
+    await asyncio.to_thread(missing_pack.wait_for, "AwaitingApproval")
+    missing_pack.build_by_hand()
+    await fire(operator, missing_pack, "resolved")
+    incident = await asyncio.to_thread(missing_pack.wait_for, "Resolved")
     states = {step["name"]: step["state"] for step in incident["status"]["steps"]}
     assert (states["rebuild"], states["serve-last-good"]) == ("Skipped", "Undone")
-    assert night.jobs() == []
-    assert night.fresh() == [night.pack]
+    assert missing_pack.jobs() == []
+    assert missing_pack.fresh() == [missing_pack.pack]

@@ -10,17 +10,17 @@ from typing import Any, TypeVar
 from demonstration import manifests, platform
 from demonstration.cluster import Cluster
 
-from collector import AS_COLLECTOR
-from e2e import phases
-from e2e.audit_lines import AuditLines
+from tests.e2e import phases
+from tests.e2e.audit_lines import AuditLines
+from tests.kubernetes.garbage_collector import AS_COLLECTOR
 
 OPERATOR = "system:serviceaccount:incident-operator-system:incident-operator"
 T = TypeVar("T")
 _WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 
 
-class Night:
-    """One night without a pack in the sample's database, and what became of it."""
+class MissingPack:
+    """One day without a pack in the sample's database, and what became of it."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster

@@ -1,10 +1,10 @@
-"""A world per test, with the Runbook that has every stage."""
+"""A cluster per test, with the Runbook that has every stage."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
-from engine.world import World, world
+from tests.engine.fake_cluster import FakeCluster, fake_cluster
 
 RUNBOOK = """
 title: "Pack failed"
@@ -56,29 +56,29 @@ PROBE = """
 
 
 @pytest.fixture
-async def cache() -> AsyncIterator[World]:
+async def cache() -> AsyncIterator[FakeCluster]:
     """A firing alert, and a Runbook whose first act leaves no mark: an `exec`, then a Job, then a verification."""
-    async with world(UNKEYED) as made:
+    async with fake_cluster(UNKEYED) as made:
         yield made
 
 
 @pytest.fixture
-async def probed_cache() -> AsyncIterator[World]:
+async def probed_cache() -> AsyncIterator[FakeCluster]:
     """The same, with a probe that says whether the cache was flushed."""
     flush, build = UNKEYED.split("- name: rebuild")
-    async with world(f"{flush.rstrip()}{PROBE}- name: rebuild{build}") as made:
+    async with fake_cluster(f"{flush.rstrip()}{PROBE}- name: rebuild{build}") as made:
         yield made
 
 
 @pytest.fixture
-async def pack() -> AsyncIterator[World]:
+async def pack() -> AsyncIterator[FakeCluster]:
     """A firing alert, and a Runbook of two reads, a mitigation, two remediations under one approval, a verification."""
-    async with world(RUNBOOK) as made:
+    async with fake_cluster(RUNBOOK) as made:
         yield made
 
 
 @pytest.fixture
-async def spare() -> AsyncIterator[World]:
-    """Another such world."""
-    async with world(RUNBOOK) as made:
+async def spare() -> AsyncIterator[FakeCluster]:
+    """Another such cluster."""
+    async with fake_cluster(RUNBOOK) as made:
         yield made

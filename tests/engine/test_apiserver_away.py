@@ -5,28 +5,28 @@ from contextlib import contextmanager
 
 import pytest
 
-from engine.world import INCIDENT, World
 from incident_operator.api.approvals import ApprovalState
 from incident_operator.api.incident import Phase
 from incident_operator.core.action import Call
 from incident_operator.core.outcomes import Outcome, Pending, Succeeded
 from incident_operator.engine.reconciler import Reconciler
 from incident_operator.kubernetes import apiserver
-from kube.fake_faults import Fault
+from tests.engine.fake_cluster import INCIDENT, FakeCluster
+from tests.kubernetes.fake_faults import Fault
 
 MINUTES = 31
 FOR_EVER = 10**9
 
 
 @contextmanager
-def away(world: World, how: Fault) -> Iterator[None]:
+def away(fake_cluster: FakeCluster, how: Fault) -> Iterator[None]:
     """No request of anybody's is answered for as long as the block takes, which are so many minutes."""
-    world.api.inject(how, times=FOR_EVER)
+    fake_cluster.api.inject(how, times=FOR_EVER)
     try:
         yield
     finally:
-        world.api._faults._injected.clear()
-        world.later(minutes=MINUTES)
+        fake_cluster.api._faults._injected.clear()
+        fake_cluster.later(minutes=MINUTES)
 
 
 async def tries(process: Reconciler, times: int = 3) -> None:
@@ -39,7 +39,7 @@ HOW = pytest.mark.parametrize("how", [Fault.SERVICE_UNAVAILABLE, Fault.DROPPED],
 
 
 @HOW
-async def test_a_question_that_nobody_could_answer_is_asked_again(pack: World, how: Fault) -> None:
+async def test_a_question_that_nobody_could_answer_is_asked_again(pack: FakeCluster, how: Fault) -> None:
     process = pack.engine()
     await process.reconcile(INCIDENT)
     before = pack.incident().status.pending_approval
@@ -53,7 +53,7 @@ async def test_a_question_that_nobody_could_answer_is_asked_again(pack: World, h
 
 
 @HOW
-async def test_an_answer_that_was_given_just_before_is_too_old_afterwards(pack: World, how: Fault) -> None:
+async def test_an_answer_that_was_given_just_before_is_too_old_afterwards(pack: FakeCluster, how: Fault) -> None:
     process = pack.engine()
     await process.reconcile(INCIDENT)
     await pack.approve()
@@ -67,7 +67,7 @@ async def test_an_answer_that_was_given_just_before_is_too_old_afterwards(pack: 
 @pytest.mark.parametrize("restarted", [False, True], ids=["the same process", "another process"])
 @HOW
 async def test_what_an_act_came_to_meanwhile_is_told_afterwards_and_it_is_not_done_again(
-    pack: World, how: Fault, restarted: bool
+    pack: FakeCluster, how: Fault, restarted: bool
 ) -> None:
     process = pack.engine()
     await process.reconcile(INCIDENT)
@@ -91,7 +91,7 @@ async def test_what_an_act_came_to_meanwhile_is_told_afterwards_and_it_is_not_do
 
 
 @HOW
-async def test_what_was_under_way_is_followed_to_its_end(pack: World, how: Fault) -> None:
+async def test_what_was_under_way_is_followed_to_its_end(pack: FakeCluster, how: Fault) -> None:
     process = pack.engine()
     await process.reconcile(INCIDENT)
     await pack.approve()
@@ -107,7 +107,7 @@ async def test_what_was_under_way_is_followed_to_its_end(pack: World, how: Fault
 
 
 @pytest.mark.parametrize("visited", [True, False], ids=["visited before", "not visited"])
-async def test_an_alert_that_resolved_meanwhile_is_restored_from(pack: World, visited: bool) -> None:
+async def test_an_alert_that_resolved_meanwhile_is_restored_from(pack: FakeCluster, visited: bool) -> None:
     process = pack.engine()
     await process.reconcile(INCIDENT)
     with away(pack, Fault.SERVICE_UNAVAILABLE):

@@ -6,17 +6,17 @@ from collections.abc import Awaitable, Callable
 import pytest
 from structlog.testing import capture_logs
 
-from engine.conftest import RUNBOOK
-from engine.world import INCIDENT, Killed, World, world
 from incident_operator.api.incident import Phase
 from incident_operator.core.outcomes import NotDone, Succeeded
 from incident_operator.kubernetes import discovery
-from kube.fake_faults import Fault
+from tests.engine.conftest import RUNBOOK
+from tests.engine.fake_cluster import INCIDENT, FakeCluster, Killed, fake_cluster
+from tests.kubernetes.fake_faults import Fault
 
 STEP = "rebuild"
 
 
-async def killed_before_the_act(pack: World) -> None:
+async def killed_before_the_act(pack: FakeCluster) -> None:
     """Approved, the intent of the rebuild is stored, and the process killed before it sent anything."""
     await pack.engine().reconcile(INCIDENT)
     await pack.approve()
@@ -26,29 +26,29 @@ async def killed_before_the_act(pack: World) -> None:
     assert pack.state(STEP) == "Running"
 
 
-async def aborted(pack: World) -> None:
+async def aborted(pack: FakeCluster) -> None:
     await pack.annotate("abort", "now carol@example.com")
 
 
-async def expired(pack: World) -> None:
+async def expired(pack: FakeCluster) -> None:
     pack.later(days=3)
 
 
-async def resolved(pack: World) -> None:
+async def resolved(pack: FakeCluster) -> None:
     await pack.resolve_alert()
 
 
-async def changed(pack: World) -> None:
+async def changed(pack: FakeCluster) -> None:
     pack.targets.previews[STEP] = "rebuild with an init container that runs rm -rf /data"
 
 
-async def untrusted(pack: World) -> None:
+async def untrusted(pack: FakeCluster) -> None:
     pack.trust.why_not = "approvals cannot be trusted: policy incident-approval is missing"
 
 
 @pytest.mark.parametrize("meanwhile", [aborted, expired, resolved, changed, untrusted], ids=lambda one: one.__name__)
 async def test_an_act_killed_before_it_was_sent_is_not_sent_once_a_guard_does_not_hold(
-    pack: World, meanwhile: Callable[[World], Awaitable[None]]
+    pack: FakeCluster, meanwhile: Callable[[FakeCluster], Awaitable[None]]
 ) -> None:
     await killed_before_the_act(pack)
     sent = len(pack.targets.sent)
@@ -61,7 +61,7 @@ async def test_an_act_killed_before_it_was_sent_is_not_sent_once_a_guard_does_no
     assert STEP not in pack.targets.done()
 
 
-async def test_three_days_an_abort_and_other_policies_later_nothing_is_done(pack: World) -> None:
+async def test_three_days_an_abort_and_other_policies_later_nothing_is_done(pack: FakeCluster) -> None:
     await killed_before_the_act(pack)
     for meanwhile in (expired, aborted, resolved, changed, untrusted):
         await meanwhile(pack)
@@ -72,14 +72,18 @@ async def test_three_days_an_abort_and_other_policies_later_nothing_is_done(pack
     assert status.message.startswith("Aborted by carol@example.com; nothing more is done.")
 
 
-async def test_an_act_killed_before_it_was_sent_is_sent_under_a_new_key_while_all_guards_hold(pack: World) -> None:
+async def test_an_act_killed_before_it_was_sent_is_sent_under_a_new_key_while_all_guards_hold(
+    pack: FakeCluster,
+) -> None:
     await killed_before_the_act(pack)
     await pack.engine().reconcile(INCIDENT)
     assert pack.targets.done() == ["serve", STEP, "mark"]
     assert len(pack.incident().status.approvals) == 1, "nobody is asked again"
 
 
-async def test_what_is_sent_is_what_was_compared_though_the_world_changes_after_the_comparison(pack: World) -> None:
+async def test_what_is_sent_is_what_was_compared_though_the_world_changes_after_the_comparison(
+    pack: FakeCluster,
+) -> None:
     await pack.engine().reconcile(INCIDENT)
     await pack.approve()
 
@@ -94,7 +98,7 @@ async def test_what_is_sent_is_what_was_compared_though_the_world_changes_after_
     assert shows == [STEP], "it is rendered once for the comparison and the act"
 
 
-async def test_a_marker_is_never_shown_in_a_status(pack: World) -> None:
+async def test_a_marker_is_never_shown_in_a_status(pack: FakeCluster) -> None:
     await pack.engine().reconcile(INCIDENT)
     await pack.approve()
     await pack.engine().reconcile(INCIDENT)
@@ -106,7 +110,7 @@ async def test_a_marker_is_never_shown_in_a_status(pack: World) -> None:
 
 
 @pytest.mark.parametrize("fault", [None, Fault.REPLY_LOST, Fault.SERVICE_UNAVAILABLE])
-async def test_an_abort_is_recorded_while_an_act_goes_on(pack: World, fault: Fault | None) -> None:
+async def test_an_abort_is_recorded_while_an_act_goes_on(pack: FakeCluster, fault: Fault | None) -> None:
     await pack.engine().reconcile(INCIDENT)
     await pack.approve()
     pack.targets.holds[STEP], pack.targets.begun[STEP] = asyncio.Event(), asyncio.Event()
@@ -129,7 +133,7 @@ async def test_an_abort_is_recorded_while_an_act_goes_on(pack: World, fault: Fau
     assert pack.targets.done() == ["serve", STEP], "nothing is undone, nothing is begun, and what was done is told"
 
 
-async def test_an_abort_that_was_taken_back_before_it_could_be_recorded_changes_nothing(pack: World) -> None:
+async def test_an_abort_that_was_taken_back_before_it_could_be_recorded_changes_nothing(pack: FakeCluster) -> None:
     await pack.engine().reconcile(INCIDENT)
     await pack.approve()
     pack.targets.holds[STEP], pack.targets.begun[STEP] = asyncio.Event(), asyncio.Event()
@@ -146,7 +150,7 @@ async def test_an_abort_that_was_taken_back_before_it_could_be_recorded_changes_
 
 
 async def test_what_an_action_lacks_is_told_by_the_name_of_the_action_and_the_act_is_not_told_as_failed(
-    pack: World,
+    pack: FakeCluster,
 ) -> None:
     await killed_before_the_act(pack)
     pack.targets.look = None  # type: ignore[method-assign, assignment]
@@ -158,7 +162,7 @@ async def test_what_an_action_lacks_is_told_by_the_name_of_the_action_and_the_ac
 
 
 async def test_an_abort_drops_a_read_that_hangs() -> None:
-    async with world(RUNBOOK) as pack:
+    async with fake_cluster(RUNBOOK) as pack:
         pack.targets.preview_of.clear()
         hangs = asyncio.Event()
 
@@ -175,7 +179,7 @@ async def test_an_abort_drops_a_read_that_hangs() -> None:
         assert pack.incident().status.phase is Phase.FAILED
 
 
-async def test_an_abort_in_the_middle_of_a_wait_that_has_not_begun_ends_the_act(pack: World) -> None:
+async def test_an_abort_in_the_middle_of_a_wait_that_has_not_begun_ends_the_act(pack: FakeCluster) -> None:
     await pack.engine().reconcile(INCIDENT)
     await pack.approve()
     pack.targets.answers[STEP] = lambda _: NotDone(5.0, "connection refused")
@@ -188,7 +192,7 @@ async def test_an_abort_in_the_middle_of_a_wait_that_has_not_begun_ends_the_act(
 
 
 async def test_an_act_begun_by_the_version_before_is_looked_up_without_what_that_version_did_not_keep(
-    pack: World,
+    pack: FakeCluster,
 ) -> None:
     await killed_before_the_act(pack)
     body = pack.api.object(discovery.incidents(*INCIDENT))

@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 
-from engine.test_readiness import PACK, Answering, Endpoints
-from engine.world import INCIDENT, World, runbooks_of
 from incident_operator.api.incident import Phase
 from incident_operator.api.meta import ObjectKey
 from incident_operator.core.runbooks import reading
@@ -14,32 +12,34 @@ from incident_operator.engine.metrics import IncidentCounts
 from incident_operator.engine.readiness import Readiness
 from incident_operator.engine.runbooks import Revisions
 from incident_operator.kubernetes import discovery
+from tests.engine.fake_cluster import INCIDENT, FakeCluster, runbooks_of
+from tests.engine.test_readiness import PACK, Answering, Endpoints
 
 
-async def checked(world: World, spec: dict[str, Any], over: str = "") -> dict[str, Any]:
+async def checked(fake_cluster: FakeCluster, spec: dict[str, Any], over: str = "") -> dict[str, Any]:
     """Return the Runbook's status after a check."""
     path = discovery.runbooks(*PACK)
-    body = world.api.object(path)
-    world.api.put({**body, "spec": {**body["spec"], **spec}})
-    revisions = Revisions(world.client)
-    runbooks = runbooks_of(world.client, revisions)
+    body = fake_cluster.api.object(path)
+    fake_cluster.api.put({**body, "spec": {**body["spec"], **spec}})
+    revisions = Revisions(fake_cluster.client)
+    runbooks = runbooks_of(fake_cluster.client, revisions)
     now = datetime(2025, 10, 21, tzinfo=UTC)
     readiness = Readiness(
-        world.client,
+        fake_cluster.client,
         runbooks,
         revisions,
-        Endpoints(world.client),
+        Endpoints(fake_cluster.client),
         Answering(),
         IncidentCounts(),
         lambda: now,
         lambda _: over,
     )
     assert await readiness.check(ObjectKey(*PACK))
-    return dict(world.api.object(path)["status"])
+    return dict(fake_cluster.api.object(path)["status"])
 
 
 @pytest.mark.parametrize("size", [reading.SPEC_BYTES, 5 * reading.SPEC_BYTES], ids=["decoded", "not even decoded"])
-async def test_a_runbook_of_too_many_bytes_is_invalid_and_told_why(pack: World, size: int) -> None:
+async def test_a_runbook_of_too_many_bytes_is_invalid_and_told_why(pack: FakeCluster, size: int) -> None:
     status = await checked(pack, {"unknown": "x" * size})
     ready = next(one for one in status["conditions"] if one["type"] == "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "Invalid")
@@ -48,13 +48,13 @@ async def test_a_runbook_of_too_many_bytes_is_invalid_and_told_why(pack: World, 
     assert status["observedGeneration"] == pack.api.object(discovery.runbooks(*PACK))["metadata"]["generation"]
 
 
-async def test_a_runbook_over_its_namespaces_budget_of_patterns_is_invalid_and_told_why(pack: World) -> None:
+async def test_a_runbook_over_its_namespaces_budget_of_patterns_is_invalid_and_told_why(pack: FakeCluster) -> None:
     status = await checked(pack, {}, "spec.match: with it the patterns would take too much")
     ready = next(one for one in status["conditions"] if one["type"] == "Ready")
     assert (ready["reason"], ready["message"]) == ("Invalid", "spec.match: with it the patterns would take too much")
 
 
-async def test_a_runbook_whose_expressions_would_double_without_end_is_invalid_and_told_why(pack: World) -> None:
+async def test_a_runbook_whose_expressions_would_double_without_end_is_invalid_and_told_why(pack: FakeCluster) -> None:
     doubled = "optional.of(params.date)" + ".optMap(d, d)" * 8 + ".orValue('')"
     step = pack.api.object(discovery.runbooks(*PACK))["spec"]["diagnose"][0]
     outputs = {f"o{at}": doubled for at in range(16)}
@@ -64,7 +64,7 @@ async def test_a_runbook_whose_expressions_would_double_without_end_is_invalid_a
     assert "spec.diagnose[0].outputs.o4: with it the Runbook's expressions have too many parts" in ready["message"]
 
 
-async def test_a_ready_runbook_is_told_what_the_next_release_refuses(pack: World) -> None:
+async def test_a_ready_runbook_is_told_what_the_next_release_refuses(pack: FakeCluster) -> None:
     written = pack.api.object(discovery.runbooks(*PACK))["spec"]["diagnose"]
     status = await checked(pack, {"diagnose": [{**step, "timeout": "2h"} for step in written]})
     ready = next(one for one in status["conditions"] if one["type"] == "Ready")
@@ -74,7 +74,7 @@ async def test_a_ready_runbook_is_told_what_the_next_release_refuses(pack: World
 
 
 async def test_the_runbooks_of_a_namespace_are_listed_once_for_a_check_however_many_connections_it_names(
-    pack: World,
+    pack: FakeCluster,
 ) -> None:
     before = len(pack.api.requests)
     await checked(pack, {})
@@ -82,7 +82,7 @@ async def test_the_runbooks_of_a_namespace_are_listed_once_for_a_check_however_m
     assert len(listed) == 1
 
 
-async def test_an_incident_of_too_many_bytes_needs_a_human_and_goes_on_once_it_is_smaller(pack: World) -> None:
+async def test_an_incident_of_too_many_bytes_needs_a_human_and_goes_on_once_it_is_smaller(pack: FakeCluster) -> None:
     path = discovery.incidents(*INCIDENT)
     body = pack.api.object(path)
     alert = {"id": "a", "startsAt": "2025-10-21T00:00:00Z", "labels": {"weight": "x" * 1000}}

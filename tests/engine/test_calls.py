@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 
-from core.builders import UNDO, incident, scale, sql, usual, view
-from engine.world import Targets, World
 from incident_operator.api.incident import StepRecord
 from incident_operator.api.runbook import Stage
 from incident_operator.core.action import Call, Preview, UndoOf
@@ -13,6 +11,8 @@ from incident_operator.core.machine.carry_out import Do, How
 from incident_operator.core.machine.stages import call_of
 from incident_operator.core.machine.view import Run
 from incident_operator.core.outcomes import Effect, Failed, Outcome, Pending, Succeeded, Undetermined
+from tests.core.builders import UNDO, incident, scale, sql, usual, view
+from tests.engine.fake_cluster import FakeCluster, Targets
 
 ACT = Run("serve", "serve", Stage.MITIGATE, 1, "key-of-act")
 UNDOES = Run("undo-serve", "serve", Stage.RESTORE, 1, "key-of-undo", undo=True)
@@ -73,7 +73,7 @@ class Breaks(Targets):
     ],
 )
 async def test_what_a_broken_action_may_have_done_is_looked_up_or_asked_but_a_read_has_failed(
-    pack: World, error: Exception, effect: Effect, how: How, becomes: type[Outcome]
+    pack: FakeCluster, error: Exception, effect: Effect, how: How, becomes: type[Outcome]
 ) -> None:
     pack.targets = Breaks(error)
     request = Do(call(ACT, sql("serve", undo=UNDO)), effect, how, Preview("do it"))
@@ -81,7 +81,7 @@ async def test_what_a_broken_action_may_have_done_is_looked_up_or_asked_but_a_re
     assert type(ran.outcome) is becomes
 
 
-async def test_a_look_whose_action_breaks_proves_nothing(pack: World) -> None:
+async def test_a_look_whose_action_breaks_proves_nothing(pack: FakeCluster) -> None:
     pack.targets = Breaks(RuntimeError("a defect"))
     pack.targets.answers["serve"] = lambda _: Succeeded({}, "ok")
     ran = await pack.engine().executor.calls.ran(Do(call(ACT, sql("serve", undo=UNDO)), Effect.SQL_TX, How.LOOK))

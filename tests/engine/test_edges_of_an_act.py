@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from engine.world import INCIDENT, InFlight, Killed, World, world
 from incident_operator.api.incident import Incident, IncidentStatus
 from incident_operator.api.meta import ObjectMeta
 from incident_operator.core.action import Call, Preview
@@ -14,7 +13,8 @@ from incident_operator.core.outcomes import NotDone, Outcome, Pending, Succeeded
 from incident_operator.engine.reconciler import Reconciler
 from incident_operator.engine.recorder import Progress
 from incident_operator.kubernetes import apiserver
-from kube.fake_faults import Fault
+from tests.engine.fake_cluster import INCIDENT, FakeCluster, InFlight, Killed, fake_cluster
+from tests.kubernetes.fake_faults import Fault
 
 STEP = "rebuild"
 KEYED = """
@@ -50,12 +50,12 @@ verify:
 """
 
 
-def sent(pack: World, step: str) -> int:
+def sent(pack: FakeCluster, step: str) -> int:
     return len([name for name, *_ in pack.targets.sent if name == step])
 
 
 async def in_the_act(
-    pack: World, process: Reconciler | None = None
+    pack: FakeCluster, process: Reconciler | None = None
 ) -> tuple["asyncio.Task[Any]", asyncio.Event, InFlight]:
     """A process whose approved act goes on, what ends the act, and where it hears of an abort."""
     process = process or pack.engine()
@@ -68,7 +68,9 @@ async def in_the_act(
     return acting, pack.targets.holds.pop(STEP), hears
 
 
-async def test_a_process_that_another_one_took_over_from_does_not_overwrite_what_that_one_does(pack: World) -> None:
+async def test_a_process_that_another_one_took_over_from_does_not_overwrite_what_that_one_does(
+    pack: FakeCluster,
+) -> None:
     acting, goes_on, hears = await in_the_act(pack)
 
     def answer(call: Call[Any]) -> Outcome:
@@ -90,7 +92,7 @@ async def test_a_process_that_another_one_took_over_from_does_not_overwrite_what
 
 
 async def test_an_unkeyed_act_whose_outcome_could_not_be_stored_is_not_probed_and_sent_again(
-    probed_cache: World,
+    probed_cache: FakeCluster,
 ) -> None:
     pack = probed_cache
     await pack.engine().reconcile(INCIDENT)
@@ -109,7 +111,7 @@ async def test_an_unkeyed_act_whose_outcome_could_not_be_stored_is_not_probed_an
     assert (sent(pack, "flush"), pack.state("flush")) == (1, "Unknown")
 
 
-async def test_what_could_not_be_stored_is_void_once_another_process_has_written(pack: World) -> None:
+async def test_what_could_not_be_stored_is_void_once_another_process_has_written(pack: FakeCluster) -> None:
     await pack.engine().reconcile(INCIDENT)
     await pack.approve()
 
@@ -132,7 +134,7 @@ async def test_what_could_not_be_stored_is_void_once_another_process_has_written
 
 
 async def test_the_outcome_of_an_unkeyed_act_is_stored_before_the_next_act_is_shown() -> None:
-    async with world(DRAINED) as pack:
+    async with fake_cluster(DRAINED) as pack:
         stored: list[str] = []
 
         def dies() -> None:
@@ -146,7 +148,7 @@ async def test_the_outcome_of_an_unkeyed_act_is_stored_before_the_next_act_is_sh
 
 
 async def test_an_undo_takes_back_what_its_own_attempt_changed_and_not_an_earlier_one() -> None:
-    async with world(DRAINED) as pack:
+    async with fake_cluster(DRAINED) as pack:
         undone: list[dict[str, Any]] = []
 
         async def show(call: Call[Any], _: object, trial: bool) -> Preview:
@@ -179,7 +181,9 @@ async def test_an_undo_takes_back_what_its_own_attempt_changed_and_not_an_earlie
         assert undone == [{"before": 2, "after": 5, "uid": "u"}, {"before": 3, "after": 5, "uid": "u"}]
 
 
-async def test_how_long_an_earlier_try_went_on_does_not_count_for_a_step_that_is_asked_for_again(pack: World) -> None:
+async def test_how_long_an_earlier_try_went_on_does_not_count_for_a_step_that_is_asked_for_again(
+    pack: FakeCluster,
+) -> None:
     process = pack.engine()
     await process.reconcile(INCIDENT)
     await pack.approve()
@@ -196,7 +200,7 @@ async def test_how_long_an_earlier_try_went_on_does_not_count_for_a_step_that_is
 
 
 async def test_a_keyed_call_is_not_sent_again_where_the_alert_resolves_while_it_is_shown() -> None:
-    async with world(KEYED) as pack:
+    async with fake_cluster(KEYED) as pack:
         process = pack.engine()
         pack.targets.answers["pause"] = lambda _: Pending(2.0, "cannot tell: connection lost")
         await process.reconcile(INCIDENT)
@@ -213,7 +217,7 @@ async def test_a_keyed_call_is_not_sent_again_where_the_alert_resolves_while_it_
         assert sent(pack, "pause") == 1
 
 
-async def test_an_approval_that_ends_while_its_plan_is_compared_is_not_used(pack: World) -> None:
+async def test_an_approval_that_ends_while_its_plan_is_compared_is_not_used(pack: FakeCluster) -> None:
     await pack.engine().reconcile(INCIDENT)
     await pack.approve()
     pack.targets.preview_of[STEP] = lambda: pack.later(hours=5)
@@ -221,7 +225,7 @@ async def test_an_approval_that_ends_while_its_plan_is_compared_is_not_used(pack
     assert sent(pack, STEP) == 0
 
 
-async def test_what_a_person_says_is_not_done_is_looked_at_once_more_before_it_is_done_again(pack: World) -> None:
+async def test_what_a_person_says_is_not_done_is_looked_at_once_more_before_it_is_done_again(pack: FakeCluster) -> None:
     acting, goes_on, _ = await in_the_act(pack)
     process = pack.engine()
     pack.targets.answers[STEP] = lambda _: Pending(2.0, "cannot tell whether it is done: forbidden")
@@ -240,7 +244,7 @@ async def test_what_a_person_says_is_not_done_is_looked_at_once_more_before_it_i
     await acting
 
 
-async def test_where_no_look_can_tell_a_person_is_believed(pack: World) -> None:
+async def test_where_no_look_can_tell_a_person_is_believed(pack: FakeCluster) -> None:
     process = pack.engine()
     await process.reconcile(INCIDENT)
     await pack.approve()
@@ -258,7 +262,9 @@ async def test_where_no_look_can_tell_a_person_is_believed(pack: World) -> None:
     ("answer", "state"),
     [(Pending(2.0, "cannot tell whether it is done: 503"), "Running"), (NotDone(1.0, "was not started"), "Pending")],
 )
-async def test_after_an_outage_the_first_look_does_not_decide_alone(pack: World, answer: Outcome, state: str) -> None:
+async def test_after_an_outage_the_first_look_does_not_decide_alone(
+    pack: FakeCluster, answer: Outcome, state: str
+) -> None:
     await pack.engine().reconcile(INCIDENT)
     await pack.approve()
     pack.targets.kill_before = STEP
@@ -281,7 +287,7 @@ async def test_after_an_outage_the_first_look_does_not_decide_alone(pack: World,
 async def test_what_is_found_by_its_marker_is_unknown_once_the_key_of_markers_was_replaced(
     key: str, seen: bool, state: str
 ) -> None:
-    async with world(DRAINED) as pack:
+    async with fake_cluster(DRAINED) as pack:
         pack.targets.answers["more"] = lambda _: Pending(5.0, "cannot tell: no answer")
         await pack.engine().reconcile(INCIDENT)
         if not seen:
@@ -296,7 +302,7 @@ async def test_what_is_found_by_its_marker_is_unknown_once_the_key_of_markers_wa
         assert told == (state == "Unknown")
 
 
-async def test_a_job_is_found_by_its_uid_whatever_became_of_the_key_of_markers(pack: World) -> None:
+async def test_a_job_is_found_by_its_uid_whatever_became_of_the_key_of_markers(pack: FakeCluster) -> None:
     await pack.engine().reconcile(INCIDENT)
     await pack.approve()
     pack.targets.answers[STEP] = lambda _: Pending(5.0, "Job rebuild-1: running for 1s")
@@ -313,7 +319,7 @@ def test_what_is_known_of_an_incident_says_nothing_of_another_one_of_its_name() 
     assert known.on(second) == Progress.of(second)
 
 
-async def test_a_process_that_does_not_lead_any_more_leaves_an_abort_to_the_one_that_does(pack: World) -> None:
+async def test_a_process_that_does_not_lead_any_more_leaves_an_abort_to_the_one_that_does(pack: FakeCluster) -> None:
     leads, engine = [True], pack.engine()
     executor = replace(engine.executor, may_act=lambda: leads[0])
     acting, goes_on, hears = await in_the_act(pack, replace(engine, executor=executor, stopping=lambda: not leads[0]))

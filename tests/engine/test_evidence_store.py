@@ -2,9 +2,6 @@
 
 import pytest
 
-from core.builders import START
-from engine.test_record import LARGE, answers, incomplete, named, plant
-from engine.world import INCIDENT, World
 from incident_operator.api.incident import IncidentStatus, Phase, StepRecord, StepState
 from incident_operator.api.runbook import Stage
 from incident_operator.core.action import Evidence, evidence_of
@@ -13,7 +10,10 @@ from incident_operator.core.machine.view import Run
 from incident_operator.core.outcomes import Succeeded
 from incident_operator.engine.evidence import EVIDENCE, EvidenceStore, Stored, Unstored
 from incident_operator.kubernetes import discovery
-from kube.fake_faults import Fault
+from tests.core.builders import START
+from tests.engine.fake_cluster import INCIDENT, FakeCluster
+from tests.engine.test_record import LARGE, answers, incomplete, named, plant
+from tests.kubernetes.fake_faults import Fault
 
 FULL = Evidence("sha256:1", "text")
 KEPT = StepRecord(
@@ -21,8 +21,8 @@ KEPT = StepRecord(
 )
 
 
-def posts(world: World) -> int:
-    return sum(one.method == "POST" and one.path == discovery.configmaps("prod") for one in world.api.requests)
+def posts(fake_cluster: FakeCluster) -> int:
+    return sum(one.method == "POST" and one.path == discovery.configmaps("prod") for one in fake_cluster.api.requests)
 
 
 def test_what_the_summary_tells_already_is_not_worth_storing() -> None:
@@ -79,7 +79,7 @@ def test_a_record_says_where_its_own_full_result_is(
     assert (changed.steps[0].evidence, changed.steps[0].evidence_in) == (evidence, evidence_in)
 
 
-async def test_names_that_are_taken_are_tried_once_however_many_texts_follow(pack: World) -> None:
+async def test_names_that_are_taken_are_tried_once_however_many_texts_follow(pack: FakeCluster) -> None:
     for part in ("evidence", *(f"evidence-{part}" for part in range(2, 9))):
         plant(pack, named(pack, part))
     answers(pack, "queries", "rebuild")
@@ -90,7 +90,7 @@ async def test_names_that_are_taken_are_tried_once_however_many_texts_follow(pac
     assert posts(pack) == 8
 
 
-async def test_what_is_not_missing_in_the_end_is_not_told_as_missing(pack: World) -> None:
+async def test_what_is_not_missing_in_the_end_is_not_told_as_missing(pack: FakeCluster) -> None:
     for part in ("evidence", *(f"evidence-{part}" for part in range(2, 9))):
         plant(pack, named(pack, part))
     found = iter([{"rows": [LARGE], "status": 500}, {"rows": [], "status": 200}])
@@ -108,7 +108,7 @@ async def test_what_is_not_missing_in_the_end_is_not_told_as_missing(pack: World
     assert incomplete(pack.incident().status) == []
 
 
-async def test_somebody_who_writes_at_the_same_moment_takes_no_configmap_away(pack: World) -> None:
+async def test_somebody_who_writes_at_the_same_moment_takes_no_configmap_away(pack: FakeCluster) -> None:
     answers(pack, "queries", "rebuild")
     engine = pack.engine()
     await engine.reconcile(INCIDENT)
@@ -120,7 +120,7 @@ async def test_somebody_who_writes_at_the_same_moment_takes_no_configmap_away(pa
     }
 
 
-async def test_a_write_that_was_certainly_refused_is_left_to_the_next_one(pack: World) -> None:
+async def test_a_write_that_was_certainly_refused_is_left_to_the_next_one(pack: FakeCluster) -> None:
     pack.api.inject(Fault.TOO_MANY_REQUESTS, method="POST", path="/configmaps")
     stored = await EvidenceStore().store(pack.client, pack.incident(), EVIDENCE, {"look.json": LARGE})
     assert (stored.places, stored.passes, posts(pack)) == ({}, True, 1)

@@ -2,14 +2,14 @@
 
 import pytest
 
-from engine.world import INCIDENT, World
 from incident_operator.api.incident import Phase
 from incident_operator.api.meta import ObjectKey
 from incident_operator.core.machine.view import View
 from incident_operator.engine.reconciler import Reconciler
 from incident_operator.engine.recorder import Expectations, Progress
 from incident_operator.kubernetes import discovery
-from kube.fake_faults import Fault
+from tests.engine.fake_cluster import INCIDENT, FakeCluster
+from tests.kubernetes.fake_faults import Fault
 
 A = ObjectKey("prod", "a")
 
@@ -22,7 +22,7 @@ def test_what_is_not_newer_than_a_reconciliation_knows_is_expected() -> None:
     assert not expectations.is_expected(ObjectKey("prod", "b"), "9")
 
 
-async def test_what_a_reconciliation_read_needs_no_other_reconciliation(pack: World) -> None:
+async def test_what_a_reconciliation_read_needs_no_other_reconciliation(pack: FakeCluster) -> None:
     reconciler = pack.engine()
     created = pack.incident().metadata.resource_version
     await reconciler.reconcile(INCIDENT)
@@ -30,7 +30,7 @@ async def test_what_a_reconciliation_read_needs_no_other_reconciliation(pack: Wo
     assert reconciler.recorder.expectations.is_expected(INCIDENT, pack.incident().metadata.resource_version)
 
 
-async def test_how_this_process_closed_an_incident_is_known_by_the_version_that_did(pack: World) -> None:
+async def test_how_this_process_closed_an_incident_is_known_by_the_version_that_did(pack: FakeCluster) -> None:
     reconciler = pack.engine()
     await pack.annotate("abort", "now alice@example.com")
     await reconciler.reconcile(INCIDENT)
@@ -42,7 +42,7 @@ async def test_how_this_process_closed_an_incident_is_known_by_the_version_that_
     assert reconciler.recorder.expectations.ending(INCIDENT, str(int(stored.metadata.resource_version) + 1)) is None
 
 
-async def test_an_incident_that_stays_open_has_no_ending(pack: World) -> None:
+async def test_an_incident_that_stays_open_has_no_ending(pack: FakeCluster) -> None:
     reconciler = pack.engine()
     await reconciler.reconcile(INCIDENT)
     assert reconciler.recorder.expectations.ending(INCIDENT, pack.incident().metadata.resource_version) is None
@@ -73,7 +73,7 @@ def test_what_is_remembered_is_bounded() -> None:
     ids=["an annotation", "its deletion", "an alert"],
 )
 async def test_a_version_that_holds_somebody_elses_change_too_is_not_expected(
-    pack: World, part: str, change: dict[str, object]
+    pack: FakeCluster, part: str, change: dict[str, object]
 ) -> None:
     reconciler = pack.engine()
 
@@ -89,7 +89,7 @@ async def test_a_version_that_holds_somebody_elses_change_too_is_not_expected(
     assert not reconciler.recorder.expectations.is_expected(INCIDENT, stored.metadata.resource_version)
 
 
-async def test_a_version_that_holds_our_write_alone_is_expected(pack: World) -> None:
+async def test_a_version_that_holds_our_write_alone_is_expected(pack: FakeCluster) -> None:
     reconciler = pack.engine()
     pack.api.inject(Fault.REPLY_LOST, method="PATCH", path="/status")
     stored = (await reconciler.recorder.publish(*(await first_write(reconciler)))).stored

@@ -13,10 +13,10 @@ from incident_operator.engine.expiry import Expiry
 from incident_operator.kubernetes import apiserver, discovery
 from incident_operator.kubernetes.apiserver import Reads
 from incident_operator.kubernetes.discovery import EVERYWHERE
-from kube import fake_routes
-from kube.fake_apiserver import FakeApiserver
-from kube.fake_faults import Fault
-from kube.reflecting import until
+from tests.kubernetes import fake_routes
+from tests.kubernetes.fake_apiserver import FakeApiserver
+from tests.kubernetes.fake_faults import Fault
+from tests.kubernetes.reflecting import until
 
 CREATED = datetime(2025, 10, 21, tzinfo=UTC)
 """When the fake says that everything was created."""

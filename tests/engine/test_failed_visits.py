@@ -5,11 +5,11 @@ from datetime import datetime
 
 import pytest
 
-from engine.world import INCIDENT, World
 from incident_operator.api.incident import OPENED_BY, Phase
 from incident_operator.engine.reconciler import FOR_GOOD, Reconciler
 from incident_operator.kubernetes import discovery
-from kube.fake_faults import Fault
+from tests.engine.fake_cluster import INCIDENT, FakeCluster
+from tests.kubernetes.fake_faults import Fault
 
 STATUS = discovery.incidents(*INCIDENT, "status")
 MANY = 1000
@@ -26,11 +26,11 @@ async def visit(engine: Reconciler, times: int = FOR_GOOD) -> datetime | None:
     return again
 
 
-def refuse(world: World, fault: Fault, *, method: str, path: str, times: int = MANY) -> None:
-    world.api.inject(fault, method=method, path=path, times=times)
+def refuse(fake_cluster: FakeCluster, fault: Fault, *, method: str, path: str, times: int = MANY) -> None:
+    fake_cluster.api.inject(fault, method=method, path=path, times=times)
 
 
-async def test_what_the_apiserver_refuses_for_good_calls_a_person_and_says_what(pack: World) -> None:
+async def test_what_the_apiserver_refuses_for_good_calls_a_person_and_says_what(pack: FakeCluster) -> None:
     refuse(pack, Fault.INVALID, method="POST", path="controllerrevisions")
     await visit(pack.engine())
     status = pack.incident().status
@@ -40,7 +40,7 @@ async def test_what_the_apiserver_refuses_for_good_calls_a_person_and_says_what(
     assert pack.targets.calls == []
 
 
-async def test_it_goes_on_by_itself_once_that_is_mended(pack: World) -> None:
+async def test_it_goes_on_by_itself_once_that_is_mended(pack: FakeCluster) -> None:
     refuse(pack, Fault.INVALID, method="POST", path="controllerrevisions", times=FOR_GOOD)
     engine = pack.engine()
     await visit(engine)
@@ -48,7 +48,7 @@ async def test_it_goes_on_by_itself_once_that_is_mended(pack: World) -> None:
     assert (pack.incident().status.phase, pack.targets.done()) == (Phase.AWAITING_APPROVAL, ["serve"])
 
 
-async def test_to_say_it_again_writes_nothing(pack: World) -> None:
+async def test_to_say_it_again_writes_nothing(pack: FakeCluster) -> None:
     refuse(pack, Fault.INVALID, method="POST", path="controllerrevisions")
     engine = pack.engine()
     await visit(engine)
@@ -58,7 +58,7 @@ async def test_to_say_it_again_writes_nothing(pack: World) -> None:
     assert pack.status_writes() == before == 1
 
 
-async def test_it_can_still_be_aborted(pack: World) -> None:
+async def test_it_can_still_be_aborted(pack: FakeCluster) -> None:
     refuse(pack, Fault.INVALID, method="POST", path="controllerrevisions")
     engine = pack.engine()
     await visit(engine)
@@ -69,13 +69,13 @@ async def test_it_can_still_be_aborted(pack: World) -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.SERVICE_UNAVAILABLE, Fault.TOO_MANY_REQUESTS, Fault.CONFLICT, Fault.DROPPED])
-async def test_what_passes_calls_nobody(pack: World, fault: Fault) -> None:
+async def test_what_passes_calls_nobody(pack: FakeCluster, fault: Fault) -> None:
     refuse(pack, fault, method="POST", path="controllerrevisions", times=MANY)
     await visit(pack.engine(), FOR_GOOD)
     assert pack.status_writes() == 0
 
 
-async def test_one_failure_calls_nobody(pack: World) -> None:
+async def test_one_failure_calls_nobody(pack: FakeCluster) -> None:
     refuse(pack, Fault.INVALID, method="POST", path="controllerrevisions", times=FOR_GOOD - 1)
     engine = pack.engine()
     await visit(engine, FOR_GOOD - 1)
@@ -89,7 +89,7 @@ def defects() -> Iterator[BaseException]:
         yield KeyError("a defect with a secret in it")
 
 
-async def test_a_defect_calls_a_person_and_shows_nothing_of_what_it_held(pack: World, monkeypatch) -> None:
+async def test_a_defect_calls_a_person_and_shows_nothing_of_what_it_held(pack: FakeCluster, monkeypatch) -> None:
     engine, raised = pack.engine(), defects()
 
     async def broken(_: object) -> None:
@@ -103,7 +103,7 @@ async def test_a_defect_calls_a_person_and_shows_nothing_of_what_it_held(pack: W
     assert "secret" not in status.message
 
 
-async def test_an_outcome_that_could_not_be_stored_is_not_lost_by_saying_so(pack: World) -> None:
+async def test_an_outcome_that_could_not_be_stored_is_not_lost_by_saying_so(pack: FakeCluster) -> None:
     engine = pack.engine()
 
     def refuse_the_next(*_: object) -> None:
@@ -118,7 +118,7 @@ async def test_an_outcome_that_could_not_be_stored_is_not_lost_by_saying_so(pack
     assert (pack.targets.looks, len(pack.targets.sent)) == ([], 1), "what this process knows needs no look"
 
 
-async def test_an_incident_that_cannot_be_read_says_so(pack: World) -> None:
+async def test_an_incident_that_cannot_be_read_says_so(pack: FakeCluster) -> None:
     body = pack.api.object(discovery.incidents(*INCIDENT))
     pack.api.put({**body, "status": {"phase": "Diagnosing", "steps": [{"name": "x"}]}})
     await visit(pack.engine())
@@ -127,7 +127,7 @@ async def test_an_incident_that_cannot_be_read_says_so(pack: World) -> None:
     assert "status.steps[0].stage: Field required" in status["message"]
 
 
-async def test_an_opener_whose_name_cannot_be_excluded_is_told_so(pack: World) -> None:
+async def test_an_opener_whose_name_cannot_be_excluded_is_told_so(pack: FakeCluster) -> None:
     body = pack.api.object(discovery.incidents(*INCIDENT))
     meta = {**body["metadata"], "annotations": {OPENED_BY: "o" * 260}}
     pack.api.put({**body, "metadata": meta})

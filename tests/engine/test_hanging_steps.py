@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from engine.world import EDITOR, INCIDENT, Targets, World, edited_by
 from incident_operator.api.meta import ObjectKey
 from incident_operator.core.action import Call, Preview
 from incident_operator.core.outcomes import Outcome
@@ -18,13 +17,14 @@ from incident_operator.engine.workers import Workers
 from incident_operator.kubernetes import discovery
 from incident_operator.kubernetes import priority as figures
 from incident_operator.kubernetes.priority import Priority
+from tests.engine.fake_cluster import EDITOR, INCIDENT, FakeCluster, Targets, edited_by
 
 EVE = [ObjectKey("eve", f"pack-{number}-1") for number in range(18)]
 
 
 @dataclass
 class Hanging(Targets):
-    """A world whose services do not answer one namespace, until they are told to."""
+    """A cluster whose services do not answer one namespace, until they are told to."""
 
     silent: set[str] = field(default_factory=set)
     hang: dict[str, list[str]] = field(default_factory=dict)
@@ -50,13 +50,13 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "AWAY_AFTER", 0.0)
 
 
-def hanging(pack: World, *silent: str) -> Hanging:
+def hanging(pack: FakeCluster, *silent: str) -> Hanging:
     pack.targets = made = Hanging(silent=set(silent))
     return made
 
 
-def into_namespace(pack: World, key: ObjectKey, severity: str = "P0") -> None:
-    """Have what the world has in prod in another namespace as well."""
+def into_namespace(pack: FakeCluster, key: ObjectKey, severity: str = "P0") -> None:
+    """Have what the cluster has in prod in another namespace as well."""
     for path in (
         discovery.connections("prod", "read"),
         discovery.connections("prod", "write"),
@@ -69,13 +69,13 @@ def into_namespace(pack: World, key: ObjectKey, severity: str = "P0") -> None:
     pack.api.put({**body, "metadata": meta, "spec": {**body["spec"], "severity": severity}, "status": {}})
 
 
-def put(pack: World, path: str, namespace: str) -> None:
+def put(pack: FakeCluster, path: str, namespace: str) -> None:
     body = pack.api.object(path)
     pack.api.put(edited_by({**body, "metadata": {"name": body["metadata"]["name"], "namespace": namespace}}, EDITOR))
 
 
 @asynccontextmanager
-async def working(pack: World, size: int = figures.WORKERS) -> AsyncIterator[tuple[WorkQueue, Workers]]:
+async def working(pack: FakeCluster, size: int = figures.WORKERS) -> AsyncIterator[tuple[WorkQueue, Workers]]:
     workers, engine = Workers(Priority(), size), pack.engine()
     engine = replace(engine, executor=replace(engine.executor, workers=workers))
     queue = WorkQueue(engine.reconcile, lambda: pack.now, workers)
@@ -96,7 +96,9 @@ async def eventually(met: Callable[[], bool]) -> None:
     raise AssertionError("never came true")
 
 
-async def test_eighteen_incidents_of_one_namespace_that_hang_leave_the_p0_of_another_its_turn(pack: World) -> None:
+async def test_eighteen_incidents_of_one_namespace_that_hang_leave_the_p0_of_another_its_turn(
+    pack: FakeCluster,
+) -> None:
     targets = hanging(pack, "eve/packs")
     for key in EVE:
         into_namespace(pack, key)
@@ -109,7 +111,9 @@ async def test_eighteen_incidents_of_one_namespace_that_hang_leave_the_p0_of_ano
         assert targets.done() == ["serve"]
 
 
-async def test_an_act_that_goes_on_holds_no_worker_and_its_outcome_is_recorded_though_none_is_free(pack: World) -> None:
+async def test_an_act_that_goes_on_holds_no_worker_and_its_outcome_is_recorded_though_none_is_free(
+    pack: FakeCluster,
+) -> None:
     targets = hanging(pack, "prod/serve")
     async with working(pack, 1) as (queue, workers):
         queue.add(INCIDENT, "P3")
@@ -127,7 +131,7 @@ async def test_an_act_that_goes_on_holds_no_worker_and_its_outcome_is_recorded_t
     ids=["an act goes on, and the abort is recorded", "a read ends"],
 )
 async def test_an_abort_is_heard_at_once_though_no_worker_is_free(
-    pack: World, hangs: str, told: tuple[str, str]
+    pack: FakeCluster, hangs: str, told: tuple[str, str]
 ) -> None:
     targets = hanging(pack, hangs)
     async with working(pack, 1) as (queue, workers):
@@ -140,7 +144,9 @@ async def test_an_abort_is_heard_at_once_though_no_worker_is_free(
         assert hangs != "prod/serve" or pack.state("serve") == "Running"
 
 
-async def test_a_process_that_leads_no_more_lets_an_act_without_a_worker_end_and_begins_nothing(pack: World) -> None:
+async def test_a_process_that_leads_no_more_lets_an_act_without_a_worker_end_and_begins_nothing(
+    pack: FakeCluster,
+) -> None:
     targets, leads = hanging(pack, "prod/serve"), True
     pack.leads = lambda: leads
     async with working(pack, 1) as (queue, workers):
@@ -153,7 +159,7 @@ async def test_a_process_that_leads_no_more_lets_an_act_without_a_worker_end_and
         assert (pack.state("serve"), targets.done()) == ("Succeeded", ["serve"])
 
 
-async def test_a_process_that_ends_waits_for_an_act_without_a_worker(pack: World) -> None:
+async def test_a_process_that_ends_waits_for_an_act_without_a_worker(pack: FakeCluster) -> None:
     targets = hanging(pack, "prod/serve")
     async with working(pack, 1) as (queue, workers):
         queue.add(INCIDENT, "P3")
@@ -167,7 +173,7 @@ async def test_a_process_that_ends_waits_for_an_act_without_a_worker(pack: World
 
 
 async def test_an_incident_that_hangs_in_its_first_read_says_what_it_is_at_with_one_write(
-    pack: World, monkeypatch: pytest.MonkeyPatch
+    pack: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executor, "_WORTH_TELLING", 0.01)
     targets = hanging(pack, "prod/packs")
@@ -186,7 +192,7 @@ async def test_an_incident_that_hangs_in_its_first_read_says_what_it_is_at_with_
 
 
 async def test_what_takes_long_is_dropped_by_an_abort_also_while_it_is_being_told(
-    pack: World, monkeypatch: pytest.MonkeyPatch
+    pack: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executor, "_WORTH_TELLING", 0.0)
     targets = hanging(pack, "prod/packs")
@@ -200,7 +206,7 @@ async def test_what_takes_long_is_dropped_by_an_abort_also_while_it_is_being_tol
 
 
 async def test_where_it_cannot_be_told_what_takes_long_goes_on_all_the_same(
-    pack: World, monkeypatch: pytest.MonkeyPatch
+    pack: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executor, "_WORTH_TELLING", 0.01)
     targets = hanging(pack, "prod/packs")

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from engine.test_readiness import PACK, Answering, Endpoints
-from engine.world import INCIDENT, World, runbooks_of, world
 from incident_operator.api.incident import Phase
 from incident_operator.clients.evaluations import Budget, Evaluations
 from incident_operator.clients.helper_process import HelperError
@@ -23,7 +21,9 @@ from incident_operator.engine.readiness import Readiness
 from incident_operator.engine.runbooks import Revisions
 from incident_operator.engine.workers import MachineTurns
 from incident_operator.kubernetes import discovery
-from kube.fake_faults import Fault
+from tests.engine.fake_cluster import INCIDENT, FakeCluster, fake_cluster, runbooks_of
+from tests.engine.test_readiness import PACK, Answering, Endpoints
+from tests.kubernetes.fake_faults import Fault
 
 BOMB = "'aaaaaaaaaa'" + ".replace('a', 'aaaaaaaaaa')" * 8 + " == ''"
 HEAVY = "incident.name.replace('-', '') != ''"
@@ -79,18 +79,18 @@ def unavailable(_: Program) -> None:
 
 
 @pytest.fixture
-async def heavy() -> AsyncIterator[World]:
-    async with world(runbook(HEAVY)) as made:
+async def heavy() -> AsyncIterator[FakeCluster]:
+    async with fake_cluster(runbook(HEAVY)) as made:
         yield made
 
 
 @pytest.fixture
-async def bomb() -> AsyncIterator[World]:
-    async with world(runbook(BOMB)) as made:
+async def bomb() -> AsyncIterator[FakeCluster]:
+    async with fake_cluster(runbook(BOMB)) as made:
         yield made
 
 
-async def test_an_expression_over_its_budget_calls_a_human_and_nothing_is_done(bomb: World) -> None:
+async def test_an_expression_over_its_budget_calls_a_human_and_nothing_is_done(bomb: FakeCluster) -> None:
     with closing(Evaluations(Budget(memory=32 * 1024 * 1024))) as bomb.evaluations:
         await bomb.engine().reconcile(INCIDENT)
     current = bomb.incident().status
@@ -99,16 +99,22 @@ async def test_an_expression_over_its_budget_calls_a_human_and_nothing_is_done(b
     assert bomb.targets.done() == []
 
 
-async def ready_of(world: World) -> dict[str, str]:
+async def ready_of(fake_cluster: FakeCluster) -> dict[str, str]:
     """The `Ready` condition of the Runbook, once it is checked."""
-    revisions, turns = Revisions(world.client), MachineTurns(world.evaluations)
-    around = (runbooks_of(world.client, revisions), revisions, Endpoints(world.client), Answering(), IncidentCounts())
-    await Readiness(world.client, *around, lambda: datetime(2025, 10, 21, tzinfo=UTC), turns=turns).check(PACK)
-    told = world.api.object(discovery.runbooks(*PACK))["status"]["conditions"]
+    revisions, turns = Revisions(fake_cluster.client), MachineTurns(fake_cluster.evaluations)
+    around = (
+        runbooks_of(fake_cluster.client, revisions),
+        revisions,
+        Endpoints(fake_cluster.client),
+        Answering(),
+        IncidentCounts(),
+    )
+    await Readiness(fake_cluster.client, *around, lambda: datetime(2025, 10, 21, tzinfo=UTC), turns=turns).check(PACK)
+    told = fake_cluster.api.object(discovery.runbooks(*PACK))["status"]["conditions"]
     return next(each for each in told if each["type"] == "Ready")
 
 
-async def test_a_runbook_whose_own_text_is_over_the_budget_is_invalid(bomb: World) -> None:
+async def test_a_runbook_whose_own_text_is_over_the_budget_is_invalid(bomb: FakeCluster) -> None:
     with closing(Evaluations(Budget(memory=32 * 1024 * 1024))) as bomb.evaluations:
         ready = await ready_of(bomb)
     assert (ready["status"], ready["reason"]) == ("False", "Invalid")
@@ -117,13 +123,13 @@ async def test_a_runbook_whose_own_text_is_over_the_budget_is_invalid(bomb: Worl
 
 @pytest.mark.parametrize("when", [HEAVY, "'a'.replace('a', 'b') == 'b'", "'x'.split('')[7] == ''"])
 async def test_a_runbook_is_ready_whatever_else_its_heavy_expressions_give(when: str) -> None:
-    async with world(runbook(when)) as other:
+    async with fake_cluster(runbook(when)) as other:
         other.evaluations = Fake()
         assert (await ready_of(other))["status"] == "True"
         assert HEAVY not in other.evaluations.asked
 
 
-async def test_the_loop_goes_on_while_an_expression_is_evaluated(heavy: World) -> None:
+async def test_the_loop_goes_on_while_an_expression_is_evaluated(heavy: FakeCluster) -> None:
     loop, went_on = asyncio.get_running_loop(), threading.Event()
 
     def wait_for_the_loop(_: Program) -> None:
@@ -137,7 +143,7 @@ async def test_the_loop_goes_on_while_an_expression_is_evaluated(heavy: World) -
 
 
 async def test_a_runbook_of_light_expressions_asks_nobody_and_stays_on_the_loop() -> None:
-    async with world(runbook("incident.severity == 'P1'")) as light:
+    async with fake_cluster(runbook("incident.severity == 'P1'")) as light:
         light.evaluations = Fake(unavailable)
         before = machine_threads()
         await light.engine().reconcile(INCIDENT)
@@ -145,7 +151,7 @@ async def test_a_runbook_of_light_expressions_asks_nobody_and_stays_on_the_loop(
         assert machine_threads() == before
 
 
-async def test_what_cannot_be_decided_just_now_is_decided_later(heavy: World) -> None:
+async def test_what_cannot_be_decided_just_now_is_decided_later(heavy: FakeCluster) -> None:
     heavy.evaluations = Fake(unavailable)
     engine = heavy.engine()
     with pytest.raises(HelperError):
@@ -158,7 +164,7 @@ async def test_what_cannot_be_decided_just_now_is_decided_later(heavy: World) ->
 
 
 async def test_an_act_is_recorded_although_what_it_brought_cannot_be_judged() -> None:
-    async with world(runbook(expect=HEAVY)) as acting:
+    async with fake_cluster(runbook(expect=HEAVY)) as acting:
         acting.evaluations = Fake(unavailable)
         await acting.engine().reconcile(INCIDENT)
         current = acting.incident().status
@@ -169,7 +175,7 @@ async def test_an_act_is_recorded_although_what_it_brought_cannot_be_judged() ->
 
 async def test_what_was_done_is_stored_before_a_decision_is_put_off() -> None:
     text = runbook() + "  when: \"steps.serve.state.replace('a', 'b') == 'Succeeded'\"\n"
-    async with world(text) as acting:
+    async with fake_cluster(text) as acting:
         acting.evaluations = Fake(unavailable)
         with pytest.raises(HelperError):
             await acting.engine().reconcile(INCIDENT)
@@ -177,7 +183,7 @@ async def test_what_was_done_is_stored_before_a_decision_is_put_off() -> None:
 
 
 async def test_what_was_done_is_not_looked_up_because_what_follows_cannot_be_evaluated() -> None:
-    async with world(runbook() + f'  expect: "{HEAVY}"\n') as acting:
+    async with fake_cluster(runbook() + f'  expect: "{HEAVY}"\n') as acting:
         acting.evaluations = fake = Fake(unavailable)
         engine = acting.engine()
         with pytest.raises(HelperError):
@@ -190,7 +196,7 @@ async def test_what_was_done_is_not_looked_up_because_what_follows_cannot_be_eva
 
 
 async def test_where_nothing_can_be_stored_either_what_was_done_is_kept_in_mind() -> None:
-    async with world(runbook() + f'  expect: "{HEAVY}"\n') as acting:
+    async with fake_cluster(runbook() + f'  expect: "{HEAVY}"\n') as acting:
 
         def cut_off(_: Program) -> None:
             acting.api.inject(Fault.SERVICE_UNAVAILABLE, method="PATCH", path="/status", times=3)
@@ -207,20 +213,20 @@ async def test_where_nothing_can_be_stored_either_what_was_done_is_kept_in_mind(
         assert (acting.targets.done(), acting.targets.looks) == (["serve"], [])
 
 
-async def test_without_an_evaluator_all_is_evaluated_here(heavy: World) -> None:
+async def test_without_an_evaluator_all_is_evaluated_here(heavy: FakeCluster) -> None:
     assert (await ready_of(heavy))["status"] == "True"
     await heavy.engine().reconcile(INCIDENT)
     assert heavy.targets.done() == ["serve"]
 
 
-async def test_an_incident_without_a_runbook_needs_no_evaluation(heavy: World) -> None:
+async def test_an_incident_without_a_runbook_needs_no_evaluation(heavy: FakeCluster) -> None:
     heavy.evaluations = Fake(unavailable)
     await heavy.client.delete(discovery.runbooks(*PACK))
     await heavy.engine().reconcile(INCIDENT)
     assert heavy.incident().status.reason == "RunbookNotFound"
 
 
-async def test_a_process_that_ends_in_the_middle_of_an_evaluation_leaves_no_error(heavy: World) -> None:
+async def test_a_process_that_ends_in_the_middle_of_an_evaluation_leaves_no_error(heavy: FakeCluster) -> None:
     begun, over = threading.Event(), threading.Event()
 
     def hang(_: Program) -> None:
@@ -244,7 +250,7 @@ async def test_an_evaluation_of_an_outcome_that_is_cut_off_ends_by_itself() -> N
         begun.set()
         over.wait(10)
 
-    async with world(runbook(expect=HEAVY)) as acting:
+    async with fake_cluster(runbook(expect=HEAVY)) as acting:
         acting.evaluations = Fake(hang)
         work = asyncio.create_task(acting.engine().reconcile(INCIDENT))
         await asyncio.to_thread(begun.wait, 10)

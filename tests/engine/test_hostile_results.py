@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.builders import START, incident, keyed, runbook, view
-from engine.world import Targets, World
 from incident_operator.api.incident import Incident, IncidentStatus, StepRecord
 from incident_operator.api.meta import ObjectKey
 from incident_operator.api.runbook import Stage
@@ -21,6 +19,8 @@ from incident_operator.core.machine.view import Run
 from incident_operator.core.outcomes import Effect, Failed, Failure, Outcome, Succeeded
 from incident_operator.core.sanitize import loads
 from incident_operator.engine.executor import Executor
+from tests.core.builders import START, incident, keyed, runbook, view
+from tests.engine.fake_cluster import FakeCluster, Targets
 
 SECRET = "s3cr3t-w0rd"
 ACT = Run("act", "act", Stage.REMEDIATE, 1, "k")
@@ -66,7 +66,7 @@ HOSTILE = st.recursive(
 
 
 def executor(outcome: Outcome, details: Any = None) -> Executor:
-    made: Executor = World(None, None, targets=Brings(outcome, details)).engine().executor  # type: ignore[arg-type]
+    made: Executor = FakeCluster(None, None, targets=Brings(outcome, details)).engine().executor  # type: ignore[arg-type]
     meta = incident().metadata
     known = made.redactors.of(ObjectKey(meta.namespace, meta.name), meta.uid)
     known.redactor.learn("db", "1", lambda: [SECRET])
@@ -168,7 +168,7 @@ class Shows(Targets):
 async def shown(preview: Preview, *, trial: bool = True) -> Preview | Failure:
     call = call_of(view(runbook(remediate=[STEP]), begun()), ACT)
     assert isinstance(call, Call)
-    made = World(None, None, targets=Shows(preview)).engine().executor  # type: ignore[arg-type]
+    made = FakeCluster(None, None, targets=Shows(preview)).engine().executor  # type: ignore[arg-type]
     known = made.redactors.of(ObjectKey(call.namespace, call.incident), call.incident_uid)
     known.redactor.learn("db", "1", lambda: ["s3cr3t-passw0rd"])
     return await made.calls.shown(Show(call, trial=trial))

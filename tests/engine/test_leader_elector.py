@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 
 from incident_operator.engine.leader_election import LeaderCallbacks, LeaderElector, LeaseConfig
 from incident_operator.kubernetes import apiserver, discovery
-from kube.fake_apiserver import FakeApiserver
-from kube.fake_faults import Fault
+from tests.kubernetes.fake_apiserver import FakeApiserver
+from tests.kubernetes.fake_faults import Fault
 
 LEASE = discovery.leases("ops", "incident-operator")
 SECONDS = 15

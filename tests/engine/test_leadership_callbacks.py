@@ -5,14 +5,14 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from engine.world import INCIDENT, World
 from incident_operator.api.incident import Phase
 from incident_operator.api.meta import ObjectKey
 from incident_operator.engine.executor import InFlight
 from incident_operator.engine.leader_election import LeaderCallbacks
+from tests.engine.fake_cluster import INCIDENT, FakeCluster
 
 
-def losing(world: World, after: int) -> None:
+def losing(fake_cluster: FakeCluster, after: int) -> None:
     """Let the process lose the Lease after it has asked for it so many times: it was halted there."""
     asked = 0
 
@@ -21,28 +21,28 @@ def losing(world: World, after: int) -> None:
         asked += 1
         return asked <= after
 
-    world.leads = leads
+    fake_cluster.leads = leads
 
 
-async def asked_until_the_act(world: World) -> int:
+async def asked_until_the_act(fake_cluster: FakeCluster) -> int:
     """How often a process asks whether it leads, up to and with the question right before the first act."""
     count = 0
 
     def leads() -> bool:
         nonlocal count
-        if not world.targets.done():
+        if not fake_cluster.targets.done():
             count += 1
         return True
 
-    world.leads = leads
-    await world.engine().reconcile(INCIDENT)
-    assert world.targets.done() == ["serve"]
+    fake_cluster.leads = leads
+    await fake_cluster.engine().reconcile(INCIDENT)
+    assert fake_cluster.targets.done() == ["serve"]
     return count
 
 
 @pytest.mark.parametrize(("before_the_act", "written"), [(1, ["Running"]), (2, [])])
 async def test_a_process_that_was_halted_past_its_lease_begins_no_act(
-    pack: World, spare: World, before_the_act: int, written: list[str]
+    pack: FakeCluster, spare: FakeCluster, before_the_act: int, written: list[str]
 ) -> None:
     losing(pack, after=await asked_until_the_act(spare) - before_the_act)
     await pack.engine().reconcile(INCIDENT)
@@ -54,7 +54,9 @@ async def test_a_process_that_was_halted_past_its_lease_begins_no_act(
     assert pack.targets.done() == ["serve"]
 
 
-async def test_a_process_that_loses_the_lease_while_it_looks_at_what_it_would_do_stores_no_intent(pack: World) -> None:
+async def test_a_process_that_loses_the_lease_while_it_looks_at_what_it_would_do_stores_no_intent(
+    pack: FakeCluster,
+) -> None:
     shown: list[str] = []
     pack.targets.preview_of["serve"] = lambda: shown.append("serve")
     pack.leads = lambda: not shown
@@ -63,13 +65,17 @@ async def test_a_process_that_loses_the_lease_while_it_looks_at_what_it_would_do
     assert [r.state.value for r in pack.incident().status.steps if r.name == "serve"] == []
 
 
-async def test_an_act_that_is_under_way_when_the_lease_is_lost_is_recorded(pack: World, spare: World) -> None:
+async def test_an_act_that_is_under_way_when_the_lease_is_lost_is_recorded(
+    pack: FakeCluster, spare: FakeCluster
+) -> None:
     losing(pack, after=await asked_until_the_act(spare))
     await pack.engine().reconcile(INCIDENT)
     assert (pack.targets.done(), pack.state("serve")) == (["serve"], "Succeeded")
 
 
-async def test_what_was_begun_is_not_looked_up_by_a_process_that_leads_no_more(pack: World, spare: World) -> None:
+async def test_what_was_begun_is_not_looked_up_by_a_process_that_leads_no_more(
+    pack: FakeCluster, spare: FakeCluster
+) -> None:
     losing(pack, after=await asked_until_the_act(spare) - 1)
     await pack.engine().reconcile(INCIDENT)
     losing(pack, after=1)
@@ -90,7 +96,7 @@ async def test_a_process_that_ends_waits_for_acts_and_for_nothing_else() -> None
     await asyncio.wait_for(waiting, 5)
 
 
-async def test_an_incident_is_in_flight_from_its_act_to_the_end_of_the_reconciliation(pack: World) -> None:
+async def test_an_incident_is_in_flight_from_its_act_to_the_end_of_the_reconciliation(pack: FakeCluster) -> None:
     engine = pack.engine()
     seen = []
     done = pack.targets._done
@@ -141,7 +147,7 @@ async def test_a_callback_that_fails_is_told_of_and_begun_again() -> None:
     assert [line["log_level"] for line in logs] == ["error"]
 
 
-async def test_a_process_that_leads_no_more_tells_nothing_where_it_has_begun_nothing(pack: World) -> None:
+async def test_a_process_that_leads_no_more_tells_nothing_where_it_has_begun_nothing(pack: FakeCluster) -> None:
     await pack.engine().reconcile(INCIDENT)
     await pack.background.drain()
     await pack.resolve_alert()

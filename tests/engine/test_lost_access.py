@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from engine.world import INCIDENT, Killed, World
 from incident_operator.api.incident import Incident, Phase
 from incident_operator.clients.connections import EndpointError
 from incident_operator.clients.sql_errors import Fault, SqlError
@@ -16,6 +15,7 @@ from incident_operator.core import reasons
 from incident_operator.core.outcomes import Failure, Outcome, Pending
 from incident_operator.kubernetes import discovery
 from incident_operator.kubernetes.errors import Forbidden
+from tests.engine.fake_cluster import INCIDENT, FakeCluster, Killed
 
 
 @dataclass(frozen=True)
@@ -63,29 +63,29 @@ def ends_or_says(incident: Incident) -> None:
     assert current.pending_answer is not None
 
 
-def refuses(world: World, step: str, loss: Loss) -> None:
+def refuses(fake_cluster: FakeCluster, step: str, loss: Loss) -> None:
     def fails(_: object = None) -> Outcome:
         raise loss.failure()
 
-    world.targets.answers[step] = fails
+    fake_cluster.targets.answers[step] = fails
 
 
-def cannot_be_shown(world: World, step: str, loss: Loss) -> None:
+def cannot_be_shown(fake_cluster: FakeCluster, step: str, loss: Loss) -> None:
     def fails() -> None:
         raise loss.failure()
 
-    world.targets.preview_of[step] = fails
+    fake_cluster.targets.preview_of[step] = fails
 
 
-async def on(world: World, times: int = 1) -> None:
+async def on(fake_cluster: FakeCluster, times: int = 1) -> None:
     for _ in range(times):
-        await world.engine().reconcile(INCIDENT)
-        world.later(minutes=2)
+        await fake_cluster.engine().reconcile(INCIDENT)
+        fake_cluster.later(minutes=2)
 
 
 @LOST
 async def test_before_a_protective_act_it_is_told_with_what_to_run_and_goes_on_once_it_is_back(
-    pack: World, loss: Loss
+    pack: FakeCluster, loss: Loss
 ) -> None:
     cannot_be_shown(pack, "serve", loss)
     await on(pack, 6)
@@ -102,7 +102,7 @@ async def test_before_a_protective_act_it_is_told_with_what_to_run_and_goes_on_o
 
 @LOST
 async def test_after_the_approval_and_before_the_act_the_approval_is_void_and_it_is_told(
-    pack: World, loss: Loss
+    pack: FakeCluster, loss: Loss
 ) -> None:
     await on(pack)
     await pack.approve()
@@ -114,7 +114,7 @@ async def test_after_the_approval_and_before_the_act_the_approval_is_void_and_it
 
 
 @LOST
-async def test_between_the_intent_and_the_act_nothing_is_done_and_it_is_told(pack: World, loss: Loss) -> None:
+async def test_between_the_intent_and_the_act_nothing_is_done_and_it_is_told(pack: FakeCluster, loss: Loss) -> None:
     await on(pack)
     await pack.approve()
     refuses(pack, "rebuild", loss)
@@ -126,7 +126,7 @@ async def test_between_the_intent_and_the_act_nothing_is_done_and_it_is_told(pac
 
 @LOST
 async def test_between_the_act_and_the_look_it_is_looked_for_and_then_a_person_is_asked(
-    pack: World, loss: Loss
+    pack: FakeCluster, loss: Loss
 ) -> None:
     await on(pack)
     await pack.approve()
@@ -146,7 +146,7 @@ async def test_between_the_act_and_the_look_it_is_looked_for_and_then_a_person_i
 
 
 @LOST
-async def test_while_it_is_under_way_it_is_looked_for_and_found_once_it_is_back(pack: World, loss: Loss) -> None:
+async def test_while_it_is_under_way_it_is_looked_for_and_found_once_it_is_back(pack: FakeCluster, loss: Loss) -> None:
     await on(pack)
     await pack.approve()
     pack.targets.answers["rebuild"] = lambda _: Pending(5.0, "running for 1s")
@@ -161,7 +161,7 @@ async def test_while_it_is_under_way_it_is_looked_for_and_found_once_it_is_back(
 
 
 @LOST
-async def test_before_an_undo_what_stays_changed_is_told(pack: World, loss: Loss) -> None:
+async def test_before_an_undo_what_stays_changed_is_told(pack: FakeCluster, loss: Loss) -> None:
     await on(pack)
     await pack.approve()
     await on(pack)
@@ -176,14 +176,14 @@ async def test_before_an_undo_what_stays_changed_is_told(pack: World, loss: Loss
 
 
 @LOST
-async def test_in_a_read_its_answer_is_unknown_and_it_goes_on(pack: World, loss: Loss) -> None:
+async def test_in_a_read_its_answer_is_unknown_and_it_goes_on(pack: FakeCluster, loss: Loss) -> None:
     refuses(pack, "queries", loss)
     await on(pack)
     assert pack.state("queries") == "Failed"
     assert pack.incident().status.phase is Phase.AWAITING_APPROVAL
 
 
-async def test_an_abort_ends_it_at_once_whatever_is_lost(pack: World) -> None:
+async def test_an_abort_ends_it_at_once_whatever_is_lost(pack: FakeCluster) -> None:
     cannot_be_shown(pack, "serve", LOSSES["a Connection deleted"])
     pack.api.remove(discovery.connections("prod", "write"))
     await on(pack)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from engine.world import INCIDENT, Killed, World, world
 from incident_operator.api.incident import Phase, StepRecord
 from incident_operator.api.meta import ObjectKey
 from incident_operator.core.action import Call
@@ -15,6 +14,7 @@ from incident_operator.core.outcomes import Failed, Outcome, Pending, Succeeded
 from incident_operator.engine.evidence import configmap_name
 from incident_operator.engine.reconciler import Reconciler
 from incident_operator.kubernetes import discovery
+from tests.engine.fake_cluster import INCIDENT, FakeCluster, Killed, fake_cluster
 
 PASSWORD = "p&ss<w>or'd+/x\\y9Z"
 RUNBOOK = """
@@ -41,7 +41,7 @@ def runbook(expect: str = "result.rows.size() > 0", output: str = "result.rows[0
     return RUNBOOK.replace("EXPECT", json.dumps(expect)).replace("OUTPUT", json.dumps(output))
 
 
-def put_secret(made: World, connection: str, namespace: str = "prod", **data: str) -> None:
+def put_secret(made: FakeCluster, connection: str, namespace: str = "prod", **data: str) -> None:
     where = {"type": "postgres", "postgres": {"host": "db", "database": "orders"}, "secretRef": {"name": connection}}
     meta = {"name": connection, "namespace": namespace}
     of = {"apiVersion": "incidents.dev/v1alpha1", "kind": "Connection", "metadata": meta, "spec": where}
@@ -50,15 +50,15 @@ def put_secret(made: World, connection: str, namespace: str = "prod", **data: st
     made.api.put({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": encoded})
 
 
-def brings(made: World, *rows: dict[str, Any], step: str = "look") -> None:
+def brings(made: FakeCluster, *rows: dict[str, Any], step: str = "look") -> None:
     made.targets.answers[step] = lambda _: Succeeded({"rows": list(rows)}, f"{len(rows)} rows")
 
 
-def record(made: World, step: str) -> StepRecord:
+def record(made: FakeCluster, step: str) -> StepRecord:
     return next(each for each in made.incident().status.steps if each.name == step)
 
 
-def stored(made: World) -> str:
+def stored(made: FakeCluster) -> str:
     """All that an Incident left in the cluster, but for the Secrets."""
     of = [
         made.api.objects(path)
@@ -67,19 +67,19 @@ def stored(made: World) -> str:
     return json.dumps(of, ensure_ascii=False)
 
 
-def sent_to(made: World, step: str) -> Any:
+def sent_to(made: FakeCluster, step: str) -> Any:
     return next(call.spec.to_json()["params"] for call in made.targets.calls if call.step == step)
 
 
 @pytest.fixture
-async def orders() -> AsyncIterator[World]:
-    async with world(runbook()) as made:
+async def orders() -> AsyncIterator[FakeCluster]:
+    async with fake_cluster(runbook()) as made:
         put_secret(made, "read", username="app", password="x", dbname="orders", port="5432", host="db-1.prod.svc")
         put_secret(made, "write", username="app_writer", password=PASSWORD)
         yield made
 
 
-async def test_a_secret_with_plain_words_alters_neither_names_nor_values(orders: World) -> None:
+async def test_a_secret_with_plain_words_alters_neither_names_nor_values(orders: FakeCluster) -> None:
     brings(orders, {"orders": "PP-5432 of db-1.prod.svc", "app_writer": 1})
     await orders.engine().reconcile(INCIDENT)
     assert record(orders, "look").outputs == {"one": "PP-5432 of db-1.prod.svc", "all": 1}
@@ -88,7 +88,9 @@ async def test_a_secret_with_plain_words_alters_neither_names_nor_values(orders:
 
 
 async def test_a_key_that_is_written_like_a_credential_is_still_found() -> None:
-    async with world(runbook('result.rows[0]["orders-key-9"] == 3', 'string(result.rows[0]["orders-key-9"])')) as made:
+    async with fake_cluster(
+        runbook('result.rows[0]["orders-key-9"] == 3', 'string(result.rows[0]["orders-key-9"])')
+    ) as made:
         put_secret(made, "read", password="orders-key-9")
         brings(made, {"orders-key-9": 3})
         await made.engine().reconcile(INCIDENT)
@@ -97,7 +99,7 @@ async def test_a_key_that_is_written_like_a_credential_is_still_found() -> None:
 
 async def test_an_expression_sees_the_result_as_it_came_and_nobody_else_does() -> None:
     told = {"orders": "nothing", "log": f'level=error dsn="{PASSWORD}"', "long": "x" * 300}
-    async with world(runbook(f"result.rows[0].log.contains({json.dumps(PASSWORD)})")) as made:
+    async with fake_cluster(runbook(f"result.rows[0].log.contains({json.dumps(PASSWORD)})")) as made:
         put_secret(made, "write", password=PASSWORD)
         brings(made, told)
         await made.engine().reconcile(INCIDENT)
@@ -109,7 +111,9 @@ async def test_an_expression_sees_the_result_as_it_came_and_nobody_else_does() -
         assert PASSWORD not in stored(made)
 
 
-async def test_an_output_that_holds_a_credential_is_not_kept_and_whoever_needs_it_is_told_why(orders: World) -> None:
+async def test_an_output_that_holds_a_credential_is_not_kept_and_whoever_needs_it_is_told_why(
+    orders: FakeCluster,
+) -> None:
     brings(orders, {"orders": f"postgres://app:{PASSWORD}@db/orders"})
     await orders.engine().reconcile(INCIDENT)
     look = record(orders, "look")
@@ -119,7 +123,7 @@ async def test_an_output_that_holds_a_credential_is_not_kept_and_whoever_needs_i
 
 
 async def test_a_step_that_needs_an_output_with_a_credential_says_whose_it_is() -> None:
-    async with world(runbook().replace('"one" in steps.look.outputs && ', "")) as made:
+    async with fake_cluster(runbook().replace('"one" in steps.look.outputs && ', "")) as made:
         put_secret(made, "read", password=PASSWORD)
         brings(made, {"orders": PASSWORD})
         await made.engine().reconcile(INCIDENT)
@@ -135,7 +139,7 @@ ENDINGS: dict[str, Outcome] = {
 
 
 @pytest.mark.parametrize("outcome", ENDINGS.values(), ids=ENDINGS.keys())
-async def test_however_a_step_ends_its_words_are_masked(orders: World, outcome: Outcome) -> None:
+async def test_however_a_step_ends_its_words_are_masked(orders: FakeCluster, outcome: Outcome) -> None:
     orders.targets.answers["look"] = lambda _: outcome
     await orders.engine().reconcile(INCIDENT)
     assert "***" in record(orders, "look").summary
@@ -144,7 +148,7 @@ async def test_however_a_step_ends_its_words_are_masked(orders: World, outcome: 
 
 @pytest.mark.parametrize("expect", ["result.rows[0].orders", "result.rows[0].orders.missing"])
 async def test_why_an_expectation_has_no_answer_tells_no_credential(expect: str) -> None:
-    async with world(runbook(expect)) as made:
+    async with fake_cluster(runbook(expect)) as made:
         put_secret(made, "read", password=PASSWORD + "0123456789" * 9)
         brings(made, {"orders": PASSWORD + "0123456789" * 9})
         await made.engine().reconcile(INCIDENT)
@@ -152,7 +156,7 @@ async def test_why_an_expectation_has_no_answer_tells_no_credential(expect: str)
         assert "w>or" not in stored(made)
 
 
-async def test_what_one_namespace_keeps_secret_changes_nothing_in_another(orders: World) -> None:
+async def test_what_one_namespace_keeps_secret_changes_nothing_in_another(orders: FakeCluster) -> None:
     engine = orders.engine()
     evil = engine.executor.redactors.of(ObjectKey("evil", "incident"), "uid-evil")
     evil.redactor.learn("a", "1", lambda: ["object-1", "PP-2025-10-20", "Succeeded!", "deployment/web"])
@@ -162,7 +166,7 @@ async def test_what_one_namespace_keeps_secret_changes_nothing_in_another(orders
     assert "***" not in stored(orders)
 
 
-async def test_a_secret_that_was_rotated_is_known_before_a_first_step_reads_it(orders: World) -> None:
+async def test_a_secret_that_was_rotated_is_known_before_a_first_step_reads_it(orders: FakeCluster) -> None:
     engine = orders.engine()
     put_secret(orders, "write", username="app_writer", password="New-Passw0rd-222")
     brings(orders, {"orders": "the new one is New-Passw0rd-222"})
@@ -171,7 +175,9 @@ async def test_a_secret_that_was_rotated_is_known_before_a_first_step_reads_it(o
     assert "one" not in (record(orders, "look").outputs or {})
 
 
-async def test_a_secret_that_is_rotated_while_the_incident_waits_is_known_before_its_next_step(orders: World) -> None:
+async def test_a_secret_that_is_rotated_while_the_incident_waits_is_known_before_its_next_step(
+    orders: FakeCluster,
+) -> None:
     engine = orders.engine()
     orders.targets.answers["look"] = lambda _: Pending(30.0, "waits")
     await engine.reconcile(INCIDENT)
@@ -183,14 +189,14 @@ async def test_a_secret_that_is_rotated_while_the_incident_waits_is_known_before
     assert '"***, ***"' in stored(orders).replace("\\", "")
 
 
-async def test_a_secret_that_cannot_be_read_stops_no_step_that_does_without_it(orders: World) -> None:
+async def test_a_secret_that_cannot_be_read_stops_no_step_that_does_without_it(orders: FakeCluster) -> None:
     orders.api.forbid("system:serviceaccount:prod:rb", "get", "secrets")
     brings(orders, {"orders": "5"})
     await orders.engine().reconcile(INCIDENT)
     assert [record(orders, step).state.value for step in ("look", "next")] == ["Succeeded", "Succeeded"]
 
 
-async def test_the_secrets_are_read_once_for_an_incident_and_not_for_each_step(orders: World) -> None:
+async def test_the_secrets_are_read_once_for_an_incident_and_not_for_each_step(orders: FakeCluster) -> None:
     engine = orders.engine()
     brings(orders, {"orders": "5"})
     await engine.reconcile(INCIDENT)
@@ -200,7 +206,7 @@ async def test_the_secrets_are_read_once_for_an_incident_and_not_for_each_step(o
     assert sorted(asked) == ["/api/v1/namespaces/prod/secrets/read", "/api/v1/namespaces/prod/secrets/write"]
 
 
-async def test_what_an_incident_knew_is_gone_once_it_is_closed(orders: World) -> None:
+async def test_what_an_incident_knew_is_gone_once_it_is_closed(orders: FakeCluster) -> None:
     engine: Reconciler = orders.engine()
     brings(orders, {"orders": "5"})
     await engine.reconcile(INCIDENT)
@@ -211,7 +217,7 @@ async def test_what_an_incident_knew_is_gone_once_it_is_closed(orders: World) ->
     assert not engine.executor.redactors._of
 
 
-async def test_what_a_step_learns_itself_is_masked_in_what_it_brings(orders: World) -> None:
+async def test_what_a_step_learns_itself_is_masked_in_what_it_brings(orders: FakeCluster) -> None:
     def read(call: Call[Any]) -> Outcome:
         masked = engine.executor.redactors.of(INCIDENT, call.incident_uid)
         masked.redactor.learn("read", "now", lambda: ["fetched-t0ken-1"])
@@ -239,7 +245,7 @@ verify:
 
 
 async def test_what_a_look_at_an_interrupted_act_brings_is_masked_although_nothing_was_shown_before() -> None:
-    async with world(LOOKED_UP) as made:
+    async with fake_cluster(LOOKED_UP) as made:
         put_secret(made, "write", password=PASSWORD)
         made.targets.kill_after = "serve"
         with pytest.raises(Killed):

@@ -3,11 +3,11 @@
 import asyncio
 from typing import Any
 
-from engine.world import INCIDENT, World, to_approval
 from incident_operator.api.incident import Phase
 from incident_operator.engine.reconciler import Reconciler
 from incident_operator.engine.recorder import Progress
 from incident_operator.kubernetes import discovery
+from tests.engine.fake_cluster import INCIDENT, FakeCluster, to_approval
 
 Json = dict[str, Any]
 KEPT = (discovery.incidents(*INCIDENT), discovery.runbooks("prod", "pack"))
@@ -20,18 +20,18 @@ KINDS = (
 )
 
 
-def made_again(world: World, **annotations: str) -> str:
+def made_again(fake_cluster: FakeCluster, **annotations: str) -> str:
     """Delete all that is in the namespace, and make the same again as people and alerts would; return the new Incident's uid."""
-    bodies = [world.api.object(path) for path in KEPT]
-    connections = world.api.objects(discovery.connections("prod"))
+    bodies = [fake_cluster.api.object(path) for path in KEPT]
+    connections = fake_cluster.api.objects(discovery.connections("prod"))
     for kind in KINDS:
-        for each in world.api.objects(kind("prod")):
-            world.api.remove(kind("prod", each["metadata"]["name"]))
+        for each in fake_cluster.api.objects(kind("prod")):
+            fake_cluster.api.remove(kind("prod", each["metadata"]["name"]))
     for body in (*bodies, *connections):
-        world.api.put(anew(body))
-    incident = world.api.object(discovery.incidents(*INCIDENT))
+        fake_cluster.api.put(anew(body))
+    incident = fake_cluster.api.object(discovery.incidents(*INCIDENT))
     said = {f"incidents.dev/{verb}": value for verb, value in annotations.items()}
-    world.api.put({**incident, "metadata": {**incident["metadata"], "annotations": said}})
+    fake_cluster.api.put({**incident, "metadata": {**incident["metadata"], "annotations": said}})
     return str(incident["metadata"]["uid"])
 
 
@@ -45,17 +45,17 @@ def anew(body: Json) -> Json:
     return {name: value for name, value in body.items() if name != "status"} | {"metadata": metadata}
 
 
-async def acting(world: World, process: Reconciler) -> "asyncio.Task[Any]":
+async def acting(fake_cluster: FakeCluster, process: Reconciler) -> "asyncio.Task[Any]":
     """A process in the middle of an approved act."""
     await process.reconcile(INCIDENT)
-    await world.approve()
-    world.targets.holds["rebuild"], world.targets.begun["rebuild"] = asyncio.Event(), asyncio.Event()
+    await fake_cluster.approve()
+    fake_cluster.targets.holds["rebuild"], fake_cluster.targets.begun["rebuild"] = asyncio.Event(), asyncio.Event()
     task = asyncio.create_task(process.reconcile(INCIDENT))
-    await world.targets.begun["rebuild"].wait()
+    await fake_cluster.targets.begun["rebuild"].wait()
     return task
 
 
-async def test_an_approval_of_the_old_one_is_none_in_the_new_one(pack: World) -> None:
+async def test_an_approval_of_the_old_one_is_none_in_the_new_one(pack: FakeCluster) -> None:
     process = pack.engine()
     await process.reconcile(INCIDENT)
     old = pack.incident()
@@ -69,7 +69,7 @@ async def test_an_approval_of_the_old_one_is_none_in_the_new_one(pack: World) ->
     assert len({key for _, key in pack.targets.effects}) == 2
 
 
-async def test_what_an_act_of_the_old_one_came_to_is_not_told_in_the_new_one(pack: World) -> None:
+async def test_what_an_act_of_the_old_one_came_to_is_not_told_in_the_new_one(pack: FakeCluster) -> None:
     process = pack.engine()
     task = await acting(pack, process)
     uid = made_again(pack)
@@ -82,7 +82,7 @@ async def test_what_an_act_of_the_old_one_came_to_is_not_told_in_the_new_one(pac
     assert pack.targets.done() == ["serve", "rebuild", "serve"]
 
 
-async def test_what_could_not_be_stored_of_the_old_one_is_not_stored_in_the_new_one(pack: World) -> None:
+async def test_what_could_not_be_stored_of_the_old_one_is_not_stored_in_the_new_one(pack: FakeCluster) -> None:
     process = pack.engine()
     await process.reconcile(INCIDENT)
     process.unstored[INCIDENT] = Progress.of(await process.state.read(*INCIDENT))
@@ -92,7 +92,7 @@ async def test_what_could_not_be_stored_of_the_old_one_is_not_stored_in_the_new_
     assert pack.targets.done() == ["serve"], "it begins at the beginning"
 
 
-async def test_who_edited_the_old_runbook_is_not_who_edited_the_new_one(pack: World) -> None:
+async def test_who_edited_the_old_runbook_is_not_who_edited_the_new_one(pack: FakeCluster) -> None:
     process = pack.engine()
     await process.reconcile(INCIDENT)
     assert pack.incident().status.pending_approval.excluded == ["erin@example.com"]
@@ -104,7 +104,7 @@ async def test_who_edited_the_old_runbook_is_not_who_edited_the_new_one(pack: Wo
     assert pack.incident().status.pending_approval.excluded == ["frank@example.com"]
 
 
-async def test_a_runbook_of_the_old_one_is_not_followed_in_the_new_one(pack: World) -> None:
+async def test_a_runbook_of_the_old_one_is_not_followed_in_the_new_one(pack: FakeCluster) -> None:
     process = pack.engine()
     await process.reconcile(INCIDENT)
     revision = pack.incident().status.runbook_revision
@@ -114,7 +114,7 @@ async def test_a_runbook_of_the_old_one_is_not_followed_in_the_new_one(pack: Wor
     assert pack.api.objects(discovery.controllerrevisions("prod"))
 
 
-async def test_evidence_of_the_old_one_is_none_of_the_new_one(pack: World) -> None:
+async def test_evidence_of_the_old_one_is_none_of_the_new_one(pack: FakeCluster) -> None:
     await to_approval(pack)
     old = pack.incident().metadata.uid
     made_again(pack)

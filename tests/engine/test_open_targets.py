@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from engine.world import INCIDENT, World, world
 from incident_operator.api.incident import Incident
 from incident_operator.api.meta import ObjectKey
 from incident_operator.engine.executor import OpenTargets
 from incident_operator.kubernetes import discovery
+from tests.engine.fake_cluster import INCIDENT, FakeCluster, fake_cluster
 
 RUNBOOK = """
 title: "Slow"
@@ -31,36 +31,36 @@ SECOND = ObjectKey("prod", "pack-5f2c1-2")
 
 
 @pytest.fixture
-async def slow() -> AsyncIterator[World]:
+async def slow() -> AsyncIterator[FakeCluster]:
     """A firing alert, and a Runbook that scales unasked and then asks for two more acts."""
-    async with world(RUNBOOK) as made:
+    async with fake_cluster(RUNBOOK) as made:
         yield made
 
 
-def opened(world: World, key: ObjectKey) -> None:
-    body = world.api.object(discovery.incidents(*INCIDENT))
-    world.api.put({**body, "metadata": {"name": key.name, "namespace": key.namespace}, "status": {}})
+def opened(fake_cluster: FakeCluster, key: ObjectKey) -> None:
+    body = fake_cluster.api.object(discovery.incidents(*INCIDENT))
+    fake_cluster.api.put({**body, "metadata": {"name": key.name, "namespace": key.namespace}, "status": {}})
 
 
-def stored(world: World, key: ObjectKey) -> Incident:
-    return Incident.model_validate(world.api.object(discovery.incidents(*key)))
+def stored(fake_cluster: FakeCluster, key: ObjectKey) -> Incident:
+    return Incident.model_validate(fake_cluster.api.object(discovery.incidents(*key)))
 
 
-def summary(world: World, key: ObjectKey, step: str) -> str:
-    return next(each.summary for each in stored(world, key).status.steps if each.name == step)
+def summary(fake_cluster: FakeCluster, key: ObjectKey, step: str) -> str:
+    return next(each.summary for each in stored(fake_cluster, key).status.steps if each.name == step)
 
 
-def allowed(world: World, key: ObjectKey) -> list[str] | None:
-    pending = stored(world, key).status.pending_approval
+def allowed(fake_cluster: FakeCluster, key: ObjectKey) -> list[str] | None:
+    pending = stored(fake_cluster, key).status.pending_approval
     assert pending is not None
     return pending.plan[0].allows
 
 
-async def approve(world: World, key: ObjectKey) -> None:
-    pending = stored(world, key).status.pending_approval
+async def approve(fake_cluster: FakeCluster, key: ObjectKey) -> None:
+    pending = stored(fake_cluster, key).status.pending_approval
     assert pending is not None
     value = f"{pending.plan_hash[:12]} alice@example.com"
-    await world.client.merge_patch(
+    await fake_cluster.client.merge_patch(
         discovery.incidents(*key), {"metadata": {"annotations": {"incidents.dev/approve": value}}}
     )
 
@@ -68,7 +68,7 @@ async def approve(world: World, key: ObjectKey) -> None:
 FLUSHES = "Other open Incidents act on deployment/cache too: "
 
 
-async def test_each_plan_and_each_unasked_mitigation_says_so(slow: World) -> None:
+async def test_each_plan_and_each_unasked_mitigation_says_so(slow: FakeCluster) -> None:
     engine = slow.engine()
     await engine.reconcile(INCIDENT)
     assert summary(slow, INCIDENT, "more") == "1 row"
@@ -81,7 +81,7 @@ async def test_each_plan_and_each_unasked_mitigation_says_so(slow: World) -> Non
     assert allowed(slow, SECOND) == [f"{FLUSHES}{INCIDENT.name}"]
 
 
-async def test_a_plan_that_did_not_say_so_is_asked_again_once_and_then_holds(slow: World) -> None:
+async def test_a_plan_that_did_not_say_so_is_asked_again_once_and_then_holds(slow: FakeCluster) -> None:
     engine = slow.engine()
     await engine.reconcile(INCIDENT)
     await approve(slow, INCIDENT)
@@ -102,7 +102,7 @@ async def test_a_plan_that_did_not_say_so_is_asked_again_once_and_then_holds(slo
 
 
 @pytest.mark.parametrize("how", ["closed", "deleted"])
-async def test_an_incident_that_is_not_open_any_more_is_named_no_more(slow: World, how: str) -> None:
+async def test_an_incident_that_is_not_open_any_more_is_named_no_more(slow: FakeCluster, how: str) -> None:
     engine = slow.engine()
     opened(slow, SECOND)
     await engine.reconcile(SECOND)
@@ -120,7 +120,7 @@ OWN_NAME = re.compile(rf"{SECOND.name}|{INCIDENT.name}|incident-[0-9a-f]{{20}}")
 """How an Incident is named, and its ConfigMaps."""
 
 
-async def test_to_know_it_costs_no_request(slow: World) -> None:
+async def test_to_know_it_costs_no_request(slow: FakeCluster) -> None:
     engine = slow.engine()
     await engine.reconcile(INCIDENT)
     await slow.background.drain()

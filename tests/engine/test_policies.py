@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from engine.world import World
 from incident_operator import policies
 from incident_operator.engine.readiness import Policies
 from incident_operator.kubernetes import apiserver
+from tests.engine.fake_cluster import FakeCluster
 
 OPERATOR = "system:serviceaccount:ops:incident-operator"
 GUARDS = policies.guards(OPERATOR)
@@ -40,7 +40,7 @@ class Apiserver(apiserver.Kube):
         return {}
 
 
-async def test_policies_that_are_in_place_and_refuse_a_forgery_are_trusted(pack: World) -> None:
+async def test_policies_that_are_in_place_and_refuse_a_forgery_are_trusted(pack: FakeCluster) -> None:
     api = Apiserver()
     assert await Policies(api, OPERATOR).problem(pack.incident(), "0123456789abcdef") == ""
     assert api.tried == [{"incidents.dev/approve": "0123456789ab nobody-who-approved"}]
@@ -53,7 +53,9 @@ async def test_without_an_incident_nothing_is_forged() -> None:
 
 
 @pytest.mark.parametrize("forgery", [None, NO_RIGHT], ids=["it passes", "somebody else refuses it"])
-async def test_a_forgery_that_no_policy_refuses_is_a_problem(pack: World, forgery: apiserver.ApiError | None) -> None:
+async def test_a_forgery_that_no_policy_refuses_is_a_problem(
+    pack: FakeCluster, forgery: apiserver.ApiError | None
+) -> None:
     told = await Policies(Apiserver(forgery), OPERATOR).problem(pack.incident(), "0123456789abcdef")
     assert told.startswith("a forged approval was not refused: ")
 

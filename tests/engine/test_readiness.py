@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from engine.world import INCIDENT, World, runbooks_of
 from incident_operator.api.incident import EDITORS, REVIEWED
 from incident_operator.api.meta import ObjectKey
 from incident_operator.clients.connections import Connections, EndpointError, ProbeError, Probes
@@ -15,7 +14,8 @@ from incident_operator.engine.metrics import IncidentCounts
 from incident_operator.engine.readiness import ConnectionUsers, Readiness
 from incident_operator.engine.runbooks import Revisions
 from incident_operator.kubernetes import apiserver, discovery
-from kube.manifests import pod, service_account
+from tests.engine.fake_cluster import INCIDENT, FakeCluster, runbooks_of
+from tests.kubernetes.manifests import pod, service_account
 
 PACK, OTHER = ObjectKey("prod", "pack"), ObjectKey("prod", "other")
 
@@ -46,14 +46,14 @@ class Answering(Probes):
 class Checks:
     """Readiness as a process that has just started has it."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.endpoints = Endpoints(world.client)
-        revisions = Revisions(world.client)
-        runbooks = runbooks_of(world.client, revisions)
+    def __init__(self, fake_cluster: FakeCluster) -> None:
+        self.fake_cluster = fake_cluster
+        self.endpoints = Endpoints(fake_cluster.client)
+        revisions = Revisions(fake_cluster.client)
+        runbooks = runbooks_of(fake_cluster.client, revisions)
         now = datetime(2025, 10, 21, tzinfo=UTC)
         self.readiness = Readiness(
-            world.client, runbooks, revisions, self.endpoints, Answering(), IncidentCounts(), lambda: now
+            fake_cluster.client, runbooks, revisions, self.endpoints, Answering(), IncidentCounts(), lambda: now
         )
 
     async def check(self, *keys: ObjectKey) -> None:
@@ -61,11 +61,11 @@ class Checks:
             await self.readiness.check(key)
 
     def ready(self, path: str) -> Mapping[str, Any]:
-        return next(one for one in self.world.api.object(path)["status"]["conditions"] if one["type"] == "Ready")
+        return next(one for one in self.fake_cluster.api.object(path)["status"]["conditions"] if one["type"] == "Ready")
 
 
 @pytest.fixture
-def checks(pack: World) -> Checks:
+def checks(pack: FakeCluster) -> Checks:
     spec = {**pack.api.object(discovery.runbooks("prod", "pack"))["spec"], "serviceAccountName": "poor"}
     pack.api.put(
         {
@@ -103,25 +103,25 @@ async def test_a_ready_runbook_tells_in_daylight_who_may_not_approve(
     checks: Checks, annotations: dict[str, str], told: str
 ) -> None:
     path = discovery.runbooks(*PACK)
-    body = checks.world.api.object(path)
-    checks.world.api.put({**body, "metadata": {**body["metadata"], "annotations": annotations}})
+    body = checks.fake_cluster.api.object(path)
+    checks.fake_cluster.api.put({**body, "metadata": {**body["metadata"], "annotations": annotations}})
     await checks.check(PACK)
     ready = checks.ready(path)
     assert (ready["status"], told in ready["message"], bool(ready["message"])) == ("True", True, bool(told))
-    assert checks.world.api.object(path)["status"].get("message", "") == ready["message"]
+    assert checks.fake_cluster.api.object(path)["status"].get("message", "") == ready["message"]
 
 
 async def test_a_ready_runbook_tells_which_alerts_of_other_namespaces_it_does_not_get(checks: Checks) -> None:
     path = discovery.runbooks(*PACK)
-    body = checks.world.api.object(path)
-    checks.world.api.put({**body, "spec": {**body["spec"], "match": ['alertname="PackFailed"']}})
+    body = checks.fake_cluster.api.object(path)
+    checks.fake_cluster.api.put({**body, "spec": {**body["spec"], "match": ['alertname="PackFailed"']}})
     await checks.check(PACK)
     ready = checks.ready(path)
     assert (ready["status"], ready["reason"]) == ("True", "Ready")
     assert ready["message"].startswith(
         'It takes only alerts with namespace="prod", because namespace prod is not in globalNamespaces;'
     )
-    assert checks.world.api.object(path)["status"]["message"] == ready["message"]
+    assert checks.fake_cluster.api.object(path)["status"]["message"] == ready["message"]
 
 
 def nested(levels: int) -> Any:
@@ -133,85 +133,85 @@ def nested(levels: int) -> Any:
 
 async def test_a_runbook_that_is_nested_without_end_is_invalid_and_spoils_no_other(checks: Checks) -> None:
     path = discovery.runbooks("prod", "other")
-    body = checks.world.api.object(path)
+    body = checks.fake_cluster.api.object(path)
     step = {"name": "post", "http": {"connection": "read", "json": nested(200)}}
-    checks.world.api.put({**body, "spec": {**body["spec"], "verify": [step]}})
+    checks.fake_cluster.api.put({**body, "spec": {**body["spec"], "verify": [step]}})
     await checks.check(OTHER, PACK)
     ready = checks.ready(path)
     assert (ready["status"], ready["reason"]) == ("False", "Invalid")
     assert ready["message"].startswith("spec.verify[0].http.json.a.a.")
     assert ready["message"].endswith("is nested deeper than 64 levels")
     assert checks.ready(discovery.runbooks("prod", "pack"))["status"] == "True"
-    assert checks.world.api.object(discovery.connections("prod", "read"))["status"]["usedBy"] == 1
+    assert checks.fake_cluster.api.object(discovery.connections("prod", "read"))["status"]["usedBy"] == 1
 
 
 async def test_a_runbook_that_cannot_be_read_is_invalid(checks: Checks) -> None:
     path = discovery.runbooks("prod", "other")
-    body = checks.world.api.object(path)
-    checks.world.api.put({**body, "spec": {**body["spec"], "severity": "P9"}})
+    body = checks.fake_cluster.api.object(path)
+    checks.fake_cluster.api.put({**body, "spec": {**body["spec"], "severity": "P9"}})
     await checks.check(OTHER)
     assert checks.ready(path)["message"].startswith("spec.severity: ")
-    writes = len(checks.world.api.writes)
+    writes = len(checks.fake_cluster.api.writes)
     await checks.check(OTHER)
-    assert len(checks.world.api.writes) == writes
+    assert len(checks.fake_cluster.api.writes) == writes
 
 
 async def test_a_good_runbook_is_ready_and_checking_it_again_writes_nothing(checks: Checks) -> None:
     await checks.check(PACK)
-    before = len(checks.world.api.writes)
+    before = len(checks.fake_cluster.api.writes)
     await checks.check(PACK)
     assert checks.ready(discovery.runbooks(*PACK))["status"] == "True"
-    assert len(checks.world.api.writes) == before
+    assert len(checks.fake_cluster.api.writes) == before
 
 
 async def test_a_connection_that_one_of_two_accounts_may_not_use_does_not_flip(checks: Checks) -> None:
     checks.endpoints.refused["poor"] = "poor may not get secret"
     await checks.check(PACK, OTHER)
-    before = len(checks.world.api.writes)
+    before = len(checks.fake_cluster.api.writes)
     await checks.check(PACK, OTHER, PACK)
     ready = checks.ready(discovery.connections("prod", "read"))
     assert (ready["status"], ready["message"]) == ("False", "poor may not get secret")
     assert checks.ready(discovery.runbooks(*PACK))["status"] == "True"
-    assert len(checks.world.api.writes) == before
+    assert len(checks.fake_cluster.api.writes) == before
 
 
 async def test_an_account_that_no_longer_uses_a_connection_no_longer_speaks_of_it(checks: Checks) -> None:
     checks.endpoints.refused["poor"] = "poor may not get secret"
     await checks.check(OTHER)
-    checks.world.api.remove(discovery.runbooks(*OTHER))
+    checks.fake_cluster.api.remove(discovery.runbooks(*OTHER))
     await checks.check(OTHER, PACK)
-    read = checks.world.api.object(discovery.connections("prod", "read"))
+    read = checks.fake_cluster.api.object(discovery.connections("prod", "read"))
     assert (checks.ready(discovery.connections("prod", "read"))["status"], read["status"]["usedBy"]) == ("True", 1)
 
 
 async def test_what_others_keep_in_the_namespace_is_not_read_at_each_check(checks: Checks) -> None:
     await checks.check(PACK, OTHER)
-    before = len(checks.world.api.requests)
+    before = len(checks.fake_cluster.api.requests)
     await checks.check(PACK, OTHER, PACK)
-    read = {request.path for request in checks.world.api.requests[before:]}
+    read = {request.path for request in checks.fake_cluster.api.requests[before:]}
     assert not read & {discovery.connections("prod"), discovery.runbooks("prod")}, "neither of them is listed"
 
 
 async def test_who_uses_a_connection_is_known_from_the_first_check_on_and_after_an_edit(checks: Checks) -> None:
     await checks.check(PACK)
-    assert checks.world.api.object(discovery.connections("prod", "read"))["status"]["usedBy"] == 2
-    other = checks.world.api.object(discovery.runbooks(*OTHER))
+    assert checks.fake_cluster.api.object(discovery.connections("prod", "read"))["status"]["usedBy"] == 2
+    other = checks.fake_cluster.api.object(discovery.runbooks(*OTHER))
     spec = {**other["spec"], "diagnose": [], "mitigate": [], "remediate": [], "verify": [], "restore": []}
     logs = {"name": "look", "logs": {"selector": {"app": "web"}}}
-    checks.world.api.put({**other, "spec": {**spec, "diagnose": [logs]}})
+    checks.fake_cluster.api.put({**other, "spec": {**spec, "diagnose": [logs]}})
     await checks.check(OTHER, PACK)
-    assert checks.world.api.object(discovery.connections("prod", "read"))["status"]["usedBy"] == 1
+    assert checks.fake_cluster.api.object(discovery.connections("prod", "read"))["status"]["usedBy"] == 1
 
 
 async def test_a_missing_connection_makes_it_not_ready_until_it_appears(checks: Checks) -> None:
     path = discovery.connections("prod", "write")
-    stored = checks.world.api.object(path)
-    checks.world.api.remove(path)
+    stored = checks.fake_cluster.api.object(path)
+    checks.fake_cluster.api.remove(path)
     await checks.check(PACK)
     assert checks.ready(discovery.runbooks(*PACK))["reason"] == "TargetMissing"
-    checks.world.api.put(stored)
+    checks.fake_cluster.api.put(stored)
     await checks.check(PACK)
-    status = checks.world.api.object(discovery.runbooks(*PACK))["status"]
+    status = checks.fake_cluster.api.object(discovery.runbooks(*PACK))["status"]
     assert (checks.ready(discovery.runbooks(*PACK))["status"], status["message"]) == ("True", "")
 
 
@@ -230,10 +230,12 @@ APPS = "/apis/apps/v1/namespaces/prod"
 def without_connections(checks: Checks, account: str = "rb") -> None:
     """A Runbook whose steps name four objects of the cluster, one of them twice."""
     path = discovery.runbooks(*PACK)
-    body = checks.world.api.object(path)
+    body = checks.fake_cluster.api.object(path)
     stages = {"diagnose": READS, "mitigate": SCALES, "remediate": FLUSHES, "verify": []}
-    checks.world.api.put({**body, "spec": {**body["spec"], "serviceAccountName": account, "parameters": [], **stages}})
-    checks.world.api.put(pod("cache-0"))
+    checks.fake_cluster.api.put(
+        {**body, "spec": {**body["spec"], "serviceAccountName": account, "parameters": [], **stages}}
+    )
+    checks.fake_cluster.api.put(pod("cache-0"))
 
 
 @pytest.mark.parametrize(
@@ -249,33 +251,35 @@ async def test_a_target_that_is_not_there_is_told_until_it_is_and_not_where_the_
     checks: Checks, path: str, told: str
 ) -> None:
     without_connections(checks)
-    stored = checks.world.api.object(path)
-    checks.world.api.remove(path)
+    stored = checks.fake_cluster.api.object(path)
+    checks.fake_cluster.api.remove(path)
     await checks.check(PACK)
     ready = checks.ready(discovery.runbooks(*PACK))
     assert (ready["status"], ready["reason"], ready["message"]) == ("False", "TargetMissing", told)
     kind = path.split("/")[-2]
     resource = kind if kind == "pods" else f"{kind}.apps"
-    checks.world.api.forbid("system:serviceaccount:prod:rb", "get", resource)
+    checks.fake_cluster.api.forbid("system:serviceaccount:prod:rb", "get", resource)
     await checks.check(PACK)
     assert checks.ready(discovery.runbooks(*PACK))["status"] == "True"
-    checks.world.api.put(stored)
+    checks.fake_cluster.api.put(stored)
     await checks.check(PACK)
     assert checks.ready(discovery.runbooks(*PACK))["status"] == "True"
 
 
 async def test_targets_are_looked_for_as_the_runbooks_account_each_once(checks: Checks) -> None:
     without_connections(checks)
-    before = len(checks.world.api.requests)
+    before = len(checks.fake_cluster.api.requests)
     await checks.check(PACK)
-    asked = [each for each in checks.world.api.requests[before:] if "/apps/" in each.path or "/pods/" in each.path]
+    asked = [
+        each for each in checks.fake_cluster.api.requests[before:] if "/apps/" in each.path or "/pods/" in each.path
+    ]
     objects = [each.path.rpartition("/")[2] for each in asked if "controllerrevisions" not in each.path]
     assert sorted(objects) == ["cache", "cache-0", "scheduler", "web"]
     assert {each.user for each in asked if "controllerrevisions" not in each.path} == {"system:serviceaccount:prod:rb"}
 
 
 async def test_an_account_that_is_not_there_is_told_instead_of_what_it_may_not_do(checks: Checks) -> None:
-    checks.world.api.remove("/api/v1/namespaces/prod/serviceaccounts/poor")
+    checks.fake_cluster.api.remove("/api/v1/namespaces/prod/serviceaccounts/poor")
     checks.endpoints.refused["poor"] = "poor may not get secret; grant it with a Role"
     await checks.check(OTHER)
     ready, told = checks.ready(discovery.runbooks(*OTHER)), "there is no ServiceAccount poor in prod"
@@ -283,7 +287,7 @@ async def test_an_account_that_is_not_there_is_told_instead_of_what_it_may_not_d
     assert ready["message"] == f"{told}: kubectl get serviceaccounts -n prod"
     read = checks.ready(discovery.connections("prod", "read"))
     assert (read["status"], read["message"]) == ("False", ready["message"])
-    checks.world.api.put(service_account("poor"))
+    checks.fake_cluster.api.put(service_account("poor"))
     checks.endpoints.refused.clear()
     await checks.check(OTHER)
     assert checks.ready(discovery.runbooks(*OTHER))["status"] == "True"
@@ -291,9 +295,9 @@ async def test_an_account_that_is_not_there_is_told_instead_of_what_it_may_not_d
 
 @pytest.mark.parametrize("may", [("",), ("", "system:serviceaccount:prod:poor")], ids=["as itself", "nobody"])
 async def test_an_account_that_nobody_may_look_for_is_not_told_as_missing(checks: Checks, may: tuple[str, ...]) -> None:
-    checks.world.api.remove("/api/v1/namespaces/prod/serviceaccounts/poor")
+    checks.fake_cluster.api.remove("/api/v1/namespaces/prod/serviceaccounts/poor")
     for user in may:
-        checks.world.api.forbid(user, "get", "serviceaccounts")
+        checks.fake_cluster.api.forbid(user, "get", "serviceaccounts")
     await checks.check(OTHER)
     assert checks.ready(discovery.runbooks(*OTHER))["status"] == ("False" if len(may) == 1 else "True")
 
@@ -307,7 +311,7 @@ async def test_a_connection_is_named_once_in_what_is_told_of_it(checks: Checks) 
 
 
 @pytest.mark.parametrize("gone", ["account", "target", "connection"])
-async def test_a_runbook_whose_account_or_target_is_missing_runs_all_the_same(pack: World, gone: str) -> None:
+async def test_a_runbook_whose_account_or_target_is_missing_runs_all_the_same(pack: FakeCluster, gone: str) -> None:
     where = {
         "account": "/api/v1/namespaces/prod/serviceaccounts/rb",
         "target": f"{APPS}/deployments/scheduler",
@@ -335,27 +339,27 @@ def test_a_runbook_that_is_edited_while_its_namespace_is_listed_counts_as_it_is_
 
 def abnormal(checks: Checks, path: str) -> dict[str, tuple[str, str]]:
     """Return the reason and message of each condition that is there only while something is wrong."""
-    told = checks.world.api.object(path)["status"]["conditions"]
+    told = checks.fake_cluster.api.object(path)["status"]["conditions"]
     assert all(each["status"] == "True" for each in told if each["type"] != "Ready")
     return {each["type"]: (each["reason"], each["message"]) for each in told if each["type"] != "Ready"}
 
 
 def observed(checks: Checks, path: str) -> tuple[int, set[int]]:
     """Return the generation that a status tells of, and those of its conditions."""
-    status = checks.world.api.object(path)["status"]
+    status = checks.fake_cluster.api.object(path)["status"]
     return status["observedGeneration"], {each["observedGeneration"] for each in status["conditions"]}
 
 
 async def test_a_runbook_that_nothing_but_an_edit_helps_is_stalled_and_a_good_one_is_not(checks: Checks) -> None:
     path = discovery.runbooks(*PACK)
-    good = checks.world.api.object(path)
-    checks.world.api.put({**good, "spec": {**good["spec"], "match": ["no matcher"]}})
+    good = checks.fake_cluster.api.object(path)
+    checks.fake_cluster.api.put({**good, "spec": {**good["spec"], "match": ["no matcher"]}})
     await checks.check(PACK)
     ready = checks.ready(path)
     assert abnormal(checks, path) == {"Stalled": ("Invalid", ready["message"])}
-    generation = checks.world.api.object(path)["metadata"]["generation"]
+    generation = checks.fake_cluster.api.object(path)["metadata"]["generation"]
     assert observed(checks, path) == (generation, {generation})
-    checks.world.api.put({**checks.world.api.object(path), "spec": good["spec"]})
+    checks.fake_cluster.api.put({**checks.fake_cluster.api.object(path), "spec": good["spec"]})
     await checks.check(PACK)
     assert (checks.ready(path)["status"], abnormal(checks, path)) == ("True", {})
 
@@ -366,7 +370,7 @@ async def test_what_another_object_would_mend_is_tried_again_and_not_stalled(che
     assert set(abnormal(checks, discovery.runbooks(*OTHER))) == {"Reconciling"}
     told = abnormal(checks, discovery.connections("prod", "read"))
     assert told == {"Reconciling": ("ProbeFailed", "poor may not get secret")}
-    checks.world.api.remove(discovery.connections("prod", "write"))
+    checks.fake_cluster.api.remove(discovery.connections("prod", "write"))
     await checks.check(PACK)
     assert (checks.ready(discovery.runbooks(*PACK))["reason"], set(abnormal(checks, discovery.runbooks(*PACK)))) == (
         "TargetMissing",
@@ -376,11 +380,11 @@ async def test_what_another_object_would_mend_is_tried_again_and_not_stalled(che
 
 async def test_a_malformed_connection_is_stalled_and_says_where(checks: Checks) -> None:
     path = discovery.connections("prod", "read")
-    checks.world.api.put({**checks.world.api.object(path), "spec": {"type": "postgres"}})
+    checks.fake_cluster.api.put({**checks.fake_cluster.api.object(path), "spec": {"type": "postgres"}})
     await checks.check(PACK)
     why = "malformed at spec.postgres: it is missing, and says where a Connection of type postgres leads"
     assert abnormal(checks, path) == {"Stalled": ("Malformed", why)}
-    generation = checks.world.api.object(path)["metadata"]["generation"]
+    generation = checks.fake_cluster.api.object(path)["metadata"]["generation"]
     assert observed(checks, path) == (generation, {generation})
 
 
@@ -388,19 +392,19 @@ async def test_nothing_is_observed_of_a_connection_that_no_runbook_names_any_mor
     path = discovery.connections("prod", "read")
     await checks.check(PACK, OTHER)
     for key in (PACK, OTHER):
-        checks.world.api.remove(discovery.runbooks(*key))
+        checks.fake_cluster.api.remove(discovery.runbooks(*key))
     await checks.check(PACK, OTHER)
-    status = checks.world.api.object(path)["status"]
+    status = checks.fake_cluster.api.object(path)["status"]
     assert (status["usedBy"], status["conditions"], status.get("observedGeneration")) == (0, [], None)
 
 
 async def test_all_that_is_wrong_with_a_runbook_is_one_line_for_kubectl_get(checks: Checks) -> None:
     path = discovery.runbooks(*PACK)
-    body = checks.world.api.object(path)
+    body = checks.fake_cluster.api.object(path)
     broken = [{**step, "when": "params. +"} for step in body["spec"]["diagnose"]]
-    checks.world.api.put({**body, "spec": {**body["spec"], "diagnose": broken, "match": ["a", "b"] * 10}})
+    checks.fake_cluster.api.put({**body, "spec": {**body["spec"], "diagnose": broken, "match": ["a", "b"] * 10}})
     await checks.check(PACK)
-    message = checks.world.api.object(path)["status"]["message"]
+    message = checks.fake_cluster.api.object(path)["status"]["message"]
     assert message.startswith("spec.match[0]: ")
     assert "; spec.match[1]: " in message
     assert "\n" not in message

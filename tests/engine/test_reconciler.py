@@ -8,8 +8,6 @@ from datetime import timedelta
 
 import pytest
 
-from engine.conftest import RUNBOOK
-from engine.world import INCIDENT, World, to_approval, to_the_end, world
 from incident_operator.api.incident import Incident, IncidentStatus, Phase
 from incident_operator.api.meta import ObjectKey, Severity, is_object_name
 from incident_operator.core.action import Call
@@ -21,21 +19,23 @@ from incident_operator.engine.workers import Workers
 from incident_operator.kubernetes import discovery
 from incident_operator.kubernetes.priority import Priority
 from incident_operator.kubernetes.state import State
+from tests.engine.conftest import RUNBOOK
+from tests.engine.fake_cluster import INCIDENT, FakeCluster, fake_cluster, to_approval, to_the_end
 
 
-async def test_the_whole_way_does_each_effect_once_and_in_order(pack: World) -> None:
+async def test_the_whole_way_does_each_effect_once_and_in_order(pack: FakeCluster) -> None:
     await to_the_end(pack)
     assert pack.targets.done() == ["serve", "rebuild", "mark", "undo-serve"]
     assert pack.incident().status.phase is Phase.RESOLVED
 
 
-async def test_the_way_costs_one_write_per_effect_one_at_the_end_and_one_per_wait(pack: World) -> None:
+async def test_the_way_costs_one_write_per_effect_one_at_the_end_and_one_per_wait(pack: FakeCluster) -> None:
     await to_the_end(pack)
     effects, waits = 4, 2  # it waits for the approval, and for the alert to resolve
     assert pack.status_writes() == effects + 1 + waits
 
 
-async def test_an_intent_is_stored_before_its_effect(pack: World) -> None:
+async def test_an_intent_is_stored_before_its_effect(pack: FakeCluster) -> None:
     seen: list[tuple[str, str]] = []
 
     def spy(call: Call) -> Outcome:
@@ -47,7 +47,7 @@ async def test_an_intent_is_stored_before_its_effect(pack: World) -> None:
     assert seen == [("serve", "Running")]
 
 
-async def test_a_reconciliation_that_changes_nothing_writes_nothing(pack: World) -> None:
+async def test_a_reconciliation_that_changes_nothing_writes_nothing(pack: FakeCluster) -> None:
     await to_approval(pack)
     await pack.background.drain()
     before = len(pack.api.writes)
@@ -55,7 +55,7 @@ async def test_a_reconciliation_that_changes_nothing_writes_nothing(pack: World)
     assert len(pack.api.writes) == before
 
 
-async def test_nothing_destructive_happens_without_an_approval(pack: World) -> None:
+async def test_nothing_destructive_happens_without_an_approval(pack: FakeCluster) -> None:
     await to_approval(pack)
     pack.later(minutes=29)
     await pack.engine().reconcile(INCIDENT)
@@ -63,14 +63,14 @@ async def test_nothing_destructive_happens_without_an_approval(pack: World) -> N
     assert pack.incident().status.phase is Phase.AWAITING_APPROVAL
 
 
-async def test_an_approval_of_another_plan_counts_for_nothing(pack: World) -> None:
+async def test_an_approval_of_another_plan_counts_for_nothing(pack: FakeCluster) -> None:
     await to_approval(pack)
     await pack.annotate("approve", "0123456789ab alice@example.com")
     await pack.engine().reconcile(INCIDENT)
     assert pack.targets.done() == ["serve"]
 
 
-async def test_a_plan_that_changed_is_asked_again_with_the_difference(pack: World) -> None:
+async def test_a_plan_that_changed_is_asked_again_with_the_difference(pack: FakeCluster) -> None:
     await to_approval(pack)
     before = pack.incident().status.pending_approval
     await pack.approve()
@@ -84,7 +84,7 @@ async def test_a_plan_that_changed_is_asked_again_with_the_difference(pack: Worl
     assert pack.targets.done() == ["serve"]
 
 
-async def test_a_change_of_the_second_step_is_noticed_after_the_first(pack: World) -> None:
+async def test_a_change_of_the_second_step_is_noticed_after_the_first(pack: FakeCluster) -> None:
     await to_approval(pack)
     await pack.approve()
 
@@ -104,7 +104,7 @@ async def test_a_plan_covers_what_can_be_rendered_and_then_a_person_is_called() 
     at = "UPDATE p SET f = 2"
     text = RUNBOOK.replace(f'"{at}"', f'"{at} WHERE id = %(id)s", params: {{id: "${{steps.queries.outputs.id}}"}}')
     text = text.replace('"SELECT 2"}', '"SELECT 2"}\n  outputs: {id: "result.rows[7].id"}')
-    async with world(text) as pack:
+    async with fake_cluster(text) as pack:
         await to_approval(pack)
         pending = pack.incident().status.pending_approval
         assert pending is not None
@@ -117,7 +117,7 @@ async def test_a_plan_covers_what_can_be_rendered_and_then_a_person_is_called() 
     assert "params.id: queries gave no id" in status.message
 
 
-async def test_a_plan_covers_as_much_as_a_person_can_read(pack: World) -> None:
+async def test_a_plan_covers_as_much_as_a_person_can_read(pack: FakeCluster) -> None:
     pack.targets.previews = {"mark": "→" * 11_000}
     await to_approval(pack)
     pending = pack.incident().status.pending_approval
@@ -132,7 +132,7 @@ async def test_a_plan_covers_as_much_as_a_person_can_read(pack: World) -> None:
 
 async def test_what_cannot_be_rendered_fails_and_is_never_run() -> None:
     needs = 'params: {id: "${steps.packs.outputs.last}"}'
-    async with world(RUNBOOK.replace('"SELECT 2"', f'"SELECT %(id)s", {needs}')) as pack:
+    async with fake_cluster(RUNBOOK.replace('"SELECT 2"', f'"SELECT %(id)s", {needs}')) as pack:
         pack.targets.answers["packs"] = lambda _: Succeeded({"rows": []}, "0 rows")
         await to_approval(pack)
         records = {record.name: (record.state.value, record.reason) for record in pack.incident().status.steps}
@@ -140,7 +140,7 @@ async def test_what_cannot_be_rendered_fails_and_is_never_run() -> None:
     assert records["queries"] == records["serve"] == ("Failed", "ExpressionFailed")
 
 
-async def test_a_process_that_loses_the_lease_while_it_renders_stores_no_intent(pack: World) -> None:
+async def test_a_process_that_loses_the_lease_while_it_renders_stores_no_intent(pack: FakeCluster) -> None:
     await to_approval(pack)
     await pack.approve()
     lost: list[bool] = []
@@ -150,7 +150,7 @@ async def test_a_process_that_loses_the_lease_while_it_renders_stores_no_intent(
     assert (pack.state("rebuild"), pack.targets.done()) == ("AwaitingApproval", ["serve"]), "left to who leads next"
 
 
-async def test_a_missing_policy_stops_destructive_steps_only(pack: World) -> None:
+async def test_a_missing_policy_stops_destructive_steps_only(pack: FakeCluster) -> None:
     pack.trust.why_not = "policy incident-approval is missing"
     await to_approval(pack)
     status = pack.incident().status
@@ -158,7 +158,7 @@ async def test_a_missing_policy_stops_destructive_steps_only(pack: World) -> Non
     assert pack.targets.done() == ["serve"]
 
 
-async def test_a_policy_that_goes_missing_after_the_question_stops_the_approved_step(pack: World) -> None:
+async def test_a_policy_that_goes_missing_after_the_question_stops_the_approved_step(pack: FakeCluster) -> None:
     await to_approval(pack)
     await pack.approve()
     pack.trust.why_not = "policy incident-approval is missing"
@@ -167,7 +167,7 @@ async def test_a_policy_that_goes_missing_after_the_question_stops_the_approved_
     assert pack.targets.done() == ["serve"]
 
 
-async def test_a_resolved_alert_stops_before_the_next_destructive_step(pack: World) -> None:
+async def test_a_resolved_alert_stops_before_the_next_destructive_step(pack: FakeCluster) -> None:
     await to_approval(pack)
     await pack.approve()
     await pack.resolve_alert()
@@ -176,7 +176,7 @@ async def test_a_resolved_alert_stops_before_the_next_destructive_step(pack: Wor
     assert pack.incident().status.phase is Phase.RESOLVED
 
 
-async def test_an_alert_that_resolves_during_the_reconciliation_is_noticed_at_the_intent(pack: World) -> None:
+async def test_an_alert_that_resolves_during_the_reconciliation_is_noticed_at_the_intent(pack: FakeCluster) -> None:
     await to_approval(pack)
     await pack.approve()
     path = discovery.incidents(*INCIDENT)
@@ -191,7 +191,7 @@ async def test_an_alert_that_resolves_during_the_reconciliation_is_noticed_at_th
     assert "rebuild" not in pack.targets.done()
 
 
-async def test_an_alert_that_comes_while_it_closes_keeps_it_open(pack: World) -> None:
+async def test_an_alert_that_comes_while_it_closes_keeps_it_open(pack: FakeCluster) -> None:
     path = discovery.incidents(*INCIDENT)
     await pack.resolve_alert()
 
@@ -208,7 +208,7 @@ async def test_an_alert_that_comes_while_it_closes_keeps_it_open(pack: World) ->
     assert pack.incident().status.phase is Phase.RESOLVED
 
 
-async def test_a_persons_annotation_during_the_reconciliation_is_kept(pack: World) -> None:
+async def test_a_persons_annotation_during_the_reconciliation_is_kept(pack: FakeCluster) -> None:
     path = discovery.incidents(*INCIDENT)
 
     def annotate() -> None:
@@ -222,19 +222,19 @@ async def test_a_persons_annotation_during_the_reconciliation_is_kept(pack: Worl
     assert pack.targets.done() == ["serve"]
 
 
-def with_priority(pack: World, priority: Priority) -> Reconciler:
+def with_priority(pack: FakeCluster, priority: Priority) -> Reconciler:
     engine = pack.engine()
     return replace(engine, executor=replace(engine.executor, workers=Workers(priority)))
 
 
-def make_mild(pack: World) -> None:
+def make_mild(pack: FakeCluster) -> None:
     body = pack.api.object(discovery.incidents(*INCIDENT))
     pack.api.put({**body, "spec": {**body["spec"], "severity": "P3"}})
 
 
 @pytest.mark.parametrize("mild", [True, False])
 async def test_a_mild_reconciliation_begins_nothing_while_something_severe_has_the_priority(
-    pack: World, mild: bool
+    pack: FakeCluster, mild: bool
 ) -> None:
     if mild:
         make_mild(pack)
@@ -248,7 +248,7 @@ async def test_a_mild_reconciliation_begins_nothing_while_something_severe_has_t
     assert pack.targets.done() == ["serve"]
 
 
-async def test_a_reconciliation_that_has_acted_records_it_before_it_yields(pack: World) -> None:
+async def test_a_reconciliation_that_has_acted_records_it_before_it_yields(pack: FakeCluster) -> None:
     make_mild(pack)
     priority = Priority(longest=60)
     with ExitStack() as severe:
@@ -272,12 +272,12 @@ class Comparing(State):
         return kept
 
 
-async def test_a_reconciliation_goes_on_from_what_is_stored(pack: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.world.State", Comparing)
+async def test_a_reconciliation_goes_on_from_what_is_stored(pack: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.engine.fake_cluster.State", Comparing)
     await to_the_end(pack)
 
 
-async def test_an_edited_runbook_counts_for_the_very_next_incident(pack: World) -> None:
+async def test_an_edited_runbook_counts_for_the_very_next_incident(pack: FakeCluster) -> None:
     engine = pack.engine()
     await engine.reconcile(INCIDENT)
     edited = pack.api.object(discovery.runbooks("prod", "pack"))
@@ -288,14 +288,14 @@ async def test_an_edited_runbook_counts_for_the_very_next_incident(pack: World) 
     assert pack.api.object(discovery.incidents("prod", "next-1"))["status"]["reason"] == "RunbookSuspended"
 
 
-async def test_each_phase_that_waits_or_ends_is_told_by_one_event(pack: World) -> None:
+async def test_each_phase_that_waits_or_ends_is_told_by_one_event(pack: FakeCluster) -> None:
     await to_the_end(pack)
     await pack.background.drain()
     told = [event["reason"] for event in pack.api.objects(discovery.events("prod"))]
     assert told == ["AwaitingApproval", "Verifying", "Resolved"]
 
 
-async def test_a_missed_promise_of_a_blocked_incident_is_not_waited_for_without_end(pack: World) -> None:
+async def test_a_missed_promise_of_a_blocked_incident_is_not_waited_for_without_end(pack: FakeCluster) -> None:
     await to_approval(pack)
     body = pack.api.object(discovery.incidents(*INCIDENT))
     missed = [{"name": "resolve", "deadline": "2025-10-21T00:31:00Z", "state": "Pending"}]
@@ -308,7 +308,7 @@ async def test_a_missed_promise_of_a_blocked_incident_is_not_waited_for_without_
     assert again == pack.now + LOOK_AGAIN
 
 
-async def test_an_acknowledgement_costs_one_write_and_is_looked_at_when_it_runs_out(pack: World) -> None:
+async def test_an_acknowledgement_costs_one_write_and_is_looked_at_when_it_runs_out(pack: FakeCluster) -> None:
     await to_approval(pack)
     before = pack.status_writes()
     await pack.annotate("acknowledge", "5m alice@example.com")
@@ -321,7 +321,7 @@ async def test_an_acknowledgement_costs_one_write_and_is_looked_at_when_it_runs_
     assert pack.status_writes() == before + 2
 
 
-async def test_who_says_that_the_alert_is_over_ends_it_as_if_alertmanager_had(pack: World) -> None:
+async def test_who_says_that_the_alert_is_over_ends_it_as_if_alertmanager_had(pack: FakeCluster) -> None:
     await to_approval(pack)
     await pack.annotate("over", f"{len(pack.incident().spec.alerts)} alice@example.com")
     await pack.engine().reconcile(INCIDENT)
@@ -330,7 +330,7 @@ async def test_who_says_that_the_alert_is_over_ends_it_as_if_alertmanager_had(pa
     assert pack.incident().spec.alerts[0].status == "firing"
 
 
-async def test_an_abort_with_undo_takes_back_what_is_in_place(pack: World) -> None:
+async def test_an_abort_with_undo_takes_back_what_is_in_place(pack: FakeCluster) -> None:
     await to_approval(pack)
     await pack.annotate("abort", "undo alice@example.com")
     await pack.engine().reconcile(INCIDENT)
@@ -338,7 +338,7 @@ async def test_an_abort_with_undo_takes_back_what_is_in_place(pack: World) -> No
     assert pack.incident().status.phase is Phase.FAILED
 
 
-async def test_an_act_that_certainly_never_began_has_failed_when_its_time_is_over(pack: World) -> None:
+async def test_an_act_that_certainly_never_began_has_failed_when_its_time_is_over(pack: FakeCluster) -> None:
     pack.targets.answers["serve"] = lambda _: NotDone(5, "not done so far")
     await to_approval(pack)
     assert pack.state("serve") == "Pending"
@@ -347,7 +347,9 @@ async def test_an_act_that_certainly_never_began_has_failed_when_its_time_is_ove
     assert (pack.incident().status.reason, pack.state("serve")) == ("StepFailed", "Failed")
 
 
-async def test_an_event_of_an_incident_with_the_longest_name_has_a_name_that_the_apiserver_takes(pack: World) -> None:
+async def test_an_event_of_an_incident_with_the_longest_name_has_a_name_that_the_apiserver_takes(
+    pack: FakeCluster,
+) -> None:
     incident = pack.incident()
     named = incident.metadata.model_copy(update={"name": f"{'a' * 249}.bcd", "resource_version": "123"})
     await phase_changed(pack.client, incident.model_copy(update={"metadata": named}), "test", pack.now)
@@ -368,7 +370,7 @@ class Noted(Priority):
 
 @pytest.mark.parametrize(("ceiling", "severe"), [("P1", True), ("P2", False)])
 async def test_an_incident_goes_no_further_ahead_than_its_namespace_may_and_says_so(
-    pack: World, ceiling: str, severe: bool
+    pack: FakeCluster, ceiling: str, severe: bool
 ) -> None:
     scope = AlertScope(ceilings={"prod": Severity(ceiling)})
     noted, engine = Noted(scope.ceilings), pack.engine()
@@ -378,7 +380,7 @@ async def test_an_incident_goes_no_further_ahead_than_its_namespace_may_and_says
     assert (noted.severe, bool(told)) == ({severe}, not severe)
 
 
-async def test_a_note_of_an_event_is_cut_by_bytes(pack: World) -> None:
+async def test_a_note_of_an_event_is_cut_by_bytes(pack: FakeCluster) -> None:
     incident = pack.incident()
     told = incident.model_copy(update={"status": incident.status.model_copy(update={"message": "→" * 900})})
     await phase_changed(pack.client, told, "test", pack.now)
@@ -387,14 +389,14 @@ async def test_a_note_of_an_event_is_cut_by_bytes(pack: World) -> None:
 
 
 @pytest.mark.parametrize("name", ["a" * 253, "a" * 249 + ".b", "a-" * 125 + "abc"])
-async def test_an_event_of_an_incident_with_the_longest_name_has_a_valid_one(pack: World, name: str) -> None:
+async def test_an_event_of_an_incident_with_the_longest_name_has_a_valid_one(pack: FakeCluster, name: str) -> None:
     incident = pack.incident()
     named = incident.model_copy(update={"metadata": incident.metadata.model_copy(update={"name": name})})
     await phase_changed(pack.client, named, "test", pack.now)
     assert is_object_name(pack.api.objects(discovery.events("prod"))[-1]["metadata"]["name"])
 
 
-async def test_an_incident_that_another_process_closes_meanwhile_is_left_as_it_is(pack: World) -> None:
+async def test_an_incident_that_another_process_closes_meanwhile_is_left_as_it_is(pack: FakeCluster) -> None:
     def close() -> None:
         body = pack.api.object(discovery.incidents(*INCIDENT))
         pack.api.put({**body, "status": {"phase": "Failed", "message": "aborted", "writtenBy": "other/1"}})
@@ -406,7 +408,7 @@ async def test_an_incident_that_another_process_closes_meanwhile_is_left_as_it_i
     assert pack.api.objects(discovery.configmaps("prod")) == pack.api.objects(discovery.events("prod")) == []
 
 
-async def test_another_incident_of_that_name_is_not_gone_on_with(pack: World) -> None:
+async def test_another_incident_of_that_name_is_not_gone_on_with(pack: FakeCluster) -> None:
     def replace() -> None:
         body = pack.api.object(discovery.incidents(*INCIDENT))
         pack.api.remove(discovery.incidents(*INCIDENT))
@@ -417,7 +419,7 @@ async def test_another_incident_of_that_name_is_not_gone_on_with(pack: World) ->
     assert (pack.targets.done(), pack.incident().status.steps) == ([], [])
 
 
-async def test_one_that_is_being_deleted_is_left_alone(pack: World) -> None:
+async def test_one_that_is_being_deleted_is_left_alone(pack: FakeCluster) -> None:
     body = pack.api.object(discovery.incidents(*INCIDENT))
     going = {"deletionTimestamp": "2025-10-21T00:31:00Z", "finalizers": ["x/y"]}
     pack.api.put({**body, "metadata": {**body["metadata"], **going}})
@@ -425,7 +427,7 @@ async def test_one_that_is_being_deleted_is_left_alone(pack: World) -> None:
     assert (pack.targets.calls, pack.status_writes()) == ([], 0)
 
 
-async def test_a_closed_one_costs_one_read(pack: World) -> None:
+async def test_a_closed_one_costs_one_read(pack: FakeCluster) -> None:
     await to_the_end(pack)
     await pack.background.drain()
     before = len(pack.api.requests)

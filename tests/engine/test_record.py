@@ -6,26 +6,26 @@ from typing import Any
 import pytest
 import yaml
 
-from engine.conftest import RUNBOOK
-from engine.world import INCIDENT, World, to_approval, to_the_end, world
 from incident_operator.api.incident import IncidentStatus, Phase
 from incident_operator.core import action
 from incident_operator.core.action import Call
 from incident_operator.core.outcomes import Outcome, Pending, Succeeded
 from incident_operator.kubernetes import discovery
-from kube.fake_faults import Fault
+from tests.engine.conftest import RUNBOOK
+from tests.engine.fake_cluster import INCIDENT, FakeCluster, fake_cluster, to_approval, to_the_end
+from tests.kubernetes.fake_faults import Fault
 
 LARGE = "x" * 300
 COLLECTION = discovery.configmaps("prod")
 
 
-def named(world: World, kind: str) -> str:
+def named(fake_cluster: FakeCluster, kind: str) -> str:
     """The name that follows from the Incident's uid."""
-    return f"incident-{hashlib.sha256(world.incident().metadata.uid.encode()).hexdigest()[:20]}-{kind}"
+    return f"incident-{hashlib.sha256(fake_cluster.incident().metadata.uid.encode()).hexdigest()[:20]}-{kind}"
 
 
-def kept(world: World, kind: str) -> dict[str, str]:
-    return world.api.object(discovery.configmaps("prod", named(world, kind)))["data"]
+def kept(fake_cluster: FakeCluster, kind: str) -> dict[str, str]:
+    return fake_cluster.api.object(discovery.configmaps("prod", named(fake_cluster, kind)))["data"]
 
 
 def digest(text: str) -> str:
@@ -36,29 +36,31 @@ def incomplete(status: IncidentStatus) -> list[str]:
     return [f"{each.reason}: {each.message}" for each in status.conditions if each.type == "RecordIncomplete"]
 
 
-def answers(world: World, *steps: str, rows: Any = LARGE) -> None:
+def answers(fake_cluster: FakeCluster, *steps: str, rows: Any = LARGE) -> None:
     for step in steps:
-        world.targets.answers[step] = lambda _: Succeeded({"rows": [rows]}, "1 row")
+        fake_cluster.targets.answers[step] = lambda _: Succeeded({"rows": [rows]}, "1 row")
 
 
-def plant(world: World, name: str, **metadata: Any) -> dict[str, Any]:
+def plant(fake_cluster: FakeCluster, name: str, **metadata: Any) -> dict[str, Any]:
     """A ConfigMap that is not the operator's."""
     meta = {"name": name, "namespace": "prod", **metadata}
-    return world.api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"app.conf": "mine"}})
+    return fake_cluster.api.put(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"app.conf": "mine"}}
+    )
 
 
-def as_recorded(world: World) -> dict[str, str]:
+def as_recorded(fake_cluster: FakeCluster) -> dict[str, str]:
     """Step → the ConfigMap that holds its full result, each held against its digest."""
     found = {}
-    for record in world.incident().status.steps:
+    for record in fake_cluster.incident().status.steps:
         if record.evidence and record.evidence_in:
-            data = world.api.object(discovery.configmaps("prod", record.evidence_in))["data"]
+            data = fake_cluster.api.object(discovery.configmaps("prod", record.evidence_in))["data"]
             assert digest(data[f"{record.name}.json"]) == record.evidence, record.name
             found[record.name] = record.evidence_in
     return found
 
 
-async def test_the_report_is_stored_before_the_incident_closes_and_its_digest_with_the_close(pack: World) -> None:
+async def test_the_report_is_stored_before_the_incident_closes_and_its_digest_with_the_close(pack: FakeCluster) -> None:
     await to_the_end(pack)
     text = kept(pack, "report")["report.md"]
     assert text.startswith("# Pack failed · P1")
@@ -68,14 +70,14 @@ async def test_the_report_is_stored_before_the_incident_closes_and_its_digest_wi
     assert (stored.config_map, stored.digest) == (named(pack, "report"), digest(text))
 
 
-async def test_a_result_that_no_database_can_hold_stops_nothing(pack: World) -> None:
+async def test_a_result_that_no_database_can_hold_stops_nothing(pack: FakeCluster) -> None:
     answers(pack, "queries", rows="\ud800\x00" * 300)
     await to_approval(pack)
     assert pack.incident().status.phase is Phase.AWAITING_APPROVAL
     assert "\ufffd" in kept(pack, "evidence")["queries.json"]
 
 
-async def test_evidence_is_made_once_and_added_to_by_one_request_each(pack: World) -> None:
+async def test_evidence_is_made_once_and_added_to_by_one_request_each(pack: FakeCluster) -> None:
     answers(pack, "queries", "rebuild")
     engine = pack.engine()
     await engine.reconcile(INCIDENT)
@@ -86,7 +88,7 @@ async def test_evidence_is_made_once_and_added_to_by_one_request_each(pack: Worl
     assert set(as_recorded(pack)) == {"queries", "rebuild"}
 
 
-async def test_evidence_that_somebody_deleted_is_made_again(pack: World) -> None:
+async def test_evidence_that_somebody_deleted_is_made_again(pack: FakeCluster) -> None:
     answers(pack, "queries", "rebuild")
     engine = pack.engine()
     await engine.reconcile(INCIDENT)
@@ -96,7 +98,7 @@ async def test_evidence_that_somebody_deleted_is_made_again(pack: World) -> None
     assert set(kept(pack, "evidence")) == {"rebuild.json"}
 
 
-async def test_evidence_of_another_process_is_added_to(pack: World) -> None:
+async def test_evidence_of_another_process_is_added_to(pack: FakeCluster) -> None:
     answers(pack, "queries", "rebuild")
     await to_approval(pack)
     await pack.approve()
@@ -105,7 +107,7 @@ async def test_evidence_of_another_process_is_added_to(pack: World) -> None:
 
 
 @pytest.mark.parametrize("kind", ["report", "evidence"])
-async def test_an_application_that_is_named_like_an_incident_keeps_its_configmap(pack: World, kind: str) -> None:
+async def test_an_application_that_is_named_like_an_incident_keeps_its_configmap(pack: FakeCluster, kind: str) -> None:
     answers(pack, "queries")
     before = plant(pack, f"{INCIDENT.name}-{kind}")
     await to_the_end(pack)
@@ -121,7 +123,9 @@ OTHERS = [
 
 
 @pytest.mark.parametrize("metadata", OTHERS, ids=["nobody's", "labelled", "another owner's"])
-async def test_a_configmap_of_somebody_else_under_our_name_is_left_alone(pack: World, metadata: dict[str, Any]) -> None:
+async def test_a_configmap_of_somebody_else_under_our_name_is_left_alone(
+    pack: FakeCluster, metadata: dict[str, Any]
+) -> None:
     answers(pack, "queries")
     before = [plant(pack, named(pack, kind), **metadata) for kind in ("evidence", "report")]
     await to_the_end(pack)
@@ -136,7 +140,7 @@ async def test_a_configmap_of_somebody_else_under_our_name_is_left_alone(pack: W
 
 
 async def test_a_configmap_of_somebody_else_is_told_and_asked_once(
-    pack: World, capsys: pytest.CaptureFixture[str]
+    pack: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plant(pack, named(pack, "evidence"))
     answers(pack, "queries", "serve", "rebuild")
@@ -150,7 +154,7 @@ async def test_a_configmap_of_somebody_else_is_told_and_asked_once(
     assert set(as_recorded(pack).values()) == {named(pack, "evidence-2")}
 
 
-async def test_evidence_for_which_every_name_is_taken_is_told_as_not_kept(pack: World) -> None:
+async def test_evidence_for_which_every_name_is_taken_is_told_as_not_kept(pack: FakeCluster) -> None:
     for part in ("evidence", *(f"evidence-{part}" for part in range(2, 9))):
         plant(pack, named(pack, part))
     answers(pack, "queries")
@@ -164,7 +168,7 @@ async def test_evidence_for_which_every_name_is_taken_is_told_as_not_kept(pack: 
     assert "in ConfigMap" not in report
 
 
-async def test_what_somebody_plants_while_the_operator_writes_is_not_written_over(pack: World) -> None:
+async def test_what_somebody_plants_while_the_operator_writes_is_not_written_over(pack: FakeCluster) -> None:
     answers(pack, "queries")
     name = named(pack, "evidence")
     pack.api.interleave(lambda: plant(pack, name), method="POST", path="/configmaps")
@@ -181,7 +185,7 @@ def many_reads(count: int) -> str:
 
 
 async def test_evidence_beyond_one_configmap_goes_into_several() -> None:
-    async with world(many_reads(18)) as made:
+    async with fake_cluster(many_reads(18)) as made:
         steps = [f"look-{number:02d}" for number in range(18)]
         answers(made, *steps, rows="y" * 64 * 1024)
         await to_the_end(made)
@@ -194,7 +198,7 @@ async def test_evidence_beyond_one_configmap_goes_into_several() -> None:
 
 
 async def test_a_configmap_that_is_full_is_gone_on_from_by_another_process() -> None:
-    async with world(many_reads(15)) as made:
+    async with fake_cluster(many_reads(15)) as made:
         answers(made, *(f"look-{number:02d}" for number in range(15)), "rebuild", "mark", rows="y" * 64 * 1024)
         await to_the_end(made)
         places = as_recorded(made)
@@ -204,13 +208,13 @@ async def test_a_configmap_that_is_full_is_gone_on_from_by_another_process() -> 
 
 @pytest.mark.parametrize("text", ["\U0001f525", '"', "\\"])
 async def test_what_is_large_in_bytes_fits_too(text: str) -> None:
-    async with world(many_reads(18)) as made:
+    async with fake_cluster(many_reads(18)) as made:
         answers(made, *(f"look-{number:02d}" for number in range(18)), rows=text * 64 * 1024)
         await to_approval(made)
         assert len(as_recorded(made)) == 18
 
 
-async def test_a_report_points_to_no_configmap_where_none_could_be_written(pack: World) -> None:
+async def test_a_report_points_to_no_configmap_where_none_could_be_written(pack: FakeCluster) -> None:
     for verb in ("create", "patch"):
         pack.api.forbid("", verb, "configmaps")
     answers(pack, "queries")
@@ -226,7 +230,7 @@ async def test_a_report_points_to_no_configmap_where_none_could_be_written(pack:
 
 
 @pytest.mark.parametrize("fault", [Fault.REPLY_LOST, Fault.DROPPED, Fault.INTERNAL_ERROR])
-async def test_evidence_whose_write_went_wrong_once_is_kept(pack: World, fault: Fault) -> None:
+async def test_evidence_whose_write_went_wrong_once_is_kept(pack: FakeCluster, fault: Fault) -> None:
     pack.api.inject(fault, method="POST", path="/configmaps")
     answers(pack, "queries")
     await to_approval(pack)
@@ -234,7 +238,7 @@ async def test_evidence_whose_write_went_wrong_once_is_kept(pack: World, fault: 
     assert incomplete(pack.incident().status) == []
 
 
-async def test_evidence_that_was_refused_for_a_while_is_kept_by_the_next_write(pack: World) -> None:
+async def test_evidence_that_was_refused_for_a_while_is_kept_by_the_next_write(pack: FakeCluster) -> None:
     pack.api.inject(Fault.TOO_MANY_REQUESTS, method="POST", path="/configmaps")
     answers(pack, "queries")
     await to_approval(pack)
@@ -242,7 +246,7 @@ async def test_evidence_that_was_refused_for_a_while_is_kept_by_the_next_write(p
     assert incomplete(pack.incident().status) == []
 
 
-async def test_a_step_whose_result_is_short_has_no_evidence_of_an_earlier_one(pack: World) -> None:
+async def test_a_step_whose_result_is_short_has_no_evidence_of_an_earlier_one(pack: FakeCluster) -> None:
     rows = iter([LARGE, "short"])
 
     def looks(_: Call[Any]) -> Outcome:
@@ -263,7 +267,7 @@ async def test_a_step_whose_result_is_short_has_no_evidence_of_an_earlier_one(pa
     assert (record.evidence, record.evidence_in) == (None, None)
 
 
-async def test_the_stored_report_steers_no_terminal(pack: World) -> None:
+async def test_the_stored_report_steers_no_terminal(pack: FakeCluster) -> None:
     hostile = "\x1b[2J\u202eevil\x9b31m"
     body = pack.api.object(discovery.incidents(*INCIDENT))
     pack.api.put(

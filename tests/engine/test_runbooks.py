@@ -6,35 +6,35 @@ from typing import Any
 
 import pytest
 
-from engine.world import EDITOR, INCIDENT, World, edited_by, runbooks_of
 from incident_operator.api.incident import REVIEWED
 from incident_operator.api.runbook import Runbook
 from incident_operator.core.machine.view import Blocked, Pinned
 from incident_operator.engine.runbooks import Revisions, Runbooks
 from incident_operator.kubernetes import discovery
 from incident_operator.receiver.routing import RunbookIndex
+from tests.engine.fake_cluster import EDITOR, INCIDENT, FakeCluster, edited_by, runbooks_of
 
 RUNBOOK = discovery.runbooks("prod", "pack")
 
 
-def _whole_reads(pack: World) -> int:
+def _whole_reads(pack: FakeCluster) -> int:
     """Connections are read where a Runbook is read whole, and compiled."""
     return sum(request.path == discovery.connections("prod", "read") for request in pack.api.requests)
 
 
-async def _in_force(pack: World, runbooks: Runbooks, times: int) -> set[str]:
+async def _in_force(pack: FakeCluster, runbooks: Runbooks, times: int) -> set[str]:
     incident = pack.incident()
     found = await asyncio.gather(*(runbooks.in_force(incident) for _ in range(times)))
     return {each.revision for each in found if isinstance(each, Pinned)}
 
 
-async def test_incidents_that_begin_together_read_their_runbook_once(pack: World) -> None:
+async def test_incidents_that_begin_together_read_their_runbook_once(pack: FakeCluster) -> None:
     runbooks = runbooks_of(pack.client)
     assert len(await _in_force(pack, runbooks, 20)) == 1
     assert _whole_reads(pack) == 1
 
 
-async def test_an_edited_runbook_is_read_again(pack: World) -> None:
+async def test_an_edited_runbook_is_read_again(pack: FakeCluster) -> None:
     runbooks = runbooks_of(pack.client)
     before = await _in_force(pack, runbooks, 2)
     edited = pack.api.object(RUNBOOK)
@@ -43,7 +43,7 @@ async def test_an_edited_runbook_is_read_again(pack: World) -> None:
     assert (len(before | after), _whole_reads(pack)) == (2, 2)
 
 
-async def test_the_editors_are_those_of_the_steps_that_are_followed(pack: World) -> None:
+async def test_the_editors_are_those_of_the_steps_that_are_followed(pack: FakeCluster) -> None:
     runbooks = runbooks_of(pack.client)
     first = await runbooks.in_force(pack.incident())
     assert isinstance(first, Pinned)
@@ -55,7 +55,7 @@ async def test_the_editors_are_those_of_the_steps_that_are_followed(pack: World)
         assert (followed.revision, followed.editors) == (first.revision, (EDITOR,))
 
 
-async def test_a_review_is_seen_by_the_incidents_that_begin_afterwards(pack: World) -> None:
+async def test_a_review_is_seen_by_the_incidents_that_begin_afterwards(pack: FakeCluster) -> None:
     runbooks = runbooks_of(pack.client)
     before = await runbooks.in_force(pack.incident())
     body = edited_by(pack.api.object(RUNBOOK), EDITOR, "mallory@example.com")
@@ -68,7 +68,7 @@ async def test_a_review_is_seen_by_the_incidents_that_begin_afterwards(pack: Wor
     assert (before.editors, after.editors) == ((EDITOR,), ())
 
 
-async def test_an_alert_that_only_runbooks_of_other_namespaces_match_is_told_of_them(pack: World) -> None:
+async def test_an_alert_that_only_runbooks_of_other_namespaces_match_is_told_of_them(pack: FakeCluster) -> None:
     index = RunbookIndex()
     index.note({"metadata": {"namespace": "dev", "name": "web"}, "spec": {"match": ['alertname="PackFailed"']}})
     changed(pack, discovery.incidents(*INCIDENT), "spec", runbookRef=None)
@@ -80,7 +80,7 @@ async def test_an_alert_that_only_runbooks_of_other_namespaces_match_is_told_of_
     assert 'Set namespace="dev" on the alert' in found.message
 
 
-async def test_a_runbook_whose_revision_was_planted_is_not_begun(pack: World) -> None:
+async def test_a_runbook_whose_revision_was_planted_is_not_begun(pack: FakeCluster) -> None:
     pinned = await runbooks_of(pack.client).in_force(pack.incident())
     assert isinstance(pinned, Pinned)
     changed(pack, discovery.controllerrevisions("prod", pinned.revision), "data", spec={"title": "planted"})
@@ -96,7 +96,7 @@ def nested(levels: int) -> Any:
     return value
 
 
-def changed(pack: World, path: str, part: str, **fields: Any) -> None:
+def changed(pack: FakeCluster, path: str, part: str, **fields: Any) -> None:
     body = pack.api.object(path)
     pack.api.put({**body, part: {**body.get(part, {}), **fields}})
 
@@ -127,7 +127,7 @@ def changed(pack: World, path: str, part: str, **fields: Any) -> None:
     ],
 )
 async def test_where_no_runbook_can_be_used_it_says_why(
-    pack: World, change: Callable[[World], object], reason: str
+    pack: FakeCluster, change: Callable[[FakeCluster], object], reason: str
 ) -> None:
     change(pack)
     found = await runbooks_of(pack.client).in_force(pack.incident())
@@ -135,7 +135,7 @@ async def test_where_no_runbook_can_be_used_it_says_why(
     assert found.reason == reason
 
 
-async def test_a_pinned_runbook_that_this_version_cannot_compile_is_not_followed(pack: World) -> None:
+async def test_a_pinned_runbook_that_this_version_cannot_compile_is_not_followed(pack: FakeCluster) -> None:
     runbook = Runbook.model_validate(pack.api.object(RUNBOOK))
     for_ever = [runbook.spec.mitigate[0].model_copy(update={"undo": None})]
     odd = runbook.model_copy(update={"spec": runbook.spec.model_copy(update={"mitigate": for_ever})})
@@ -146,7 +146,7 @@ async def test_a_pinned_runbook_that_this_version_cannot_compile_is_not_followed
     assert found.reason == "RunbookNotReady"
 
 
-async def test_a_known_runbook_costs_a_look_at_its_version_and_a_pinned_one_nothing(pack: World) -> None:
+async def test_a_known_runbook_costs_a_look_at_its_version_and_a_pinned_one_nothing(pack: FakeCluster) -> None:
     runbooks = runbooks_of(pack.client)
     first = await runbooks.in_force(pack.incident())
     assert isinstance(first, Pinned)
@@ -160,7 +160,7 @@ async def test_a_known_runbook_costs_a_look_at_its_version_and_a_pinned_one_noth
     assert len(pack.api.requests) == before + 1
 
 
-async def test_an_incident_that_follows_an_earlier_version_than_the_present_one_knows_it(pack: World) -> None:
+async def test_an_incident_that_follows_an_earlier_version_than_the_present_one_knows_it(pack: FakeCluster) -> None:
     revisions = Revisions(pack.client)
     runbooks = runbooks_of(pack.client, revisions)
     first = await runbooks.in_force(pack.incident())

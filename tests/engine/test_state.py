@@ -2,22 +2,22 @@
 
 import pytest
 
-from engine.world import INCIDENT, World
 from incident_operator.api.incident import Incident, IncidentStatus, Phase
 from incident_operator.core.status.present import fitting_status
 from incident_operator.kubernetes import apiserver, discovery
 from incident_operator.kubernetes.state import Gone, State, Superseded
-from kube.fake_faults import Fault
+from tests.engine.fake_cluster import INCIDENT, FakeCluster
+from tests.kubernetes.fake_faults import Fault
 
 WANTED = fitting_status(IncidentStatus(phase=Phase.DIAGNOSING, message="reading"))
 
 
-async def ready(world: World, pauses: tuple[float, ...] = (0.0, 0.0)) -> tuple[State, Incident]:
-    state = State(world.client, "me", pauses=pauses)
+async def ready(fake_cluster: FakeCluster, pauses: tuple[float, ...] = (0.0, 0.0)) -> tuple[State, Incident]:
+    state = State(fake_cluster.client, "me", pauses=pauses)
     return state, await state.read(*INCIDENT)
 
 
-async def test_a_lost_reply_is_found_by_its_mark_and_written_once(pack: World) -> None:
+async def test_a_lost_reply_is_found_by_its_mark_and_written_once(pack: FakeCluster) -> None:
     state, incident = await ready(pack)
     pack.api.inject(Fault.REPLY_LOST, method="PATCH", path="/status")
     stored = await state.store(incident, *WANTED)
@@ -26,13 +26,13 @@ async def test_a_lost_reply_is_found_by_its_mark_and_written_once(pack: World) -
 
 
 @pytest.mark.parametrize("fault", [Fault.DROPPED, Fault.SERVICE_UNAVAILABLE, Fault.TOO_MANY_REQUESTS])
-async def test_a_write_that_never_arrived_is_sent_again(pack: World, fault: Fault) -> None:
+async def test_a_write_that_never_arrived_is_sent_again(pack: FakeCluster, fault: Fault) -> None:
     state, incident = await ready(pack)
     pack.api.inject(fault, method="PATCH", path="/status", times=2)
     assert (await state.store(incident, *WANTED)).status.message == "reading"
 
 
-async def test_a_foreign_write_in_between_is_superseded_and_stays(pack: World) -> None:
+async def test_a_foreign_write_in_between_is_superseded_and_stays(pack: FakeCluster) -> None:
     state, incident = await ready(pack)
     other = State(pack.client, "other")
     await other.store(incident, *fitting_status(IncidentStatus(message="other")))
@@ -41,7 +41,7 @@ async def test_a_foreign_write_in_between_is_superseded_and_stays(pack: World) -
     assert pack.incident().status.message == "other"
 
 
-async def test_a_foreign_write_after_a_lost_request_is_superseded(pack: World) -> None:
+async def test_a_foreign_write_after_a_lost_request_is_superseded(pack: FakeCluster) -> None:
     state, incident = await ready(pack)
     pack.api.inject(Fault.DROPPED, method="PATCH", path="/status")
     pack.api.interleave(lambda: pack.api.put(foreign(pack)), method="PATCH", path="/status")
@@ -49,7 +49,7 @@ async def test_a_foreign_write_after_a_lost_request_is_superseded(pack: World) -
         await state.store(incident, *WANTED)
 
 
-async def test_a_copy_that_took_the_incidents_place_is_not_taken_for_it(pack: World) -> None:
+async def test_a_copy_that_took_the_incidents_place_is_not_taken_for_it(pack: FakeCluster) -> None:
     state, incident = await ready(pack)
     pack.api.inject(Fault.REPLY_LOST, method="PATCH", path="/status")
     pack.api.interleave(lambda: restore_from_backup(pack), method="PATCH", path="/status")
@@ -58,7 +58,7 @@ async def test_a_copy_that_took_the_incidents_place_is_not_taken_for_it(pack: Wo
     assert pack.incident().status.message == "reading"
 
 
-async def test_an_apiserver_that_stays_away_is_told_after_the_last_try(pack: World) -> None:
+async def test_an_apiserver_that_stays_away_is_told_after_the_last_try(pack: FakeCluster) -> None:
     state, incident = await ready(pack)
     pack.api.inject(Fault.SERVICE_UNAVAILABLE, method="PATCH", path="/status", times=9)
     with pytest.raises(apiserver.Unavailable):
@@ -66,14 +66,14 @@ async def test_an_apiserver_that_stays_away_is_told_after_the_last_try(pack: Wor
     assert len(pack.api.writes) == 3
 
 
-async def test_a_deleted_incident_is_gone(pack: World) -> None:
+async def test_a_deleted_incident_is_gone(pack: FakeCluster) -> None:
     state, incident = await ready(pack)
     pack.api.remove(discovery.incidents(*INCIDENT))
     with pytest.raises(Gone):
         await state.store(incident, *WANTED)
 
 
-async def test_another_incident_of_the_same_name_is_never_written(pack: World) -> None:
+async def test_another_incident_of_the_same_name_is_never_written(pack: FakeCluster) -> None:
     state, incident = await ready(pack)
     body = pack.api.object(discovery.incidents(*INCIDENT))
     pack.api.remove(discovery.incidents(*INCIDENT))
@@ -85,13 +85,13 @@ async def test_another_incident_of_the_same_name_is_never_written(pack: World) -
     assert pack.incident().status.message == ""
 
 
-def foreign(world: World) -> dict[str, object]:
-    body = world.api.object(discovery.incidents(*INCIDENT))
+def foreign(fake_cluster: FakeCluster) -> dict[str, object]:
+    body = fake_cluster.api.object(discovery.incidents(*INCIDENT))
     body["metadata"].setdefault("annotations", {})["note"] = "by hand"
     return body
 
 
-def restore_from_backup(world: World) -> None:
-    body = world.api.object(discovery.incidents(*INCIDENT))
-    world.api.remove(discovery.incidents(*INCIDENT))
-    world.api.put({**body, "metadata": {**body["metadata"], "uid": "another"}})
+def restore_from_backup(fake_cluster: FakeCluster) -> None:
+    body = fake_cluster.api.object(discovery.incidents(*INCIDENT))
+    fake_cluster.api.remove(discovery.incidents(*INCIDENT))
+    fake_cluster.api.put({**body, "metadata": {**body["metadata"], "uid": "another"}})

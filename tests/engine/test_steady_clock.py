@@ -8,7 +8,7 @@ import pytest
 
 from incident_operator.engine.work_queue import SteadyClock
 from incident_operator.kubernetes import apiserver, discovery
-from kube.fake_apiserver import FakeApiserver
+from tests.kubernetes.fake_apiserver import FakeApiserver
 
 NOON = datetime(2025, 10, 21, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

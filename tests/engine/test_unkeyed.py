@@ -2,28 +2,28 @@
 
 import pytest
 
-from engine.world import INCIDENT, Killed, World
 from incident_operator.api.incident import Phase
 from incident_operator.core.action import Call
 from incident_operator.core.outcomes import Outcome, Succeeded, Undetermined
+from tests.engine.fake_cluster import INCIDENT, FakeCluster, Killed
 
 
-async def approved(world: World) -> None:
-    await world.engine().reconcile(INCIDENT)
-    await world.approve()
+async def approved(fake_cluster: FakeCluster) -> None:
+    await fake_cluster.engine().reconcile(INCIDENT)
+    await fake_cluster.approve()
 
 
-async def killed(world: World) -> None:
+async def killed(fake_cluster: FakeCluster) -> None:
     with pytest.raises(Killed):
-        await world.engine().reconcile(INCIDENT)
+        await fake_cluster.engine().reconcile(INCIDENT)
 
 
-def commands(world: World) -> int:
-    return len([call for call in world.targets.calls if call.action == "exec"])
+def commands(fake_cluster: FakeCluster) -> int:
+    return len([call for call in fake_cluster.targets.calls if call.action == "exec"])
 
 
 @pytest.mark.parametrize("when", ["kill_before", "kill_after"])
-async def test_an_interrupted_command_is_never_run_again_and_a_person_is_asked(cache: World, when: str) -> None:
+async def test_an_interrupted_command_is_never_run_again_and_a_person_is_asked(cache: FakeCluster, when: str) -> None:
     await approved(cache)
     setattr(cache.targets, when, "flush")
     await killed(cache)
@@ -35,7 +35,9 @@ async def test_an_interrupted_command_is_never_run_again_and_a_person_is_asked(c
 
 
 @pytest.mark.parametrize(("answer", "runs"), [(200, 1), (404, 2)])
-async def test_a_probe_tells_whether_an_interrupted_command_ran(probed_cache: World, answer: int, runs: int) -> None:
+async def test_a_probe_tells_whether_an_interrupted_command_ran(
+    probed_cache: FakeCluster, answer: int, runs: int
+) -> None:
     await approved(probed_cache)
     probed_cache.targets.kill_before = "flush"
     probed_cache.targets.answers["flush"] = lambda call: Succeeded({"status": answer}, "answered")
@@ -45,7 +47,7 @@ async def test_a_probe_tells_whether_an_interrupted_command_ran(probed_cache: Wo
     assert probed_cache.state("flush") == "Succeeded"
 
 
-async def test_a_command_whose_end_was_not_seen_is_not_run_again(cache: World) -> None:
+async def test_a_command_whose_end_was_not_seen_is_not_run_again(cache: FakeCluster) -> None:
     cache.targets.answers["flush"] = lambda _: Undetermined("in cache-0/main: the connection was lost")
     await approved(cache)
     await cache.engine().reconcile(INCIDENT)
@@ -55,7 +57,7 @@ async def test_a_command_whose_end_was_not_seen_is_not_run_again(cache: World) -
 
 
 @pytest.mark.parametrize("step", ["works", "rebuild"])
-async def test_the_outcome_is_stored_before_what_takes_time_comes_next(cache: World, step: str) -> None:
+async def test_the_outcome_is_stored_before_what_takes_time_comes_next(cache: FakeCluster, step: str) -> None:
     seen: list[str] = []
 
     def spy(call: Call) -> Outcome:
@@ -70,7 +72,7 @@ async def test_the_outcome_is_stored_before_what_takes_time_comes_next(cache: Wo
     assert set(seen) == {"Succeeded"}
 
 
-async def test_it_costs_one_write_more_than_an_act_that_leaves_a_mark(cache: World) -> None:
+async def test_it_costs_one_write_more_than_an_act_that_leaves_a_mark(cache: FakeCluster) -> None:
     await cache.engine().reconcile(INCIDENT)
     await cache.approve()
     await cache.engine().reconcile(INCIDENT)

@@ -2,13 +2,12 @@
 
 import subprocess
 
-import debian_programs
 import pytest
-import shipped
 import yaml
 
 from incident_operator.api.runbook import Runbook
 from incident_operator.core.alerts import matching
+from tests.examples import debian_programs, shipped
 
 UNIT_TEST = """
 rule_files: [rules.yml]

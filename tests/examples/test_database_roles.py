@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-import sample_database
-import shipped
-from sample_database import SampleDatabase
+
+from tests.examples import sample_database, shipped
+from tests.examples.sample_database import SampleDatabase
 
 DENIED = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)
 

@@ -3,13 +3,13 @@
 import json
 
 import pytest
-import shipped
 
 from incident_operator import connections
 from incident_operator.actions import ACTIONS
 from incident_operator.api.connection import Connection
 from incident_operator.api.runbook import Runbook
 from incident_operator.core.runbooks import compiler, reading
+from tests.examples import shipped
 
 SPECS = {"Runbook": reading.whole_spec(ACTIONS), "Connection": connections.whole_spec()}
 

@@ -8,7 +8,8 @@ from http.server import ThreadingHTTPServer
 
 import pytest
 import re2
-import shipped
+
+from tests.examples import shipped
 
 APP = shipped.EXAMPLES / "dawsos" / "app"
 

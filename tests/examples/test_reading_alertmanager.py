@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import debian_programs
 import pytest
 import yaml
 
@@ -23,10 +22,10 @@ from incident_operator.receiver import server
 from incident_operator.receiver.auth import TokenFiles, Tokens
 from incident_operator.receiver.polling import AlertmanagerPoll
 from incident_operator.receiver.server import ReceiverSettings
-from receiver import messages
-from receiver import world as worlds
-from receiver.world import World
-from sql.endpoints import Here
+from tests.actions.sql.endpoints import Here
+from tests.examples import debian_programs
+from tests.receiver import messages, receiver_setup
+from tests.receiver.receiver_setup import Receivers
 
 TOKEN = "the-token"
 
@@ -108,52 +107,52 @@ async def until_ready(found: Alertmanager) -> None:
 
 
 @asynccontextmanager
-async def opened(world: World, tokens: Path) -> AsyncIterator[str]:
-    """Open the world's handler, and yield the address for Alertmanager's webhook."""
+async def opened(receivers: Receivers, tokens: Path) -> AsyncIterator[str]:
+    """Open the receivers' handler, and yield the address for Alertmanager's webhook."""
     tokens.write_text(TOKEN)
     chosen = ReceiverSettings(host="127.0.0.1", port=0)
-    admitted, one = Tokens(TokenFiles([tokens])), world.one
+    admitted, one = Tokens(TokenFiles([tokens])), receivers.one
     handler = server.WebhookHandler(chosen, one.intake, (one.incidents, one.runbooks), one.metrics, admitted)
     async with server.serving(handler, chosen) as port:
         yield f"http://127.0.0.1:{port}/api/v1/alerts"
 
 
-async def reread(world: World, url: str, **fields: str) -> None:
+async def reread(receivers: Receivers, url: str, **fields: str) -> None:
     meta = {"name": "alerts", "namespace": "prod"}
     spec = {"type": "alertmanager", "alertmanager": {"url": url, **fields}}
-    world.api.put({"apiVersion": "incidents.dev/v1alpha1", "kind": "Connection", "metadata": meta, "spec": spec})
-    kube = world.one.kube
+    receivers.api.put({"apiVersion": "incidents.dev/v1alpha1", "kind": "Connection", "metadata": meta, "spec": spec})
+    kube = receivers.one.kube
     connections = Connections(kube)
-    await AlertmanagerPoll(kube, connections, world.one.intake, messages.LIMITS, lambda: datetime.now(UTC)).once()
+    await AlertmanagerPoll(kube, connections, receivers.one.intake, messages.LIMITS, lambda: datetime.now(UTC)).once()
 
 
-def dates(world: World) -> list[str]:
-    return sorted(incident["spec"]["group"]["pack_date"] for incident in world.incidents())
+def dates(receivers: Receivers) -> list[str]:
+    return sorted(incident["spec"]["group"]["pack_date"] for incident in receivers.incidents())
 
 
 async def test_alerts_that_were_lost_are_found_and_those_that_arrived_are_recognised(program, tmp_path):
     async with (
-        worlds.started() as world,
-        opened(world, tmp_path / "token") as webhook,
+        receiver_setup.started() as receivers,
+        opened(receivers, tmp_path / "token") as webhook,
         running(program, tmp_path, webhook) as found,
     ):
         starts = (datetime.now(UTC) - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%S.123999999Z")
         await found.fire(starts, "sent 1", "sent 2", "not sent", "silenced")
         await found.silence("silenced")
         for _ in range(300):
-            if len(world.incidents()) >= 2:
+            if len(receivers.incidents()) >= 2:
                 break
             await asyncio.sleep(0.1)
-        assert dates(world) == ["sent 1", "sent 2"]
-        before = list(world.incidents())
-        await reread(world, found.url, receiver="incident-operator")
-        assert world.incidents() == before, "the API tells of the same alerts as the webhook"
-        await reread(world, found.url)
-        assert dates(world) == ["not sent", "sent 1", "sent 2"], "those that fire, but for the silenced one"
-        restarted = world.another()
-        await reread(World(world.api, restarted), found.url)
-        assert all(len(incident["spec"]["alerts"]) == 1 for incident in world.incidents())
-        assert len(world.incidents()) == 3
+        assert dates(receivers) == ["sent 1", "sent 2"]
+        before = list(receivers.incidents())
+        await reread(receivers, found.url, receiver="incident-operator")
+        assert receivers.incidents() == before, "the API tells of the same alerts as the webhook"
+        await reread(receivers, found.url)
+        assert dates(receivers) == ["not sent", "sent 1", "sent 2"], "those that fire, but for the silenced one"
+        restarted = receivers.another()
+        await reread(Receivers(receivers.api, restarted), found.url)
+        assert all(len(incident["spec"]["alerts"]) == 1 for incident in receivers.incidents())
+        assert len(receivers.incidents()) == 3
 
 
 async def test_a_probe_says_whether_an_alertmanager_is_there(program, tmp_path):

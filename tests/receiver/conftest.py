@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from receiver import world as worlds
+from tests.receiver import receiver_setup
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[worlds.World]:
+async def receivers() -> AsyncIterator[receiver_setup.Receivers]:
     """A receiver that knows one Runbook, before an apiserver that holds nothing."""
-    async with worlds.started() as made:
+    async with receiver_setup.started() as made:
         yield made

@@ -3,59 +3,59 @@
 import pytest
 
 from incident_operator.kubernetes import discovery
-from receiver.messages import alert
-from receiver.world import World
+from tests.receiver.messages import alert
+from tests.receiver.receiver_setup import Receivers
 
 STARTS = "2025-10-01T00:00:00Z"
 
 
-async def deleted(world: World, *, is_told: bool) -> None:
+async def deleted(receivers: Receivers, *, is_told: bool) -> None:
     """Everything in it goes; of open Incidents the watch tells, of closed ones nobody."""
-    for stored in world.incidents():
-        world.api.remove(discovery.incidents("prod", stored["metadata"]["name"]))
+    for stored in receivers.incidents():
+        receivers.api.remove(discovery.incidents("prod", stored["metadata"]["name"]))
         if is_told:
-            world.one.incidents.forget(stored)
+            receivers.one.incidents.forget(stored)
 
 
 @pytest.mark.parametrize("phase", ["Resolved", "Failed"])
 async def test_an_alert_that_a_closed_incident_of_the_old_one_held_opens_one_in_the_new_one(
-    world: World, phase: str
+    receivers: Receivers, phase: str
 ) -> None:
-    await world.one.take(alert(starts=STARTS))
-    old = world.incident()
-    world.close(old, phase)
-    await world.one.watch()
-    await deleted(world, is_told=False)
-    world.one.incidents.forget_closed("prod")  # as the inbox does when its Runbooks go
-    receipt = await world.one.take(alert(starts=STARTS))
+    await receivers.one.take(alert(starts=STARTS))
+    old = receivers.incident()
+    receivers.close(old, phase)
+    await receivers.one.watch()
+    await deleted(receivers, is_told=False)
+    receivers.one.incidents.forget_closed("prod")  # as the inbox does when its Runbooks go
+    receipt = await receivers.one.take(alert(starts=STARTS))
     assert receipt.opened == 1
-    assert world.incident()["metadata"]["uid"] != old["metadata"]["uid"]
-    assert world.incident()["metadata"]["name"] == old["metadata"]["name"]
+    assert receivers.incident()["metadata"]["uid"] != old["metadata"]["uid"]
+    assert receivers.incident()["metadata"]["name"] == old["metadata"]["name"]
 
 
-async def test_an_alert_of_an_open_incident_of_the_old_one_opens_one_in_the_new_one(world: World) -> None:
-    await world.one.take(alert(starts=STARTS))
-    old = world.incident()
-    await deleted(world, is_told=True)
-    assert (await world.one.take(alert(starts=STARTS))).opened == 1
-    assert world.incident()["metadata"]["uid"] != old["metadata"]["uid"]
+async def test_an_alert_of_an_open_incident_of_the_old_one_opens_one_in_the_new_one(receivers: Receivers) -> None:
+    await receivers.one.take(alert(starts=STARTS))
+    old = receivers.incident()
+    await deleted(receivers, is_told=True)
+    assert (await receivers.one.take(alert(starts=STARTS))).opened == 1
+    assert receivers.incident()["metadata"]["uid"] != old["metadata"]["uid"]
 
 
-async def test_closed_incidents_of_other_namespaces_stay_known(world: World) -> None:
-    await world.one.take(alert(starts=STARTS))
-    world.close(world.incident())
-    await world.one.watch()
-    world.one.incidents.forget_closed("elsewhere")
-    sent = len(world.api.requests)
-    assert (await world.one.take(alert(starts=STARTS))).opened == 0
-    assert len(world.api.requests) == sent
+async def test_closed_incidents_of_other_namespaces_stay_known(receivers: Receivers) -> None:
+    await receivers.one.take(alert(starts=STARTS))
+    receivers.close(receivers.incident())
+    await receivers.one.watch()
+    receivers.one.incidents.forget_closed("elsewhere")
+    sent = len(receivers.api.requests)
+    assert (await receivers.one.take(alert(starts=STARTS))).opened == 0
+    assert len(receivers.api.requests) == sent
 
 
-async def test_what_was_forgotten_and_is_there_is_read_again(world: World) -> None:
+async def test_what_was_forgotten_and_is_there_is_read_again(receivers: Receivers) -> None:
     """A Runbook that is deleted and made again in a namespace that stays loses nothing, and opens nothing twice."""
-    await world.one.take(alert(starts=STARTS))
-    world.close(world.incident())
-    await world.one.watch()
-    world.one.incidents.forget_closed("prod")
-    assert (await world.one.take(alert(starts=STARTS))).opened == 0
-    assert len(world.incidents()) == 1
+    await receivers.one.take(alert(starts=STARTS))
+    receivers.close(receivers.incident())
+    await receivers.one.watch()
+    receivers.one.incidents.forget_closed("prod")
+    assert (await receivers.one.take(alert(starts=STARTS))).opened == 0
+    assert len(receivers.incidents()) == 1

@@ -18,10 +18,9 @@ from incident_operator.receiver.alertmanager import Message
 from incident_operator.receiver.auth import TokenFiles, Tokens
 from incident_operator.receiver.refusals import EVERY, LINES, Receipt, RefusalLog
 from incident_operator.receiver.server import ReceiverSettings
-from receiver import messages
-from receiver import world as worlds
-from receiver.messages import alert, resolved
-from receiver.world import World
+from tests.receiver import messages, receiver_setup
+from tests.receiver.messages import alert, resolved
+from tests.receiver.receiver_setup import Receivers
 
 TOKEN = {"Authorization": "Bearer the-token"}
 PATH = "/api/v1/alerts"
@@ -29,7 +28,7 @@ PATH = "/api/v1/alerts"
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    world: World
+    receivers: Receivers
     http: aiohttp.ClientSession
     url: str
 
@@ -45,18 +44,20 @@ class Door:
 
 
 @asynccontextmanager
-async def opened(world: World, folder: Path, rest: server.Rest | None = None, **changes: Any) -> AsyncIterator[Door]:
+async def opened(
+    receivers: Receivers, folder: Path, rest: server.Rest | None = None, **changes: Any
+) -> AsyncIterator[Door]:
     (folder / "token").write_text("the-token")
-    chosen, one = ReceiverSettings(host="127.0.0.1", port=0, **changes), world.one
+    chosen, one = ReceiverSettings(host="127.0.0.1", port=0, **changes), receivers.one
     tokens = Tokens(TokenFiles([folder / "token"]))
     handler = server.WebhookHandler(chosen, one.intake, (one.incidents, one.runbooks), one.metrics, tokens, rest)
     async with server.serving(handler, chosen) as port, aiohttp.ClientSession() as http:
-        yield Door(world, http, f"http://127.0.0.1:{port}")
+        yield Door(receivers, http, f"http://127.0.0.1:{port}")
 
 
 @pytest.fixture
-async def door(world: World, tmp_path: Path) -> AsyncIterator[Door]:
-    async with opened(world, tmp_path) as made:
+async def door(receivers: Receivers, tmp_path: Path) -> AsyncIterator[Door]:
+    async with opened(receivers, tmp_path) as made:
         yield made
 
 
@@ -67,7 +68,7 @@ async def door(world: World, tmp_path: Path) -> AsyncIterator[Door]:
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 async def test_slashes_around_the_path_and_put_are_taken(door: Door, path: str, method: str):
     assert (await door.send(messages.body(alert()), path=path, method=method))[0] == 200
-    assert len(door.world.incidents()) == 1
+    assert len(door.receivers.incidents()) == 1
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1/alert", f"{PATH}/x", "/x/api/v1/alerts"])
@@ -89,7 +90,7 @@ async def test_every_answer_is_one_line_of_json(door: Door, body, path, headers,
 async def test_the_answer_says_what_changed_and_why_the_rest_did_not(door: Door):
     a, b = alert(pod="a"), alert(pod="b")
     assert await door.told(a) == "1 alert: 1 Incident opened"
-    name = f"prod/{door.world.incident()['metadata']['name']}"
+    name = f"prod/{door.receivers.incident()['metadata']['name']}"
     assert await door.told(a) == f"1 alert: 1 already in Incident {name}"
     assert await door.told(a, b) == f"2 alerts: 1 Incident changed, 1 already in Incident {name}"
     assert await door.told(resolved(pod="a")) == "1 alert: 1 Incident changed"
@@ -101,15 +102,15 @@ async def test_the_answer_says_what_changed_and_why_the_rest_did_not(door: Door)
 
 async def test_an_alert_of_a_closed_incident_is_told_where_it_was(door: Door):
     await door.told(alert())
-    door.world.close(door.world.incident())
-    name = door.world.incident()["metadata"]["name"]
+    door.receivers.close(door.receivers.incident())
+    name = door.receivers.incident()["metadata"]["name"]
     assert await door.told(alert()) == f"1 alert: 1 already in Incident prod/{name}"
 
 
 async def test_alerts_that_are_only_counted_are_already_in_their_incident(door: Door):
     storm = [alert(pod=str(number)) for number in range(1100)]
     assert await door.told(*storm) == "1100 alerts: 1 Incident opened"
-    name = door.world.incident()["metadata"]["name"]
+    name = door.receivers.incident()["metadata"]["name"]
     assert await door.told(*storm) == f"1100 alerts: 1100 already in Incident prod/{name}"
 
 
@@ -194,18 +195,20 @@ LONG = [alert(pod=str(number)) for number in range(200)]
 MOST = 16 * 1024
 
 
-async def test_of_a_message_that_is_too_long_what_was_read_is_stored_and_it_is_sent_again(world: World, tmp_path: Path):
-    async with opened(world, tmp_path, max_body_bytes=MOST) as door:
+async def test_of_a_message_that_is_too_long_what_was_read_is_stored_and_it_is_sent_again(
+    receivers: Receivers, tmp_path: Path
+):
+    async with opened(receivers, tmp_path, max_body_bytes=MOST) as door:
         status, text = await door.send(messages.body(*LONG))
     assert status == 503
     assert all(words in text for words in ("max_alerts", "Connection of type alertmanager", f"{MOST} bytes"))
-    assert 20 < len(world.incident()["spec"]["alerts"]) < 100
-    assert world.one.counted("alert_posts_too_long_total", rest="missing") == 1
+    assert 20 < len(receivers.incident()["spec"]["alerts"]) < 100
+    assert receivers.one.counted("alert_posts_too_long_total", rest="missing") == 1
 
 
-async def test_the_rest_of_a_message_that_is_too_long_is_read_at_once(world: World, tmp_path: Path):
+async def test_the_rest_of_a_message_that_is_too_long_is_read_at_once(receivers: Receivers, tmp_path: Path):
     rest = Rest()
-    async with opened(world, tmp_path, rest, max_body_bytes=MOST) as door:
+    async with opened(receivers, tmp_path, rest, max_body_bytes=MOST) as door:
         status, text = await door.send(messages.body(*LONG))
         assert (status, "; the rest of the message was read from Alertmanager" in text) == (200, True)
         rest.missing = "nobody knows"
@@ -213,14 +216,14 @@ async def test_the_rest_of_a_message_that_is_too_long_is_read_at_once(world: Wor
         assert (status, "nobody knows" in text) == (503, True)
         assert (await door.send(messages.body(alert())))[0] == 200
     assert [message.goes_on for message in rest.asked] == [True, True]
-    assert world.one.counted("alert_posts_too_long_total", rest="read") == 1
+    assert receivers.one.counted("alert_posts_too_long_total", rest="read") == 1
 
 
 async def test_3900_alerts_with_a_kilobyte_of_text_are_stored(tmp_path: Path):
     told = [{**alert(pod=str(number)), "annotations": {"description": "x" * 1024}} for number in range(3900)]
-    async with worlds.started() as world, opened(world, tmp_path) as door:
+    async with receiver_setup.started() as receivers, opened(receivers, tmp_path) as door:
         assert (await door.send(messages.body(*told)))[0] == 200
-        spec = world.incident()["spec"]
+        spec = receivers.incident()["spec"]
     assert len(spec["alerts"]) + spec["alertsOmitted"] == 3900
 
 
@@ -230,36 +233,41 @@ ALL = messages.runbook("all", match=('alertname=~".+"',), group_by=())
 
 @pytest.mark.parametrize("runbooks", [(), (ALL,), (messages.runbook("w", match=('alertname="Watchdog"',)),)])
 async def test_watchdog_is_a_heartbeat_and_never_an_incident(tmp_path: Path, runbooks):
-    async with worlds.started(*runbooks, unmatched_namespace="ops") as world, opened(world, tmp_path) as door:
-        assert world.one.counted("watchdog_last_received_timestamp_seconds") == 0
+    async with (
+        receiver_setup.started(*runbooks, unmatched_namespace="ops") as receivers,
+        opened(receivers, tmp_path) as door,
+    ):
+        assert receivers.one.counted("watchdog_last_received_timestamp_seconds") == 0
         assert await door.told(WATCHDOG) == "1 alert: 1 heartbeat (Watchdog)"
-        first = world.one.counted("watchdog_last_received_timestamp_seconds")
+        first = receivers.one.counted("watchdog_last_received_timestamp_seconds")
         assert first > 1_700_000_000
         await door.told({**WATCHDOG, "status": "resolved", "endsAt": messages.ENDED})
-        assert world.one.counted("watchdog_last_received_timestamp_seconds") == first
+        assert receivers.one.counted("watchdog_last_received_timestamp_seconds") == first
         await door.told(WATCHDOG)
-        assert world.one.counted("watchdog_last_received_timestamp_seconds") > first
-        assert not [each for each in (*world.incidents(), *world.incidents("ops")) if "Watchdog" in json.dumps(each)]
+        assert receivers.one.counted("watchdog_last_received_timestamp_seconds") > first
+        assert not [
+            each for each in (*receivers.incidents(), *receivers.incidents("ops")) if "Watchdog" in json.dumps(each)
+        ]
 
 
-async def test_the_open_alerts_of_alertmanager_are_no_heartbeat(world: World):
-    await world.one.intake.reread(messages.read(WATCHDOG), "prod")
-    assert world.one.counted("watchdog_last_received_timestamp_seconds") == 0
-    assert world.incidents() == []
+async def test_the_open_alerts_of_alertmanager_are_no_heartbeat(receivers: Receivers):
+    await receivers.one.intake.reread(messages.read(WATCHDOG), "prod")
+    assert receivers.one.counted("watchdog_last_received_timestamp_seconds") == 0
+    assert receivers.incidents() == []
 
 
 async def test_info_inhibitor_is_ignored_where_no_runbook_matches_it(tmp_path: Path):
-    async with worlds.started(unmatched_namespace="ops") as world, opened(world, tmp_path) as door:
+    async with receiver_setup.started(unmatched_namespace="ops") as receivers, opened(receivers, tmp_path) as door:
         assert await door.told(INHIBITOR) == "1 alert: 1 ignored (unmatched.ignore)"
         assert await door.told({**INHIBITOR, "status": "resolved"}) == "1 alert: 1 ignored (unmatched.ignore)"
-        assert world.incidents("ops") == []
-        assert world.one.counted("alerts_ignored_total") == 2
-        assert world.one.counted("alerts_unmatched_total") == 0
-    async with worlds.started(ALL, unmatched_namespace="ops") as world, opened(world, tmp_path) as door:
+        assert receivers.incidents("ops") == []
+        assert receivers.one.counted("alerts_ignored_total") == 2
+        assert receivers.one.counted("alerts_unmatched_total") == 0
+    async with receiver_setup.started(ALL, unmatched_namespace="ops") as receivers, opened(receivers, tmp_path) as door:
         assert await door.told(INHIBITOR) == "1 alert: 1 Incident opened"
 
 
-async def test_an_incident_that_holds_watchdog_from_before_still_learns_its_end(world: World):
+async def test_an_incident_that_holds_watchdog_from_before_still_learns_its_end(receivers: Receivers):
     held = {**alert(), "labels": {"alertname": "Watchdog"}}
     sequence = merging.unmatched("prod", held["labels"]).sequence
     spec = {
@@ -267,7 +275,7 @@ async def test_an_incident_that_holds_watchdog_from_before_still_learns_its_end(
         "commonLabels": held["labels"],
     }
     metadata = {"name": sequence.name(1), "namespace": "prod", "labels": {"incidents.dev/group": sequence.digest}}
-    world.api.put({"apiVersion": "incidents.dev/v1alpha1", "kind": "Incident", "metadata": metadata, "spec": spec})
-    await world.one.watch()
-    await world.one.take({**held, "status": "resolved", "endsAt": messages.ENDED})
-    assert world.incident()["spec"]["alerts"][0]["status"] == "resolved"
+    receivers.api.put({"apiVersion": "incidents.dev/v1alpha1", "kind": "Incident", "metadata": metadata, "spec": spec})
+    await receivers.one.watch()
+    await receivers.one.take({**held, "status": "resolved", "endsAt": messages.ENDED})
+    assert receivers.incident()["spec"]["alerts"][0]["status"] == "resolved"

@@ -4,36 +4,36 @@ import pytest
 
 from incident_operator.kubernetes import discovery
 from incident_operator.receiver.index import IncidentIndex
-from receiver.messages import alert
-from receiver.test_index import SERIES, IncidentSequence, incident
-from receiver.world import Replica, World
+from tests.receiver.messages import alert
+from tests.receiver.receiver_setup import Receivers, Replica
+from tests.receiver.test_index import SERIES, IncidentSequence, incident
 
 DAYS = [f"2025-10-0{day}T00:00:00Z" for day in range(1, 6)]
 
 
-def open_one(world: World) -> dict:
-    return next(each for each in world.incidents() if "status" not in each)
+def open_one(receivers: Receivers) -> dict:
+    return next(each for each in receivers.incidents() if "status" not in each)
 
 
-async def stored(world: World, *, last_is_open: bool = False) -> list[str]:
+async def stored(receivers: Receivers, *, last_is_open: bool = False) -> list[str]:
     """Store five Incidents of a group, one after another, and return their names."""
     for starts in DAYS:
-        await world.one.take(alert(starts=starts))
-        await world.one.watch()
+        await receivers.one.take(alert(starts=starts))
+        await receivers.one.watch()
         if not last_is_open or starts != DAYS[-1]:
-            world.close(open_one(world), "Failed")
-            await world.one.watch()
-    return names(world)
+            receivers.close(open_one(receivers), "Failed")
+            await receivers.one.watch()
+    return names(receivers)
 
 
-def names(world: World) -> list[str]:
-    return [each["metadata"]["name"] for each in world.incidents()]
+def names(receivers: Receivers) -> list[str]:
+    return [each["metadata"]["name"] for each in receivers.incidents()]
 
 
-def restarted(world: World) -> Replica:
+def restarted(receivers: Receivers) -> Replica:
     """A receiver that knows what the watch of open Incidents told it."""
-    replica = world.another()
-    for each in world.incidents():
+    replica = receivers.another()
+    for each in receivers.incidents():
         if "status" not in each:
             replica.incidents.note(each)
     return replica
@@ -42,45 +42,45 @@ def restarted(world: World) -> Replica:
 @pytest.mark.parametrize("starts", DAYS)
 @pytest.mark.parametrize("deleted", [[], ["2", "3"]], ids=["all are kept", "some were deleted by age"])
 async def test_a_repeat_of_an_alert_whose_incident_closed_long_ago_opens_none(
-    world: World, starts: str, deleted: list[str]
+    receivers: Receivers, starts: str, deleted: list[str]
 ) -> None:
-    for name in await stored(world):
+    for name in await stored(receivers):
         if name.rpartition("-")[2] in deleted:
-            world.api.remove(discovery.incidents("prod", name))
+            receivers.api.remove(discovery.incidents("prod", name))
     its_own_is_kept = starts not in DAYS[1:3] or not deleted
-    receipt = await restarted(world).take(alert(starts=starts))
+    receipt = await restarted(receivers).take(alert(starts=starts))
     assert receipt.opened == (0 if its_own_is_kept else 1)
 
 
 @pytest.mark.parametrize("starts", DAYS)
-async def test_a_repeat_of_a_closed_ones_alert_does_not_enter_the_open_one(world: World, starts: str) -> None:
-    await stored(world, last_is_open=True)
-    before = world.writes
-    receipt = await restarted(world).take(alert(starts=starts))
+async def test_a_repeat_of_a_closed_ones_alert_does_not_enter_the_open_one(receivers: Receivers, starts: str) -> None:
+    await stored(receivers, last_is_open=True)
+    before = receivers.writes
+    receipt = await restarted(receivers).take(alert(starts=starts))
     assert (receipt.opened, receipt.changed) == (0, 0)
-    assert world.writes == before
+    assert receivers.writes == before
 
 
-async def test_an_alert_that_is_new_enters_the_open_one_after_one_read_of_the_group(world: World) -> None:
-    await stored(world, last_is_open=True)
-    replica, reads = restarted(world), len(world.api.requests)
+async def test_an_alert_that_is_new_enters_the_open_one_after_one_read_of_the_group(receivers: Receivers) -> None:
+    await stored(receivers, last_is_open=True)
+    replica, reads = restarted(receivers), len(receivers.api.requests)
     for starts in ("2025-10-06T00:00:00Z", "2025-10-07T00:00:00Z"):
         assert (await replica.take(alert(starts=starts))).changed == 1
-    assert [one.method for one in world.api.requests[reads:]] == ["GET", "GET", "PATCH", "GET", "PATCH"]
+    assert [one.method for one in receivers.api.requests[reads:]] == ["GET", "GET", "PATCH", "GET", "PATCH"]
 
 
-async def test_the_first_incident_of_a_group_costs_nothing_but_its_write(world: World) -> None:
-    await world.one.take(alert(starts=DAYS[0]))
-    assert [one.method for one in world.api.requests] == ["POST"]
+async def test_the_first_incident_of_a_group_costs_nothing_but_its_write(receivers: Receivers) -> None:
+    await receivers.one.take(alert(starts=DAYS[0]))
+    assert [one.method for one in receivers.api.requests] == ["POST"]
 
 
-async def test_the_next_one_of_a_group_that_began_here_costs_nothing_but_its_write(world: World) -> None:
-    await world.one.take(alert(starts=DAYS[0]))
-    world.close(open_one(world))
-    await world.one.watch()
-    sent = len(world.api.requests)
-    assert (await world.one.take(alert(starts=DAYS[1]))).opened == 1
-    assert [one.method for one in world.api.requests[sent:]] == ["POST"]
+async def test_the_next_one_of_a_group_that_began_here_costs_nothing_but_its_write(receivers: Receivers) -> None:
+    await receivers.one.take(alert(starts=DAYS[0]))
+    receivers.close(open_one(receivers))
+    await receivers.one.watch()
+    sent = len(receivers.api.requests)
+    assert (await receivers.one.take(alert(starts=DAYS[1]))).opened == 1
+    assert [one.method for one in receivers.api.requests[sent:]] == ["POST"]
 
 
 def sequence(number: int) -> IncidentSequence:
@@ -124,8 +124,8 @@ def test_all_groups_under_one_stem_are_complete_each_for_itself() -> None:
     assert not index.is_complete(IncidentSequence(SERIES.namespace, SERIES.stem, "other"))
 
 
-async def test_a_repeat_of_the_open_ones_alert_costs_a_restarted_receiver_no_request(world: World) -> None:
-    await stored(world, last_is_open=True)
-    replica, before = restarted(world), len(world.api.requests)
+async def test_a_repeat_of_the_open_ones_alert_costs_a_restarted_receiver_no_request(receivers: Receivers) -> None:
+    await stored(receivers, last_is_open=True)
+    replica, before = restarted(receivers), len(receivers.api.requests)
     receipt = await replica.take(alert(starts=DAYS[-1]))
-    assert (receipt.opened, receipt.changed, len(world.api.requests)) == (0, 0, before)
+    assert (receipt.opened, receipt.changed, len(receivers.api.requests)) == (0, 0, before)

@@ -10,8 +10,8 @@ from incident_operator.core.alerts import merging
 from incident_operator.core.alerts.merging import IncidentSequence
 from incident_operator.receiver.index import IncidentIndex
 from incident_operator.receiver.routing import Candidate, RunbookIndex
-from receiver import messages
-from receiver.world import EVERYWHERE
+from tests.receiver import messages
+from tests.receiver.receiver_setup import EVERYWHERE
 
 SERIES = IncidentSequence("prod", "pack-12345", "12345" * 8)
 A = messages.received_id(messages.alert("A"))

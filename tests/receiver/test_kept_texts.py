@@ -11,8 +11,7 @@ from incident_operator.core.alerts.received_alerts import ReceivedAlert, kept_la
 from incident_operator.core.expressions import cel, evaluation
 from incident_operator.core.expressions.cel import Scope
 from incident_operator.core.sanitize import stored_size
-from receiver import messages
-from receiver import world as worlds
+from tests.receiver import messages, receiver_setup
 
 START = datetime(2025, 10, 21, 0, 10, tzinfo=UTC)
 LONG = "x" * 5000
@@ -78,11 +77,13 @@ def test_the_dashboard_that_grafana_names_in_a_field_is_kept_unless_an_annotatio
     assert stored(messages.received(both)).dashboard_url == "https://grafana.example.org/d/2"
 
 
-async def test_an_annotation_that_changes_costs_no_write(world: worlds.World) -> None:
-    await world.one.take(messages.alert())
-    writes, requests = len(world.writes), len(world.api.requests)
-    await world.one.take({**messages.alert(), "annotations": {"description": "otherwise", "runbook_url": "https://b"}})
-    assert (len(world.writes), len(world.api.requests)) == (writes, requests)
+async def test_an_annotation_that_changes_costs_no_write(receivers: receiver_setup.Receivers) -> None:
+    await receivers.one.take(messages.alert())
+    writes, requests = len(receivers.writes), len(receivers.api.requests)
+    await receivers.one.take(
+        {**messages.alert(), "annotations": {"description": "otherwise", "runbook_url": "https://b"}}
+    )
+    assert (len(receivers.writes), len(receivers.api.requests)) == (writes, requests)
 
 
 @pytest.mark.parametrize(
@@ -133,21 +134,21 @@ def test_texts_make_room_before_labels_do() -> None:
 
 async def test_a_matcher_and_a_group_see_the_whole_label() -> None:
     runbook = messages.runbook(match=('query=~"x+end"',), group_by=("query",))
-    async with worlds.started(runbook) as world:
-        await world.one.take(messages.alert(query=LONG + "end"), messages.alert(query=LONG + "other"))
-        group = world.incident()["spec"]["group"]["query"]
+    async with receiver_setup.started(runbook) as receivers:
+        await receivers.one.take(messages.alert(query=LONG + "end"), messages.alert(query=LONG + "other"))
+        group = receivers.incident()["spec"]["group"]["query"]
         assert (len(group.encode()), group[-1]) == (1024, "…")
-        await world.one.take(messages.alert(query=LONG + "xend"))
-        assert len(world.incidents()) == 2
+        await receivers.one.take(messages.alert(query=LONG + "xend"))
+        assert len(receivers.incidents()) == 2
 
 
 async def test_a_label_name_with_dots_or_any_other_character_is_a_label_name() -> None:
     dotted = {**messages.alert(), "labels": {"alertname": "A", "k8s.pod.name": "web-0", "région": "zürich", "a b": "c"}}
     match = ('k8s.pod.name="web-0"', '"région"=~"z.rich"', '"a b"="c"', '"k8s.node.name"=""')
-    async with worlds.started(messages.runbook(match=match, group_by=("k8s.pod.name", "région"))) as world:
-        await world.one.take(dotted)
-        assert world.incident()["spec"]["group"] == {"k8s.pod.name": "web-0", "région": "zürich"}
-        incident = Incident.model_validate(world.incident())
+    async with receiver_setup.started(messages.runbook(match=match, group_by=("k8s.pod.name", "région"))) as receivers:
+        await receivers.one.take(dotted)
+        assert receivers.incident()["spec"]["group"] == {"k8s.pod.name": "web-0", "région": "zürich"}
+        incident = Incident.model_validate(receivers.incident())
     program = cel.compile_value('alert.labels["k8s.pod.name"]', Scope.PARAMETER)
     assert not isinstance(program, cel.CompileError)
     assert evaluation.alert_variable(incident)["labels"]["k8s.pod.name"] == "web-0"

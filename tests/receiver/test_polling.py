@@ -22,11 +22,11 @@ from incident_operator.kubernetes.priority import READERS
 from incident_operator.receiver import json_text, polling
 from incident_operator.receiver.alertmanager import read_listed
 from incident_operator.receiver.polling import AlertmanagerPoll
-from kube.fake_faults import Fault
-from kube.manifests import service_account
-from receiver import messages
-from receiver.messages import alert
-from receiver.world import World
+from tests.kubernetes.fake_faults import Fault
+from tests.kubernetes.manifests import service_account
+from tests.receiver import messages
+from tests.receiver.messages import alert
+from tests.receiver.receiver_setup import Receivers
 
 NOW = datetime(2025, 10, 21, 0, 20, tzinfo=UTC)
 DATE = "Tue, 21 Oct 2025 00:20:00 GMT"
@@ -85,61 +85,63 @@ def connection(source: Alertmanager, namespace: str = "prod", *, secret: str = "
     }
 
 
-def reader(world: World, *namespaces: str) -> AlertmanagerPoll:
-    one = world.one
+def reader(receivers: Receivers, *namespaces: str) -> AlertmanagerPoll:
+    one = receivers.one
     return AlertmanagerPoll(
         one.kube, Connections(one.kube), one.intake, messages.LIMITS, lambda: NOW, namespaces or EVERYWHERE
     )
 
 
-def ready(world: World, namespace: str = "prod") -> tuple[str, str]:
-    told = world.api.object(discovery.connections(namespace, "alerts"))["status"]["conditions"]
+def ready(receivers: Receivers, namespace: str = "prod") -> tuple[str, str]:
+    told = receivers.api.object(discovery.connections(namespace, "alerts"))["status"]["conditions"]
     condition = next(each for each in told if each["type"] == "Ready")
     return condition["status"], condition["message"]
 
 
-def labels(world: World, namespace: str = "prod") -> list[str]:
-    return sorted(incident["spec"]["commonLabels"].get("pack_date", "") for incident in world.incidents(namespace))
+def labels(receivers: Receivers, namespace: str = "prod") -> list[str]:
+    return sorted(incident["spec"]["commonLabels"].get("pack_date", "") for incident in receivers.incidents(namespace))
 
 
-async def test_an_alert_that_was_lost_on_the_way_becomes_an_incident_once(world: World, source: Alertmanager):
-    await world.one.take(alert(starts="2025-10-21T00:10:12.500300700Z", pack_date="arrived"))
-    world.api.put(connection(source))
+async def test_an_alert_that_was_lost_on_the_way_becomes_an_incident_once(receivers: Receivers, source: Alertmanager):
+    await receivers.one.take(alert(starts="2025-10-21T00:10:12.500300700Z", pack_date="arrived"))
+    receivers.api.put(connection(source))
     source.groups = [group(open_alert(pack_date="arrived"), open_alert(pack_date="lost"))]
-    reading = reader(world)
+    reading = reader(receivers)
     await reading.once()
-    assert labels(world) == ["arrived", "lost"]
-    assert ready(world) == ("True", "")
-    writes = len(world.writes)
+    assert labels(receivers) == ["arrived", "lost"]
+    assert ready(receivers) == ("True", "")
+    writes = len(receivers.writes)
     await reading.once()
-    await reader(world, "prod", "elsewhere").once()
-    assert len(world.writes) == writes
+    await reader(receivers, "prod", "elsewhere").once()
+    assert len(receivers.writes) == writes
     query = {"active": "true", "silenced": "false", "inhibited": "false", "muted": "false"}
     assert dict(source.seen[0].query) == query
 
 
-async def test_what_is_silenced_inhibited_or_sent_to_another_receiver_is_left_out(world: World, source: Alertmanager):
-    world.api.put(connection(source, receiver="incident-operator"))
+async def test_what_is_silenced_inhibited_or_sent_to_another_receiver_is_left_out(
+    receivers: Receivers, source: Alertmanager
+):
+    receivers.api.put(connection(source, receiver="incident-operator"))
     quiet = [open_alert(state=state, pack_date=state) for state in ("suppressed", "unprocessed")]
     fires = open_alert(pack_date="fires")
     source.groups = [group(*quiet, fires), group(open_alert(pack_date="other"), fires, receiver="mail")]
-    await reader(world).once()
-    assert labels(world) == ["fires"]
+    await reader(receivers).once()
+    assert labels(receivers) == ["fires"]
 
 
-async def test_a_connection_feeds_the_incidents_of_its_own_namespace_alone(world: World, source: Alertmanager):
-    world.one.runbooks.note(messages.runbook("theirs", namespace="tenant"))
-    world.api.put(connection(source, "tenant"))
+async def test_a_connection_feeds_the_incidents_of_its_own_namespace_alone(receivers: Receivers, source: Alertmanager):
+    receivers.one.runbooks.note(messages.runbook("theirs", namespace="tenant"))
+    receivers.api.put(connection(source, "tenant"))
     theirs = open_alert(pack_date="lost", namespace="tenant")
     source.groups = [group(theirs, open_alert("Unmatched"), open_alert(pack_date="nobody's"))]
-    await reader(world).once()
-    assert labels(world, "tenant") == ["lost"]
-    assert world.incidents("prod") == []
-    assert world.one.counted("alerts_unmatched_total") == 0
+    await reader(receivers).once()
+    assert labels(receivers, "tenant") == ["lost"]
+    assert receivers.incidents("prod") == []
+    assert receivers.one.counted("alerts_unmatched_total") == 0
 
 
 @asynccontextmanager
-async def silent_ones(world: World, namespace: str) -> AsyncIterator[None]:
+async def silent_ones(receivers: Receivers, namespace: str) -> AsyncIterator[None]:
     """Connections of a namespace to Alertmanagers that do not answer while the block lasts."""
     answers_now = asyncio.Event()
 
@@ -152,7 +154,7 @@ async def silent_ones(world: World, namespace: str) -> AsyncIterator[None]:
     async with TestServer(app) as server:
         for number in range(2 * READERS):
             body = connection(Alertmanager(str(server.make_url("")).rstrip("/")), namespace)
-            world.api.put({**body, "metadata": {**body["metadata"], "name": f"alerts-{number}"}})
+            receivers.api.put({**body, "metadata": {**body["metadata"], "name": f"alerts-{number}"}})
         try:
             yield
         finally:
@@ -168,33 +170,33 @@ async def eventually(met: Callable[[], bool]) -> None:
 
 
 async def test_alertmanagers_of_one_namespace_that_hang_do_not_keep_that_of_another_from_being_read(
-    world: World, source: Alertmanager
+    receivers: Receivers, source: Alertmanager
 ):
-    world.api.put(connection(source))
+    receivers.api.put(connection(source))
     source.groups = [group(open_alert(pack_date="lost"))]
-    async with silent_ones(world, "eve"):
-        reading = asyncio.create_task(reader(world).once())
-        await eventually(lambda: labels(world) == ["lost"])
+    async with silent_ones(receivers, "eve"):
+        reading = asyncio.create_task(reader(receivers).once())
+        await eventually(lambda: labels(receivers) == ["lost"])
         assert not reading.done()
     await reading
 
 
 async def test_no_round_waits_for_those_that_hang_since_the_one_before(
-    world: World, source: Alertmanager, monkeypatch: pytest.MonkeyPatch
+    receivers: Receivers, source: Alertmanager, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(polling, "_EVERY", 0.05)
-    world.api.put(connection(source))
-    async with silent_ones(world, "eve"):
-        running = asyncio.create_task(reader(world).run())
+    receivers.api.put(connection(source))
+    async with silent_ones(receivers, "eve"):
+        running = asyncio.create_task(reader(receivers).run())
         await eventually(lambda: len(source.seen) >= 3)
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
 
 
-async def test_namespaces_that_are_not_served_are_not_read(world: World, source: Alertmanager):
-    world.api.put(connection(source))
-    await reader(world, "elsewhere").once()
+async def test_namespaces_that_are_not_served_are_not_read(receivers: Receivers, source: Alertmanager):
+    receivers.api.put(connection(source))
+    await reader(receivers, "elsewhere").once()
     assert source.seen == []
 
 
@@ -207,12 +209,12 @@ async def test_namespaces_that_are_not_served_are_not_read(world: World, source:
         pytest.param([open_alert(ends="2025-10-21T00:19:59.999Z")], "resolved", id="it has ended"),
     ],
 )
-async def test_an_alert_resolves_by_what_is_told_alone(world: World, source: Alertmanager, told, status):
-    await world.one.take(alert())
-    world.api.put(connection(source))
+async def test_an_alert_resolves_by_what_is_told_alone(receivers: Receivers, source: Alertmanager, told, status):
+    await receivers.one.take(alert())
+    receivers.api.put(connection(source))
     source.groups = [group(*told)]
-    await reader(world).once()
-    (listed,) = world.incident()["spec"]["alerts"]
+    await reader(receivers).once()
+    (listed,) = receivers.incident()["spec"]["alerts"]
     assert listed["status"] == status
 
 
@@ -243,129 +245,131 @@ def broken(**fields: Any) -> dict[str, Any]:
     ],
     ids=range(8),
 )
-async def test_an_answer_that_cannot_be_used_is_told_once(world: World, source: Alertmanager, capsys, answer, words):
-    world.api.put(connection(source))
-    reading = reader(world)
+async def test_an_answer_that_cannot_be_used_is_told_once(
+    receivers: Receivers, source: Alertmanager, capsys, answer, words
+):
+    receivers.api.put(connection(source))
+    reading = reader(receivers)
     for _ in range(2):
         source.other = web.Response(**answer)
         await reading.once()
-    status, message = ready(world)
+    status, message = ready(receivers)
     assert (status, words in message) == ("False", True), message
-    assert world.writes == ["PATCH"]
+    assert receivers.writes == ["PATCH"]
     assert capsys.readouterr().out.count("Cannot read open alerts again") == 1
     source.other = None
     await reading.once()
-    assert ready(world) == ("True", "")
+    assert ready(receivers) == ("True", "")
 
 
 async def test_a_long_answer_is_read_alone_and_one_beyond_all_measure_is_told(
-    world: World, source: Alertmanager, monkeypatch
+    receivers: Receivers, source: Alertmanager, monkeypatch
 ):
-    world.api.put(connection(source))
+    receivers.api.put(connection(source))
     monkeypatch.setattr(alertmanagers, "LONG_ANSWER_BYTES", alertmanagers.ANSWER_BYTES + 64 * 1024)
     long = open_alert(pack_date="long")
     long["annotations"] = {"text": "x" * json_text.ALERT_BYTES}
     source.groups = [group({**long, "labels": {}}), group({**long, "labels": {}}), group(open_alert(pack_date="fires"))]
-    await reader(world).once()
-    assert labels(world) == ["fires"]
-    assert ready(world)[1].startswith("2 alerts can never be stored: [0].alerts[0]: has ")
+    await reader(receivers).once()
+    assert labels(receivers) == ["fires"]
+    assert ready(receivers)[1].startswith("2 alerts can never be stored: [0].alerts[0]: has ")
     source.groups = [*source.groups, group({**long, "labels": {}})]
-    await reader(world).once()
-    assert "is longer than 8454144 bytes" in ready(world)[1]
+    await reader(receivers).once()
+    assert "is longer than 8454144 bytes" in ready(receivers)[1]
 
 
-async def test_an_alert_that_cannot_be_understood_keeps_no_other_one_away(world: World, source: Alertmanager):
-    world.api.put(connection(source))
+async def test_an_alert_that_cannot_be_understood_keeps_no_other_one_away(receivers: Receivers, source: Alertmanager):
+    receivers.api.put(connection(source))
     source.groups = [group({**open_alert(), "startsAt": None}, "x", open_alert(pack_date="fires"))]
-    await reader(world).once()
-    assert labels(world) == ["fires"]
-    assert ready(world)[1].startswith("2 alerts can never be stored: [0].alerts[0]: object missing required field")
+    await reader(receivers).once()
+    assert labels(receivers) == ["fires"]
+    assert ready(receivers)[1].startswith("2 alerts can never be stored: [0].alerts[0]: object missing required field")
 
 
-async def test_an_alertmanager_that_is_not_there_is_told(world: World, source: Alertmanager):
-    world.api.put(connection(Alertmanager("http://127.0.0.1:1")))
-    await reader(world).once()
-    assert ready(world) == ("False", "http://127.0.0.1:1: Connection refused")
+async def test_an_alertmanager_that_is_not_there_is_told(receivers: Receivers, source: Alertmanager):
+    receivers.api.put(connection(Alertmanager("http://127.0.0.1:1")))
+    await reader(receivers).once()
+    assert ready(receivers) == ("False", "http://127.0.0.1:1: Connection refused")
 
 
-async def test_an_alertmanager_that_does_not_answer_is_not_waited_for_long(world: World, source, monkeypatch):
+async def test_an_alertmanager_that_does_not_answer_is_not_waited_for_long(receivers: Receivers, source, monkeypatch):
     monkeypatch.setattr(polling, "_ANSWER_SECONDS", 0.05)
 
-    world.api.put(connection(source))
+    receivers.api.put(connection(source))
     source.slow = 0.5
-    await reader(world).once()
-    assert ready(world) == ("False", f"{source.url}: no reply within 0.05s")
+    await reader(receivers).once()
+    assert ready(receivers) == ("False", f"{source.url}: no reply within 0.05s")
 
 
-async def test_one_that_fails_does_not_keep_the_others_from_being_read(world: World, source: Alertmanager):
-    world.one.runbooks.note(messages.runbook("theirs", namespace="tenant"))
-    world.api.put(connection(Alertmanager("http://127.0.0.1:1"), "tenant"))
+async def test_one_that_fails_does_not_keep_the_others_from_being_read(receivers: Receivers, source: Alertmanager):
+    receivers.one.runbooks.note(messages.runbook("theirs", namespace="tenant"))
+    receivers.api.put(connection(Alertmanager("http://127.0.0.1:1"), "tenant"))
     malformed = connection(source, "another")
-    world.api.put({**malformed, "spec": {"type": "alertmanager", "alertmanager": {"url": "nonsense"}}})
-    world.api.put(connection(source))
+    receivers.api.put({**malformed, "spec": {"type": "alertmanager", "alertmanager": {"url": "nonsense"}}})
+    receivers.api.put(connection(source))
     source.groups = [group(open_alert(pack_date="lost"))]
-    await reader(world).once()
-    assert labels(world) == ["lost"]
+    await reader(receivers).once()
+    assert labels(receivers) == ["lost"]
 
 
-async def test_what_is_not_stored_is_stored_in_the_next_round(world: World, source: Alertmanager):
-    world.api.put(connection(source))
+async def test_what_is_not_stored_is_stored_in_the_next_round(receivers: Receivers, source: Alertmanager):
+    receivers.api.put(connection(source))
     source.groups = [group(open_alert(pack_date="lost"))]
-    world.api.inject(Fault.INTERNAL_ERROR, method="POST")
-    reading = reader(world)
+    receivers.api.inject(Fault.INTERNAL_ERROR, method="POST")
+    reading = reader(receivers)
     await reading.once()
-    assert ready(world)[0] == "False"
+    assert ready(receivers)[0] == "False"
     await reading.once()
-    assert labels(world) == ["lost"]
-    assert ready(world) == ("True", "")
+    assert labels(receivers) == ["lost"]
+    assert ready(receivers) == ("True", "")
 
 
 @pytest.mark.parametrize("fault", [Fault.INTERNAL_ERROR, Fault.TOO_MANY_REQUESTS])
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
-async def test_an_apiserver_that_fails_ends_nothing(world: World, source: Alertmanager, fault, method):
-    world.api.put(connection(source))
+async def test_an_apiserver_that_fails_ends_nothing(receivers: Receivers, source: Alertmanager, fault, method):
+    receivers.api.put(connection(source))
     source.groups = [group(open_alert(pack_date="lost"))]
-    world.api.inject(fault, method=method, path="connections")
-    reading = reader(world)
+    receivers.api.inject(fault, method=method, path="connections")
+    reading = reader(receivers)
     await reading.once()
     await reading.once()
-    assert labels(world) == ["lost"]
-    assert ready(world) == ("True", "")
+    assert labels(receivers) == ["lost"]
+    assert ready(receivers) == ("True", "")
 
 
 ACCOUNT = "system:serviceaccount:prod:reads-alerts"
 
 
-async def test_the_secret_is_read_as_the_account_that_the_connection_names(world: World, source: Alertmanager):
-    world.api.put(connection(source, secret="alertmanager", serviceAccountName="reads-alerts"))
-    await reader(world).once()
-    assert ready(world) == (
+async def test_the_secret_is_read_as_the_account_that_the_connection_names(receivers: Receivers, source: Alertmanager):
+    receivers.api.put(connection(source, secret="alertmanager", serviceAccountName="reads-alerts"))
+    await reader(receivers).once()
+    assert ready(receivers) == (
         "False",
         'Connection alerts names Secret "alertmanager", which is not in prod',
     )
     data = {"token": base64.b64encode(TOKEN.encode()).decode()}
     meta = {"name": "alertmanager", "namespace": "prod"}
-    world.api.put({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": data})
-    world.api.put(service_account("reads-alerts"))
-    await reader(world).once()
-    assert ready(world) == ("True", "")
+    receivers.api.put({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": data})
+    receivers.api.put(service_account("reads-alerts"))
+    await reader(receivers).once()
+    assert ready(receivers) == ("True", "")
     assert source.seen[0].headers["Authorization"] == f"Bearer {TOKEN}"
-    world.api.forbid(ACCOUNT, "get", "secrets")
-    await reader(world).once()
-    assert ready(world)[1].startswith(f'Connection alerts: {ACCOUNT} may not get secret "alertmanager"')
+    receivers.api.forbid(ACCOUNT, "get", "secrets")
+    await reader(receivers).once()
+    assert ready(receivers)[1].startswith(f'Connection alerts: {ACCOUNT} may not get secret "alertmanager"')
 
 
-async def test_without_an_account_no_secret_is_read(world: World, source: Alertmanager):
-    world.api.put(connection(source, secret="alertmanager"))
-    await reader(world).once()
-    assert ready(world)[1].startswith("alertmanager.serviceAccountName is missing")
+async def test_without_an_account_no_secret_is_read(receivers: Receivers, source: Alertmanager):
+    receivers.api.put(connection(source, secret="alertmanager"))
+    await reader(receivers).once()
+    assert ready(receivers)[1].startswith("alertmanager.serviceAccountName is missing")
     assert source.seen == []
 
 
-async def test_it_reads_at_once_and_then_every_few_minutes(world: World, source: Alertmanager, monkeypatch):
+async def test_it_reads_at_once_and_then_every_few_minutes(receivers: Receivers, source: Alertmanager, monkeypatch):
     monkeypatch.setattr(polling, "_EVERY", 0.01)
-    world.api.put(connection(source))
-    running = asyncio.create_task(reader(world).run())
+    receivers.api.put(connection(source))
+    running = asyncio.create_task(reader(receivers).run())
     for _ in range(500):
         if len(source.seen) >= 3:
             break
@@ -375,23 +379,25 @@ async def test_it_reads_at_once_and_then_every_few_minutes(world: World, source:
     assert len(source.seen) >= 3
     assert (
         rfc3339(NOW)
-        == world.api.object(discovery.connections("prod", "alerts"))["status"]["conditions"][0]["lastTransitionTime"]
+        == receivers.api.object(discovery.connections("prod", "alerts"))["status"]["conditions"][0][
+            "lastTransitionTime"
+        ]
     )
 
 
-async def test_a_connection_of_another_type_is_none_of_its_concern(world: World, source: Alertmanager):
+async def test_a_connection_of_another_type_is_none_of_its_concern(receivers: Receivers, source: Alertmanager):
     made = connection(source)
-    world.api.put({**made, "spec": {"type": "http", "http": {"url": source.url}}})
-    await reader(world).once()
-    assert "status" not in world.api.object(discovery.connections("prod", "alerts"))
+    receivers.api.put({**made, "spec": {"type": "http", "http": {"url": source.url}}})
+    await reader(receivers).once()
+    assert "status" not in receivers.api.object(discovery.connections("prod", "alerts"))
     assert source.seen == []
 
 
-async def test_a_connection_without_its_section_is_told_what_is_missing(world: World, source: Alertmanager):
+async def test_a_connection_without_its_section_is_told_what_is_missing(receivers: Receivers, source: Alertmanager):
     made = connection(source)
-    world.api.put({**made, "spec": {"type": "alertmanager"}})
-    await reader(world).once()
-    assert ready(world)[1].startswith("alertmanager.serviceAccountName is missing")
+    receivers.api.put({**made, "spec": {"type": "alertmanager"}})
+    await reader(receivers).once()
+    assert ready(receivers)[1].startswith("alertmanager.serviceAccountName is missing")
 
 
 @pytest.mark.parametrize(
@@ -404,10 +410,10 @@ async def test_a_connection_without_its_section_is_told_what_is_missing(world: W
     ids=["no section", "no url", "no account"],
 )
 async def test_a_connection_that_only_an_edit_helps_is_stalled_and_one_that_is_not_there_is_tried_again(
-    world: World, source: Alertmanager, spec
+    receivers: Receivers, source: Alertmanager, spec
 ):
     def abnormal() -> set[str]:
-        found = world.api.object(discovery.connections("prod", "alerts"))
+        found = receivers.api.object(discovery.connections("prod", "alerts"))
         told, generation = found["status"], found["metadata"]["generation"]
         assert {told["observedGeneration"], *(each["observedGeneration"] for each in told["conditions"])} == {
             generation
@@ -416,8 +422,8 @@ async def test_a_connection_that_only_an_edit_helps_is_stalled_and_one_that_is_n
 
     made = connection(Alertmanager("http://127.0.0.1:1"))
     for written, wanted in ((spec, {"Stalled"}), (made["spec"], {"Reconciling"}), (connection(source)["spec"], set())):
-        world.api.put({**made, "spec": written})
-        await reader(world).once()
+        receivers.api.put({**made, "spec": written})
+        await reader(receivers).once()
         assert abnormal() == wanted
 
 
@@ -431,9 +437,9 @@ async def test_a_connection_that_only_an_edit_helps_is_stalled_and_one_that_is_n
         "yesterday",
     ],
 )
-async def test_whatever_date_an_answer_has_its_alerts_are_stored(world: World, source: Alertmanager, date: str):
-    world.api.put(connection(source))
+async def test_whatever_date_an_answer_has_its_alerts_are_stored(receivers: Receivers, source: Alertmanager, date: str):
+    receivers.api.put(connection(source))
     source.other = web.json_response([group(open_alert(pack_date="lost"))], headers={"Date": date})
-    await reader(world).once()
-    assert labels(world) == ["lost"]
-    assert ready(world) == ("True", "")
+    await reader(receivers).once()
+    assert labels(receivers) == ["lost"]
+    assert ready(receivers) == ("True", "")

@@ -13,7 +13,7 @@ from incident_operator.receiver import json_text
 from incident_operator.receiver.alertmanager import Message, read_message
 from incident_operator.receiver.refusals import MalformedError
 from incident_operator.receiver.server import ReceiverSettings
-from receiver import messages
+from tests.receiver import messages
 
 
 def malformed(body: bytes) -> str:

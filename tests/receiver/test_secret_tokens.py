@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from incident_operator.kubernetes import apiserver, discovery
 from incident_operator.receiver.auth import SecretTokens, TokenError, Tokens
-from kube.fake_apiserver import FakeApiserver
-from kube.fake_faults import Fault
+from tests.kubernetes.fake_apiserver import FakeApiserver
+from tests.kubernetes.fake_faults import Fault
 
 AT = discovery.secrets("ops", "webhook")
 

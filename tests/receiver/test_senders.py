@@ -12,8 +12,7 @@ import pytest
 
 from incident_operator.api.incident import AlertStatus
 from incident_operator.receiver.alertmanager import read_message
-from receiver import messages
-from receiver import world as worlds
+from tests.receiver import messages, receiver_setup
 
 FOLDER = Path(__file__).parent
 SENDERS = {path.stem: path for path in sorted((FOLDER / "senders").glob("*.json"))}
@@ -32,19 +31,19 @@ def test_every_alert_of_every_sender_is_read(sender: str):
 
 @pytest.mark.parametrize("sender", sorted(set(SENDERS) - {"empty"}))
 async def test_every_senders_alert_becomes_an_incident(sender: str):
-    async with worlds.started(ALL) as world:
-        await world.one.intake.take(read_message(SENDERS[sender].read_bytes(), messages.LIMITS))
-        assert len(world.incidents()) == 1
+    async with receiver_setup.started(ALL) as receivers:
+        await receivers.one.intake.take(read_message(SENDERS[sender].read_bytes(), messages.LIMITS))
+        assert len(receivers.incidents()) == 1
 
 
 LABELS = json.loads((FOLDER / "kube_prometheus_labels.json").read_bytes())
 
 
 async def test_every_label_set_of_kube_prometheus_is_kept_exactly():
-    async with worlds.started(ALL) as world:
+    async with receiver_setup.started(ALL) as receivers:
         for labels in LABELS:
-            await world.one.take({**messages.alert(), "labels": labels})
-        kept = sorted((each["spec"]["commonLabels"] for each in world.incidents()), key=str)
+            await receivers.one.take({**messages.alert(), "labels": labels})
+        kept = sorted((each["spec"]["commonLabels"] for each in receivers.incidents()), key=str)
         heard = [labels for labels in LABELS if labels["alertname"] != "Watchdog"]
         assert kept == sorted(heard, key=str)
 
@@ -96,17 +95,17 @@ ODD = {
 
 
 @pytest.mark.parametrize("odd", ODD)
-async def test_what_can_be_understood_is_stored(world: worlds.World, odd: str):
+async def test_what_can_be_understood_is_stored(receivers: receiver_setup.Receivers, odd: str):
     body = json.dumps(messages.message(ODD[odd], messages.alert(pod="plain"))).encode()
     message = read_message(body, messages.LIMITS)
     assert message.refused == ()
-    await world.one.intake.take(message)
-    assert len(world.incident()["spec"]["alerts"]) == 2
-    stored = json.dumps(world.incident(), ensure_ascii=False)
+    await receivers.one.intake.take(message)
+    assert len(receivers.incident()["spec"]["alerts"]) == 2
+    stored = json.dumps(receivers.incident(), ensure_ascii=False)
     assert not any(sign in stored for sign in ("\\u0000", "\\u001b", "\ud800", "\udfff"))
-    before = len(world.writes)
-    await world.one.intake.take(read_message(body, messages.LIMITS))
-    assert len(world.writes) == before
+    before = len(receivers.writes)
+    await receivers.one.intake.take(read_message(body, messages.LIMITS))
+    assert len(receivers.writes) == before
 
 
 SHAPES = {
@@ -167,34 +166,40 @@ def test_alerts_that_differ_behind_the_cut_are_different_alerts():
 FIRING, ENDED = AlertStatus.FIRING, AlertStatus.RESOLVED
 
 
-async def test_a_firing_alert_that_a_slower_peer_tells_after_its_end_changes_nothing(world: worlds.World):
-    await world.one.take(messages.alert(pod="a"))
-    await world.one.take(messages.resolved(pod="a"))
-    writes = len(world.writes)
-    await world.one.take(messages.alert(pod="a"))
-    assert len(world.writes) == writes
-    assert [each["status"] for each in world.incident()["spec"]["alerts"]] == ["resolved"]
+async def test_a_firing_alert_that_a_slower_peer_tells_after_its_end_changes_nothing(
+    receivers: receiver_setup.Receivers,
+):
+    await receivers.one.take(messages.alert(pod="a"))
+    await receivers.one.take(messages.resolved(pod="a"))
+    writes = len(receivers.writes)
+    await receivers.one.take(messages.alert(pod="a"))
+    assert len(receivers.writes) == writes
+    assert [each["status"] for each in receivers.incident()["spec"]["alerts"]] == ["resolved"]
 
 
-async def test_a_firing_alert_whose_end_a_faster_peer_told_before_anything_was_stored_ends_at_once(world: worlds.World):
-    await world.one.take(messages.resolved(pod="a"))
-    assert world.incidents() == []
-    await world.one.take(messages.alert(pod="a"), messages.alert(pod="b"))
-    statuses = {each["labels"]["pod"]: each["status"] for each in world.incident()["spec"]["alerts"]}
+async def test_a_firing_alert_whose_end_a_faster_peer_told_before_anything_was_stored_ends_at_once(
+    receivers: receiver_setup.Receivers,
+):
+    await receivers.one.take(messages.resolved(pod="a"))
+    assert receivers.incidents() == []
+    await receivers.one.take(messages.alert(pod="a"), messages.alert(pod="b"))
+    statuses = {each["labels"]["pod"]: each["status"] for each in receivers.incident()["spec"]["alerts"]}
     assert statuses == {"a": "resolved", "b": "firing"}
-    writes = len(world.writes)
-    await world.one.take(messages.alert(pod="a"), messages.alert(pod="b"))
-    assert len(world.writes) == writes
+    writes = len(receivers.writes)
+    await receivers.one.take(messages.alert(pod="a"), messages.alert(pod="b"))
+    assert len(receivers.writes) == writes
 
 
-async def test_an_alert_that_fires_anew_is_not_ended_by_an_end_that_was_told_before(world: worlds.World):
-    await world.one.take(messages.resolved(pod="a"))
-    await world.one.take(messages.alert(pod="a", starts="2025-10-21T00:41:00Z"))
-    assert [each["status"] for each in world.incident()["spec"]["alerts"]] == ["firing"]
+async def test_an_alert_that_fires_anew_is_not_ended_by_an_end_that_was_told_before(
+    receivers: receiver_setup.Receivers,
+):
+    await receivers.one.take(messages.resolved(pod="a"))
+    await receivers.one.take(messages.alert(pod="a", starts="2025-10-21T00:41:00Z"))
+    assert [each["status"] for each in receivers.incident()["spec"]["alerts"]] == ["firing"]
 
 
-async def test_peers_that_group_otherwise_and_tell_twice_make_one_incident(world: worlds.World):
-    await world.one.take(messages.alert(pod="a"), messages.alert(pod="b"))
-    await world.one.take(messages.alert(pod="b"))
-    await world.one.take(messages.alert(pod="b"), messages.alert(pod="a"), messages.alert(pod="b"))
-    assert len(world.incident()["spec"]["alerts"]) == 2
+async def test_peers_that_group_otherwise_and_tell_twice_make_one_incident(receivers: receiver_setup.Receivers):
+    await receivers.one.take(messages.alert(pod="a"), messages.alert(pod="b"))
+    await receivers.one.take(messages.alert(pod="b"))
+    await receivers.one.take(messages.alert(pod="b"), messages.alert(pod="a"), messages.alert(pod="b"))
+    assert len(receivers.incident()["spec"]["alerts"]) == 2

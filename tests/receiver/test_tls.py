@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 from incident_operator.receiver import server
 from incident_operator.receiver.auth import TokenFiles, Tokens
 from incident_operator.receiver.server import CertificateError, ReceiverSettings, keep_certificate_current, tls_context
-from receiver import messages
-from receiver.world import World
+from tests.receiver import messages
+from tests.receiver.receiver_setup import Receivers
 
 
 @pytest.fixture
@@ -32,11 +32,11 @@ def make(certificate: Path, key: Path) -> None:
     subprocess.run([*command, *names, *files], check=True, capture_output=True, timeout=30)
 
 
-async def test_a_message_comes_over_tls(world: World, tmp_path, pair):
+async def test_a_message_comes_over_tls(receivers: Receivers, tmp_path, pair):
     token = tmp_path / "token"
     token.write_text("the-token")
     settings = ReceiverSettings("127.0.0.1", 0, tls_certificate=pair[0], tls_key=pair[1])
-    one = world.one
+    one = receivers.one
     handler = server.WebhookHandler(
         settings, one.intake, (one.incidents, one.runbooks), one.metrics, Tokens(TokenFiles([token]))
     )
@@ -48,7 +48,7 @@ async def test_a_message_comes_over_tls(world: World, tmp_path, pair):
             assert response.status == 200
         with pytest.raises(aiohttp.ServerDisconnectedError):
             await http.post(url.replace("https", "http"), data=b"{}", headers=headers)
-    assert len(world.incidents()) == 1
+    assert len(receivers.incidents()) == 1
 
 
 async def test_a_certificate_that_cannot_be_used_is_named(pair):

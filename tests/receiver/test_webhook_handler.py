@@ -18,11 +18,10 @@ from incident_operator.receiver import json_text, server
 from incident_operator.receiver.alertmanager import Reading
 from incident_operator.receiver.auth import TokenFiles, Tokens
 from incident_operator.receiver.server import ReceiverSettings
-from kube.fake_faults import Fault
-from receiver import messages
-from receiver import world as worlds
-from receiver.messages import alert
-from receiver.world import World
+from tests.kubernetes.fake_faults import Fault
+from tests.receiver import messages, receiver_setup
+from tests.receiver.messages import alert
+from tests.receiver.receiver_setup import Receivers
 
 AUTHORIZED = {"Authorization": "Bearer the-token"}
 
@@ -31,7 +30,7 @@ AUTHORIZED = {"Authorization": "Bearer the-token"}
 class Open:
     """A webhook handler that listens, and what is behind it."""
 
-    world: World
+    receivers: Receivers
     http: aiohttp.ClientSession
     port: int
 
@@ -48,18 +47,18 @@ class Open:
         return (await self.post(body))[0]
 
     def posts(self, code: int) -> float:
-        return self.world.one.counted("alert_posts_total", code=str(code))
+        return self.receivers.one.counted("alert_posts_total", code=str(code))
 
 
 @asynccontextmanager
-async def opened(world: World, tokens: Path, **changes: object) -> AsyncIterator[Open]:
+async def opened(receivers: Receivers, tokens: Path, **changes: object) -> AsyncIterator[Open]:
     chosen = replace(ReceiverSettings(host="127.0.0.1", port=0), **changes)
-    one = world.one
+    one = receivers.one
     handler = server.WebhookHandler(
         chosen, one.intake, (one.incidents, one.runbooks), one.metrics, Tokens(TokenFiles([tokens]))
     )
     async with server.serving(handler, chosen) as port, aiohttp.ClientSession() as http:
-        yield Open(world, http, port)
+        yield Open(receivers, http, port)
 
 
 @pytest.fixture
@@ -70,8 +69,8 @@ def tokens(tmp_path) -> Path:
 
 
 @pytest.fixture
-async def handler(world: World, tokens: Path) -> AsyncIterator[Open]:
-    async with opened(world, tokens) as made:
+async def handler(receivers: Receivers, tokens: Path) -> AsyncIterator[Open]:
+    async with opened(receivers, tokens) as made:
         yield made
 
 
@@ -79,7 +78,7 @@ async def test_a_message_is_answered_after_it_is_stored(handler: Open):
     status, answer = await handler.post(messages.body(alert()))
     assert status == 200
     assert answer == {"status": "success", "message": "1 alert: 1 Incident opened"}
-    assert len(handler.world.incidents()) == 1
+    assert len(handler.receivers.incidents()) == 1
     assert handler.posts(200) == 1
 
 
@@ -93,7 +92,7 @@ async def test_without_the_token_nothing_is_read(handler: Open, headers):
     status, answer = await handler.post(messages.body(alert()), headers)
     assert status == 401
     assert answer == {"status": "error", "message": "the bearer token is missing or wrong"}
-    assert handler.world.api.requests == []
+    assert handler.receivers.api.requests == []
 
 
 async def test_another_path_and_another_method_are_told_so(handler: Open):
@@ -119,20 +118,20 @@ async def test_an_alert_that_cannot_be_stored_does_not_take_the_others_with_it(h
     assert answer["message"].startswith(
         "1 alert refused: alerts[0].labels[...]: expected `str`, got `int`; the others are stored: 1 alert: "
     )
-    assert handler.world.incident()["spec"]["commonLabels"]["pod"] == "good"
-    assert handler.world.one.counted("alerts_refused_total") == 1
+    assert handler.receivers.incident()["spec"]["commonLabels"]["pod"] == "good"
+    assert handler.receivers.one.counted("alerts_refused_total") == 1
 
 
 async def test_what_could_not_be_stored_is_to_be_sent_again_before_what_can_never_be(handler: Open):
-    handler.world.api.inject(Fault.INTERNAL_ERROR, method="POST")
+    handler.receivers.api.inject(Fault.INTERNAL_ERROR, method="POST")
     body = messages.body({**alert(), "labels": {"pod": 1}}, alert(pod="good"))
     assert await handler.told(body) == 503
     assert await handler.told(body) == 400
-    assert len(handler.world.incidents()) == 1
+    assert len(handler.receivers.incidents()) == 1
 
 
-async def test_a_body_that_is_announced_as_too_long_is_waited_for_as_long_as_any(world: World, tokens):
-    async with opened(world, tokens, body_timeout=0.1) as handler:
+async def test_a_body_that_is_announced_as_too_long_is_waited_for_as_long_as_any(receivers: Receivers, tokens):
+    async with opened(receivers, tokens, body_timeout=0.1) as handler:
         assert b" 503 " in await raw(handler, HEAD + b"Content-Length: 999999999\r\n\r\n{")
 
 
@@ -143,35 +142,35 @@ async def test_a_compressed_body_is_not_inflated(handler: Open):
 
 @pytest.mark.parametrize("fault", [Fault.REPLY_LOST, Fault.TOO_MANY_REQUESTS, Fault.INTERNAL_ERROR])
 async def test_what_could_not_be_stored_is_to_be_sent_again(handler: Open, fault):
-    handler.world.api.inject(fault, method="POST")
+    handler.receivers.api.inject(fault, method="POST")
     status, answer = await handler.post(messages.body(alert()))
     assert status == 503
     assert answer["message"].startswith("1 of 1 groups are not stored")
     assert answer["message"].endswith("; send it again")
     assert await handler.told(messages.body(alert())) == 200
-    assert len(handler.world.incidents()) == 1
+    assert len(handler.receivers.incidents()) == 1
 
 
-async def test_an_apiserver_that_does_not_answer_is_not_waited_for_long(world: World, tokens):
-    world.api.inject(Fault.SILENT, method="POST")
-    async with opened(world, tokens, store_timeout=0.05) as handler:
+async def test_an_apiserver_that_does_not_answer_is_not_waited_for_long(receivers: Receivers, tokens):
+    receivers.api.inject(Fault.SILENT, method="POST")
+    async with opened(receivers, tokens, store_timeout=0.05) as handler:
         status, answer = await handler.post(messages.body(alert()))
         assert (status, answer["message"]) == (503, "not everything was stored within 0.05s; send it again")
-    async with opened(world, tokens) as handler:
+    async with opened(receivers, tokens) as handler:
         assert await handler.told(messages.body(alert())) == 200
-    assert len(world.incidents()) == 1
+    assert len(receivers.incidents()) == 1
 
 
 @pytest.mark.parametrize("index", ["incidents", "runbooks"])
-async def test_before_everything_stored_is_known_nothing_is_judged(world: World, tokens, index):
-    starting = type(getattr(world.one, index))()
-    async with opened(replace(world, one=replace(world.one, **{index: starting})), tokens) as handler:
+async def test_before_everything_stored_is_known_nothing_is_judged(receivers: Receivers, tokens, index):
+    starting = type(getattr(receivers.one, index))()
+    async with opened(replace(receivers, one=replace(receivers.one, **{index: starting})), tokens) as handler:
         status, answer = await handler.post(messages.body(alert()))
         assert (status, answer["message"]) == (
             503,
             "still starting, not all Runbooks and Incidents are read; send it again",
         )
-        assert world.api.requests == []
+        assert receivers.api.requests == []
         starting.mark_ready()
         assert await handler.told(messages.body()) == 200
 
@@ -179,22 +178,22 @@ async def test_before_everything_stored_is_known_nothing_is_judged(world: World,
 @pytest.mark.parametrize("limit", [{"max_posts": 1}, {"max_posts_bytes": 1000}])
 async def test_more_messages_than_fit_are_to_be_sent_again(tokens, limit):
     async with (
-        worlds.started(messages.runbook(severity="P2")) as world,
-        opened(world, tokens, store_timeout=2.0, **limit) as handler,
+        receiver_setup.started(messages.runbook(severity="P2")) as receivers,
+        opened(receivers, tokens, store_timeout=2.0, **limit) as handler,
     ):
         stuck = await stuck_posts(handler, alert())
         status, answer = await handler.post(messages.body(alert(pack_date="1")))
         assert (status, answer["message"]) == (503, "too many messages at a time; send it again")
         assert set(await asyncio.gather(*stuck)) == {503}
         assert await handler.told(messages.body(alert())) == 200
-        assert world.one.counted("alert_posts_in_flight") == 0
+        assert receivers.one.counted("alert_posts_in_flight") == 0
 
 
 async def stuck_posts(handler: Open, *alerts: messages.Json) -> list[asyncio.Task[int]]:
     """Post alerts, one a message, whose writes the apiserver does not answer."""
-    handler.world.api.inject(Fault.SILENT, method="POST", times=len(alerts))
+    handler.receivers.api.inject(Fault.SILENT, method="POST", times=len(alerts))
     posts = [asyncio.create_task(handler.told(messages.body(each))) for each in alerts]
-    await arrived(handler.world, len(alerts))
+    await arrived(handler.receivers, len(alerts))
     return posts
 
 
@@ -205,8 +204,8 @@ MILD = messages.runbook(severity="P3")
 async def test_a_severe_alert_has_room_and_a_write_when_milder_ones_have_taken_all(tokens):
     mild = Priority().writes.limit - 1
     async with (
-        worlds.started(MILD, SEVERE) as world,
-        opened(world, tokens, max_posts=mild, store_timeout=2.0) as handler,
+        receiver_setup.started(MILD, SEVERE) as receivers,
+        opened(receivers, tokens, max_posts=mild, store_timeout=2.0) as handler,
     ):
         stuck = await stuck_posts(handler, *(alert(pack_date=str(number)) for number in range(mild)))
         assert await handler.told(messages.body(alert(pack_date="one more"))) == 503
@@ -216,8 +215,8 @@ async def test_a_severe_alert_has_room_and_a_write_when_milder_ones_have_taken_a
 
 async def test_a_small_message_is_read_though_long_ones_have_taken_all_bytes(tokens):
     async with (
-        worlds.started(MILD, SEVERE) as world,
-        opened(world, tokens, max_posts_bytes=300_000, store_timeout=2.0) as handler,
+        receiver_setup.started(MILD, SEVERE) as receivers,
+        opened(receivers, tokens, max_posts_bytes=300_000, store_timeout=2.0) as handler,
     ):
         long = {**alert(), "annotations": {"text": "x" * 290_000}}
         stuck = await stuck_posts(handler, long)
@@ -229,8 +228,8 @@ async def test_a_small_message_is_read_though_long_ones_have_taken_all_bytes(tok
         assert set(await asyncio.gather(*stuck)) == {503}
 
 
-async def test_bodies_that_are_only_announced_take_nobodys_room(world: World, tokens):
-    async with opened(world, tokens, max_posts=4, max_posts_bytes=4_000_000, body_timeout=1.0) as handler:
+async def test_bodies_that_are_only_announced_take_nobodys_room(receivers: Receivers, tokens):
+    async with opened(receivers, tokens, max_posts=4, max_posts_bytes=4_000_000, body_timeout=1.0) as handler:
         slow = [await asyncio.open_connection("127.0.0.1", handler.port) for _ in range(300)]
         for _, writer in slow:
             writer.write(HEAD + b"Content-Length: 4000000\r\n\r\n{")
@@ -267,9 +266,9 @@ def json_list(item: bytes, count: int) -> bytes:
     return b"[" + b",".join([item] * count) + b"]"
 
 
-async def arrived(world: World, count: int = 1) -> None:
+async def arrived(receivers: Receivers, count: int = 1) -> None:
     for _ in range(1000):
-        if len(world.api.requests) >= count:
+        if len(receivers.api.requests) >= count:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("nothing reached the apiserver")
@@ -288,13 +287,13 @@ async def raw(handler: Open, *parts: bytes) -> bytes:
 HEAD = b"POST /api/v1/alerts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer the-token\r\n"
 
 
-async def test_a_head_that_does_not_come_ends_the_connection(world: World, tokens):
-    async with opened(world, tokens, header_timeout=0.1) as handler:
+async def test_a_head_that_does_not_come_ends_the_connection(receivers: Receivers, tokens):
+    async with opened(receivers, tokens, header_timeout=0.1) as handler:
         assert await raw(handler, HEAD) == b""
 
 
-async def test_a_head_that_comes_byte_by_byte_ends_the_connection(world: World, tokens):
-    async with opened(world, tokens, header_timeout=0.3) as handler:
+async def test_a_head_that_comes_byte_by_byte_ends_the_connection(receivers: Receivers, tokens):
+    async with opened(receivers, tokens, header_timeout=0.3) as handler:
         reader, writer = await asyncio.open_connection("127.0.0.1", handler.port)
         for byte in HEAD * 3:
             writer.write(bytes([byte]))
@@ -305,8 +304,8 @@ async def test_a_head_that_comes_byte_by_byte_ends_the_connection(world: World, 
         writer.close()
 
 
-async def test_a_body_that_comes_byte_by_byte_is_not_waited_for(world: World, tokens):
-    async with opened(world, tokens, body_timeout=0.3) as handler:
+async def test_a_body_that_comes_byte_by_byte_is_not_waited_for(receivers: Receivers, tokens):
+    async with opened(receivers, tokens, body_timeout=0.3) as handler:
         reader, writer = await asyncio.open_connection("127.0.0.1", handler.port)
         writer.write(HEAD + b"Content-Length: 1000\r\n\r\n")
         answer = asyncio.create_task(reader.read(20))
@@ -319,8 +318,8 @@ async def test_a_body_that_comes_byte_by_byte_is_not_waited_for(world: World, to
         writer.close()
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(world: World, tokens):
-    async with opened(world, tokens, body_timeout=0.1) as handler:
+async def test_a_body_that_does_not_come_is_not_waited_for(receivers: Receivers, tokens):
+    async with opened(receivers, tokens, body_timeout=0.1) as handler:
         answer = await raw(handler, HEAD + b"Content-Length: 10\r\n\r\n", b"{")
         assert b" 503 " in answer
         assert b"the body did not arrive whole" in answer
@@ -333,7 +332,7 @@ async def test_a_sender_that_goes_away_in_the_middle_leaves_nothing_behind(handl
     await asyncio.sleep(0.05)
     writer.transport.abort()
     await asyncio.sleep(0.05)
-    assert handler.world.one.counted("alert_posts_in_flight") == 0
+    assert handler.receivers.one.counted("alert_posts_in_flight") == 0
     assert await handler.told(messages.body(alert())) == 200
 
 
@@ -351,8 +350,8 @@ async def test_what_is_no_http_is_answered_with_400(handler: Open, request_bytes
     assert answer.split(b" ")[1] == b"400"
 
 
-async def test_slow_connections_do_not_keep_good_ones_out(world: World, tokens):
-    async with opened(world, tokens, header_timeout=1.0) as handler:
+async def test_slow_connections_do_not_keep_good_ones_out(receivers: Receivers, tokens):
+    async with opened(receivers, tokens, header_timeout=1.0) as handler:
         slow = [await asyncio.open_connection("127.0.0.1", handler.port) for _ in range(200)]
         for _, writer in slow:
             writer.write(HEAD)
@@ -362,9 +361,9 @@ async def test_slow_connections_do_not_keep_good_ones_out(world: World, tokens):
             writer.close()
 
 
-async def test_a_defect_of_the_receiver_does_not_lose_the_alert(world: World, tokens):
-    world.one.runbooks.matching = None
-    async with opened(world, tokens) as handler:
+async def test_a_defect_of_the_receiver_does_not_lose_the_alert(receivers: Receivers, tokens):
+    receivers.one.runbooks.matching = None
+    async with opened(receivers, tokens) as handler:
         status, answer = await handler.post(messages.body(alert()))
     assert (status, answer["status"]) == (503, "error")
     assert "Traceback" not in answer["message"]
@@ -377,7 +376,7 @@ def test_garbage_never_gets_a_5xx(tmp_path, bodies):
     path.write_text("the-token")
 
     async def statuses() -> set[int]:
-        async with worlds.started() as world, opened(world, path) as handler:
+        async with receiver_setup.started() as receivers, opened(receivers, path) as handler:
             return {await handler.told(body) for body in bodies}
 
     assert asyncio.run(statuses()) <= {200, 400}

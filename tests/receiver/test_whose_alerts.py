@@ -5,9 +5,8 @@ import pytest
 from incident_operator.api.meta import ObjectKey, Severity
 from incident_operator.core.alerts import matching
 from incident_operator.core.alerts.matching import AlertScope, Matcher
-from receiver import messages
-from receiver import world as worlds
-from receiver.messages import alert, resolved
+from tests.receiver import messages, receiver_setup
+from tests.receiver.messages import alert, resolved
 
 GLOBAL = AlertScope(global_namespaces=frozenset({"ops"}))
 ONE = AlertScope(only="prod")
@@ -96,43 +95,43 @@ def test_a_severity_above_the_ceiling_of_its_namespace_is_lowered():
 
 async def test_no_namespace_takes_the_alerts_of_another():
     greedy = messages.runbook("greedy", match=('alertname=~".+"',), namespace="evil", severity="P0")
-    async with worlds.started(messages.runbook(), greedy, scope=AlertScope()) as world:
-        receipt = await world.one.take(alert(namespace="prod"))
+    async with receiver_setup.started(messages.runbook(), greedy, scope=AlertScope()) as receivers:
+        receipt = await receivers.one.take(alert(namespace="prod"))
         assert (receipt.opened, receipt.unmatched) == (1, 0)
-        assert len(world.incidents("prod")) == 1
-        assert world.incidents("evil") == []
+        assert len(receivers.incidents("prod")) == 1
+        assert receivers.incidents("evil") == []
 
 
 async def test_an_alert_that_fails_on_its_namespace_alone_is_counted_and_logged(capsys):
-    async with worlds.started(scope=AlertScope()) as world:
-        receipt = await world.one.take(alert(), alert("Unknown"))
+    async with receiver_setup.started(scope=AlertScope()) as receivers:
+        receipt = await receivers.one.take(alert(), alert("Unknown"))
         assert (receipt.opened, receipt.unmatched) == (0, 2)
-        assert world.one.counted("alerts_unmatched_total") == 2
-        assert world.one.counted("alerts_elsewhere_total") == 1
+        assert receivers.one.counted("alerts_unmatched_total") == 2
+        assert receivers.one.counted("alerts_elsewhere_total") == 1
     assert "Runbook prod/pack matches it, but" in capsys.readouterr().out
 
 
 async def test_an_alert_that_fails_on_its_namespace_alone_is_stored_as_unmatched_and_resolves():
-    async with worlds.started(scope=AlertScope(), unmatched_namespace="ops") as world:
-        await world.one.take(alert(namespace="dev"))
-        (incident,) = world.incidents("ops")
+    async with receiver_setup.started(scope=AlertScope(), unmatched_namespace="ops") as receivers:
+        await receivers.one.take(alert(namespace="dev"))
+        (incident,) = receivers.incidents("ops")
         assert "runbookRef" not in incident["spec"]
-        await world.one.take(resolved(namespace="dev"))
-        (incident,) = world.incidents("ops")
+        await receivers.one.take(resolved(namespace="dev"))
+        (incident,) = receivers.incidents("ops")
         assert [each["status"] for each in incident["spec"]["alerts"]] == ["resolved"]
 
 
 async def test_an_alert_resolves_where_it_was_stored_though_it_would_not_go_there_any_more():
-    async with worlds.started() as world:
-        await world.one.take(alert())
-        other = worlds.replica(world.one.kube, messages.runbook(), scope=AlertScope())
+    async with receiver_setup.started() as receivers:
+        await receivers.one.take(alert())
+        other = receiver_setup.replica(receivers.one.kube, messages.runbook(), scope=AlertScope())
         await other.watch()
         await other.take(resolved())
-        assert [each["status"] for each in world.incident()["spec"]["alerts"]] == ["resolved"]
+        assert [each["status"] for each in receivers.incident()["spec"]["alerts"]] == ["resolved"]
 
 
 async def test_an_incident_is_no_severer_than_its_namespace_may_be():
-    async with worlds.started(messages.runbook(severity="P0"), scope=CAPPED) as world:
-        await world.one.take(alert())
-        incident = world.incident()
+    async with receiver_setup.started(messages.runbook(severity="P0"), scope=CAPPED) as receivers:
+        await receivers.one.take(alert())
+        incident = receivers.incident()
     assert incident["spec"]["severity"] == incident["metadata"]["labels"]["incidents.dev/severity"] == "P2"

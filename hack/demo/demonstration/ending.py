@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from demonstration import manifests, shell
 from demonstration.incidents import Incident
-from demonstration.people import Cast
+from demonstration.people import Actors
 from demonstration.terminal import duration
 
 PROD = f"-n {manifests.NAMESPACE}"
@@ -24,7 +24,7 @@ def tell_times(console: Console, incident: Incident, *, set_up: float, night: fl
     )
 
 
-def tell_next(console: Console, cast: Cast, name: str) -> None:
+def tell_next(console: Console, actors: Actors, name: str) -> None:
     """Commands to go on with, while everything is left running."""
     psql = "psql --host=/tmp --username=postgres --dbname=dawsos --command"
     lines = (
@@ -36,7 +36,7 @@ def tell_next(console: Console, cast: Cast, name: str) -> None:
         "# a second Incident: no pack is fresh any more",
         f"kubectl exec deployment/database {PROD} -- {psql} 'UPDATE pricing_pack SET is_fresh = FALSE'",  # noqa: S608 (nothing is interpolated but names)
         f"kubectl get inc {PROD} --watch",
-        f"export KUBECONFIG={cast.alice.kubeconfig}      # be alice; `kubectl describe inc` tells her how to approve",
+        f"export KUBECONFIG={actors.alice.kubeconfig}      # be alice; `kubectl describe inc` tells her how to approve",
         "",
         "make cluster-down      # stop it all; `make cluster-reset` forgets it too",
     )

@@ -42,7 +42,7 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
+class Actors:
     """Everyone in the story."""
 
     admin: Person
@@ -54,10 +54,10 @@ class Cast:
     """May annotate Incidents, and approve nothing."""
 
 
-def gather(admin: Cluster) -> Cast:
+def gather(admin: Cluster) -> Actors:
     """Give everyone a certificate."""
     alice, bob, mallory = (_person(admin, f"{name}@dawsos.com") for name in ("alice", "bob", "mallory"))
-    return Cast(Person("admin", admin), alice, bob, mallory)
+    return Actors(Person("admin", admin), alice, bob, mallory)
 
 
 def _person(admin: Cluster, name: str) -> Person:

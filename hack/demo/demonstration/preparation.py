@@ -6,7 +6,7 @@ from rich.console import Console
 
 from demonstration import chart, cluster, manifests, people, platform, terminal
 from demonstration.cluster import Cluster, Tell
-from demonstration.people import Cast, Person
+from demonstration.people import Actors, Person
 
 INCIDENT_FILES = ("incidents/rbac.yaml", "incidents/people.yaml", "incidents/connections.yaml")
 RUNBOOK = manifests.EXAMPLE / "incidents" / "runbook.yaml"
@@ -14,7 +14,7 @@ RUNBOOK_NAME = "pricing-pack-build-failure"
 STEPS = 6
 
 
-def prepare(console: Console, now: datetime) -> Cast:
+def prepare(console: Console, now: datetime) -> Actors:
     """Set everything up anew, reusing cluster and images; it is shortly before the night of `now`'s day, and all is well."""
     with terminal.set_up(console, STEPS) as set_up:
         with set_up.step("Kubernetes on this machine") as tell:
@@ -33,13 +33,13 @@ def prepare(console: Console, now: datetime) -> Cast:
             return _people_and_runbook(admin, tell)
 
 
-def _people_and_runbook(admin: Cluster, tell: Tell) -> Cast:
+def _people_and_runbook(admin: Cluster, tell: Tell) -> Actors:
     install_access(admin)
     tell("client certificates")
-    cast = people.gather(admin)
+    actors = people.gather(admin)
     tell("runbook")
-    install_runbook(cast.bob)
-    return cast
+    install_runbook(actors.bob)
+    return actors
 
 
 def install_access(admin: Cluster) -> None:

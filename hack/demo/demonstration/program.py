@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from demonstration import chart, cluster, ending, platform, preparation, shell, story
-from demonstration.people import Cast
+from demonstration.people import Actors
 from demonstration.terminal import Story
 
 
@@ -32,19 +32,19 @@ def main(arguments: Sequence[str]) -> int:
 def _run(console: Console, *, keep: bool) -> None:
     console.print("[bold]incident-operator: one night with runbook RB-01, on a real cluster[/bold]\n")
     began, was_up = time.monotonic(), cluster.is_up()
-    cast = preparation.prepare(console, datetime.now(UTC))  # noqa: TID251
+    actors = preparation.prepare(console, datetime.now(UTC))  # noqa: TID251
     ready = time.monotonic()
-    incident = story.tell(Story(console, ready), cast)
+    incident = story.tell(Story(console, ready), actors)
     ending.tell_times(console, incident, set_up=ready - began, night=time.monotonic() - ready)
     if keep:
-        ending.tell_next(console, cast, incident.name)
+        ending.tell_next(console, actors, incident.name)
         return
-    _clean_up(console, cast, stop_cluster=not was_up)
+    _clean_up(console, actors, stop_cluster=not was_up)
 
 
-def _clean_up(console: Console, cast: Cast, *, stop_cluster: bool) -> None:
+def _clean_up(console: Console, actors: Actors, *, stop_cluster: bool) -> None:
     console.print("Cleaning up. `make demo KEEP=1` leaves it running, so that you can look around.", soft_wrap=True)
-    platform.remove(cast.admin.cluster)
-    chart.uninstall(cast.admin.cluster)
+    platform.remove(actors.admin.cluster)
+    chart.uninstall(actors.admin.cluster)
     if stop_cluster:
         cluster.down()

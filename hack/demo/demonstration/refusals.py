@@ -1,18 +1,18 @@
-"""The scene in which the wrong people try to approve."""
+"""The part in which the wrong people try to approve."""
 
 from demonstration import manifests
 from demonstration.incidents import Incident
-from demonstration.teller import Teller
+from demonstration.narrator import Narrator
 
 
-def tell(teller: Teller, incident: Incident) -> None:
+def tell(narrator: Narrator, incident: Incident) -> None:
     """Let everyone try who may not. Raises shell.Failure where one of them succeeds."""
     pending = incident.status["pendingApproval"]
     forged = (
         f"kubectl annotate -n {manifests.NAMESPACE} incident {incident.name}"
         f' incidents.dev/approve="{pending["planHash"][:8]} alice@dawsos.com"'
     )
-    teller.story.happens("mallory signs with alice's name.")
-    teller.is_refused(teller.cast.mallory, forged)
-    teller.story.happens("bob approves what he wrote himself.")
-    teller.is_refused(teller.cast.bob, pending["approveWith"])
+    narrator.story.happens("mallory signs with alice's name.")
+    narrator.is_refused(narrator.actors.mallory, forged)
+    narrator.story.happens("bob approves what he wrote himself.")
+    narrator.is_refused(narrator.actors.bob, pending["approveWith"])

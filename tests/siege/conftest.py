@@ -1,3 +1,0 @@
-"""Fixtures of the siege's tests."""
-
-import siege.places  # noqa: F401 # isort: skip
