@@ -59,6 +59,10 @@ test-cluster: test-policies
 	@$(BIN)/pytest -q -m cluster --ignore=tests/e2e --ignore=tests/approval_policy \
 		--ignore=tests/proofs/faults --ignore=tests/proofs/rounds --ignore=tests/proofs/field
 
+.PHONY: unit
+unit: .venv/.synced ## Run the tests that need no cluster
+	@$(BIN)/pytest -n 2 -m 'not cluster'
+
 .PHONY: check
 check: .venv/.synced ## Check style and types, and run the tests of the pure core (a minute; before each commit)
 	@$(BIN)/ruff format --check .

@@ -20,7 +20,7 @@ from tests.docs import pages
 
 _PATH = re.compile(r"\b(?:docs|examples|hack|charts|crds|operator|tests)/[\w./-]*\w")
 _MODULE = re.compile(
-    r"(?:(?:core|engine|receiver|clients|actions|commands)/[\w/]+|handlers|inbox|app|cli|settings)\.(?:py|sql)"
+    r"(?<![\w/])(?:(?:api|core|engine|receiver|clients|kubernetes|actions|connections|commands)/[\w/]+|app|cli|process|settings)\.(?:py|sql)"
 )
 _MAKE = re.compile(r"\bmake ([a-z.][\w./-]*)")
 _TARGET = re.compile(r"^([\w./-]+):", re.MULTILINE)
