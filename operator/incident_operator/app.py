@@ -1,6 +1,6 @@
 """The composition root: builds every part from the settings, reads what is stored, and has it all run.
 
-Builds what takes alerts in: the handler that Alertmanager posts to, and the poll of its open alerts.
+What every part is built from (`Base`), then the engine, then the receiver, then what a process shows of itself and watches.
 """
 
 import asyncio
@@ -17,13 +17,14 @@ from prometheus_client import CollectorRegistry
 from incident_operator import health, logs, process
 from incident_operator.actions import ACTIONS, clients
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import redaction
 from incident_operator.clients.connections import Finds, Probes
 from incident_operator.clients.evaluations import Evaluations
-from incident_operator.clients.redaction import Redactor
+from incident_operator.core import redactor
 from incident_operator.core.action import KEY_BYTES, Markers
 from incident_operator.core.alerts.received_alerts import LabelLimits
+from incident_operator.core.redactor import Redactor
 from incident_operator.core.runbooks import compiler
+from incident_operator.core.status import report
 from incident_operator.engine.calls import Redactors
 from incident_operator.engine.executor import Executor, InFlight, OpenTargets
 from incident_operator.engine.expiry import Expiry
@@ -38,6 +39,7 @@ from incident_operator.engine.workers import MachineTurns, Workers
 from incident_operator.informers import Inbox, IncidentInformer, RunbookInformer
 from incident_operator.kubernetes import access as accesses
 from incident_operator.kubernetes import apiserver, discovery
+from incident_operator.kubernetes.access import Access
 from incident_operator.kubernetes.apiserver import Kube, Reads
 from incident_operator.kubernetes.discovery import Scopes
 from incident_operator.kubernetes.fair_shares import FairThreads
@@ -55,7 +57,248 @@ from incident_operator.receiver.server import ReceiverSettings
 from incident_operator.receiver.store import IncidentStore
 from incident_operator.settings import Settings
 
+_RECHECK_EVERY = timedelta(minutes=5)
+"""How often a Runbook's Connections are probed when nothing else asks for it."""
+_DEAD_AFTER = 180.0
+"""Seconds. The deadlines are looked at every minute at least; when they are not, the process is stuck."""
+_LIST_THEM = "list the namespaces of your Runbooks: `namespaces` of the chart, or INCIDENT_OPERATOR_NAMESPACES"
+_compile = partial(compiler.compile_runbook, actions=ACTIONS)
 _log = structlog.get_logger()
+
+
+def clock() -> datetime:
+    """Return the time of this machine, which a process asks once: decisions see the `SteadyClock` that begins there."""
+    return datetime.now(UTC)  # noqa: TID251
+
+
+async def run(settings: Settings, at_end: Callable[[], None] = lambda: None) -> None:
+    """Run until SIGTERM or SIGINT; `at_end` is called once it begins to end. Raises what keeps it from running."""
+    own = Redactor()
+    logs.configure(settings.log_format, redactor.for_logs(own))
+    async with _built(settings, own) as parts:
+        await wait_until_served(parts.client)
+        await patiently(lambda: _list_all(parts))
+        await process.run(parts, settings, at_end)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What every part is built from."""
+
+    settings: Settings
+    """As they hold: nobody would go on with Incidents of a namespace that is not served."""
+    access: Access
+    client: Kube
+    now: SteadyClock
+    identity: str
+    """Our own user name."""
+    namespaces: Scopes
+    """Those that are served."""
+    namespace: str
+    """Of the Lease and of the operator's own Secrets."""
+    registry: CollectorRegistry
+    helpers: health.HelperMetrics
+    priority: Priority
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What works on Incidents and checks Runbooks."""
+
+    inbox: Inbox
+    elector: LeaderElector
+    leadership: LeaderCallbacks
+    in_flight: InFlight
+    policies: Policies
+    ending: asyncio.Event
+    """Set when the process is about to end: nothing is begun any more."""
+    connections: Finds
+
+
+@asynccontextmanager
+async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
+    async with AsyncExitStack() as stack:
+        base = await _base(stack, settings, own)
+        engine = await _engine(stack, base)
+        settings, inbox = base.settings, engine.inbox
+        reads = await stack.enter_async_context(Reads(base.access))
+        expiry = Expiry(base.client, reads, base.now, settings.closed_ttl, base.namespaces, engine.elector.may_act)
+        source = Source(engine.connections, base.now, base.namespaces)
+        received = await stack.enter_async_context(
+            receiver(settings, base.client, base.namespace, inbox, base.registry, base.priority, own, source)
+        )
+        # what the leader alone does beside reconciling
+        engine.leadership.callbacks.append(expiry.run)
+        if received is not None and received.poll is not None:
+            engine.leadership.callbacks.append(received.poll.run)
+        await stack.enter_async_context(_health(settings, inbox, base.registry))
+        _tell_start(base, settings.unasked_problem, await engine.policies.problem())
+        yield Parts(
+            inbox,
+            RunbookInformer(reads, inbox, base.namespaces),
+            IncidentInformer(base.client, reads, inbox, base.namespaces, base.now),
+            base.access,
+            base.client,
+            engine.ending,
+            engine.elector,
+            engine.in_flight,
+            base.namespaces,
+        )
+
+
+async def _base(stack: AsyncExitStack, settings: Settings, own: Redactor) -> Base:
+    """Find the apiserver, ask who we are, and what is served."""
+    access = await accesses.load(settings.kubeconfig, settings.context)
+    access.credentials.teach(partial(own.learn_own, "apiserver"))
+    asyncio.get_running_loop().set_default_executor(FairThreads(LOOKUPS, "shared"))
+    now = SteadyClock(clock)
+    client = await stack.enter_async_context(Kube(access, dated=now.hear))
+    identity = await patiently(lambda: _whoami(client), only=TOO_MANY)
+    namespaces = await patiently(lambda: discovery.served(client, settings.namespaces), only=TOO_MANY)
+    registry = health.registry()
+    return Base(
+        settings if namespaces else replace(settings, unmatched_namespace=None),
+        access,
+        client,
+        now,
+        identity,
+        namespaces,
+        settings.lease_namespace or access.namespace,
+        registry,
+        health.HelperMetrics(registry),
+        Priority(settings.alert_scope.ceilings),
+    )
+
+
+async def _engine(stack: AsyncExitStack, base: Base) -> Engine:
+    """Build what works on Incidents and checks Runbooks. Its queues are paused until this process leads."""
+    settings, client, now, scope = base.settings, base.client, base.now, base.settings.alert_scope
+    me, ending = f"{settings.instance[:40]}-{secrets.token_hex(4)}", asyncio.Event()
+    markers = await _markers(client, base.namespace, settings.lease_name)
+    metrics, tools = (
+        EngineMetrics(base.registry),
+        await stack.enter_async_context(clients.opened(base.access, client, now, base.helpers)),
+    )
+    background = Background(base.priority)
+    stack.push_async_callback(background.drain)
+
+    leadership = LeaderCallbacks()
+    lease = LeaseConfig(base.namespace, settings.lease_name, settings.lease_seconds, me)
+    elector = LeaderElector(client, lease, now, leadership)
+    metrics.watch_leader(elector.may_act)
+
+    expectations, revisions, counts = Expectations(), Revisions(client), IncidentCounts()
+    index, policies, in_flight = RunbookIndex(scope), Policies(client, base.identity), InFlight()
+    runbooks = Runbooks(client, revisions, ACTIONS, _compile, index.elsewhere)
+    state = State(client, me)
+    recorder = Recorder(state, client, expectations, metrics, background, settings.instance, report.markdown)
+    workers = Workers(base.priority, must_yield=lambda: base.priority.must_yield)
+    turns = MachineTurns(stack.enter_context(closing(Evaluations(counts=base.helpers))))
+    executor = Executor(
+        {action.key: action for action in ACTIONS},
+        markers,
+        policies,
+        recorder,
+        metrics,
+        Redactors(tools, ACTIONS, now),
+        in_flight,
+        now,
+        nonce=partial(secrets.token_hex, 16),
+        may_act=elector.may_act,
+        workers=workers,
+        turns=turns,
+    )
+
+    def stopping() -> bool:
+        return ending.is_set() or not elector.may_act()
+
+    targets = OpenTargets(counts.is_open)
+    may = (now, settings.leave, stopping, elector.led_for, scope)
+    reconciler = Reconciler(state, runbooks, executor, recorder, *may, open_targets=targets)
+    probes = Probes(tools.queries, tools.prometheus)
+    usable = (tools.connections, probes, counts, now, index.over_budget, scope)
+    readiness = Readiness(client, runbooks, revisions, *usable, turns=turns)
+    incidents = WorkQueue(reconciler.reconcile, now, workers, paused=True)
+    checks = WorkQueue(_checking(readiness, index), now, Workers(size=2), what="Runbook", paused=True)
+    leadership.queues += (incidents, checks)
+    metrics.watch_depth(lambda: incidents.depth)
+    shared = (counts, expectations, in_flight, readiness.users)
+    inbox = Inbox(incidents, checks, IncidentIndex(), index, *shared)
+    return Engine(inbox, elector, leadership, in_flight, policies, ending, tools.connections)
+
+
+def _tell_start(base: Base, unasked_problem: str, policies_problem: str) -> None:
+    if unasked_problem:
+        _log.error("Every step asks", problem=unasked_problem)
+    if policies_problem:
+        _log.error("Approvals cannot be trusted", problem=policies_problem)
+    told = "all" if base.namespaces == discovery.EVERYWHERE else base.namespaces
+    _log.info("Started", identity=base.identity, server=base.access.server, namespaces=told)
+    if not base.namespaces:
+        why = f"{base.identity} may not create Incidents in every namespace, and none is named"
+        _log.error("No namespace is served, and no alert becomes an Incident", problem=why, remedy=_LIST_THEM)
+
+
+def _checking(readiness: Readiness, index: RunbookIndex) -> Callable[[ObjectKey], Awaitable[datetime | None]]:
+    async def check(key: ObjectKey) -> datetime | None:
+        if await readiness.check(key):
+            return readiness.clock() + _RECHECK_EVERY
+        # its deletion may have happened while nobody watched
+        index.forget({"metadata": {"namespace": key.namespace, "name": key.name}})
+        return None
+
+    return check
+
+
+async def _markers(client: Kube, namespace: str, lease: str) -> Markers:
+    """Read the key that all replicas share; whoever starts first has made it."""
+    name, key = f"{lease}-markers", secrets.token_bytes(KEY_BYTES)
+
+    async def made() -> Markers:
+        held = await made_once(client, namespace, name, {"key": key})
+        return Markers(held["key"])
+
+    try:
+        return await patiently(made, only=TOO_MANY)
+    except ValueError as error:
+        raise SecretError(f"Secret {namespace}/{name}: {error}") from error
+
+
+@asynccontextmanager
+async def _health(settings: Settings, inbox: Inbox, registry: CollectorRegistry) -> AsyncIterator[None]:
+    def ready() -> str:
+        return (
+            "" if inbox.incident_index.ready and inbox.runbook_index.ready else "still reading Runbooks and Incidents"
+        )
+
+    def alive() -> str:
+        return "" if steady() - inbox.incidents.ticked_at < _DEAD_AFTER else "the engine is stuck"
+
+    async with health.serving(settings.health_address, settings.health_port, registry, alive, ready):
+        yield
+
+
+async def _list_all(parts: Parts) -> None:
+    """Read everything once before alerts are judged; later changes come as events."""
+    try:
+        await parts.runbook_informer.start()
+        await parts.incident_informer.start()
+    except apiserver.NotFound as error:
+        told = "the cluster does not serve Incidents and Runbooks; install their definitions: kubectl apply -f crds/"
+        raise apiserver.NotFound(error.status, error.status_reason, told) from error
+    parts.inbox.runbook_index.mark_ready()
+    parts.inbox.incident_index.mark_ready()
+
+
+async def _whoami(client: Kube) -> str:
+    """Return our own user name, as the admission policies see it."""
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    try:
+        answer = await client.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
+    except apiserver.NotFound as error:
+        told = "the apiserver knows no SelfSubjectReview; Kubernetes 1.30 or newer is needed"
+        raise apiserver.NotFound(error.status, error.status_reason, told) from error
+    return str(answer["status"]["userInfo"]["username"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +373,15 @@ async def _open(
     tokens: Tokens,
     source: Source | None,
 ) -> AsyncIterator[Receiving]:
-    chosen, metrics = _chosen(settings), ReceiverMetrics(registry)
+    chosen = ReceiverSettings(
+        host=settings.webhook_address,
+        port=settings.webhook_port,
+        tls_certificate=settings.tls_cert,
+        tls_key=settings.tls_key,
+        unmatched_namespace=settings.unmatched_namespace,
+        unmatched_ignore=settings.unmatched_ignore,
+    )
+    metrics = ReceiverMetrics(registry)
     metrics.watch_writes(priority.writes)
     store = IncidentStore(client, inbox.incident_index, priority, inbox.incident)
     intake = Intake(
@@ -152,210 +403,3 @@ async def _open(
     async with server.serving(handler, chosen) as port:
         _log.info("Receives alerts", address=chosen.host, port=port, path=chosen.path)
         yield Receiving(intake, poll)
-
-
-def _chosen(settings: Settings) -> ReceiverSettings:
-    return ReceiverSettings(
-        host=settings.webhook_address,
-        port=settings.webhook_port,
-        tls_certificate=settings.tls_cert,
-        tls_key=settings.tls_key,
-        unmatched_namespace=settings.unmatched_namespace,
-        unmatched_ignore=settings.unmatched_ignore,
-    )
-
-
-_RECHECK_EVERY = timedelta(minutes=5)
-"""How often a Runbook's Connections are probed when nothing else asks for it."""
-_DEAD_AFTER = 180.0
-"""Seconds. The deadlines are looked at every minute at least; when they are not, the process is stuck."""
-_LIST_THEM = "list the namespaces of your Runbooks: `namespaces` of the chart, or INCIDENT_OPERATOR_NAMESPACES"
-
-
-_compile = partial(compiler.compile_runbook, actions=ACTIONS)
-
-
-def clock() -> datetime:
-    """Return the time of this machine, which a process asks once: decisions see the `SteadyClock` that begins there."""
-    return datetime.now(UTC)  # noqa: TID251
-
-
-async def run(settings: Settings, at_end: Callable[[], None] = lambda: None) -> None:
-    """Run until SIGTERM or SIGINT; `at_end` is called once it begins to end. Raises what keeps it from running."""
-    own = Redactor()
-    logs.configure(settings.log_format, redaction.for_logs(own))
-    async with _built(settings, own) as parts:
-        await wait_until_served(parts.client)
-        await patiently(lambda: _list_all(parts))
-        await process.run(parts, settings, at_end)
-
-
-@asynccontextmanager
-async def _built(settings: Settings, own: Redactor) -> AsyncIterator[Parts]:
-    access = await accesses.load(settings.kubeconfig, settings.context)
-    access.credentials.teach(partial(own.learn_own, "apiserver"))
-    asyncio.get_running_loop().set_default_executor(FairThreads(LOOKUPS, "shared"))
-    async with AsyncExitStack() as stack:
-        now = SteadyClock(clock)
-        client = await stack.enter_async_context(apiserver.Kube(access, dated=now.hear))
-        identity = await patiently(lambda: _whoami(client), only=TOO_MANY)
-        settings, namespaces = await _served(client, settings)
-        namespace = settings.lease_namespace or access.namespace
-        markers = await _markers(client, namespace, settings.lease_name)
-        scope, registry, ending = settings.alert_scope, health.registry(), asyncio.Event()
-        priority, metrics = Priority(scope.ceilings), EngineMetrics(registry)
-        tools = await stack.enter_async_context(clients.opened(access, client, now, metrics.helpers))
-        background = Background(priority)
-        stack.push_async_callback(background.drain)
-        expectations, revisions, counts = Expectations(), Revisions(client), IncidentCounts()
-        runbook_index, policies = RunbookIndex(scope), Policies(client, identity)
-        runbooks = Runbooks(client, revisions, ACTIONS, _compile, runbook_index.elsewhere)
-        me, leadership, in_flight = f"{settings.instance[:40]}-{secrets.token_hex(4)}", LeaderCallbacks(), InFlight()
-        elector = LeaderElector(client, _lease(settings, namespace, me), now, leadership)
-        metrics.watch_leader(elector.may_act)
-        state = State(client, me)
-        recorder = Recorder(state, client, expectations, metrics, background, settings.instance)
-        actions, nonce = {action.key: action for action in ACTIONS}, partial(secrets.token_hex, 16)
-        redactors = Redactors(tools, ACTIONS, now)
-        doing = (markers, policies, recorder, metrics, redactors, in_flight, now)
-        workers = Workers(priority, must_yield=lambda: priority.must_yield)
-        turns = MachineTurns(stack.enter_context(closing(Evaluations(counts=metrics.helpers))))
-        executor = Executor(actions, *doing, nonce=nonce, may_act=elector.may_act, workers=workers, turns=turns)
-
-        def stopping() -> bool:
-            return ending.is_set() or not elector.may_act()
-
-        reconciler = Reconciler(
-            state,
-            runbooks,
-            executor,
-            recorder,
-            now,
-            settings.leave,
-            stopping,
-            elector.led_for,
-            scope,
-            open_targets=OpenTargets(counts.is_open),
-        )
-        asked = Probes(tools.queries, tools.prometheus)
-        usable = (tools.connections, asked, counts, now, runbook_index.over_budget, scope)
-        readiness = Readiness(client, runbooks, revisions, *usable, turns=turns)
-        inbox = _inbox(reconciler, readiness, runbook_index, counts, expectations)
-        reads = await stack.enter_async_context(Reads(access))
-        expiry = Expiry(client, reads, now, settings.closed_ttl, namespaces, elector.may_act)
-        leadership.queues += (inbox.incidents, inbox.runbooks)
-        leadership.callbacks += (expiry.run,)
-        metrics.watch_depth(lambda: inbox.incidents.depth)
-        source = Source(tools.connections, now, namespaces)
-        received = await stack.enter_async_context(
-            receiver(settings, client, namespace, inbox, registry, priority, own, source)
-        )
-        if received is not None and received.poll is not None:
-            leadership.callbacks += (received.poll.run,)
-        await stack.enter_async_context(_health(settings, inbox, registry))
-        _tell_trust(settings.unasked_problem, await policies.problem())
-        _tell_served(identity, access.server, namespaces)
-        runbook_informer = RunbookInformer(reads, inbox, namespaces)
-        incident_informer = IncidentInformer(client, reads, inbox, namespaces, now)
-        yield Parts(inbox, runbook_informer, incident_informer, access, client, ending, elector, in_flight, namespaces)
-
-
-async def _served(client: apiserver.Kube, settings: Settings) -> tuple[Settings, Scopes]:
-    """Return the settings as they hold, and the namespaces that are served: nobody would go on with Incidents of another one."""
-    namespaces = await patiently(lambda: discovery.served(client, settings.namespaces), only=TOO_MANY)
-    return (settings if namespaces else replace(settings, unmatched_namespace=None)), namespaces
-
-
-def _tell_trust(unasked_problem: str, policies_problem: str) -> None:
-    if unasked_problem:
-        _log.error("Every step asks", problem=unasked_problem)
-    if policies_problem:
-        _log.error("Approvals cannot be trusted", problem=policies_problem)
-
-
-def _tell_served(identity: str, server: str, namespaces: Scopes) -> None:
-    told = "all" if namespaces == discovery.EVERYWHERE else namespaces
-    _log.info("Started", identity=identity, server=server, namespaces=told)
-    if not namespaces:
-        why = f"{identity} may not create Incidents in every namespace, and none is named"
-        _log.error("No namespace is served, and no alert becomes an Incident", problem=why, remedy=_LIST_THEM)
-
-
-def _lease(settings: Settings, namespace: str, me: str) -> LeaseConfig:
-    return LeaseConfig(namespace, settings.lease_name, settings.lease_seconds, me)
-
-
-def _inbox(
-    reconciler: Reconciler,
-    readiness: Readiness,
-    index: RunbookIndex,
-    counts: IncidentCounts,
-    expectations: Expectations,
-) -> Inbox:
-    clock = reconciler.clock
-    incidents = WorkQueue(reconciler.reconcile, clock, reconciler.executor.workers, paused=True)
-    checks = WorkQueue(_checking(readiness, index), clock, Workers(size=2), what="Runbook", paused=True)
-    shared = (counts, expectations, reconciler.executor.in_flight, readiness.users)
-    return Inbox(incidents, checks, IncidentIndex(), index, *shared)
-
-
-def _checking(readiness: Readiness, index: RunbookIndex) -> Callable[[ObjectKey], Awaitable[datetime | None]]:
-    async def check(key: ObjectKey) -> datetime | None:
-        if await readiness.check(key):
-            return readiness.clock() + _RECHECK_EVERY
-        # its deletion may have happened while nobody watched
-        index.forget({"metadata": {"namespace": key.namespace, "name": key.name}})
-        return None
-
-    return check
-
-
-async def _markers(client: apiserver.Kube, namespace: str, lease: str) -> Markers:
-    """Read the key that all replicas share; whoever starts first has made it."""
-    name, key = f"{lease}-markers", secrets.token_bytes(KEY_BYTES)
-
-    async def made() -> Markers:
-        held = await made_once(client, namespace, name, {"key": key})
-        return Markers(held["key"])
-
-    try:
-        return await patiently(made, only=TOO_MANY)
-    except ValueError as error:
-        raise SecretError(f"Secret {namespace}/{name}: {error}") from error
-
-
-@asynccontextmanager
-async def _health(settings: Settings, inbox: Inbox, registry: CollectorRegistry) -> AsyncIterator[None]:
-    def ready() -> str:
-        return (
-            "" if inbox.incident_index.ready and inbox.runbook_index.ready else "still reading Runbooks and Incidents"
-        )
-
-    def alive() -> str:
-        return "" if steady() - inbox.incidents.ticked_at < _DEAD_AFTER else "the engine is stuck"
-
-    async with health.serving(settings.health_address, settings.health_port, registry, alive, ready):
-        yield
-
-
-async def _list_all(parts: Parts) -> None:
-    """Read everything once before alerts are judged; later changes come as events."""
-    try:
-        await parts.runbook_informer.start()
-        await parts.incident_informer.start()
-    except apiserver.NotFound as error:
-        told = "the cluster does not serve Incidents and Runbooks; install their definitions: kubectl apply -f crds/"
-        raise apiserver.NotFound(error.status, error.status_reason, told) from error
-    parts.inbox.runbook_index.mark_ready()
-    parts.inbox.incident_index.mark_ready()
-
-
-async def _whoami(client: apiserver.Kube) -> str:
-    """Return our own user name, as the admission policies see it."""
-    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-    try:
-        answer = await client.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
-    except apiserver.NotFound as error:
-        told = "the apiserver knows no SelfSubjectReview; Kubernetes 1.30 or newer is needed"
-        raise apiserver.NotFound(error.status, error.status_reason, told) from error
-    return str(answer["status"]["userInfo"]["username"])

@@ -1,6 +1,7 @@
 """Liveness, readiness and metrics over HTTP, telling the truth: ready only when alerts can be judged and stored.
 
-What the process tells of itself beside its own series: processor time, memory, files, garbage, and which build it is.
+Beside the series of engine and receiver, the process tells of itself: processor time, memory, files, garbage, which build it is, and how its
+helper processes fare.
 """
 
 import importlib.metadata
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from prometheus_client import (
     CollectorRegistry,
+    Counter,
     GCCollector,
     Info,
     PlatformCollector,
@@ -18,6 +20,10 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+
+from incident_operator.clients.helper_process import Cause, Counts
+
+_HELPERS = ("expressions", "queries")
 
 
 def registry() -> CollectorRegistry:
@@ -30,6 +36,33 @@ def registry() -> CollectorRegistry:
     build = Info("incident_operator_build", "Which build this is; always 1.", registry=made)
     build.info({"version": importlib.metadata.version("incident-operator"), "python": platform.python_version()})
     return made
+
+
+class HelperMetrics(Counts):
+    """How the helper processes fare; every series is there from the start, so that the first death is a rise."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._starts = Counter(
+            "incident_operator_helper_starts", "Helper processes started.", ["helper"], registry=registry
+        )
+        self._deaths = Counter(
+            "incident_operator_helper_deaths",
+            "Helper processes that ended although the operator did not stop them.",
+            ["helper", "cause"],
+            registry=registry,
+        )
+        for helper in _HELPERS:
+            self._starts.labels(helper)
+            for cause in Cause:
+                self._deaths.labels(helper, cause.value)
+
+    def started(self, part: str) -> None:
+        """Count a helper that was started."""
+        self._starts.labels(part).inc()
+
+    def died(self, part: str, cause: Cause) -> None:
+        """Count a helper that ended although the operator did not stop it."""
+        self._deaths.labels(part, cause.value).inc()
 
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]

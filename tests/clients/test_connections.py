@@ -5,9 +5,9 @@ import base64
 import pytest
 
 from incident_operator.clients.connections import Connections, EndpointError, Teaching
-from incident_operator.clients.redaction import Redactor
 from incident_operator.connections import postgres
 from incident_operator.core import reasons
+from incident_operator.core.redactor import Redactor
 from incident_operator.kubernetes import apiserver
 from tests.kubernetes.fake_apiserver import FakeApiserver
 from tests.kubernetes.fake_faults import Fault

@@ -4,8 +4,8 @@ import base64
 
 from incident_operator import connections
 from incident_operator.clients import redaction
-from incident_operator.clients.redaction import Redactor
 from incident_operator.core.masks import MASK
+from incident_operator.core.redactor import Redactor
 
 SECRET = {
     "username": "app_reader_1",

@@ -2,9 +2,9 @@
 
 import pytest
 
-from incident_operator.clients.redaction import Redactor
 from incident_operator.core import masks
 from incident_operator.core.masks import MASK, Credential
+from incident_operator.core.redactor import Redactor
 
 MEBIBYTE = 1024 * 1024
 

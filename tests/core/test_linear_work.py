@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from incident_operator.api.incident import AlertStatus
-from incident_operator.clients.redaction import Redactor
-from incident_operator.core import approval, argv, masks, sanitize, texts, yaml_source
+from incident_operator.core import approval, argv, masks, sanitize, texts
 from incident_operator.core.alerts import matching, merging, received_alerts
 from incident_operator.core.expressions import templates, weight
 from incident_operator.core.machine import machine
 from incident_operator.core.masks import Credential
+from incident_operator.core.redactor import Redactor
 from incident_operator.core.runbooks import reading, statements, untrusted
 from incident_operator.core.runbooks.untrusted import Sql
 from incident_operator.core.sanitize import deeper_than, is_deeper
@@ -203,7 +203,7 @@ def nested(depth: int) -> Any:
     "clean",
     [
         *(sanitize.cleaned, sanitize.exact, sanitize.unmistakable, sanitize.plain, sanitize.result, sanitize.canonical),
-        *(sanitize.distinct, yaml_source.of),
+        *(sanitize.distinct, texts.yaml_lines),
         lambda value: reading.too_deep(value, "spec"),
         is_deeper,
         lambda value: approval._change("what", list(value.items()), list(value.items())[:-1]),

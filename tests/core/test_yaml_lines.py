@@ -5,7 +5,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from incident_operator.core import texts, yaml_source
+from incident_operator.core import texts
 
 TEXT = st.text(st.characters(codec="utf-8", max_codepoint=0xFFFF), max_size=8) | st.sampled_from(
     [
@@ -41,15 +41,15 @@ JSON = st.recursive(
 @settings(deadline=None, max_examples=300)
 @given(JSON)
 def test_the_lines_are_yaml_of_that_very_value(value):
-    lines = yaml_source.of(value)
+    lines = texts.yaml_lines(value)
     assert yaml.safe_load("\n".join(lines)) == value
     assert [texts.unseen(line) for line in lines] == [None] * len(lines)
 
 
 def test_the_order_of_keys_makes_no_difference_and_what_people_look_for_comes_first():
     one = {"env": [], "args": ["x"], "name": "main", "image": "a:1"}
-    assert yaml_source.of(one) == yaml_source.of(dict(reversed(one.items())))
-    assert yaml_source.of({"containers": [one]}) == [
+    assert texts.yaml_lines(one) == texts.yaml_lines(dict(reversed(one.items())))
+    assert texts.yaml_lines({"containers": [one]}) == [
         "containers:",
         '  - name: "main"',
         '    image: "a:1"',
@@ -71,4 +71,4 @@ def test_the_order_of_keys_makes_no_difference_and_what_people_look_for_comes_fi
     ],
 )
 def test_what_is_short_is_on_one_line(value, lines):
-    assert yaml_source.of(value) == lines
+    assert texts.yaml_lines(value) == lines

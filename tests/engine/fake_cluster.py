@@ -19,6 +19,7 @@ from incident_operator.core.action import Action, Call, Markers, Preview, shown_
 from incident_operator.core.machine.view import AGES
 from incident_operator.core.outcomes import Effect, NotDone, Outcome, Succeeded
 from incident_operator.core.runbooks import compiler
+from incident_operator.core.status import report
 from incident_operator.engine.calls import Redactors
 from incident_operator.engine.executor import Executor, InFlight
 from incident_operator.engine.metrics import EngineMetrics
@@ -186,7 +187,7 @@ class FakeCluster:
         self._started = getattr(self, "_started", 0) + 1
         state = State(chosen, f"process-{self._started}", pauses=(0.0, 0.0))
         metrics = EngineMetrics(CollectorRegistry())
-        recorder = Recorder(state, chosen, Expectations(), metrics, self.background, "test")
+        recorder = Recorder(state, chosen, Expectations(), metrics, self.background, "test", report.markdown)
         executor = Executor(
             self.targets.actions(),
             Markers(key),

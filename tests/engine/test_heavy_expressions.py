@@ -12,10 +12,9 @@ import pytest
 
 from incident_operator.api.incident import Phase
 from incident_operator.clients.evaluations import Budget, Evaluations
-from incident_operator.clients.helper_process import HelperError
 from incident_operator.core.expressions import cel
 from incident_operator.core.expressions.cel import Evaluator, NoAnswer, Program
-from incident_operator.core.outcomes import Json
+from incident_operator.core.outcomes import HelperError, Json
 from incident_operator.engine.metrics import IncidentCounts
 from incident_operator.engine.readiness import Readiness
 from incident_operator.engine.runbooks import Revisions

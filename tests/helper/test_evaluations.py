@@ -17,9 +17,10 @@ from structlog.testing import capture_logs
 
 from incident_operator.api.meta import Severity
 from incident_operator.clients.evaluations import Budget, Evaluations
-from incident_operator.clients.helper_process import Helper, HelperError
+from incident_operator.clients.helper_process import Helper
 from incident_operator.core.expressions import cel
 from incident_operator.core.expressions.cel import NoAnswer, Program, Scope
+from incident_operator.core.outcomes import HelperError
 from incident_operator.kubernetes.fair_shares import FLOW, OWN, Flow
 from incident_operator.kubernetes.priority import Priority
 from tests.core.runbooks.runbook_texts import NOW

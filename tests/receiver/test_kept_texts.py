@@ -127,7 +127,7 @@ def test_texts_make_room_before_labels_do() -> None:
     told = {f"note_{number}": LONG for number in range(32)}
     spec = IncidentSpec()
     spec = merging.merged(spec, [of(told, pod=str(number)) for number in range(50)], 0)
-    assert [merging.labels_of(spec, alert)["pod"] for alert in spec.alerts] == [str(at) for at in range(50)]
+    assert [spec.labels_of(alert)["pod"] for alert in spec.alerts] == [str(at) for at in range(50)]
     assert spec.alerts[0].annotations
     assert not spec.alerts[-1].annotations
 

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from incident_operator import app
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients.redaction import Redactor
+from incident_operator.core.redactor import Redactor
 from incident_operator.kubernetes import state
 from incident_operator.process import Parts
 from incident_operator.receiver.routing import RunbookIndex

@@ -8,8 +8,8 @@ import pytest
 import structlog
 
 from incident_operator import logs
-from incident_operator.clients import redaction
-from incident_operator.clients.redaction import Redactor
+from incident_operator.core import redactor
+from incident_operator.core.redactor import Redactor
 
 SECRET = "s3cr3t-w0rd"
 
@@ -21,7 +21,7 @@ def fail() -> None:
 def test_secrets_are_masked_in_texts_lists_objects_and_tracebacks(capsys: pytest.CaptureFixture[str]) -> None:
     own = Redactor()
     own.learn_own("token", SECRET)
-    logs.configure("json", redaction.for_logs(own))
+    logs.configure("json", redactor.for_logs(own))
     log = structlog.get_logger()
     told = f"with {SECRET}"
     log.info(told, errors=[SECRET], nested={"a": (SECRET,)}, error=ValueError(SECRET), count=3)
@@ -48,15 +48,15 @@ async def test_a_line_is_masked_by_what_is_known_where_it_is_logged_and_by_nothi
     own, one, other = Redactor(), Redactor(), Redactor()
     one.learn("db", "1", lambda: ["object-of-one"])
     other.learn("db", "1", lambda: ["object-of-other"])
-    logs.configure("json", redaction.for_logs(own))
+    logs.configure("json", redactor.for_logs(own))
 
     async def tell() -> None:
         structlog.get_logger().info("object-of-one object-of-other", namespace="object-of-one", step="object-of-other")
         logging.getLogger("library").warning("object-of-one")
 
-    with redaction.in_logs(one):
+    with redactor.in_logs(one):
         await asyncio.create_task(tell())
-    with redaction.in_logs(other):
+    with redactor.in_logs(other):
         await asyncio.create_task(tell())
     await tell()
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
@@ -68,7 +68,7 @@ async def test_a_line_is_masked_by_what_is_known_where_it_is_logged_and_by_nothi
 
 
 def test_a_line_is_told_whatever_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure("json", redaction.for_logs(Redactor()))
+    logs.configure("json", redactor.for_logs(Redactor()))
     structlog.get_logger().info("half a \ud800", number=2**70)
     line = json.loads(capsys.readouterr().err)
     assert (line["event"], line["number"]) == ("half a \ud800", 2**70)

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from incident_operator import app
-from incident_operator.clients.redaction import Redactor
+from incident_operator.core.redactor import Redactor
 from incident_operator.kubernetes import discovery, state
 from incident_operator.kubernetes.apiserver import Forbidden
 from incident_operator.kubernetes.priority import Priority

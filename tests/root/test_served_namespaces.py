@@ -12,7 +12,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from incident_operator import app, process
-from incident_operator.clients.redaction import Redactor
+from incident_operator.core.redactor import Redactor
 from incident_operator.informers import IncidentInformer, RunbookInformer
 from incident_operator.kubernetes import apiserver
 from incident_operator.kubernetes.apiserver import Reads

@@ -10,9 +10,9 @@ from incident_operator.clients.connections import Connections, Finds, Teaching
 from incident_operator.clients.helper_process import Counts
 from incident_operator.clients.prometheus import Prometheus
 from incident_operator.clients.queries import Queries, Reads
-from incident_operator.clients.redaction import Redactor
 from incident_operator.clients.sql import Sessions
 from incident_operator.core.action import Call
+from incident_operator.core.redactor import Redactor
 from incident_operator.kubernetes.access import Access
 from incident_operator.kubernetes.accounts import Account, Cluster
 from incident_operator.kubernetes.apiserver import Kube

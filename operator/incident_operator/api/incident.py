@@ -165,6 +165,10 @@ class IncidentSpec(Model):
     silence: Silence | None = None
     """Its alerts that Alertmanager silences; Alertmanager sends no message when they resolve."""
 
+    def labels_of(self, alert: Alert) -> dict[str, str]:
+        """Return all labels of a listed alert (of one without details: those that all alerts share)."""
+        return {**self.common_labels, **alert.labels}
+
     @property
     def resolved(self) -> bool:
         """Whether every alert has resolved; an Incident without alerts (opened by hand) has not."""

@@ -25,11 +25,11 @@ from incident_operator.clients import http, redaction
 from incident_operator.clients.http import Request
 from incident_operator.clients.prometheus import Prometheus
 from incident_operator.clients.queries import Query, Reads
-from incident_operator.clients.redaction import Redactor
 from incident_operator.connections import Endpoint
 from incident_operator.core import reasons
 from incident_operator.core.expressions import cel
 from incident_operator.core.outcomes import Failure, Json, Unusable
+from incident_operator.core.redactor import Redactor
 from incident_operator.kubernetes import apiserver, discovery
 from incident_operator.kubernetes.discovery import missing_account
 

@@ -18,10 +18,10 @@ from typing import Any
 import structlog
 
 from incident_operator.clients import helper_process
-from incident_operator.clients.helper_process import Cause, Counts, FrameError, Helper, HelperError
+from incident_operator.clients.helper_process import Cause, Counts, FrameError, Helper
 from incident_operator.core.expressions.cel import Evaluator, NoAnswer, Program
 from incident_operator.core.lru_cache import LRUCache
-from incident_operator.core.outcomes import Json
+from incident_operator.core.outcomes import HelperError, Json
 from incident_operator.kubernetes.fair_shares import FLOW, OWN, FairLock, Flow
 
 _TRIES = 2

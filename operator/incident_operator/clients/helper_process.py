@@ -21,8 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from incident_operator.core import reasons
-from incident_operator.core.outcomes import Failure
+from incident_operator.core.outcomes import HelperError
 
 LENGTH = struct.Struct(">I")
 MAX_FRAME = 64 * 1024 * 1024
@@ -107,13 +106,6 @@ _PASSED_ON = (
 _ROOT = Path(__file__).parents[2]
 _ENDS_SECONDS = 5.0
 _TICKS = os.sysconf("SC_CLK_TCK")
-
-
-class HelperError(Failure):
-    """A helper cannot be used just now, which is nobody's fault that asked for it; the same again may work."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(reasons.INTERNAL_ERROR, message, retryable=True)
 
 
 class Cause(StrEnum):

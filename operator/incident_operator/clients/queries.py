@@ -16,11 +16,12 @@ from typing import Any, Protocol
 import structlog
 
 from incident_operator.clients import helper_process
-from incident_operator.clients.helper_process import Cause, Counts, Helper, HelperError
+from incident_operator.clients.helper_process import Cause, Counts, Helper
 from incident_operator.clients.sql import Rows, Sessions, connected
 from incident_operator.clients.sql_errors import Fault, SqlError
 from incident_operator.connections import Endpoint
 from incident_operator.core import action
+from incident_operator.core.outcomes import HelperError
 from incident_operator.kubernetes.fair_shares import FLOW, Seats
 
 _ALONE_SECONDS = 120.0

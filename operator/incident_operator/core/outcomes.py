@@ -14,7 +14,7 @@ What can go wrong with the world outside, in one vocabulary; and what it means f
     ├── HttpError           clients/http.py         an HTTP service did not answer
     ├── PromqlError         clients/prometheus.py   a Prometheus
     ├── EndpointError       clients/connections.py  a Connection, or its Secret, cannot be used
-    ├── HelperError         clients/helper_process.py  a helper process does not answer; nothing was done
+    ├── HelperError         outcomes.py                a helper process does not answer; nothing was done
     ├── Unusable            here                    the step asks for something that makes no sense
     └── RolledBack          here                    what is about to be begun has been done already
 
@@ -201,6 +201,13 @@ class Unusable(Failure):
 
     def __init__(self, message: str) -> None:
         super().__init__(reasons.BAD_REQUEST, message)
+
+
+class HelperError(Failure):
+    """A helper cannot be used just now, which is nobody's fault that asked for it; the same again may work."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(reasons.INTERNAL_ERROR, message, retryable=True)
 
 
 class RolledBack(Failure):

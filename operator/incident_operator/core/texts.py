@@ -14,8 +14,8 @@ import html
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import re2
 
@@ -228,3 +228,66 @@ def code_span(text: str) -> str:
 def cell(written: str) -> str:
     """Return Markdown as it stands in one cell of a table."""
     return written.replace("|", "\\|")
+
+
+_WIDTH = 100
+"""Lists and objects of plain values are written on one line where that is no longer than this."""
+_INDENT = "  "
+_PLAIN_KEY = re.compile(r"(?:[A-Za-z_]|\.[A-Za-z_]{4})[A-Za-z0-9_./-]*")
+"""Of what begins with a dot, `.nan`, `.inf` and `.5` are numbers."""
+_NO_KEYS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+"""What YAML readers take for something else than a text."""
+_FIRST = ("apiVersion", "kind", "metadata", "name", "image", "command", "args")
+"""Keys that people look for first; the others follow in the order of the alphabet."""
+
+
+def yaml_lines(value: Any) -> list[str]:
+    """Return decoded JSON as lines of YAML, the same for the same value whatever the order of its keys."""
+    return list(_yaml_lines(value))
+
+
+def _yaml_lines(value: Any) -> Iterator[str]:
+    if (short := _on_one_line(value)) is not None:
+        yield short
+    elif isinstance(value, Mapping):
+        for key in _yaml_order(value):
+            yield from _yaml_entry(f"{_yaml_key(key)}:", value[key])
+    else:
+        for item in value:
+            first, *others = _yaml_lines(item)
+            yield f"- {first}"
+            yield from (f"{_INDENT}{line}" for line in others)
+
+
+def _yaml_entry(key: str, value: Any) -> Iterator[str]:
+    if (short := _on_one_line(value)) is not None:
+        yield f"{key} {short}"
+        return
+    yield key
+    yield from (f"{_INDENT}{line}" for line in _yaml_lines(value))
+
+
+def _on_one_line(value: Any) -> str | None:
+    """Return a value that has no lines of its own: a plain one, or a short list or object of plain ones."""
+    if not isinstance(value, Mapping | list):
+        return _yaml_scalar(value)
+    inside = value.values() if isinstance(value, Mapping) else value
+    if any(isinstance(item, Mapping | list) for item in inside):
+        return None
+    if isinstance(value, Mapping):
+        written = f"{{{', '.join(f'{_yaml_key(key)}: {_yaml_scalar(value[key])}' for key in _yaml_order(value))}}}"
+    else:
+        written = f"[{', '.join(_yaml_scalar(item) for item in value)}]"
+    return written if len(written) <= _WIDTH else None
+
+
+def _yaml_scalar(value: Any) -> str:
+    return line(value) if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _yaml_key(key: str) -> str:
+    return key if _PLAIN_KEY.fullmatch(key) and key.lower() not in _NO_KEYS else line(key)
+
+
+def _yaml_order(value: Mapping[str, Any]) -> list[str]:
+    return sorted(value, key=lambda key: (_FIRST.index(key) if key in _FIRST else len(_FIRST), key))

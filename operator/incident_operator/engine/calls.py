@@ -9,7 +9,7 @@ So a text that a step reads is masked also where its credential is that of anoth
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -17,8 +17,6 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients.connections import Finds, Teaching
-from incident_operator.clients.redaction import Redactor
 from incident_operator.core import reasons, sanitize
 from incident_operator.core.action import Action, Actions, Call, Evidence, Preview, evidence_of, shown_marker
 from incident_operator.core.lru_cache import LRUCache
@@ -39,7 +37,8 @@ from incident_operator.core.outcomes import (
     outcome_of,
     outcome_of_look,
 )
-from incident_operator.core.runbooks import draft
+from incident_operator.core.redactor import Redactor
+from incident_operator.core.runbooks import reading
 from incident_operator.core.sanitize import KEPT, is_deeper
 
 _AGAIN = timedelta(minutes=1)
@@ -49,12 +48,20 @@ _SOON = timedelta(seconds=10)
 _REVISIONS = 256
 
 
+class Teaching(Protocol):
+    """Connections for one Incident, which teach its redactor each credential: `clients/connections.py`."""
+
+    async def learn(self, namespace: str, names: Iterable[str], service_account: str) -> bool:
+        """Learn the credentials of these Connections; False where one cannot be read."""
+        ...
+
+
 class Tools(Protocol):
     """What the actions reach the world through: `actions/clients.py`."""
 
     @property
-    def connections(self) -> Finds:
-        """What finds Connections."""
+    def connections(self) -> Any:
+        """What finds Connections; of `teaching` it is a `Teaching`."""
         ...
 
     def teaching(self, redactor: Redactor) -> "Tools":
@@ -117,7 +124,7 @@ class Redactors:
         revision = ObjectKey(view.incident.metadata.namespace, view.pinned.revision)
         names = self._named.get(revision)
         if names is None:
-            names = draft.connections_of(view.compiled.spec, self.actions)
+            names = reading.connections_of(view.compiled.spec, self.actions)
             self._named.put(revision, names)
         return names
 

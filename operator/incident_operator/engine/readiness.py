@@ -23,7 +23,6 @@ from incident_operator.api.connection import Connection
 from incident_operator.api.incident import Incident, Verb
 from incident_operator.api.meta import Condition, ObjectKey
 from incident_operator.api.runbook import Runbook, RunbookStatus
-from incident_operator.clients import redaction
 from incident_operator.clients.connections import (
     EndpointError,
     Finds,
@@ -33,10 +32,11 @@ from incident_operator.clients.connections import (
     is_named,
     malformed,
 )
-from incident_operator.clients.redaction import Redactor
+from incident_operator.core import redactor as redactors
 from incident_operator.core import sanitize, texts
 from incident_operator.core.alerts.matching import AlertScope
 from incident_operator.core.outcomes import Json
+from incident_operator.core.redactor import Redactor
 from incident_operator.core.runbooks import reading, reviews
 from incident_operator.core.runbooks.advice import warnings_of
 from incident_operator.core.runbooks.compiled import Compiled
@@ -337,7 +337,7 @@ class Readiness:
             return Trouble("TargetMissing", error.message)
         except EndpointError as error:
             return Trouble(_NOT_READY, error.message)
-        with redaction.in_logs(redactor):
+        with redactors.in_logs(redactor):
             failure = await self.probes.probe(endpoint)
         return Trouble(_NOT_READY, redactor.masks.text(failure.message)) if failure is not None else None
 

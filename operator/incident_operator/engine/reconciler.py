@@ -13,9 +13,8 @@ import structlog
 
 from incident_operator.api.incident import CLOSED_PHASES, Incident, Phase
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import redaction
-from incident_operator.clients.helper_process import HelperError
 from incident_operator.core import reasons
+from incident_operator.core import redactor as redactors
 from incident_operator.core.alerts.matching import AlertScope
 from incident_operator.core.expressions import cel
 from incident_operator.core.machine import in_flight, machine
@@ -31,7 +30,7 @@ from incident_operator.core.machine.view import (
     Wait,
     targets_of,
 )
-from incident_operator.core.outcomes import Failure
+from incident_operator.core.outcomes import Failure, HelperError
 from incident_operator.core.runbooks.reviews import ALL_ASK, Leave
 from incident_operator.core.status.present import next_deadline
 from incident_operator.engine.executor import Executor, OpenTargets
@@ -142,7 +141,7 @@ class Reconciler:
                 self._forget(key)
                 return None
             self.recorder.expectations.read(key, incident.metadata.resource_version)
-            with redaction.in_logs(self.executor.redactors.of(key, incident.metadata.uid).redactor):
+            with redactors.in_logs(self.executor.redactors.of(key, incident.metadata.uid).redactor):
                 return await self._drive(progress)
         except Gone:
             self.unstored.pop(key, None)

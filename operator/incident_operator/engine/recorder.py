@@ -7,7 +7,7 @@ Kubernetes Events: at most one per phase change, off the path of the work.
 Knows the watch events that are expected, and tell nothing new: of versions that a reconciliation has read, or stored itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -15,12 +15,13 @@ import structlog
 
 from incident_operator.api.incident import CLOSED_PHASES, Incident, IncidentStatus, Phase, StoredReport
 from incident_operator.api.meta import API_VERSION, ObjectKey, ObjectMeta, cut_name
+from incident_operator.api.runbook import RunbookSpec
 from incident_operator.core import texts
 from incident_operator.core.lru_cache import LRUCache
 from incident_operator.core.machine.in_flight import acts_begun, by_evidence, can_act, unknown_to
 from incident_operator.core.machine.view import Pinned, View
 from incident_operator.core.outcomes import Json
-from incident_operator.core.status import present, report
+from incident_operator.core.status import present
 from incident_operator.core.status.present import with_places, with_report
 from incident_operator.engine import evidence
 from incident_operator.engine.evidence import REPORT_KEY, EvidenceStore, Unstored, data_key
@@ -197,6 +198,8 @@ class Recorder:
     background: Background
     instance: str
     """Name of this process, for Events."""
+    report: Callable[[Incident, RunbookSpec | None], str]
+    """Writes the report of an Incident that ends: `core/status/report.py`."""
     evidence_store: EvidenceStore = field(default_factory=EvidenceStore)
 
     async def publish(self, progress: Progress, view: View, *, intent: bool = False) -> Progress:
@@ -235,7 +238,7 @@ class Recorder:
         progress, view = await self._with_evidence(progress, view)
         shown = view.with_status(present.present(view)[0])
         spec = shown.compiled.spec if isinstance(shown.runbook, Pinned) else None
-        text = texts.visible_page(report.markdown(shown.incident, spec))
+        text = texts.visible_page(self.report(shown.incident, spec))
         begun, page = acts_begun(progress.stored.status), {REPORT_KEY: text}
         kept = await self.evidence_store.store(self.client, view.incident, evidence.REPORT, page, begun)
         place = kept.places.get(REPORT_KEY)

@@ -14,18 +14,16 @@ from weakref import WeakValueDictionary
 import msgspec
 import structlog
 
-from incident_operator.api.connection import Connection
 from incident_operator.api.incident import RUNBOOK_LABEL, Incident, incident_labels
 from incident_operator.api.meta import ObjectKey, ObjectMeta, owner_reference, with_ending
 from incident_operator.api.runbook import Runbook, RunbookSpec, RunbookStatus
 from incident_operator.core import reasons
 from incident_operator.core.action import Actions
-from incident_operator.core.alerts import merging
 from incident_operator.core.expressions.cel import Problem
 from incident_operator.core.lru_cache import LRUCache
 from incident_operator.core.machine.view import Blocked, Pinned
 from incident_operator.core.outcomes import Json
-from incident_operator.core.runbooks import draft, reading, reviews
+from incident_operator.core.runbooks import reading, reviews
 from incident_operator.core.runbooks.compiled import Compile, Compiled
 from incident_operator.core.runbooks.reading import Malformed
 from incident_operator.kubernetes import apiserver, discovery, errors
@@ -235,7 +233,7 @@ class Runbooks:
     def _no_runbook(self, incident: Incident) -> str:
         spec = incident.spec
         name = spec.common_labels.get("alertname", "this alert")
-        told = (self._elsewhere(merging.labels_of(spec, alert)) for alert in spec.alerts[:_LOOKED_AT])
+        told = (self._elsewhere(spec.labels_of(alert)) for alert in spec.alerts[:_LOOKED_AT])
         helps = next(filter(None, told), "Its labels are in spec.commonLabels.")
         return f"No Runbook takes {name}; nothing was done. {helps}"
 
@@ -264,13 +262,11 @@ class Runbooks:
 
     def connections_of(self, spec: RunbookSpec) -> frozenset[str]:
         """Return the names of the Connections that a Runbook's steps use."""
-        return draft.connections_of(spec, self._actions)
+        return reading.connections_of(spec, self._actions)
 
     async def _type(self, namespace: str, connection: str) -> str | None:
         try:
-            return Connection.model_validate(
-                await self._kube.get(discovery.connections(namespace, connection))
-            ).spec.type
+            return str((await self._kube.get(discovery.connections(namespace, connection)))["spec"]["type"])
         except apiserver.NotFound:
             return None
 

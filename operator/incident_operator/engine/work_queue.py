@@ -24,8 +24,7 @@ from typing import Any
 import structlog
 
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients.helper_process import HelperError
-from incident_operator.core.outcomes import moment
+from incident_operator.core.outcomes import HelperError, moment
 from incident_operator.engine.workers import Wanted, Workers
 from incident_operator.kubernetes import apiserver
 from incident_operator.kubernetes.fair_shares import Flow

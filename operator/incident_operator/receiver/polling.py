@@ -17,16 +17,17 @@ import structlog
 from incident_operator import connections
 from incident_operator.api.connection import Connection
 from incident_operator.api.meta import ObjectKey
-from incident_operator.clients import alertmanagers, redaction
+from incident_operator.clients import alertmanagers
 from incident_operator.clients.alertmanagers import AlertmanagerError, Answer, LongAnswerError, Place
 from incident_operator.clients.connections import EndpointError, Finds, Teaching
-from incident_operator.clients.redaction import Redactor
 from incident_operator.connections import Endpoint
 from incident_operator.connections import alertmanager as declared
 from incident_operator.connections.alertmanager import Alertmanager
+from incident_operator.core import redactor as redactors
 from incident_operator.core import sanitize
 from incident_operator.core.alerts.received_alerts import LabelLimits
 from incident_operator.core.expressions import cel
+from incident_operator.core.redactor import Redactor
 from incident_operator.core.status import conditions
 from incident_operator.core.texts import counted
 from incident_operator.kubernetes import discovery
@@ -129,7 +130,7 @@ class AlertmanagerPoll:
         """Return what an Alertmanager tells, taken in, or why the rest of the message is not in it."""
         redactor = Redactor()
         FLOW.set(self.priority.flow(connection.metadata.namespace))
-        with redaction.in_logs(redactor):
+        with redactors.in_logs(redactor):
             try:
                 where, endpoint, places = await self._places_of(connection, redactor)
             except (EndpointError, AlertmanagerError) as error:
@@ -169,7 +170,7 @@ class AlertmanagerPoll:
         FLOW.set(self.priority.flow(key.namespace))
         try:
             async with self._places.taken(FLOW.get()):
-                with redaction.in_logs(redactor):
+                with redactors.in_logs(redactor):
                     told = await self._read(connection, redactor)
                 problem = redactor.masks.text(told)
                 await self._tell(connection, problem, for_good=bool(_defect(connection)))

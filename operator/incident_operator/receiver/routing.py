@@ -16,9 +16,9 @@ import structlog
 
 from incident_operator.api.meta import ObjectKey, Severity
 from incident_operator.core.alerts import matching, merging, received_alerts
-from incident_operator.core.alerts.matching import AlertScope, Matcher, MatcherError, Unmatched, is_heartbeat
+from incident_operator.core.alerts.matching import AlertScope, Matcher, MatcherError, Unmatched
 from incident_operator.core.alerts.merging import Group, IncidentSequence
-from incident_operator.core.alerts.received_alerts import ReceivedAlert
+from incident_operator.core.alerts.received_alerts import ReceivedAlert, is_heartbeat
 from incident_operator.core.sanitize import NAMESPACE_BYTES, pattern_bytes
 
 ALERT_SECONDS = 0.05

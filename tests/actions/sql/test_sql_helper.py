@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from incident_operator.clients.helper_process import HelperError
 from incident_operator.clients.queries import Limits, Queries, Query
 from incident_operator.clients.sql import SESSIONS, Sessions
-from incident_operator.core.outcomes import Failed, Succeeded
+from incident_operator.core.outcomes import Failed, HelperError, Succeeded
 from incident_operator.kubernetes.fair_shares import FLOW, Flow
 from tests.actions.played import Played
 from tests.actions.sql.endpoints import Database, FakeConnections, call, query, reading

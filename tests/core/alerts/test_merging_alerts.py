@@ -74,7 +74,7 @@ def test_common_and_own_labels_together_are_exactly_each_alerts_labels(rounds):
         changes = received_alerts.distinct(received_alerts.of(labels, START) for labels in each_round)
         spec = merging.merged(spec, changes, 0)
         told.update({each.id: dict(each.labels) for each in changes})
-    assert {alert.id: merging.labels_of(spec, alert) for alert in spec.alerts} == told
+    assert {alert.id: spec.labels_of(alert) for alert in spec.alerts} == told
     for name, value in spec.common_labels.items():
         assert all(labels[name] == value for labels in told.values())
         assert not any(name in alert.labels for alert in spec.alerts)
@@ -169,7 +169,7 @@ def test_a_group_of_any_size_stays_small_and_what_is_left_out_is_counted():
     assert len(spec.alerts) == merging.LISTED_ALERTS
     assert spec.alerts_omitted == 1500
     assert spec.alerts[0].summary
-    assert merging.labels_of(spec, spec.alerts[0]) == {"alertname": "A", "pod": "pod-0"}
+    assert spec.labels_of(spec.alerts[0]) == {"alertname": "A", "pod": "pod-0"}
     assert spec.alerts[-1] == Alert(id=many(1000)[-1].id, starts_at=START)
     assert merging.merged(spec, many(2500), 0) == spec
 

@@ -4,7 +4,7 @@ import pytest
 
 from incident_operator.actions import ACTIONS
 from incident_operator.api.runbook import Runbook
-from incident_operator.core.runbooks import draft, reading
+from incident_operator.core.runbooks import reading
 from incident_operator.core.runbooks.compiler import compile_runbook
 from incident_operator.core.runbooks.reading import Malformed
 from incident_operator.engine import runbooks
@@ -82,4 +82,4 @@ def test_the_connections_of_a_malformed_action_are_still_known():
     steps = [{"name": "a", "http": {"connection": "api", "method": 5}}, {"name": "b", "sqlQuery": "x"}]
     found = reading.runbook_of(runbook(diagnose=steps, mitigate=[], remediate=[], verify=[]))
     assert isinstance(found, Runbook)
-    assert draft.connections_of(found.spec, ACTIONS) == {"api"}
+    assert reading.connections_of(found.spec, ACTIONS) == {"api"}

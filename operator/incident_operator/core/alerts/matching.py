@@ -20,7 +20,6 @@ from typing import Any
 
 from incident_operator.api.meta import ObjectKey, Severity
 from incident_operator.core import texts
-from incident_operator.core.alerts.received_alerts import ReceivedAlert
 from incident_operator.core.sanitize import PatternError, compiled_pattern
 
 
@@ -119,11 +118,8 @@ def _no_value(text: str, end: int) -> MatcherError:
     return MatcherError('expected a value; put it in double quotes, with \\" for a quote inside', column)
 
 
-HEARTBEAT = "Watchdog"
-"""The `alertname` of the alert that only says that all is connected."""
 IGNORE = ('alertname="Watchdog"', 'alertname="InfoInhibitor"')
 """What is ignored unless the settings say otherwise."""
-_NAME = "alertname"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +145,6 @@ def ignore_matchers(told: Iterable[str]) -> tuple[Matcher, ...]:
             raise ValueError(f"{text!r}: {found.message} (column {found.column})")  # noqa: TRY004 # of what was written
         matchers.append(found)
     return tuple(matchers)
-
-
-def is_heartbeat(alert: ReceivedAlert) -> bool:
-    """Tell whether an alert says that the way to here works, and nothing else; one that resolved says nothing."""
-    return alert.firing and alert.labels.get(_NAME) == HEARTBEAT
 
 
 LABEL = "namespace"

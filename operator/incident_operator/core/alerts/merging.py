@@ -146,11 +146,6 @@ def merged(spec: IncidentSpec, changes: Sequence[ReceivedAlert], truncated: int)
     )
 
 
-def labels_of(spec: IncidentSpec, alert: Alert) -> dict[str, str]:
-    """Return all labels of a listed alert (of one without details: those that all alerts share)."""
-    return {**spec.common_labels, **alert.labels}
-
-
 def to_json(spec: IncidentSpec) -> dict[str, Any]:
     """Return the spec as it is stored: alerts without their empty fields."""
     return {**spec.model_copy(update={"alerts": []}).to_json(), "alerts": [_lean(alert) for alert in spec.alerts]}

@@ -37,6 +37,9 @@ _SCHEMES = frozenset({"http", "https"})
 _CUT = "…"
 _ELLIPSIS = len(_CUT.encode())
 
+_HEARTBEAT = "Watchdog"
+"""The `alertname` of the alert that only says that all is connected."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabelLimits:
@@ -217,3 +220,8 @@ def distinct(alerts: Iterable[ReceivedAlert]) -> tuple[ReceivedAlert, ...]:
         if alert.id not in by_id or not alert.firing:
             by_id[alert.id] = alert
     return tuple(by_id.values())
+
+
+def is_heartbeat(alert: ReceivedAlert) -> bool:
+    """Tell whether an alert says that the way to here works, and nothing else; one that resolved says nothing."""
+    return alert.firing and alert.labels.get("alertname") == _HEARTBEAT

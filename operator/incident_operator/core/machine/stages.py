@@ -17,7 +17,7 @@ from incident_operator.api.incident import (
     incident_labels,
 )
 from incident_operator.api.runbook import OnFailure, Stage
-from incident_operator.core import approval, reasons, sanitize, texts, yaml_source
+from incident_operator.core import approval, reasons, sanitize, texts
 from incident_operator.core.action import Call, Preview, UndoOf
 from incident_operator.core.expressions import cel, evaluation, templates
 from incident_operator.core.machine import status, undoing
@@ -263,7 +263,7 @@ def entry_of(view: View, run: Run, call: Call[Any], preview: Preview) -> PlanEnt
     """
     step = view.compiled.steps[run.step]
     common = {"action": call.action, "timeout": f"{call.timeout:.0f}s", "attempts": limits.attempts(step)}
-    whole = {name: yaml_source.of(value) for name, value in preview.whole.items()}
+    whole = {name: texts.yaml_lines(value) for name, value in preview.whole.items()}
     details = sanitize.exact({**common, "actsAs": call.service_account, **preview.details})
     entry = PlanEntry.model_construct(
         allows=[*shared_targets(view, run), *preview.allows] or None,

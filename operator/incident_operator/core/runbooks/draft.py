@@ -10,12 +10,12 @@ Checks of names in expressions: steps, outputs, parameters, fields of `incident`
 """
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from incident_operator.api.runbook import Parameter, ParameterType, RunbookSpec, Stage, Step, WithAction
+from incident_operator.api.runbook import Parameter, ParameterType, RunbookSpec, Stage, Step
 from incident_operator.core.action import Action, Actions
 from incident_operator.core.expressions import cel
 from incident_operator.core.expressions.cel import CompileError, NoAnswer, Problem, Program, Scope
@@ -87,39 +87,13 @@ def placed(spec: RunbookSpec, actions: Actions) -> Iterator[PlacedStep | tuple[P
             yield _placed(step, stage, f"spec.{stage.value}[{index}]", actions)
 
 
-def carriers(step: Step, path: str) -> Iterator[tuple[str, WithAction]]:
-    """Yield what carries an action, with its place: the step, its undo, its probe."""
-    yield path, step
-    if step.undo is not None:
-        yield f"{path}.undo", step.undo
-    if step.probe is not None:
-        yield f"{path}.probe", step.probe
-
-
 def _placed(step: Step, stage: Stage, path: str, actions: Actions) -> PlacedStep | tuple[Problem, ...]:
-    read = {at: reading.parse(carrier, at, actions) for at, carrier in carriers(step, path)}
+    read = {at: reading.parse(carrier, at, actions) for at, carrier in reading.carriers(step, path)}
     found = tuple(each for each in read.values() if isinstance(each, Problem))
     if found:
         return found
     good = {at: each for at, each in read.items() if isinstance(each, PlacedAction)}
     return PlacedStep(step, stage, path, good[path], good.get(f"{path}.undo"), good.get(f"{path}.probe"))
-
-
-def connections_of(spec: RunbookSpec, actions: Actions) -> frozenset[str]:
-    """Return the names of the Connections in a Runbook's actions, undos and probes, as far as these can be read."""
-    return frozenset(_named(spec, actions))
-
-
-def _named(spec: RunbookSpec, actions: Actions) -> Iterator[str]:
-    for step in (step for stage in Stage for step in spec.steps(stage)):
-        for _, carrier in carriers(step, step.name):
-            for action in reading.written(carrier, actions):
-                yield from _of_action(carrier.others[action.key], action.connections)
-
-
-def _of_action(written: object, fields: Iterable[str]) -> Iterator[str]:
-    if isinstance(written, dict):
-        yield from (written[field] for field in fields if isinstance(written.get(field), str))
 
 
 def one_of(path: str, alternatives: Mapping[str, object]) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 Reads the action out of what carries one: a step, an undo, a probe. Which actions there are is an argument.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +14,7 @@ import pydantic
 
 from incident_operator.api import runbook
 from incident_operator.api.meta import Model, ObjectMeta
-from incident_operator.api.runbook import Runbook, RunbookSpec, RunbookStatus, Stage, WithAction
+from incident_operator.api.runbook import Runbook, RunbookSpec, RunbookStatus, Stage, Step, WithAction
 from incident_operator.core.action import Action, Actions
 from incident_operator.core.expressions import cel
 from incident_operator.core.expressions.cel import Problem
@@ -161,3 +161,24 @@ def _with_fields(carrier: type[WithAction], actions: Actions, **more: Any) -> ty
         **fields,
         **more,
     )
+
+
+def carriers(step: Step, path: str) -> Iterator[tuple[str, WithAction]]:
+    """Yield what carries an action, with its place: the step, its undo, its probe."""
+    yield path, step
+    if step.undo is not None:
+        yield f"{path}.undo", step.undo
+    if step.probe is not None:
+        yield f"{path}.probe", step.probe
+
+
+def connections_of(spec: RunbookSpec, actions: Actions) -> frozenset[str]:
+    """Return the names of the Connections in a Runbook's actions, undos and probes, as far as these can be read."""
+    found = set()
+    for step in (step for stage in Stage for step in spec.steps(stage)):
+        for _, carrier in carriers(step, step.name):
+            for action in written(carrier, actions):
+                fields = carrier.others[action.key]
+                named = (fields.get(each) for each in action.connections) if isinstance(fields, dict) else ()
+                found |= {name for name in named if isinstance(name, str)}
+    return frozenset(found)

@@ -1,14 +1,14 @@
-"""What the engine counts, as Prometheus reads it."""
+"""How helper processes fare, as Prometheus reads it."""
 
 from prometheus_client import CollectorRegistry
 
 from incident_operator.clients.helper_process import Cause
-from incident_operator.engine.metrics import EngineMetrics
+from incident_operator.health import HelperMetrics
 
 
 def test_starts_and_deaths_of_helpers_are_counted_from_nought():
     registry = CollectorRegistry()
-    helpers = EngineMetrics(registry).helpers
+    helpers = HelperMetrics(registry)
 
     def deaths(helper: str, cause: str) -> float | None:
         return registry.get_sample_value("incident_operator_helper_deaths_total", {"helper": helper, "cause": cause})
