@@ -1,11 +1,8 @@
 """Previews and runs single calls of actions, each within bounded time: whatever an action brings or breaks becomes an outcome.
 
 What people read of an answer is masked; a result, which expressions compute with, is not, and comes with what masks all that is
-made of it.
-
-The redactor of each Incident that is worked on: fed with the Secrets of its Runbook's Connections before its first step.
-
-So a text that a step reads is masked also where its credential is that of another step, or was rotated a moment ago.
+made of it. The redactor of each Incident is fed with the Secrets of its Runbook's Connections before its first step: so a text that a step
+reads is masked also where its credential is that of another step, or was rotated a moment ago.
 """
 
 import asyncio
@@ -46,6 +43,10 @@ _AGAIN = timedelta(minutes=1)
 _SOON = timedelta(seconds=10)
 """The same where one of them could not be read, which must not make each look at a step cost as many requests."""
 _REVISIONS = 256
+_SLACK = 15.0
+"""Seconds that an action may take beyond its own bound before the engine gives up waiting for it."""
+_T = TypeVar("_T")
+_log = structlog.get_logger()
 
 
 class Teaching(Protocol):
@@ -107,9 +108,14 @@ class Redactors:
     async def feed(self, view: View) -> None:
         """Learn all credentials of the Runbook's Connections. One that cannot be read is tried again soon, and stops nothing."""
         masked, began = self._known(view), self.clock()
-        account = view.compiled.spec.service_account_name
+        namespace, account = view.incident.metadata.namespace, view.compiled.spec.service_account_name
+        revision = ObjectKey(namespace, view.pinned.revision)
+        names = self._named.get(revision)
+        if names is None:
+            names = reading.connections_of(view.compiled.spec, self.actions)
+            self._named.put(revision, names)
         teaching: Teaching = masked.tools.connections
-        complete = await teaching.learn(view.incident.metadata.namespace, self._names(view), account)
+        complete = await teaching.learn(namespace, names, account)
         masked.due_at = began + (_AGAIN if complete else _SOON)
 
     def forget(self, key: ObjectKey) -> None:
@@ -119,20 +125,6 @@ class Redactors:
     def _known(self, view: View) -> Masked:
         meta = view.incident.metadata
         return self.of(ObjectKey(meta.namespace, meta.name), meta.uid)
-
-    def _names(self, view: View) -> frozenset[str]:
-        revision = ObjectKey(view.incident.metadata.namespace, view.pinned.revision)
-        names = self._named.get(revision)
-        if names is None:
-            names = reading.connections_of(view.compiled.spec, self.actions)
-            self._named.put(revision, names)
-        return names
-
-
-_SLACK = 15.0
-"""Seconds that an action may take beyond its own bound before the engine gives up waiting for it."""
-_T = TypeVar("_T")
-_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +160,11 @@ class Calls:
             told = f"{', '.join(secret)}, and a masked plan would not show what is done"
             remedy = "read it from the Secret where it is needed (a Connection, a secretKeyRef)"
             return Failure(reasons.BAD_REQUEST, f"{told}; {remedy}")
-        return preview if request.trial else _readable(preview, masked.redactor.masks)
+        if request.trial:
+            return preview
+        # what is done unasked is told as people may read it; what is sent and bound stays as it is
+        masks = masked.redactor.masks
+        return replace(preview, do=masks.text(preview.do), details=masks.json(preview.details))
 
     async def ran(self, request: Do) -> Ran:
         """Run a call and return its outcome, what is told of it masked. Raises nothing but cancellation."""
@@ -178,7 +174,8 @@ class Calls:
         try:
             async with asyncio.timeout(call.timeout + _SLACK):
                 if request.how is How.RESERVE:
-                    reserved = await self._reserved(call, request.preview)
+                    reserve, preview = self.actions[call.action].reserve, _given(request.preview, call)
+                    reserved = await _given(reserve, call)(call, preview, self._masked(call).tools)
                     outcome = Succeeded({}, "reserved")
                 else:
                     outcome = await self._outcome(call, request)
@@ -192,21 +189,22 @@ class Calls:
         # not before: what the call itself has learned counts
         masks = self._masked(call).redactor.masks
         shaped = _told(outcome, masks)
-        return Ran(shaped, self.clock(), _evidence(shaped, masks), reserved, masks=masks)
+        kept: Evidence | None = None
+        if isinstance(shaped, Succeeded | Failed):
+            kept = evidence_of(replace(shaped, result=masks.json(shaped.result)))  # masked first, and cut then
+        return Ran(shaped, self.clock(), kept, reserved, masks=masks)
 
     def _masked(self, call: Call[Any]) -> Masked:
         return self.redactors.of(ObjectKey(call.namespace, call.incident), call.incident_uid)
 
-    async def _reserved(self, call: Call[Any], preview: Preview | None) -> Mapping[str, Json]:
-        tools = self._masked(call).tools
-        return await _given(self.actions[call.action].reserve, call)(call, _given(preview, call), tools)
-
     async def _outcome(self, call: Call[Any], request: Do) -> Outcome:
         action, tools = self.actions[call.action], self._masked(call).tools
+        marker = (call.seen or {}).get("marker")
+        is_of_another_key = marker is not None and marker != shown_marker(call.marker)
         match request.how:
             case How.READ:
                 return await _given(action.read, call)(call, tools)
-            case How.LOOK if request.effect is Effect.K8S_PATCH and _is_of_another_key(call):
+            case How.LOOK if request.effect is Effect.K8S_PATCH and is_of_another_key:
                 return Undetermined("the key of the operator's markers changed after it started")
             case How.LOOK:
                 return await _given(action.look, call)(call, tools)
@@ -237,20 +235,10 @@ def _parts_with_credentials(masks: Masks, preview: Preview) -> list[str]:
     return [f"{masks.text(name)} would show a credential of Connection {whose}" for name, whose in found if whose]
 
 
-def _readable(preview: Preview, masks: Masks) -> Preview:
-    """Return what is done unasked as people may read it; what is sent and bound stays as it is."""
-    return replace(preview, do=masks.text(preview.do), details=masks.json(preview.details))
-
-
 def _defect(call: Call[Any], error: Exception) -> Failure:
     _log.exception("Action failed", namespace=call.namespace, incident=call.incident, step=call.step)
     told = f"{type(error).__name__} in {call.action}; see the operator's log"
     return Failure(reasons.INTERNAL_ERROR, told, retryable=True, maybe_applied=True)
-
-
-def _is_of_another_key(call: Call[Any]) -> bool:
-    kept = (call.seen or {}).get("marker")
-    return kept is not None and kept != shown_marker(call.marker)
 
 
 def _given(part: _T | None, call: Call[Any]) -> _T:
@@ -281,10 +269,3 @@ def _shaped(result: Mapping[str, Json]) -> Mapping[str, Json]:
         _log.exception("Result cannot be kept")
         return {"note": f"the result cannot be kept: {type(error).__name__}; see the operator's log"}
     return shaped
-
-
-def _evidence(outcome: Outcome, masks: Masks) -> Evidence | None:
-    """Return the result as evidence: masked first, and cut then."""
-    if not isinstance(outcome, Succeeded | Failed):
-        return None
-    return evidence_of(replace(outcome, result=masks.json(outcome.result)))

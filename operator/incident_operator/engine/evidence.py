@@ -134,7 +134,9 @@ class EvidenceStore:
         `begun` are the acts that the Incident's status knows of as it is stored.
         """
         places: dict[str, str] = {}
-        part = _newest(incident, kind)
+        # after the one that was written last, as far as the Incident tells
+        told_of, uid = {record.evidence_in for record in incident.status.steps}, incident.metadata.uid
+        part = next((part for part in range(MOST, 1, -1) if configmap_name(uid, kind, part) in told_of), 1)
         for portion in _portions(data):
             try:
                 taken = await self._part_for(client, incident, kind, portion, part, begun or {})
@@ -162,7 +164,8 @@ class EvidenceStore:
             if self._closed.get(ObjectKey(meta.namespace, name)):
                 continue
             # until it is known that they tell of nothing newer, what they tell of acts stays as it is
-            text = _Text(portion, _told(begun), changes=self.is_clean(incident))
+            acts = " ".join(f"{step}/{attempt}" for step, attempt in begun.items())
+            text = _Text(portion, acts, changes=self.is_clean(incident))
             try:
                 made = await _write(client, incident, name, text)
             except _NotTaken as refusal:
@@ -191,7 +194,7 @@ async def _write(client: apiserver.Kube, incident: Incident, name: str, text: _T
     Raises `_NotTaken`, or `ApiError` for what says nothing of the ConfigMap.
     """
     try:
-        if _is_told(incident, name):
+        if any(record.evidence_in == name for record in incident.status.steps):
             with contextlib.suppress(apiserver.NotFound):  # somebody deleted it
                 await _add(client, incident, name, text)
                 return False
@@ -203,8 +206,21 @@ async def _write(client: apiserver.Kube, incident: Incident, name: str, text: _T
 
 
 async def _create_or_add(client: apiserver.Kube, incident: Incident, name: str, text: _Text) -> bool:
+    meta = incident.metadata
+    body: Json = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": name,
+            "namespace": meta.namespace,
+            "labels": incident_labels({INCIDENT_LABEL: meta.name}),
+            "annotations": {ACTS: text.acts},
+            "ownerReferences": [owner_reference("Incident", meta.name, meta.uid)],
+        },
+        "data": dict(text.data),
+    }
     try:
-        await client.create(discovery.configmaps(incident.metadata.namespace), _manifest(incident, name, text))
+        await client.create(discovery.configmaps(meta.namespace), body)
     except apiserver.AlreadyExists:
         await _add(client, incident, name, text)
         return False
@@ -231,10 +247,6 @@ async def _add(client: apiserver.Kube, incident: Incident, name: str, text: _Tex
 
 def _owned(incident: Incident) -> Mapping[str, str]:
     return {"op": "test", "path": "/metadata/ownerReferences/0/uid", "value": incident.metadata.uid}
-
-
-def _told(begun: Mapping[str, int]) -> str:
-    return " ".join(f"{name}/{attempt}" for name, attempt in begun.items())
 
 
 async def _acts_in(client: apiserver.Kube, incident: Incident, name: str) -> Sequence[tuple[str, int]]:
@@ -264,32 +276,3 @@ def _portions(data: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
         free -= size
     if portion:
         yield portion
-
-
-def _newest(incident: Incident, kind: str) -> int:
-    """Return which ConfigMap of that kind was written last, as far as the Incident tells; the first where it tells of none."""
-    told = {record.evidence_in for record in incident.status.steps}
-    uid = incident.metadata.uid
-    return next((part for part in range(MOST, 1, -1) if configmap_name(uid, kind, part) in told), 1)
-
-
-def _is_told(incident: Incident, name: str) -> bool:
-    return any(record.evidence_in == name for record in incident.status.steps)
-
-
-def _manifest(incident: Incident, name: str, text: _Text) -> Json:
-    meta = incident.metadata
-    owner = owner_reference("Incident", meta.name, meta.uid)
-    labels = incident_labels({INCIDENT_LABEL: meta.name})
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {
-            "name": name,
-            "namespace": meta.namespace,
-            "labels": labels,
-            "annotations": {ACTS: text.acts},
-            "ownerReferences": [owner],
-        },
-        "data": dict(text.data),
-    }

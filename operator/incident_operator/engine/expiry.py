@@ -103,7 +103,11 @@ class Expiry:
             incident = Incident.model_validate(await self.client.get(discovery.incidents(namespace, name)))
             if not self._has_expired(incident) or await self._has_followers(incident):
                 return False
-            await self.client.delete(discovery.incidents(namespace, name), body=_as_read(incident))
+            # exactly what was read
+            preconditions = {"uid": incident.metadata.uid, "resourceVersion": incident.metadata.resource_version}
+            how = {"preconditions": preconditions, "propagationPolicy": "Background"}
+            body = {"apiVersion": "v1", "kind": "DeleteOptions", **how}
+            await self.client.delete(discovery.incidents(namespace, name), body=body)
         except (apiserver.NotFound, apiserver.Conflict):
             return False  # somebody else deleted or changed it
         except ValueError as error:
@@ -128,9 +132,3 @@ class Expiry:
         query = {"labelSelector": f"{GROUP_LABEL}={group}", "limit": "2"}
         page = page_of(await self.reads.page(discovery.incidents(meta.namespace), query, METADATA_ONLY))
         return len(page.items) > 1
-
-
-def _as_read(incident: Incident) -> dict[str, object]:
-    preconditions = {"uid": incident.metadata.uid, "resourceVersion": incident.metadata.resource_version}
-    kind = {"apiVersion": "v1", "kind": "DeleteOptions"}
-    return {**kind, "preconditions": preconditions, "propagationPolicy": "Background"}

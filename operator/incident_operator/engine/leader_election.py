@@ -1,11 +1,8 @@
-"""Holds the Lease whenever it can: the process that holds it acts, the others are ready to.
+"""Leader election by a Lease: the process that holds it acts, the others are ready to.
 
 The Lease keeps two processes out of each other's way; it is not the fence. That is the intent, which is written with a
-precondition before each act.
-
-Who may lead: judged by what this process saw of the Lease and when it saw it, never by another machine's clock.
-
-What only the process that leads does: its queues work, and its callbacks run, from a term's begin to its end.
+precondition before each act. Who may lead is judged by what this process saw of the Lease and when it saw it, never by another
+machine's clock. What only the leader does are its queues and callbacks, from a term's begin to its end.
 """
 
 import asyncio
@@ -186,7 +183,10 @@ class LeaderElector:
             async with asyncio.timeout(self._config.seconds / 3):
                 await self._settle()
         except (apiserver.ApiError, TimeoutError) as error:
-            self._complain(str(error) or "no answer in time")
+            trouble = str(error) or "no answer in time"
+            if trouble != self._trouble:
+                self._trouble = trouble
+                _log.warning("The Lease cannot be read or written", lease=self._config.name, error=trouble)
             return self._poll()
         self._trouble = ""
         return self._config.seconds / 5 if self.may_act() else self._poll()
@@ -197,7 +197,13 @@ class LeaderElector:
         self._end_term("this process ends")
         try:
             async with asyncio.timeout(self._config.seconds), self._one_at_a_time:
-                await self._give_back()
+                for _ in range(_TRIES):
+                    if self._observation is None or self._observation.holder != self._config.me:
+                        return
+                    try:
+                        self._keep(await self._write(""))
+                    except apiserver.Conflict:
+                        await self._look()
         except (apiserver.ApiError, TimeoutError) as error:
             _log.warning("The Lease could not be released; it expires by itself", error=str(error) or "no answer")
 
@@ -241,17 +247,11 @@ class LeaderElector:
             self._alone_since = self._steady()
         if not self._released:
             self._acting_until = acting_until(asked_at, self._config.seconds)
-            self._begin_term()
+            if self._leads_since is None and self._steady() < self._acting_until:
+                self._leads_since = self._steady()
+                _log.info("Became leader", lease=self._config.name, holder=self._config.me)
+                self._callbacks.begin()
         return True
-
-    async def _give_back(self) -> None:
-        for _ in range(_TRIES):
-            if self._observation is None or self._observation.holder != self._config.me:
-                return
-            try:
-                self._keep(await self._write(""))
-            except apiserver.Conflict:
-                await self._look()
 
     def _keep(self, lease: Json) -> None:
         self._lease = lease
@@ -260,7 +260,16 @@ class LeaderElector:
             self._alone_since = None
 
     async def _write(self, holder: str) -> Json:
-        spec = self._spec(holder)
+        before: dict[str, Any] = (self._lease or {}).get("spec") or {}
+        now = self._clock().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        same, transitions = before.get("holderIdentity") == holder, before.get("leaseTransitions") or 0
+        spec = {
+            "holderIdentity": holder,
+            "leaseDurationSeconds": self._config.seconds,
+            "acquireTime": (before.get("acquireTime") or now) if same or not holder else now,
+            "renewTime": now,
+            "leaseTransitions": transitions if same or not holder or self._lease is None else transitions + 1,
+        }
         if self._lease is None:
             meta = {"name": self._config.name, "namespace": self._config.namespace}
             body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec}
@@ -275,31 +284,8 @@ class LeaderElector:
             ],
         )
 
-    def _spec(self, holder: str) -> Json:
-        before: dict[str, Any] = (self._lease or {}).get("spec") or {}
-        now = self._clock().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        same, transitions = before.get("holderIdentity") == holder, before.get("leaseTransitions") or 0
-        return {
-            "holderIdentity": holder,
-            "leaseDurationSeconds": self._config.seconds,
-            "acquireTime": (before.get("acquireTime") or now) if same or not holder else now,
-            "renewTime": now,
-            "leaseTransitions": transitions if same or not holder or self._lease is None else transitions + 1,
-        }
-
-    def _begin_term(self) -> None:
-        if self._leads_since is None and self._steady() < self._acting_until:
-            self._leads_since = self._steady()
-            _log.info("Became leader", lease=self._config.name, holder=self._config.me)
-            self._callbacks.begin()
-
     def _end_term(self, why: str) -> None:
         if self._leads_since is not None:
             self._leads_since, self._acting_until = None, _NEVER
             _log.info("Lost leadership", lease=self._config.name, why=why)
             self._callbacks.end()
-
-    def _complain(self, trouble: str) -> None:
-        if trouble != self._trouble:
-            self._trouble = trouble
-            _log.warning("The Lease cannot be read or written", lease=self._config.name, error=trouble)

@@ -295,7 +295,9 @@ class Readiness:
         told = [reviews.warning(runbook), restricted, *(f"Warning: {each}" for each in warnings_of(compiled))]
         warning = _joined(filter(None, told))
         generation = runbook.metadata.generation
-        ready = _condition([each.told for each in troubles], _worst(troubles), self._now(), generation, warning)
+        reasons = {each.reason for each in troubles}
+        worst = next((reason for reason in _WORST_FIRST if reason in reasons), _NOT_READY)
+        ready = _condition([each.told for each in troubles], worst, self._now(), generation, warning)
         await self._tell(runbook, revision, alerts, ready)
 
     def _now(self) -> datetime:
@@ -414,12 +416,6 @@ def _workloads(compiled: Compiled, namespace: str) -> Iterator[tuple[str, str]]:
             name = act.action.workload(act.spec)
             if name is not None:
                 yield name, workloads.path(namespace, name)
-
-
-def _worst(troubles: Iterable[Trouble]) -> str:
-    """Return the reason that is to be mended first."""
-    found = {each.reason for each in troubles}
-    return next((reason for reason in _WORST_FIRST if reason in found), _NOT_READY)
 
 
 def _condition(failures: list[str], reason: str, now: datetime, generation: int, warning: str = "") -> Condition:

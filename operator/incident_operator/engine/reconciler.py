@@ -1,6 +1,6 @@
 """One reconciliation of an Incident: gather, decide, act, record, and decide again until it must wait.
 
-Tells a visit that fails for good from one that fails now: the former needs a person, for what stands in the log alone is not seen.
+One that fails for good needs a person, for what stands in the log alone is not seen; one that fails now is tried again.
 """
 
 from collections.abc import Callable
@@ -40,10 +40,15 @@ from incident_operator.kubernetes.errors import ApiError, Unreadable
 from incident_operator.kubernetes.priority import Priority
 from incident_operator.kubernetes.state import Gone, State, Superseded
 
+MAX_TURNS = 500
+"""Decisions in one reconciliation; more means that the machine goes in circles."""
+LOOK_AGAIN = timedelta(minutes=10)
+"""An open Incident is looked at this often whatever the watch says: a lost event must not leave it waiting."""
 FOR_GOOD = 3
 """Visits in a row that have to fail: rights that were just given, or a proxy, may refuse one."""
 _PASSING = (OSError, TimeoutError)
 _AGAIN = "It is tried again."
+_log = structlog.get_logger()
 
 
 class FailedVisits:
@@ -58,7 +63,8 @@ class FailedVisits:
 
     def is_for_good(self, key: ObjectKey, error: Exception) -> bool:
         """Note a failure, and tell whether trying again has not helped and cannot be expected to."""
-        if _passes(error):
+        passes = error.retryable if isinstance(error, Failure) else isinstance(error, _PASSING)
+        if passes:
             return False
         self._counts[key] = self._counts.get(key, 0) + 1
         return self._counts[key] >= FOR_GOOD
@@ -71,18 +77,6 @@ def told(error: Exception) -> str:
     if isinstance(error, pydantic.ValidationError):
         return f"The operator cannot go on: {error.title}: {cel.of_validation(error)}. {_AGAIN}"
     return f"The operator cannot go on: {type(error).__name__}; its log has the details. {_AGAIN}"
-
-
-def _passes(error: Exception) -> bool:
-    return error.retryable if isinstance(error, Failure) else isinstance(error, _PASSING)
-
-
-MAX_TURNS = 500
-"""Decisions in one reconciliation; more means that the machine goes in circles."""
-LOOK_AGAIN = timedelta(minutes=10)
-"""An open Incident is looked at this often whatever the watch says: a lost event must not leave it waiting."""
-
-_log = structlog.get_logger()
 
 
 class GoesInCircles(Exception):
@@ -153,9 +147,9 @@ class Reconciler:
     async def _drive(self, progress: Progress) -> datetime | None:
         for _ in range(MAX_TURNS):
             await self._yield_to_urgent(progress.stored)
-            view = await self._view(progress.working)
+            key, view = _key(progress.stored), await self._view(progress.working)
             stopping = self.stopping()
-            if stopping and not self.executor.in_flight.has(_key(view.incident)):
+            if stopping and not self.executor.in_flight.has(key):
                 return None  # nothing was done here that would have to be told; whoever leads next looks at it anew
             try:
                 decision = Wait(None) if stopping else await self._decided(progress, view)
@@ -179,7 +173,10 @@ class Reconciler:
                 self.unstored[_key(progress.stored)] = progress
                 raise
             except HelperError:
-                await self._store(progress, view)
+                # nobody can tell just now what comes next: what is known is stored, or kept here
+                self.unstored[key] = progress
+                with suppress(ApiError, Superseded):
+                    self.unstored[key] = await self.recorder.publish(progress, view)
                 raise
         raise GoesInCircles(progress.working.metadata.name)
 
@@ -191,38 +188,37 @@ class Reconciler:
     async def _decided(self, progress: Progress, view: View) -> Decision | Progress:
         """Return what to do next; where its evidence shows that the record is not to be relied on, the progress that knows that."""
         decision = await self.executor.turns.decide(view)
-        if not _relies_on_record(view, decision):
+        match decision:
+            case Ask() | Begin():
+                relies_on_record = True
+            case Wait():
+                relies_on_record = view.status.pending_approval is not None
+            case Transition(current):
+                relies_on_record = current.phase is Phase.RESOLVED
+            case _:
+                relies_on_record = False
+        if not relies_on_record:
             return decision
         checked = await self.recorder.checked(progress, view)
         return decision if checked is progress else checked
 
-    async def _store(self, progress: Progress, view: View) -> None:
-        """Store what is known although nobody can tell just now what comes next; what cannot be stored either is kept here."""
-        key = _key(progress.stored)
-        self.unstored[key] = progress
-        with suppress(ApiError, Superseded):
-            self.unstored[key] = await self.recorder.publish(progress, view)
-
     async def _call_human(self, key: ObjectKey, error: Exception) -> None:
         """Say in the Incident why it cannot go on. Whatever keeps it from being said, the failure itself is what is raised."""
+        kept = self.unstored.get(key)
         try:
-            await self._tell(key, error)
+            try:
+                incident = await self.state.read(key.namespace, key.name)
+            except (pydantic.ValidationError, Unreadable) as unreadable:
+                await self.state.halt_unread(*key, reasons.VISIT_FAILED, told(unreadable))
+                return
+            masks = self.executor.redactors.of(key, incident.metadata.uid).redactor.masks
+            stored = await self._halt(incident, Blocked(reasons.VISIT_FAILED, masks.text(told(error))))
+            if kept is not None and not kept.is_overtaken_by(incident):
+                self.unstored[key] = replace(kept, stored=stored)  # what could not be stored is known to the next visit
         except Exception as another:  # noqa: BLE001
             _log.warning(
                 "A permanent failure could not be recorded", namespace=key[0], incident=key[1], error=str(another)
             )
-
-    async def _tell(self, key: ObjectKey, error: Exception) -> None:
-        kept = self.unstored.get(key)
-        try:
-            incident = await self.state.read(key.namespace, key.name)
-        except (pydantic.ValidationError, Unreadable) as unreadable:
-            await self.state.halt_unread(*key, reasons.VISIT_FAILED, told(unreadable))
-            return
-        masks = self.executor.redactors.of(key, incident.metadata.uid).redactor.masks
-        stored = await self._halt(incident, Blocked(reasons.VISIT_FAILED, masks.text(told(error))))
-        if kept is not None and not kept.is_overtaken_by(incident):
-            self.unstored[key] = replace(kept, stored=stored)  # what could not be stored is known to the next visit
 
     async def _halt(self, incident: Incident, why: Blocked) -> Incident:
         """Decide as without a Runbook, so that a person may still abort, and return what is stored then."""
@@ -252,19 +248,6 @@ class Reconciler:
         key = _key(incident)
         self.open_targets.note(key, targets_of(view))
         return replace(view, others=self.open_targets.others(key))
-
-
-def _relies_on_record(view: View, decision: Decision) -> bool:
-    """Tell whether a decision is about what has been done: what is begun, asked, approved or told as the end."""
-    match decision:
-        case Ask() | Begin():
-            return True
-        case Wait():
-            return view.status.pending_approval is not None
-        case Transition(current):
-            return current.phase is Phase.RESOLVED
-        case _:
-            return False
 
 
 def _key(incident: Incident) -> ObjectKey:

@@ -63,6 +63,14 @@ def _digest(kept: Json) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
+def _is_genuine(data: Any, revision: str) -> bool:
+    try:
+        whole = _digest(data)
+        return revision.rpartition("-")[2] in (whole, whole[:_SHORT])
+    except (KeyError, TypeError, RecursionError):  # what we keep is never nested that deep
+        return False
+
+
 class Revisions:
     """Creates and reads ControllerRevisions."""
 
@@ -77,7 +85,9 @@ class Revisions:
 
         Raises `Altered` where something else is kept under that name: a name alone is never believed.
         """
-        data = _data(runbook)
+        meta, wrote = runbook.metadata, reviews.kept(reviews.of(runbook))
+        kept = {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid, "annotations": wrote}
+        data = {"metadata": kept, "spec": runbook.spec.to_json()}
         revision = name(data)
         key = ObjectKey(runbook.metadata.namespace, revision)
         known = self._known.get(key)
@@ -97,9 +107,18 @@ class Revisions:
 
     async def _create(self, runbook: Runbook, revision: str, data: Json) -> Json:
         """Create the revision, and return what is kept under its name, which another process may have created."""
-        namespace = runbook.metadata.namespace
+        meta, namespace = runbook.metadata, runbook.metadata.namespace
+        labels = incident_labels({RUNBOOK_LABEL: meta.name})
+        owners = [owner_reference("Runbook", meta.name, meta.uid)]
+        body = {
+            "apiVersion": "apps/v1",
+            "kind": "ControllerRevision",
+            "metadata": {"name": revision, "namespace": namespace, "labels": labels, "ownerReferences": owners},
+            "revision": meta.generation,
+            "data": data,
+        }
         try:
-            await self._kube.create(discovery.controllerrevisions(namespace), _manifest(runbook, revision, data))
+            await self._kube.create(discovery.controllerrevisions(namespace), body)
         except apiserver.AlreadyExists:
             return (await self._kube.get(discovery.controllerrevisions(namespace, revision))).get("data")
         return data
@@ -123,34 +142,6 @@ class Revisions:
         runbook = Runbook.model_validate(found["data"])
         self._known.put(ObjectKey(namespace, revision), _Kept(found["data"], runbook))
         return runbook
-
-
-def _is_genuine(data: Any, revision: str) -> bool:
-    try:
-        whole = _digest(data)
-        return revision.rpartition("-")[2] in (whole, whole[:_SHORT])
-    except (KeyError, TypeError, RecursionError):  # what we keep is never nested that deep
-        return False
-
-
-def _data(runbook: Runbook) -> Json:
-    meta = runbook.metadata
-    wrote = reviews.kept(reviews.of(runbook))
-    kept = {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid, "annotations": wrote}
-    return {"metadata": kept, "spec": runbook.spec.to_json()}
-
-
-def _manifest(runbook: Runbook, revision: str, data: Json) -> Json:
-    meta = runbook.metadata
-    owner = owner_reference("Runbook", meta.name, meta.uid)
-    labels = incident_labels({RUNBOOK_LABEL: meta.name})
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "ControllerRevision",
-        "metadata": {"name": revision, "namespace": meta.namespace, "labels": labels, "ownerReferences": [owner]},
-        "revision": meta.generation,
-        "data": data,
-    }
 
 
 _KEPT_BYTES = 8 * 1024 * 1024
