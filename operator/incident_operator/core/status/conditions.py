@@ -39,8 +39,13 @@ def conditions_of(view: View) -> dict[str, Assessment]:
     found[SUCCEEDED] = _succeeded(view)
     if view.status.phase is Phase.NEEDS_HUMAN:
         found[STALLED] = (True, view.status.reason, view.status.message)
-    if (cut := _cut(view)) is not None:
-        found[ALERTS_TRUNCATED] = cut
+    spec, cut = view.incident.spec, []
+    if spec.truncated_alerts:
+        cut.append(f"Alertmanager cut {texts.counted(spec.truncated_alerts, 'alert')} from its message")
+    if spec.alerts_omitted:
+        cut.append(f"{texts.counted(spec.alerts_omitted, 'alert')} did not fit into this Incident")
+    if cut:
+        found[ALERTS_TRUNCATED] = (True, reasons.ALERTS_CUT, "; ".join(cut))
     if lowered := _lowered(view):
         found[SEVERITY_LOWERED] = (True, reasons.SEVERITY_CEILING, lowered)
     is_open = view.status.phase not in CLOSED_PHASES
@@ -105,13 +110,8 @@ def _approved(view: View) -> Assessment:
         case ApprovalState.EXPIRED:
             return False, reasons.APPROVAL_EXPIRED, f"nobody answered {plan} in time"
         case _:
-            return False, _voided(view), newest.reason
-
-
-def _voided(view: View) -> str:
-    if view.status.phase is Phase.FAILED:
-        return view.status.reason
-    return reasons.ALERT_RESOLVED if view.incident.is_over else reasons.PLAN_CHANGED
+            why = reasons.ALERT_RESOLVED if view.incident.is_over else reasons.PLAN_CHANGED
+            return False, view.status.reason if view.status.phase is Phase.FAILED else why, newest.reason
 
 
 def _succeeded(view: View) -> Assessment:
@@ -124,18 +124,6 @@ def _succeeded(view: View) -> Assessment:
             return None, view.status.reason, view.status.message
         case _:
             return None, reasons.RUNNING, ""
-
-
-def _cut(view: View) -> Assessment | None:
-    spec = view.incident.spec
-    parts = [
-        f"Alertmanager cut {texts.counted(spec.truncated_alerts, 'alert')} from its message"
-        if spec.truncated_alerts
-        else "",
-        f"{texts.counted(spec.alerts_omitted, 'alert')} did not fit into this Incident" if spec.alerts_omitted else "",
-    ]
-    told = "; ".join(part for part in parts if part)
-    return (True, reasons.ALERTS_CUT, told) if told else None
 
 
 def _lowered(view: View) -> str:

@@ -1,10 +1,7 @@
-"""What people and machines read: phase, columns and conditions, all derived from the facts in one place.
+"""What people and machines read: phase, columns, promised times and conditions, all derived from the facts in one place. Pure.
 
-Keeps the status of a large Incident small enough to be stored: what nobody decides by is cut first.
-
-Promised times: when they end, and whether they were kept.
-
-What a status tells of the texts that are kept beside it: where each is, and which could not be kept. Pure.
+The status of a large Incident is kept small enough to be stored: what nobody decides by is cut first. It tells of the texts that are kept
+beside it, where each is, and which could not be kept.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,85 +35,8 @@ MAX_BYTES = 256 * 1024
 """What the status may take as JSON: a plan of `plan.MAX_PLAN_BYTES`, `limits.ALL_OUTPUTS`, and as much for all else. etcd takes
 1.5 MiB for the whole object, people read far less."""
 _SHORT = 80
-
-
-def fitting_status(current: IncidentStatus) -> tuple[IncidentStatus, bytes]:
-    """Return the status, without ended plans and with short summaries where it would be too large otherwise; and as JSON."""
-    text = current.to_bytes()
-    for cut in _CUTS:
-        if len(text) <= MAX_BYTES:
-            break
-        current = cut(current)
-        text = current.to_bytes()
-    return current, text
-
-
-def _without_ended_plans(current: IncidentStatus) -> IncidentStatus:
-    kept = [
-        record if record.state is ApprovalState.ACTIVE else record.model_copy(update={"plan": []})
-        for record in current.approvals
-    ]
-    return current.model_copy(update={"approvals": kept})
-
-
-def _with_short_summaries(current: IncidentStatus) -> IncidentStatus:
-    steps = [record.model_copy(update={"summary": texts.cut(record.summary, _SHORT)}) for record in current.steps]
-    return current.model_copy(update={"steps": steps})
-
-
-_CUTS: tuple[Callable[[IncidentStatus], IncidentStatus], ...] = (_without_ended_plans, _with_short_summaries)
-
-
+_MESSAGE_LIMIT = 1024
 _HELPED = frozenset({StepState.SUCCEEDED, StepState.UNDONE, StepState.UNDO_FAILED})
-
-
-def times(incident: Incident, now: datetime) -> Times:
-    """Return the moments that matter, as far as they are known."""
-    known = incident.status.times
-    mitigated = known.mitigated or _mitigated_at(incident) or known.resolved
-    return known.model_copy(update={"detected": detected_at(incident, now), "mitigated": mitigated})
-
-
-def evaluate(promised: Objectives, at: Times, now: datetime, *, closed: bool = False) -> list[Objective]:
-    """Return each promised time with its state; in a closed Incident none is open."""
-    if at.detected is None:
-        return []
-    wanted = (
-        ("acknowledge", promised.acknowledge, at.acknowledged),
-        ("mitigate", promised.mitigate, at.mitigated),
-        ("resolve", promised.resolve, at.resolved),
-    )
-    return [
-        _objective(name, at.detected + delta(within), reached or at.resolved, None if closed else now)
-        for name, within, reached in wanted
-        if within is not None
-    ]
-
-
-def next_deadline(objectives: list[Objective]) -> datetime | None:
-    """Return the next promised time that is still open."""
-    return min((o.deadline for o in objectives if o.state is ObjectiveState.PENDING), default=None)
-
-
-def _objective(name: str, deadline: datetime, reached: datetime | None, now: datetime | None) -> Objective:
-    return Objective.model_validate({"name": name, "deadline": deadline, "state": _state(deadline, reached, now)})
-
-
-def _state(deadline: datetime, reached: datetime | None, now: datetime | None) -> ObjectiveState:
-    if reached is not None:
-        return ObjectiveState.MET if reached <= deadline else ObjectiveState.MISSED
-    return ObjectiveState.PENDING if now is not None and now < deadline else ObjectiveState.MISSED
-
-
-def _mitigated_at(incident: Incident) -> datetime | None:
-    records = [record for record in incident.status.steps if record.stage is Stage.MITIGATE]
-    if any(record.state not in {*_HELPED, StepState.SKIPPED} for record in records):
-        return None
-    acted = any(record.state in _HELPED and record.effect != Effect.READ for record in records)
-    finished = [record.finished_at for record in records if record.state in _HELPED and record.finished_at]
-    return max(finished, default=None) if acted else None
-
-
 NOTHING = "-"
 _WAITING_FOR_LIMIT = 128
 _PHASE_OF = {
@@ -130,15 +50,18 @@ _PHASE_OF = {
 
 def present(view: View) -> tuple[IncidentStatus, bytes]:
     """Return the status as it is to be stored, and its JSON text: the same facts, told for people and machines."""
-    current = view.status
-    phase = _phase(view)
-    at = times(view.incident, view.now)
+    current, phase, at = view.status, _phase(view), times(view.incident, view.now)
+    is_closed, record = phase in CLOSED_PHASES, current_record(view)
+    objectives = current.objectives
+    if not isinstance(view.runbook, Blocked):
+        promised, closed = view.compiled.spec.objectives, current.phase in CLOSED_PHASES
+        objectives = evaluate(promised, at, view.now, closed=closed)
     told = current.model_copy(
         update={
             "phase": phase,
             "times": at,
-            "objectives": _objectives(view, at),
-            "step": _step_name(view, phase),
+            "objectives": objectives,
+            "step": NOTHING if is_closed or record is None else record.name,
             "alerts": alert_counts(view),
             "mitigated_after": messages.elapsed(at.detected, at.mitigated),
         }
@@ -159,29 +82,25 @@ def present(view: View) -> tuple[IncidentStatus, bytes]:
 
 def differs(shown: IncidentStatus, stored: IncidentStatus) -> bool:
     """Tell whether a status is worth a write: more differs than what every look at an unfinished step changes."""
-    return _standing(shown) != _standing(stored) or significant(shown) != significant(stored)
-
-
-def _standing(current: IncidentStatus) -> list[object]:
-    """Return what is cheap to compare, and differs in most writes."""
-    return [current.phase, *((record.state, record.attempt) for record in current.steps)]
+    # first what is cheap to compare, and differs in most writes
+    standing = [[each.phase, *((record.state, record.attempt) for record in each.steps)] for each in (shown, stored)]
+    return standing[0] != standing[1] or significant(shown) != significant(stored)
 
 
 def significant(current: IncidentStatus) -> bytes:
     """Return what is worth a write: everything but what every look at an unfinished step changes."""
+    steps = []
+    for record in current.steps:
+        volatile: dict[str, object] = {"polled_at": None, "not_before": None}
+        if record.state is StepState.RUNNING:
+            volatile |= {"summary": "", "reason": ""}
+        steps.append(record.model_copy(update=volatile))
     lean = {
-        "steps": [_without_poll(record) for record in current.steps],
+        "steps": steps,
         "observed_generation": None,
         "conditions": conditions.observed(current.conditions, None),
     }
     return current.model_copy(update=lean).to_bytes()
-
-
-def _without_poll(record: StepRecord) -> StepRecord:
-    volatile: dict[str, object] = {"polled_at": None, "not_before": None}
-    if record.state is StepState.RUNNING:
-        volatile |= {"summary": "", "reason": ""}
-    return record.model_copy(update=volatile)
 
 
 def alert_counts(view: View) -> str:
@@ -214,26 +133,80 @@ def _phase(view: View) -> Phase:
     return Phase.RESTORING if is_undo(record) else _PHASE_OF[record.stage]
 
 
-def _objectives(view: View, at: Times) -> list[Objective]:
-    if isinstance(view.runbook, Blocked):
-        return view.status.objectives
-    closed = view.status.phase in CLOSED_PHASES
-    return evaluate(view.compiled.spec.objectives, at, view.now, closed=closed)
+def times(incident: Incident, now: datetime) -> Times:
+    """Return the moments that matter, as far as they are known."""
+    known = incident.status.times
+    records = [record for record in incident.status.steps if record.stage is Stage.MITIGATE]
+    mitigated = known.mitigated
+    if mitigated is None and all(record.state in {*_HELPED, StepState.SKIPPED} for record in records):
+        # once every mitigation is in place, or was not needed, and one of them changed something
+        acted = any(record.state in _HELPED and record.effect != Effect.READ for record in records)
+        finished = [record.finished_at for record in records if record.state in _HELPED and record.finished_at]
+        mitigated = max(finished, default=None) if acted else None
+    told = {"detected": detected_at(incident, now), "mitigated": mitigated or known.resolved}
+    return known.model_copy(update=told)
 
 
-def _step_name(view: View, phase: Phase) -> str:
-    if phase in CLOSED_PHASES:
-        return NOTHING
-    record = current_record(view)
-    return record.name if record is not None else NOTHING
+def evaluate(promised: Objectives, at: Times, now: datetime, *, closed: bool = False) -> list[Objective]:
+    """Return each promised time with its state; in a closed Incident none is open."""
+    if at.detected is None:
+        return []
+    wanted = (
+        ("acknowledge", promised.acknowledge, at.acknowledged),
+        ("mitigate", promised.mitigate, at.mitigated),
+        ("resolve", promised.resolve, at.resolved),
+    )
+    objectives = []
+    for name, within, when in wanted:
+        if within is None:
+            continue
+        deadline, reached = at.detected + delta(within), when or at.resolved
+        if reached is not None:
+            state = ObjectiveState.MET if reached <= deadline else ObjectiveState.MISSED
+        else:
+            state = ObjectiveState.PENDING if not closed and now < deadline else ObjectiveState.MISSED
+        objectives.append(Objective.model_validate({"name": name, "deadline": deadline, "state": state}))
+    return objectives
 
 
-_MESSAGE_LIMIT = 1024
+def next_deadline(objectives: list[Objective]) -> datetime | None:
+    """Return the next promised time that is still open."""
+    return min((o.deadline for o in objectives if o.state is ObjectiveState.PENDING), default=None)
+
+
+def fitting_status(current: IncidentStatus) -> tuple[IncidentStatus, bytes]:
+    """Return the status, without ended plans and with short summaries where it would be too large otherwise; and as JSON."""
+    text = current.to_bytes()
+    for cut in _CUTS:
+        if len(text) <= MAX_BYTES:
+            break
+        current = cut(current)
+        text = current.to_bytes()
+    return current, text
+
+
+def _without_ended_plans(current: IncidentStatus) -> IncidentStatus:
+    kept = [
+        record if record.state is ApprovalState.ACTIVE else record.model_copy(update={"plan": []})
+        for record in current.approvals
+    ]
+    return current.model_copy(update={"approvals": kept})
+
+
+def _with_short_summaries(current: IncidentStatus) -> IncidentStatus:
+    steps = [record.model_copy(update={"summary": texts.cut(record.summary, _SHORT)}) for record in current.steps]
+    return current.model_copy(update={"steps": steps})
+
+
+_CUTS: tuple[Callable[[IncidentStatus], IncidentStatus], ...] = (_without_ended_plans, _with_short_summaries)
 
 
 def with_places(current: IncidentStatus, places: Mapping[str, str], problem: str, now: datetime) -> IncidentStatus:
     """Return the status with the ConfigMap of each step's result; `problem` says why there are others without one."""
-    steps = [_in_place(record, places) for record in current.steps]
+    steps = [
+        record.model_copy(update={"evidence_in": places[record.name]}) if record.name in places else record
+        for record in current.steps
+    ]
     told = current.model_copy(update={"steps": steps})
     missing = [record.name for record in steps if record.evidence and not record.evidence_in]
     if problem and missing:
@@ -251,11 +224,6 @@ def with_report(current: IncidentStatus, report: StoredReport | None, problem: s
     known = conditions.find(told.conditions, RECORD_INCOMPLETE)
     before = f"{known.message}; " if known is not None else ""
     return _incomplete(told, f"{before}the report is not kept: {problem}", now)
-
-
-def _in_place(record: StepRecord, places: Mapping[str, str]) -> StepRecord:
-    place = places.get(record.name)
-    return record if place is None else record.model_copy(update={"evidence_in": place})
 
 
 def _incomplete(current: IncidentStatus, message: str, now: datetime) -> IncidentStatus:

@@ -14,7 +14,6 @@ from incident_operator.api.incident import (
     CLOSED_PHASES,
     AlertStatus,
     Incident,
-    Objective,
     ObjectiveState,
     StepRecord,
     StepState,
@@ -77,7 +76,7 @@ def markdown(
         _section("What was changed", _changes(incident)),
         _section("Approvals", _approvals(incident, digests=digests)),
         _section("Objectives", _objectives(incident)),
-        _section("To do", _todo(runbook)),
+        _section("To do", (f"- [ ] {markdown_text(task)}" for task in (runbook.review.tasks if runbook else []))),
         _section("Evidence", _evidence(incident, differs or {}, digests=digests)),
     ]
     return "\n".join(section for section in sections if section)
@@ -90,20 +89,15 @@ def _head(incident: Incident, runbook: RunbookSpec | None) -> str:
     told = [f"# {markdown_text(title)} · {incident.spec.severity.value}{day}", ""]
     if runbook is not None and (runbook.review.classification or runbook.review.tags):
         told += [markdown_text(" · ".join(filter(None, [runbook.review.classification, *runbook.review.tags]))), ""]
-    return "\n".join([*told, markdown_text(incident.status.message), *_relief(incident), ""])
-
-
-def _relief(incident: Incident) -> Iterator[str]:
-    """Say when users were better off, which they care about before anything else."""
-    after = incident.status.mitigated_after
-    promised = next((one for one in incident.status.objectives if one.name == "mitigate"), None)
-    if after:
-        kept = (
-            f" (objective {elapsed(incident.status.times.detected, promised.deadline)}: {promised.state.value.lower()})"
-            if promised
-            else ""
-        )
-        yield f"The first mitigation was in place after {after}{kept}."
+    told.append(markdown_text(incident.status.message))
+    if after := incident.status.mitigated_after:
+        # when users were better off, which they care about before anything else
+        promised = next((one for one in incident.status.objectives if one.name == "mitigate"), None)
+        kept = ""
+        if promised is not None:
+            kept = f" (objective {elapsed(at, promised.deadline)}: {promised.state.value.lower()})"
+        told.append(f"The first mitigation was in place after {after}{kept}.")
+    return "\n".join([*told, ""])
 
 
 def _section(title: str, lines: Iterator[str]) -> str:
@@ -112,26 +106,30 @@ def _section(title: str, lines: Iterator[str]) -> str:
 
 
 def _what_happened(incident: Incident, runbook: RunbookSpec | None) -> Iterator[str]:
-    yield markdown_text(_alerted(incident))
+    alerts = incident.spec.alerts
+    alert = incident.spec.common_labels.get("alertname", "An incident opened by hand")
+    group = "".join(f"; {name}={value}" for name, value in incident.spec.group.items())
+    counted = f" ({texts.counted(len(alerts), 'alert')}{group})" if alerts else ""
+    said = next((each.summary or each.description for each in alerts if each.summary or each.description), "")
+    summary = f": {said.rstrip('.')}" if said else ""
+    yield markdown_text(f"{alert}{counted} was detected at {_time(incident.status.times.detected)}{summary}.")
     yield from _links(incident)
-    described = _descriptions(runbook)
+    steps = [step for stage in Stage for step in runbook.steps(stage)] if runbook is not None else []
+    described = {step.name: step.description.rstrip(".") for step in steps}
     found = [r for r in incident.status.steps if r.stage is Stage.DIAGNOSE and r.summary]
     if found:
         yield f"Found: {'; '.join(_finding(record, described) for record in found)}."
     acted = [r for r in _acts(incident) if r.state in _HAPPENED]
     if acted:
         yield f"Done: {'; '.join(markdown_text(_named(record, described)) for record in acted)}."
-    yield _where_it_stands(incident)
-
-
-def _alerted(incident: Incident) -> str:
-    alerts = incident.spec.alerts
-    alert = incident.spec.common_labels.get("alertname", "An incident opened by hand")
-    group = "".join(f"; {name}={value}" for name, value in incident.spec.group.items())
-    counted = f" ({texts.counted(len(alerts), 'alert')}{group})" if alerts else ""
-    told = next((each.summary or each.description for each in alerts if each.summary or each.description), "")
-    summary = f": {told.rstrip('.')}" if told else ""
-    return f"{alert}{counted} was detected at {_time(incident.status.times.detected)}{summary}."
+    phase, times = incident.status.phase, incident.status.times
+    if phase not in CLOSED_PHASES:
+        yield f"It stands at {phase.value}."
+    elif times.resolved is None:
+        yield f"It ended as {phase.value}."
+    else:
+        took = elapsed(times.detected, times.resolved)
+        yield f"It ended as {phase.value} at {_time(times.resolved)}, after {took}."
 
 
 def _links(incident: Incident) -> Iterator[str]:
@@ -145,12 +143,6 @@ def _links(incident: Incident) -> Iterator[str]:
         more = f" and {len(found) - _LINKS} more" if len(found) > _LINKS else ""
         if found:
             yield f"{what}: {' '.join(markdown_text(url) for url in found[:_LINKS])}{more}"
-
-
-def _descriptions(runbook: RunbookSpec | None) -> Mapping[str, str]:
-    if runbook is None:
-        return {}
-    return {step.name: step.description.rstrip(".") for stage in Stage for step in runbook.steps(stage)}
 
 
 def _named(record: StepRecord, described: Mapping[str, str]) -> str:
@@ -171,15 +163,6 @@ def _finding(record: StepRecord, described: Mapping[str, str]) -> str:
 def _value(value: Any) -> str:
     told = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return texts.cut(texts.visible(told), _VALUE)
-
-
-def _where_it_stands(incident: Incident) -> str:
-    phase, times = incident.status.phase, incident.status.times
-    if phase not in CLOSED_PHASES:
-        return f"It stands at {phase.value}."
-    if times.resolved is None:
-        return f"It ended as {phase.value}."
-    return f"It ended as {phase.value} at {_time(times.resolved)}, after {elapsed(times.detected, times.resolved)}."
 
 
 def _timeline(incident: Incident) -> Iterator[str]:
@@ -208,20 +191,14 @@ def _step_moments(incident: Incident) -> Iterator[_Moment]:
         at = record.finished_at or record.started_at
         if at is None:
             continue
+        ended = _SAID[record.state]
+        if record.name.startswith(UNDO_PREFIX):
+            ended = "undone" if record.state is StepState.SUCCEEDED else f"to be undone, {ended}"
         told = f": {record.summary}" if record.summary else ""
         took = elapsed(record.started_at, record.finished_at)
-        yield _Moment(at, record.stage.value, f"{_ended(record)}{told}", "" if took == "0s" else took, _rank(record))
-
-
-def _rank(record: StepRecord) -> int:
-    return 1 if record.stage in {Stage.DIAGNOSE, Stage.MITIGATE} else 3
-
-
-def _ended(record: StepRecord) -> str:
-    if not record.name.startswith(UNDO_PREFIX):
-        return f"{record.name} {_SAID[record.state]}"
-    undone = "undone" if record.state is StepState.SUCCEEDED else f"to be undone, {_SAID[record.state]}"
-    return f"{record.name.removeprefix(UNDO_PREFIX)} {undone}"
+        rank = 1 if record.stage in {Stage.DIAGNOSE, Stage.MITIGATE} else 3
+        what = f"{record.name.removeprefix(UNDO_PREFIX)} {ended}{told}"
+        yield _Moment(at, record.stage.value, what, "" if took == "0s" else took, rank)
 
 
 def _approval_moments(incident: Incident) -> Iterator[_Moment]:
@@ -311,16 +288,12 @@ def _taken_back(record: StepRecord, undo: StepRecord | None, *, closed: bool) ->
 
 def _approvals(incident: Incident, *, digests: bool) -> Iterator[str]:
     for record in incident.status.approvals:
-        about = "; ".join(filter(None, [_waited(record), record.reason, *_void(record)]))
+        void = "void" if record.by and record.state is ApprovalState.VOIDED else ""
+        about = "; ".join(filter(None, [_waited(record), record.reason, void]))
         bound = f", plan `{record.plan_hash}`" if digests else f", plan {record.plan_hash[:12]}"
         yield f"- {rfc3339(record.at)} {markdown_text(_answer(record))}{bound}{f' ({markdown_text(about)})' if about else ''}"
     if not incident.status.approvals:
         yield "No approval was asked for."
-
-
-def _void(record: ApprovalRecord) -> Iterator[str]:
-    if record.by and record.state is ApprovalState.VOIDED:
-        yield "void"
 
 
 def _answer(record: ApprovalRecord) -> str:
@@ -335,25 +308,16 @@ def _objectives(incident: Incident) -> Iterator[str]:
     reached = incident.status.times
     moments = {"acknowledge": reached.acknowledged, "mitigate": reached.mitigated, "resolve": reached.resolved}
     for objective in incident.status.objectives:
-        yield f"- {objective.name}: {_kept(objective, reached.detected, moments[objective.name])}"
-
-
-def _kept(objective: Objective, start: datetime | None, moment: datetime | None) -> str:
-    promised = elapsed(start, objective.deadline)
-    if objective.state is ObjectiveState.PENDING:
-        return f"pending (within {promised})"
-    took = f"after {elapsed(start, moment)}" if moment is not None else "not reached"
-    margin = (
-        elapsed(moment, objective.deadline)
-        if objective.state is ObjectiveState.MET
-        else elapsed(objective.deadline, moment)
-    )
-    by = f", by {margin}" if margin and moment is not None else ""
-    return f"{objective.state.value.lower()} {took} (promised within {promised}{by})"
-
-
-def _todo(runbook: RunbookSpec | None) -> Iterator[str]:
-    return (f"- [ ] {markdown_text(task)}" for task in (runbook.review.tasks if runbook is not None else []))
+        start, moment = reached.detected, moments[objective.name]
+        promised = elapsed(start, objective.deadline)
+        if objective.state is ObjectiveState.PENDING:
+            yield f"- {objective.name}: pending (within {promised})"
+            continue
+        took = f"after {elapsed(start, moment)}" if moment is not None else "not reached"
+        early, late = (moment, objective.deadline), (objective.deadline, moment)
+        margin = elapsed(*(early if objective.state is ObjectiveState.MET else late))
+        by = f", by {margin}" if margin and moment is not None else ""
+        yield f"- {objective.name}: {objective.state.value.lower()} {took} (promised within {promised}{by})"
 
 
 def _evidence(incident: Incident, differs: Mapping[str, str], *, digests: bool) -> Iterator[str]:
