@@ -1,7 +1,7 @@
 """Liveness, readiness and metrics over HTTP, telling the truth: ready only when alerts can be judged and stored.
 
-Beside the series of engine and receiver, the process tells of itself: processor time, memory, files, garbage, which build it is, and how its
-helper processes fare.
+Beside the series of engine and receiver, the process tells of itself: processor time, memory, files, garbage, which build it is, and how
+its helper processes fare.
 """
 
 import importlib.metadata

@@ -1,9 +1,8 @@
 """Open Incidents and all Runbooks as they change: from the apiserver's lists and watches into the inbox. On every replica.
 
 Both hold free JSON, so they come by our own reflector, which decodes each object by itself; kopf, which watches the typed
-Connections, decodes a page or a line whole, and its watch can fall silent for ever, and an approval cannot wait for that.
-
-Where watch events arrive: notes what changed in the indexes, and wakes what has to look.
+Connections, decodes a page or a line whole, and its watch can fall silent for ever, and an approval cannot wait for that. The inbox notes
+in the indexes what changed, and wakes what has to look.
 """
 
 import asyncio

@@ -2,12 +2,8 @@
 
 A part that fails is started again, and told; one that fails again and again ends the process, which then ends at once: a
 process that neither works nor ends is worse than none. Signals are ours: kopf, told to stop, cancels whatever else runs in its
-loop, acts included.
-
-The kopf functions: each hands an event to the inbox. No state is kept in kopf, and nothing is patched by it.
-
-Only Connections are watched by kopf, and of those it sees who they are: Incidents and Runbooks, which hold free JSON, come by
-`informers.py`, which says why.
+loop, acts included. kopf watches Connections alone, and of those it sees who they are; it keeps no state and patches nothing. Incidents
+and Runbooks, which hold free JSON, come by `informers.py`, which says why.
 """
 
 import asyncio

@@ -1,8 +1,6 @@
 """`logs`: reads the newest lines of one container of a Pod, or of each Pod of a workload or with some labels (effect: read).
 
 A pattern turns lines into typed values. A Pod that never started says why, and a container that restarted how to see what it wrote before.
-
-Log text as bounded lines, and as typed values by a pattern. No log is fetched here.
 """
 
 import asyncio

@@ -1,8 +1,7 @@
-"""What Events say of a Job or a Pod that does not run: the newest warning about it, bounded and steady. Read, never watched.
+"""What a Pod, and the Events about it, say in words: which container is meant, why it does not run, how its containers ended.
 
-An Event that comes again with another count, another time or another name of a Pod that was never made says the same.
-
-What a Pod says of itself, in words: which container is meant, why it does not run, how its containers ended. Pure.
+Events are read, never watched. One that comes again with another count, another time or another name of a Pod that was never made says
+the same.
 """
 
 import re

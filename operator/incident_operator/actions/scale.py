@@ -1,13 +1,12 @@
 """`scale`: sets a workload's replicas once, and takes that back (effect: k8s-patch).
 
 Replicas, baseline and marker change in one patch that tests uid and resourceVersion, so either all happened or none did. The marker
-found proves that it happened. The marker missing proves nothing: `kubectl rollout undo` gives a Deployment the annotations of an older
-revision. What proves absence is the generation, which the apiserver alone counts: where it is the one that was seen, nobody changed
-the specification, this step neither; and letting go of a workload that keeps its replicas is the same however often it is done.
+found proves that it happened; a workload remembers the newest ten. The marker missing proves nothing: `kubectl rollout undo` gives a
+Deployment the annotations of an older revision. What proves absence is the generation, which the apiserver alone counts: where it is the
+one that was seen, nobody changed the specification, this step neither; and letting go of a workload that keeps its replicas is the same
+however often it is done.
 
 Where somebody else sets the replicas too (`actions/scale_owners.py`), it is done all the same, and looked at again a minute later.
-
-The marks by which a workload remembers the scalings that were done to it, the newest ten. Pure.
 """
 
 import json

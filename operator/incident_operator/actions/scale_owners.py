@@ -1,19 +1,14 @@
-"""What a `scale`, or its undo, makes of a workload as it stands. Pure.
+"""What a `scale`, or its undo, makes of a workload as it stands, and who else sets its replicas. Pure.
 
-A mitigation holds the workload until it is undone (`actions/scale_owners.py`), and never lowers it unless the step says so: whoever
-had more replicas had a reason. A step of another stage sets what it says, which its approval is for, and holds nothing.
+A mitigation holds the workload until it is undone, and never lowers it unless the step says so: whoever had more replicas had a reason. A
+step of another stage sets what it says, which its approval is for, and holds nothing. The baseline, what the workload had before Incidents
+scaled it, is kept on it in one annotation, which changes in the same patch as the replicas. Each holder says what it wants; what the
+workload has is what they want together, one after the other. So whoever lets go changes only what is its own: the last gives back the
+baseline. Whoever may write the workload may write this too; what it says counts only within bounds.
 
-Who else sets the replicas of a workload: Argo CD, Flux, an autoscaler, another controller. Pure.
-
-An owner is one that looks again and again, and puts back what it wants: what people and pipelines write once (`kubectl apply`,
-`helm upgrade`) is nobody's any more. The apiserver tells in `managedFields` who wrote `spec.replicas` last, whoever says what in
-labels; but it forgets every other writer with the next change, which ours is. So labels that the tools leave count too.
-
-The baseline of a workload: the replicas that it had before Incidents scaled it, and which of them still hold it. Pure.
-
-It is kept on the workload itself, in one annotation, and changes in the same patch as the replicas. Each holder says what it wants;
-what the workload has is what they want together, one after the other. So whoever lets go changes only what is its own: the
-last gives back the baseline. Whoever may write the workload may write this too; what it says counts only within bounds.
+An owner (Argo CD, Flux, an autoscaler, another controller) looks again and again, and puts back what it wants: what people and pipelines
+write once is nobody's any more. The apiserver tells in `managedFields` who wrote `spec.replicas` last, but forgets every other writer with
+the next change, which ours is. So labels that the tools leave count too.
 """
 
 import json

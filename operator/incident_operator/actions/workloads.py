@@ -1,9 +1,8 @@
-"""Workloads as a Runbook names them, e.g. `deployment/scheduler`: where they are, what their Pods are made from, and which are theirs.
+"""Workloads as a Runbook names them, e.g. `deployment/scheduler`: where they are, what their Pods are made from, which are theirs.
 
-JSON patches that hold only for an object as it was read, and the mark that makes all earlier ones fail. Pure.
-
-Whoever finds that an act has not happened withdraws it: a new value of one annotation gives the object a new resourceVersion,
-so that a request which is still on its way fails its test; and whoever sent that request sees the new value, and does not adapt it.
+Patches hold only for an object as it was read. Whoever finds that an act has not happened withdraws it: a new value of one annotation gives
+the object a new resourceVersion, so that a request which is still on its way fails its test; and whoever sent that request sees the new
+value, and does not adapt it.
 """
 
 from collections.abc import Mapping, Sequence

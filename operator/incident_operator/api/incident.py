@@ -1,6 +1,6 @@
 """The Incident: one occurrence of trouble. The alerts are in spec, everything done about them in status.
 
-Annotation and label keys: the wire format between people, kubectl and the operator.
+Its annotations and labels are the wire format between people, kubectl and the operator.
 """
 
 from collections.abc import Mapping

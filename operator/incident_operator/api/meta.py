@@ -1,14 +1,9 @@
-"""Types shared by all kinds: the model base, names, durations, timestamps, conditions.
-
-Names and values of labels as the apiserver takes them (RFC 1123), made from texts that may be too long or hold anything.
+"""Types shared by all kinds: the model base, names, labels, durations, timestamps, conditions, and rules for the definitions.
 
 Whatever is made of somebody's text goes through here: it is cut, then trimmed to a letter or digit, then told apart by a hash
-(`label_value`) or by an ending that the caller has (`with_ending`, `cut`).
-
-Constraints that pydantic cannot say, carried in the JSON schema to the CRDs: CEL rules and kinds of lists.
-
-They are checked by the apiserver, never here. A rule reads `self`; a field that is a CEL keyword is written
-`__for__`, as the apiserver wants it.
+(`label_value`) or by an ending that the caller has (`with_ending`, `cut_name`). Constraints that pydantic cannot say are CEL rules and
+kinds of lists in the JSON schema; the apiserver checks them, never this code. A rule reads `self`; a field that is a CEL keyword is
+written `__for__`, as the apiserver wants it.
 """
 
 import hashlib

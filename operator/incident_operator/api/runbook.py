@@ -1,7 +1,4 @@
-"""The Runbook: what to do about an alert, in stages of steps.
-
-Parameters: the typed values through which alone an alert's labels reach a step.
-"""
+"""The Runbook: what to do about an alert, in stages of steps; its parameters alone bring an alert's labels to a step, as typed values."""
 
 from collections.abc import Mapping
 from enum import StrEnum

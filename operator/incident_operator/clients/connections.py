@@ -1,11 +1,8 @@
 """Connections with their credentials: the Connection is read as the operator, its Secret as the Runbook's account.
 
-So RBAC on the Secret says which Runbook may use which Connection. No endpoint is opened here, and `Connections` keeps nothing:
-a rotated Secret counts from the next call on.
-
-Asks an endpoint whether it is there and lets us in, for the Connection's and the Runbook's Ready condition.
-
-What is asked is declared with the type (`connections/`); how, is here.
+So RBAC on the Secret says which Runbook may use which Connection. `Connections` keeps nothing: a rotated Secret counts from the next call
+on. `Probes` ask an endpoint whether it is there and lets us in, for the condition Ready; what is asked is declared with the type
+(`connections/`), how, is here.
 """
 
 import asyncio

@@ -1,10 +1,7 @@
 """A helper process: started with nothing of ours but a line to it, watched by its processor time, and ended with us.
 
-It runs `incident_operator.helper`. When this process ends, however it does, the line ends, and the helper with it.
-
-What the operator and its helpers agree on: JSON texts, each after its length in four bytes, and how one ends over its budget.
-
-Numbers and texts arrive as they were sent: not finite floats, integers of any size and lone surrogates too.
+It runs `incident_operator.helper`. When this process ends, however it does, the line ends, and the helper with it. On the line are JSON
+texts, each after its length in four bytes; not finite floats, integers of any size and lone surrogates arrive as they were sent.
 """
 
 import json

@@ -1,8 +1,6 @@
 """Sends one HTTP request, once, and reads a bounded reply. Follows no redirect, keeps no cookie, repeats nothing.
 
-Makes a request out of what a step says: always below the Connection's own URL, never with a header that is not its to set.
-
-Nothing is sent from here.
+What a step says becomes a request that is always below the Connection's own URL, never with a header that is not its to set.
 """
 
 import asyncio

@@ -1,8 +1,6 @@
 """Asks a Prometheus for the value of an expression now, through prometheus-api-client in a thread of limited life.
 
-What a Prometheus query API answers, in our words. Asks nothing.
-
-Transport for prometheus-api-client: bounded replies, no way to a metadata service, connections that can be cut.
+The library gets a transport of ours: bounded replies, no way to a metadata service, connections that can be cut.
 """
 
 import asyncio

@@ -1,8 +1,4 @@
-"""One session on a PostgreSQL database: single statements with bound parameters, JSON rows back.
-
-How a session is opened and bounded is in `sql_sessions.py`.
-
-Opens short sessions on a PostgreSQL endpoint, each of bounded length. Knows nothing of steps or markers.
+"""Sessions on a PostgreSQL database, each of bounded length: single statements with bound parameters, JSON rows back.
 
 Every call gets a session of its own: nothing that a statement sets, locks or prepares outlives it, a failed-over or
 rotated database is met afresh, and no idle connection is kept on a database in trouble. What a pool would bound,

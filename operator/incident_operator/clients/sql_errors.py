@@ -1,7 +1,4 @@
-"""What can go wrong with a database, sorted by what a caller can do about it. Opens no connection.
-
-What PostgreSQL writes, as JSON has it. Each takes whatever its type can hold, and raises nothing.
-"""
+"""What can go wrong with a database, sorted by what a caller can do about it; and what PostgreSQL writes, as JSON has it."""
 
 import base64
 import json as decoder

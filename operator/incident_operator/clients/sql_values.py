@@ -1,11 +1,7 @@
-"""Values on their way into PostgreSQL and out of it: JSON in, JSON out. Sends nothing.
+"""Values on their way into PostgreSQL and out of it, and the line that they come by: JSON in, JSON out.
 
-Which type of PostgreSQL is which type of an expression: one table, for the loaders of a session and for the docs.
-
-A type decides, never a value: `numeric` is a double whether it holds 3, 0.1 or NaN. A type of a server that is in no row is a text,
-as the server writes it; a test asks a server for all that it has.
-
-The line to a PostgreSQL server, of which no more bytes come through at a time than were allowed.
+One table says which type of PostgreSQL is which type of an expression, for the loaders of a session and for the docs. A type decides, never
+a value: `numeric` is a double whether it holds 3, 0.1 or NaN. A type that is in no row is a text, as the server writes it.
 
 libpq keeps a row, a notice or an error whole, whatever its size, before anybody can look at it. So what the server sends is
 counted before libpq has it: its socket is changed for one end of a pair, and what passes between the other end and the server

@@ -1,9 +1,7 @@
-"""Renders an Incident's report from its status, which only the operator can write.
+"""`report`: renders an Incident's report from its status, which only the operator can write.
 
 ConfigMaps beside it can be changed by whoever may edit them: each is held against its digest in the status, and a text that differs
 is told of, never printed.
-
-What may be wrong with what a command was given, so that one line on stderr says it.
 """
 
 import asyncio

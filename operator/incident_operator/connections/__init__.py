@@ -1,6 +1,6 @@
 """The types of Connections: a file each, and a line each. Nothing is opened here; `clients/` does that.
 
-An endpoint: a Connection and what opens it. What finds one is in `connections.py`.
+An endpoint is a Connection and what opens it; `clients/connections.py` finds one.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,7 +1,4 @@
-"""An HTTP service.
-
-A Prometheus, or what speaks its query API.
-"""
+"""An HTTP service; and a Prometheus, or what speaks its query API, which is one."""
 
 import base64
 from collections.abc import Iterator, Mapping

@@ -3,15 +3,9 @@
 From it come the fields of a step in the Runbook's definition, what `check` requires, which fields take `${…}`, what `result` holds,
 the default timeout, the effect class, and what runs. docs/adding-an-action.md shows how to add one.
 
-The marker of an attempt: what an effect leaves where it happened, so that whoever looks later knows it was ours.
-
-A `step_key` can be worked out by whoever knows an Incident. A marker cannot: nobody without the key can leave one.
-
-Rows and series as they go into a step's result: bounded, and cut where people can see it.
-
-Full results, too large for a status: the record keeps the digest of the text that is stored beside it.
-
-Types of fields that several actions have.
+An attempt's marker is what an effect leaves where it happened, so that whoever looks later knows it was ours: a `step_key` can be worked
+out by whoever knows an Incident; a marker cannot without the key. Results are bounded, and cut where people can see it; a full one, too
+large for a status, is evidence, of which the record keeps the digest.
 """
 
 import hashlib

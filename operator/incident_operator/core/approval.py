@@ -1,8 +1,7 @@
 """How approval works: what is asked, what an answer looks like, when it counts, and what ends it.
 
-The annotation itself is made trustworthy by the admission policy; here it is only read. Design §6.
-
-The plan: what will be done, rendered, hashed over its canonical JSON (RFC 8785), and compared before it is done.
+A plan is what will be done, rendered, hashed over its canonical JSON (RFC 8785), and compared before it is done. The annotation that answers
+is made trustworthy by the admission policy; here it is only read.
 """
 
 import hashlib

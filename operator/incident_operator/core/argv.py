@@ -3,12 +3,9 @@
 As written   a value is a whole element, or the end of `--name=${…}`; it is never the program, nor what an interpreter runs
 When rendered   it may not begin with a dash, which would make an option of it, but behind a literal `--` or in `--name=${…}`
 
-How programs that run what they are given read their argv: shells, interpreters, clients with statements, starters of programs.
-
-Programs that run what they are given, and where in their argv that stands. Pure.
-
-Shells and interpreters take a script, a module or code; clients such as psql take statements; `env`, `timeout` or `sudo`
-take another program. Where an option is not known, what follows it may be its value, so a value behind that may be what runs.
+A table says which programs run what they are given, and where in their argv that stands: shells and interpreters take a script, a module
+or code; clients such as psql take statements; `env`, `timeout` or `sudo` take another program. Where an option is not known, what
+follows it may be its value, so a value behind that may be what runs.
 """
 
 import re

@@ -1,25 +1,19 @@
-"""What an action reports back: a closed union that the engine matches exhaustively.
-
-Effect classes: what may have happened when we died in the middle of an act, and how one finds out.
-
-The dates of HTTP's headers (RFC 9110 §5.6.7): anybody's text, from which a moment in UTC comes or nothing. Pure.
-
-`Retry-After`: how long a service asks to be left alone (RFC 9110 §10.2.3), and how much of that is obeyed.
-
-What can go wrong with the world outside, in one vocabulary; and what it means for an effect, in one place.
+"""What an action reports back, what can go wrong with the world outside, and what that means for an effect: each in one place.
 
     Failure
-    ├── ApiError            kubernetes/errors.py   the apiserver refused, or did not answer
+    ├── ApiError            kubernetes/errors.py    the apiserver refused, or did not answer
     ├── SqlError            clients/sql_errors.py   a database
     ├── HttpError           clients/http.py         an HTTP service did not answer
     ├── PromqlError         clients/prometheus.py   a Prometheus
     ├── EndpointError       clients/connections.py  a Connection, or its Secret, cannot be used
-    ├── HelperError         outcomes.py                a helper process does not answer; nothing was done
+    ├── HelperError         here                    a helper process does not answer; nothing was done
     ├── Unusable            here                    the step asks for something that makes no sense
     └── RolledBack          here                    what is about to be begun has been done already
 
-Clients raise subclasses of `Failure` and nothing else; actions let them pass. What follows for a step stands in `outcome_of`,
-`outcome_of_another_try` and `outcome_of_look`, and nowhere else: all that is promised about effects rests on these functions.
+An outcome is one of a closed union that the engine matches exhaustively. An effect class says what may have happened when we died in the
+middle of an act, and how one finds out. Clients raise subclasses of `Failure` and nothing else; actions let them pass. What follows for a
+step stands in `outcome_of`, `outcome_of_another_try` and `outcome_of_look`, and nowhere else: all that is promised about effects rests on
+these functions. A service may ask to be left alone for a while (`Retry-After`, RFC 9110 §10.2.3), which is obeyed within bounds.
 """
 
 import math

@@ -1,16 +1,10 @@
-"""What the outside world says, made fit to be stored and compared: clean texts, and numbers that JSON can carry.
+"""What the outside world says, made fit to be stored and compared: clean texts, numbers that JSON can carry, bounded depth and patterns.
 
-How deep JSON may be nested: one bound for every decoder, so that nothing behind one fears for its stack. Pure.
+Decoders take 1,024 levels of JSON, encoders 254, and what walks through a value by recursion fewer or more, depending on where it
+is called. So there is one bound, and the depth is read off the bytes, before anything is decoded, in a time that grows with their length.
 
-Decoders take 1,024 levels, encoders 254, and what walks through a value by recursion fewer or more, depending on where it
-is called. The depth is read off the bytes, before anything is decoded, in a time that grows with their length alone.
-
-How many bytes a JSON value takes where it is stored.
-
-RE2: the one way to compile an author's pattern, in little memory, and without the library's own log lines on stderr.
-
-A pattern gets the least of a few budgets that it fits into, which holds its program and what a match remembers; one that fits
-into none is refused. So what many patterns take together can be summed before anything is matched.
+An author's pattern is compiled in one way: it gets the least of a few budgets that it fits into, which holds its program and what a match
+remembers; one that fits into none is refused. So what many patterns take together can be summed before anything is matched.
 """
 
 import math

@@ -2,11 +2,7 @@
 
 A value is one line of characters that can be seen. Where it has to be exact (a plan, an output), anything else is written as a
 JSON string with escapes (`exact`, `line`); where people read it (a message, a summary, the report), it is cleaned (`visible`); where
-it names something (a parameter), it is refused (`unseen`).
-
-What of a sequence fits a budget. What is measured and what becomes of the rest is the caller's.
-
-Text from outside inside our Markdown: on one line, unable to start a link, HTML or code, or to steer a terminal.
+it names something (a parameter), it is refused (`unseen`). In our Markdown it cannot start a link, HTML or code.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """The envelopes of the CRDs: names, columns, selectable fields. What is inside comes from the models and the catalogues.
 
-The spec of a Connection as the definition and the docs have it: a member for each type, of which `type` names one.
+The spec of a Connection has a member for each type, of which `type` names one.
 """
 
 from collections.abc import Callable

@@ -3,11 +3,8 @@
 Nothing is decided here. The core asks for four things: that a status is stored, that a call is previewed, that calls are run,
 and whether approvals can be trusted; each is answered within bounded time. What a call does and brings is told in `engine/calls.py`.
 
-Which Incidents have an act under way, and which were aborted while something is done for them.
-
-Which objects the open Incidents act on, as this process has learned while it visited them: nothing is read for it.
-
-A process that has just begun to lead visits every open Incident, so it knows soon; the first of them may not hear of the others.
+`InFlight` knows which Incidents have an act under way, `OpenTargets` which objects the open ones act on, as this process has learned
+while it visited them: one that has just begun to lead visits every open Incident, so it knows soon.
 """
 
 import asyncio

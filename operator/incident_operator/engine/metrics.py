@@ -1,6 +1,6 @@
-"""What the engine counts, for Prometheus. Labels are bounded: stages, actions, states and phases, never names.
+"""What the engine counts: series for Prometheus, and which Incidents are open, a slim record each.
 
-Which Incidents are open, how many each Runbook has, and how its newest closed one ended: a slim record each.
+Labels are bounded: stages, actions, states and phases, never names.
 """
 
 from collections.abc import Callable

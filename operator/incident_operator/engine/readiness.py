@@ -1,10 +1,7 @@
 """Whether a Runbook can be used: compiled, pinned, its Connections probed as its own account; told in `Ready`.
 
-Whether an admission policy that is in place still does what ours does. Pure: the live object is an argument.
-
-Whether approvals can be trusted right now: the admission policies are in place, unweakened, and refuse a forgery.
-
-Who uses each Connection, and what their accounts met there: its one `Ready` tells of all of them, not of the last that tried.
+A Connection's one `Ready` tells of all accounts that use it, not of the last that tried. Whether approvals can be trusted right now is asked
+here too: the admission policies are in place, unweakened, and refuse a forgery.
 """
 
 import asyncio

@@ -1,10 +1,7 @@
 """Records: the status with its precondition, the evidence before it, the Event and the report beside it.
 
-An Incident in the middle of a reconciliation: what is stored, and what is known beyond it.
-
-Kubernetes Events: at most one per phase change, off the path of the work.
-
-Knows the watch events that are expected, and tell nothing new: of versions that a reconciliation has read, or stored itself.
+`Progress` is an Incident in the middle of a reconciliation: what is stored, and what is known beyond it. `Expectations` are the versions
+that a reconciliation has read or stored itself, whose watch events tell nothing new. An Event tells of each phase at most once.
 """
 
 from collections.abc import Callable, Mapping

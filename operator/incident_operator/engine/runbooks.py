@@ -1,6 +1,6 @@
 """Which Runbook is in force for an Incident: the pinned revision, or the present one while nothing has been done.
 
-Pins a Runbook: each version of its spec is kept in an immutable ControllerRevision, shared by its Incidents.
+Each version of a spec is kept in an immutable ControllerRevision, shared by its Incidents.
 """
 
 import asyncio

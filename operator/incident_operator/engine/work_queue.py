@@ -1,17 +1,13 @@
 """Keeps reconciling what needs it: woken by events, delayed adds and failures, each in its turn; while this process leads.
 
-The process's clock: the time of day as it was at the start, carried on by a clock that nobody sets.
+One heap holds every moment at which something has to be looked at again. Small work off the path is started and not waited for, but
+finished before the process ends.
 
-The machine's own clock may jump; it counts once, at the start. From then on seconds are counted steadily, and the clock is only ever
-moved forward, to where the apiserver's answers say that it is at least. So a jump changes no approval, no pause and no time-out. A
-clock that is too far ahead ends things early, and they are asked again; one that is behind, which would end them late, is put right.
-
-Nothing but a new process brings it back, and by a clock that is days ahead closed Incidents are old enough to be deleted. So one
-answer alone moves it by a day at most; by more only a second one does, a later one that says the same; and by years none.
-
-One heap for every moment at which something has to be looked at again; one task watches it.
-
-Small work off the path: started and not waited for, but finished before the process ends.
+`SteadyClock` is the process's time of day. The machine's own clock may jump, so it counts once, at the start; from then on seconds are counted
+steadily, and the clock is only ever moved forward, to where the apiserver's answers say that it is at least. So a jump changes no approval,
+no pause and no time-out. A clock that is too far ahead ends things early, and they are asked again; one that is behind, which would end
+them late, is put right. Nothing but a new process brings it back, and by a clock that is days ahead closed Incidents are old enough to be
+deleted: so one answer alone moves it by a day at most, by more only a second, later one that says the same, and by years none.
 """
 
 import asyncio

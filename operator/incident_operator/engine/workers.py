@@ -1,11 +1,8 @@
 """A bounded number of workers: the severest first, then round the namespaces, one visit per key at a time, nothing forgotten.
 
 A visit that waits for the world outside gives its worker back, and takes one again for what follows. So what hangs holds nobody up:
-who shares what with whom is said in `kubernetes/priority.py`.
-
-Has the machine think: on the event loop where all it evaluates is light, else in a thread, which may wait for a helper.
-
-Nothing else runs while the loop waits, so no Runbook may make it wait: not for memory, and not for the processor.
+who shares what with whom is said in `kubernetes/priority.py`. The machine thinks on the event loop where all it evaluates is light, else
+in a thread, which may wait for a helper: no Runbook may make the loop wait, neither for memory nor for the processor.
 """
 
 import asyncio

@@ -1,19 +1,11 @@
-"""Reads of many objects: pages as they came and lines of a watch, undecoded, over connections of their own.
+"""The client of the apiserver: `Kube` for single objects, the hot path, and `Reads` for pages and watches, undecoded.
 
-Takes JSON text apart without reading what is inside, however deep that is nested: one object must not spoil a list.
+Plain JSON, one request per call, and no retry: who may retry what is for the caller to decide, so every failure is an exception that says
+what the caller can do. Access as an account is in `accounts.py`.
 
-Ordinary decoders recurse, so a single object of a page that somebody nested a thousand times keeps the whole page from being
-read. Here a page is split where its items begin and end, and nothing is decoded.
-
-Lists by pages of so many bytes, whatever an object weighs: what a namespace stores is never all in memory at once.
-
-A page is asked for by a number of objects, for the apiserver knows no other size. Where its bytes are more than a page may
-have, reading stops there and fewer objects are asked for, from the same place; where they are few, more are.
-
-The hot path to the apiserver: plain JSON, one request per call, and no retry.
-
-Who may retry what is for the caller to decide, so every failure is an exception that says what the caller can do.
-Typed or discovered access for actions is not here but in `kubernetes/accounts.py`.
+A list is read by pages of so many bytes, whatever an object weighs. A page is asked for by a number of objects, for the apiserver knows no
+other size; where its bytes are more than a page may have, reading stops there and fewer are asked for from the same place. It is split
+where its items begin and end: ordinary decoders recurse, so a single object that somebody nested a thousand times would spoil all of it.
 """
 
 import copy

@@ -1,15 +1,9 @@
-"""Which path serves a kind: what the apiserver says of itself, asked once and kept in memory.
+"""Where things are: the paths of kinds, which namespaces are served, and whether what a Runbook names is there.
 
-Asked as the operator; every authenticated user may. Whether an account may use what is found here, its own requests tell.
-
-URL paths of the apiserver for the kinds that the operator uses by name; nothing is discovered here.
-
-Whether what a Runbook names is there: its account, and the workloads of its steps. What cannot be told is not told as missing.
-
-Which namespaces the operator serves: those that it is told, else every one, where its rights reach so far.
-
-It may read its own kinds in every namespace, and write only where a RoleBinding lets it. What it may not write it does not read either:
-an alert for a Runbook whose Incident it could not open would otherwise be sent again for ever.
+Which path serves a kind is what the apiserver says of itself, asked once and kept in memory, as the operator; whether an account may use it,
+its own requests tell. What cannot be told is not told as missing. Of namespaces the operator serves those that it is told, else every one,
+where its rights reach so far: what it may not write it does not read either, for an alert whose Incident it could not open would be sent
+again for ever.
 """
 
 import asyncio

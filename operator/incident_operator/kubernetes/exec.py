@@ -2,8 +2,6 @@
 
 A websocket begins with a GET, and aiohttp sends a GET again when its connection breaks; here that would run the command
 twice. So every command gets a connection of its own, and a break becomes an error that aiohttp does not repeat.
-
-The end of a stream: what is kept of a log, or of what a command prints, however long it goes on.
 """
 
 import asyncio

@@ -1,14 +1,8 @@
-"""Threads that namespaces share fairly.
+"""Turns that namespaces share fairly: the severest first, within a severity round the namespaces.
 
-The loop's own threads are such, too: in them host names are looked up, which takes as long as somebody's name server likes.
-
-What waits for its turn: the severest first, and within a severity the turn goes round the namespaces. Pure.
-
-As in Kubernetes' API Priority and Fairness, what waits belongs to a flow: here a namespace, at a priority level.
-
-So many at a time, shared fairly: the severest first, then round the namespaces, none holding over half while another waits.
-
-One thing at a time, between threads: whose turn it is follows the rule of `kubernetes/priority.py`.
+As in Kubernetes' API Priority and Fairness, what waits belongs to a flow: here a namespace, at a priority level. `Seats` are so many at a
+time, none holding over half while another waits; `FairLock` is one at a time, between threads; `FairThreads` are threads, the event loop's
+own among them, in which host names are looked up, which takes as long as somebody's name server likes.
 """
 
 import asyncio

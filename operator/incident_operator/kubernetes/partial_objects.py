@@ -1,11 +1,8 @@
-"""What kopf is given of the objects that it watches: who they are, whatever else people wrote into them.
+"""The few fields of objects that lists and watches are read for; all others are skipped while parsing.
 
-kopf decodes a page or a line whole, and keeps an object until it was looked at. So of each object it gets the few fields
-below, made of the answer as it arrives: a large one costs its bytes for the moment in which it passes.
-
-The few fields of Incidents and Runbooks that lists and watches are read for; all others are skipped while parsing.
-
-Validation of the whole is for whoever works on the Incident: here even a strange one has a name.
+kopf decodes a page or a line whole, and keeps an object until it was looked at: so it is given these few fields, made of the answer as it
+arrives, and a large object costs its bytes only for the moment in which it passes. Validation of the whole is for whoever works on the
+Incident: here even a strange one has a name.
 """
 
 from collections.abc import AsyncIterator

@@ -1,8 +1,7 @@
-"""Waits until the apiserver serves our kinds: definitions that were just installed take it a moment.
+"""What the operator itself keeps at the apiserver: the status of an Incident, and Secrets of its own.
 
-The only writer of an Incident's status: guarded by uid and resourceVersion, and never sent twice blindly.
-
-Secrets that the operator makes for itself in its own namespace: once, by name, and never over what is there.
+It is the only writer of an Incident's status: guarded by uid and resourceVersion, and never sent twice blindly. A Secret is made once, by
+name, and never over what is there. Definitions that were just installed take a moment until they are served, which is waited for.
 """
 
 import asyncio

@@ -2,14 +2,13 @@
 
 It answers two questions: is this news at all, and what is the next number. It may lag behind; whatever is decided from it
 is checked by the apiserver (a name that exists, a resourceVersion that moved) when it is stored. Of an Incident that the
-operator did not make it knows only that the name is taken. Only open Incidents are
-watched: of closed ones it knows those that this process saw closing or has read, newest first up to `CLOSED_KEPT`, and says
-of which sequence it knows all (`is_complete`).
+operator did not make it knows only that the name is taken. Only open Incidents are watched: of closed ones it knows those that this
+process saw closing or has read, newest first up to `CLOSED_KEPT`, and says of which sequence it knows all (`is_complete`).
 
-`Sightings` remember what each Alertmanager process has listed, and so which alerts have ended though nobody is told: those that were silenced. Alertmanager sends no `resolved` for an alert that resolves while it is silenced, inhibited or muted. That it is missing from a
-list says little by itself: the process may have been started again, or may never have heard of it. So an alert has ended where
-every process that listed it misses it in two later lists of its own, and none lists it. Pure, and bounded by the alerts that
-are looked for.
+`Sightings` remember what each Alertmanager process has listed, and so which alerts have ended though nobody is told: Alertmanager sends no
+`resolved` for an alert that resolves while it is silenced, inhibited or muted. That it is missing from a list says little by itself: the
+process may have been started again, or may never have heard of it. So an alert has ended where every process that listed it misses it in
+two later lists of its own, and none lists it. Bounded by the alerts that are looked for.
 """
 
 import dataclasses

@@ -1,8 +1,9 @@
 """What the receiver counts, and how much is in work at a time.
 
-No label of a series holds anything that an alert says: a sender cannot make series. What is beyond the `LoadLimit` is told to come
-again: Alertmanager repeats a 503, and drops a 429. Bytes count when they have arrived, not when they are announced: a sender that only announces takes nobody's room. A part comes on
-top and is kept back, of bytes for small messages, whose severity can thus always be read, and of places for what is urgent.
+No label of a series holds anything that an alert says: a sender cannot make series. What is beyond the `LoadLimit` is told to come again:
+Alertmanager repeats a 503, and drops a 429. Bytes count when they have arrived, not when they are announced: a sender that only announces
+takes nobody's room. A part comes on top and is kept back, of bytes for small messages, whose severity can thus always be read, and of
+places for what is urgent.
 """
 
 from collections.abc import Callable, Iterator

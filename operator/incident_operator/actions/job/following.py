@@ -3,13 +3,10 @@
 The Job itself tells how it stands. Its Pods, their log and Events only say more, so where the account may not read them it is
 followed without, and that is told. Events are read only where no Pod runs that would be, and at an end that no container explains.
 
-How a Job is ended whose container has done its work while another one goes on, and how that is noted on it. Pure.
-
-Its deadline is set to a second, which has passed: the Job controller lets it fail for good and ends its Pod, so it can never run
-again, as a suspended Job could, and stays to be looked at, as a deleted one would not. The same patch notes what the container came
-to: whoever looks after that, a restarted operator too, reads it there, since the Pod is gone by then.
-
-What a Job says about how it stands, in words. Pure.
+A Job whose container has done its work while another one goes on is ended: its deadline is set to a second, which has passed. The Job
+controller lets it fail for good and ends its Pod, so it can never run again, as a suspended Job could, and stays to be looked at, as a
+deleted one would not. The same patch notes what the container came to: whoever looks after that, a restarted operator too, reads it there,
+since the Pod is gone by then.
 """
 
 import json

@@ -3,17 +3,11 @@
 From a workload only the chosen container runs, with its image, environment, volumes and account, after the init
 containers (native sidecars among them). Left behind is what belongs to serving, or would keep a Job from ending or
 starting: other containers, ports, probes, lifecycle hooks, the Pod's labels but those that the step keeps (a Service would send
-it traffic), its spreading away from its like, and what is mounted from a StatefulSet's claims, which only its own Pods have. A
-`template` of the Runbook's own is taken as it is.
+it traffic), its spreading away from its like, and what is mounted from a StatefulSet's claims, which only its own Pods have. All
+annotations stay, which nothing finds a Pod by, unless the step names those to keep. A `template` of the Runbook's own is taken as it is.
 
-What `job` checks of the commands in it, beside the rule for every argv: data comes into them by no other way. Pure.
-
-A part of a Pod template in which a command stands is the author's, and Kubernetes puts no variable that holds data into one.
-
-Which labels and annotations of a workload's Pods a Job's Pod has too. Pure.
-
-No label unless the step names it, for a Service or a workload finds its Pods by them. All annotations, which nothing finds a Pod by,
-unless the step names those to keep.
+Data comes into a command by no other way than the rule for every argv: a part of a template in which a command stands is the author's,
+and Kubernetes puts no variable that holds data into one.
 """
 
 import hashlib

@@ -1,9 +1,7 @@
-"""The statements of one effect: run in order in the transaction of a session, and measured. Commits nothing.
+"""One effect in the transaction of a session: its statements, run in order and measured, and the marker row. Commits nothing.
 
-The marker row: in the transaction of an effect, and so proof of it. The table is made by `clients/effects.sql`.
-
-A row that says how many rows were changed proves that the effect happened. One that does not is a tombstone: somebody looked
-for the effect and found none, and whoever still tries it under that key finds the key taken.
+The marker's table is made by `clients/effects.sql`. A row that says how many rows were changed proves that the effect happened. One that
+does not is a tombstone: somebody looked for the effect and found none, and whoever still tries it under that key finds the key taken.
 """
 
 import re

@@ -1,12 +1,9 @@
-"""sqlQuery: one SELECT in a read-only transaction. Effect: read.
+"""`sqlQuery`: one SELECT in a read-only transaction (effect: read).
 
-What the database role may read is the boundary; the rest is a belt to those braces.
-
-Measures what a transaction has changed so far, whatever did it: cascades, triggers, functions, views.
-
-The command tag of a statement counts only its own target. PostgreSQL's per-transaction statistics count every table
-that was touched, the system catalogs too: large objects, roles, grants and DDL show there. TRUNCATE and DDL also give
-themselves away by the lock they take. What no statistics show: a sequence that was set.
+What the database role may read is the boundary; the rest is a belt to those braces. What a transaction has changed so far is measured,
+whatever did it: cascades, triggers, functions, views. The command tag of a statement counts only its own target; PostgreSQL's
+per-transaction statistics count every table that was touched, the system catalogs too: large objects, roles, grants and DDL show there.
+TRUNCATE and DDL also give themselves away by the lock they take. What no statistics show: a sequence that was set.
 """
 
 from collections.abc import Iterator, Mapping

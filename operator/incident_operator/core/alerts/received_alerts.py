@@ -1,8 +1,7 @@
-"""One alert as a message tells of it, and what makes it the same alert in another message.
+"""One alert as a message tells of it, what makes it the same alert in another message, and what an Incident keeps of its texts.
 
-What an Incident keeps of an alert's texts: cut to a length, and clean. Who the alert is, and who takes it, is told by the whole.
-
-A label may be longer than an Incident takes, or hold what a terminal obeys: Prometheus lets any UTF-8 be one.
+A label may be longer than an Incident takes, or hold what a terminal obeys: Prometheus lets any UTF-8 be one. So what is kept is cut to a
+length, and clean; who the alert is, and who takes it, is told by the whole.
 """
 
 import hashlib

@@ -1,17 +1,9 @@
-"""A defect of a Runbook: the place, what is wrong, what would be right.
+"""Expressions: compiled once, evaluated to a value or to `NoAnswer`, never to an exception. A defect is told with place and remedy.
 
-The expression library's error texts, as people read them.
-
-JSON into expressions and back: what the library would crash on, cut short or misread is made harmless here.
-
-Measured on cel-expr-python 0.1.3: it cuts a text at NUL, fails on lone surrogates and on integers beyond 64 bits, and
-crashes the process on nesting beyond its stack and on reading an optional inside a list or map as a whole.
-
-Expressions: compiled once, evaluated to a value or to `NoAnswer`, never to an exception.
-
-The only module that knows the CEL library (cel-expr-python). It returns most errors as values that look like text, so
-every evaluation is checked here; what it would crash on is kept from it in `expr_values`, and what may take more than its share
-of time and memory (`expr_weight`) is evaluated by whoever was asked to (`evaluated_by`). No decision lives here.
+The only module that knows the CEL library (cel-expr-python 0.1.3). It returns most errors as values that look like text, so every
+evaluation is checked here. It cuts a text at NUL, fails on lone surrogates and on integers beyond 64 bits, and crashes the process on
+nesting beyond its stack and on reading an optional inside a list or map as a whole: all that is kept from it here. What may take more than
+its share of time and memory (`weight.py`) is evaluated by whoever was asked to (`evaluated_by`). No decision lives here.
 """
 
 import base64

@@ -1,8 +1,6 @@
 """Expressions of steps, answered from facts: conditions, values and outputs, or who it is that owes the answer.
 
-What is compiled and how is in `expr`; where an answer leads is the state machine's.
-
-What expressions may know: the Incident, its parameters, and what steps found out.
+Facts are the Incident, its parameters, and what steps found out. Where an answer leads is the state machine's.
 """
 
 import json

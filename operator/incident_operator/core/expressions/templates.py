@@ -1,13 +1,8 @@
 """Actions with `${…}` in their fields: prepared once, rendered from facts. Data enters as values and is never read again.
 
-`$${` stands for `${`. A field that is exactly one `${…}` keeps the value's type where its field takes any value.
-Which field takes what is in `render_fields`.
-
-Which field of an action takes interpolated values, and what a value may be there.
-
-Every field is literal unless it is marked: SQL and PromQL text, patterns, connections, kinds, hosts and methods never
-hold data. An action marks its fields, `Annotated[Params, Take.NATIVE]`; a mark holds for everything in the field.
-Nothing is parsed or evaluated here.
+Every field is literal unless its action marks it, as in `Annotated[Params, Take.NATIVE]`, which holds for everything in the field: SQL and
+PromQL text, patterns, connections, kinds, hosts and methods never hold data. `$${` stands for `${`. A field that is exactly one `${…}`
+keeps the value's type where its field takes any value.
 """
 
 import json

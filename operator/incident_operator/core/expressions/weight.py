@@ -1,15 +1,12 @@
-"""What an expression may cost, read from its text: whether it is linear in what it is given, wherever it comes from.
+"""What an expression names and may cost, read from its text without evaluating it.
 
 A Runbook's author chooses the expression, and whoever answers a step chooses the data. So in the operator's own process stays
 only what takes time and memory in proportion to the data; all that builds texts, multiplies lists or looks at everything for
 each element is heavy, and what is not known here is heavy too. Measured on cel-expr-python 0.1.3: `replace` eight times takes
 2 GiB and half a minute, `filter` and `map` copy what they have so far for each element (1.5 s for 9,000), and each `optMap`
-doubles what stands before it while it is compiled (18 of them: 880 MiB, 3 s). Nothing is evaluated here.
+doubles what stands before it while it is compiled (18 of them: 880 MiB, 3 s).
 
-Which steps, parameters and fields an expression names, read from its text without evaluating it.
-
-The library checks syntax and types, but `steps`, `params` and `result` are maps to it; only their names are wrong more
-often than anything else. No decision about what is allowed lives here.
+The library checks syntax and types, but `steps`, `params` and `result` are maps to it: their names are read here, for the compiler's checks.
 """
 
 import re

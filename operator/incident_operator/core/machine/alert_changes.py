@@ -1,6 +1,6 @@
-"""Alerts that go away, or come back, while the Incident is under way.
+"""What becomes of alerts while the Incident is under way: they go away, come back, are silenced, or a person says that they are over.
 
-What people say without being asked: the alert is over, I am on it. Neither begins anything by itself.
+What people say without being asked (the alert is over, I am on it) begins nothing by itself.
 """
 
 import re

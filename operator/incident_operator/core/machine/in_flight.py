@@ -1,11 +1,8 @@
 """Effects between intent and outcome: find out what became of them, and admit it where nobody can tell. Nothing is begun here.
 
-When what speaks against an answer decides: where a step proves something, and its `expect` has not looked at it.
-
-A status that is older than what was done, as after a restore from a backup: the act is not done again, and a person says.
-
-Three things show it: the mark of an attempt that was never begun (an action finds it), the evidence of one (`unknown_to`), and step
-keys that are those of another Incident (`of_another`), as where a status was restored under a new uid.
+A status may be older than what was done, as after a restore from a backup: the act is not done again, and a person says. Three things
+show it: the mark of an attempt that was never begun (an action finds it), the evidence of one (`unknown_to`), and step keys that are those
+of another Incident (`of_another`), as where a status was restored under a new uid.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,7 +1,4 @@
-"""How an Incident advances through its Runbook's stages, one rung per stage.
-
-The call of a run, rendered from what is known; and what a plan says of it.
-"""
+"""How an Incident advances through its Runbook's stages, one rung per stage; and the call of each step, rendered from what is known."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

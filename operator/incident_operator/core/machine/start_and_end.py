@@ -1,7 +1,4 @@
-"""The last rungs: wait for the alert to go away, take back what was temporary, close.
-
-The first rungs: is there anything to do at all, and with which Runbook and parameters.
-"""
+"""The first rungs and the last: is there anything to do at all, and with what; wait for the alert to go away, restore, close."""
 
 from datetime import datetime
 

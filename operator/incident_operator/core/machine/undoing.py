@@ -1,9 +1,4 @@
-"""Which effects are taken back, when, and in which order: the newest first.
-
-Another try after a stop: what is asked of the person, and what is put back for it.
-
-When a step needs a person's approval, which steps one question covers, and what the question says.
-"""
+"""When a person decides, and what is taken back: the approval that steps need, another try after a stop, undos newest first."""
 
 import itertools
 from collections.abc import Callable, Sequence

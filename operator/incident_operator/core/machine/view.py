@@ -1,13 +1,11 @@
-"""What the machine sees when it decides: the Incident, its Runbook or why there is none, and the time.
+"""What the machine sees when it decides, and what it may decide.
 
-What the state machine may decide: a closed union that the engine matches exhaustively.
+It sees the Incident, its Runbook or why there is none, and the time. A decision is one of a closed union that the engine matches
+exhaustively. The step key is the name of one attempt of one effect, the same however often the operator dies in between.
 
-The step key: the name of one attempt of one effect, the same however often the operator dies in between.
-
-Which objects an Incident acts on: what its steps changed, or may change yet. Pure.
-
-Told by the text of its Runbook, so nothing is read for it: the workload or Pod that a step names. A Job is an object of its own,
-whatever workload its template is from; a Connection is a door to many objects, and who changes which rows its server decides.
+Which objects an Incident acts on is told by the text of its Runbook, so nothing is read for it: the workload or Pod that a step names. A
+Job is an object of its own, whatever workload its template is from; a Connection is a door to many objects, and who changes which rows
+its server decides.
 """
 
 import hashlib

@@ -1,10 +1,7 @@
-"""What a Runbook may say and probably does not mean: told by `check` as warnings, each under its name. Pure.
+"""What a Runbook may say and probably does not mean: told by `check` as warnings, and in its `Ready` condition. Pure.
 
-A rule looks at a Runbook that compiles. `RULES` is the whole table, and docs/runbook.md shows it.
-
-What a Runbook may do and hardly means: told in its `Ready` condition and by `check`.
-
-A warning stops nothing. Those that say so become problems with the next release, and the Runbook `Invalid`.
+A warning stops nothing. A rule looks at a Runbook that compiles; `RULES` is the whole table, and docs/runbook.md shows it. Those that say so
+become problems with the next release, and the Runbook `Invalid`.
 """
 
 import itertools

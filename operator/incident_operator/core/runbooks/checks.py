@@ -1,10 +1,6 @@
-"""Checks of time: polls that can end, attempts that make sense, durations that are some time.
+"""The checks of steps: names and stages, how an effect is taken back, the Connections that actions name, times that can end.
 
-Checks of actions: the Connections that they name, and what each action's own declaration requires.
-
-Checks of steps and stages: names, what kind of effect may live where, and how it is taken back.
-
-Checks of what proves something: a `verify` step that nothing could fail verifies nothing.
+A `verify` step that nothing could fail verifies nothing, so that is refused too.
 """
 
 import re

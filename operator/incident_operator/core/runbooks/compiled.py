@@ -1,7 +1,4 @@
-"""A Runbook ready to run: every expression compiled, every action prepared. Plain data; it is made in `compiler`.
-
-Which steps a step's own expressions look at.
-"""
+"""A Runbook ready to run: every expression compiled, every action prepared. Plain data; it is made in `compiler.py`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

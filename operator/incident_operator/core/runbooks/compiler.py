@@ -1,9 +1,7 @@
 """From a Runbook as written to one that can run, or to everything that is wrong with it.
 
-Two passes: compile every expression and template (here), then run the named checks over the result (`compiler_checks`).
+Two passes: compile every expression and template, then run the named checks over the result, in the order in which they are told.
 Only the text is judged; whether an endpoint answers or a Secret may be read is found out elsewhere.
-
-The checks that a Runbook passes, in the order in which they are told. Each is a function with a name that says it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

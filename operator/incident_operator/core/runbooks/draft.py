@@ -1,13 +1,4 @@
-"""Compiles a parameter, and says what keeps it from ever having a value.
-
-A Runbook half-way through the compiler: what every check looks at.
-
-Which Connections a Runbook names.
-
-Checks that several actions make of their fields; an action names them in its declaration (`checks`).
-
-Checks of names in expressions: steps, outputs, parameters, fields of `incident` and `result`.
-"""
+"""A Runbook half-way through the compiler: its steps and parameters as they stand, and whether the names in its expressions exist."""
 
 import difflib
 from collections.abc import Collection, Iterator, Mapping

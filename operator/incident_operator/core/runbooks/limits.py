@@ -1,7 +1,4 @@
-"""How long and how often: a step's time and attempts, with their defaults.
-
-What `retry` covers, by the effect of a step: in the docs, and as warnings where it stands on what it cannot cover.
-"""
+"""How long and how often: a step's time and attempts, with their defaults, and what its `retry` can cover at all."""
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta

@@ -1,8 +1,7 @@
 """Parameters: the only way from an alert's label, which anybody may have written, to a step.
 
-A value is refused unless the whole of it is what its type says; nothing is repaired, cut or unquoted.
-
-Which parameter types a value of an expression can be of, as far as its text alone tells: the rest shows at night.
+A value is refused unless the whole of it is what its type says; nothing is repaired, cut or unquoted. Which types a value of an expression
+can be of is told as far as its text alone tells: the rest shows at night.
 """
 
 import re

@@ -1,6 +1,6 @@
 """From a Runbook as the apiserver returns it to our model, or to what keeps it from being read. Raises nothing for any JSON.
 
-Reads the action out of what carries one: a step, an undo, a probe. Which actions there are is an argument.
+Which actions there are is an argument: they are read out of what carries them, a step, an undo or a probe.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,9 +1,8 @@
-"""Who wrote what a Runbook does: nobody of them may approve it (four eyes). The names are made trustworthy by a policy.
+"""Who wrote what a Runbook does, and what an administrator lets it do unasked. Pure.
 
-What runs without asking a person, as an administrator has named it: single steps, each exactly as it is written now. Pure.
-
-A mitigation that takes itself back runs unasked by its nature. What else may is named one by one in the operator's settings,
-by the digest that `incident-operator check` prints; a step that is changed has another digest, and asks.
+Nobody who wrote it may approve it (four eyes); the names are made trustworthy by a policy. A mitigation that takes itself back runs unasked
+by its nature. What else may is named one by one in the operator's settings, by the digest that `incident-operator check` prints; a step that
+is changed has another digest, and asks.
 """
 
 import json

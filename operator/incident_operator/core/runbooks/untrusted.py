@@ -1,7 +1,4 @@
-"""Checks of SQL and PromQL: one statement of the right kind, and a value for everything that it binds.
-
-Checks of what may flow into an act: nothing that a sender of alerts wrote, and nothing that changes by itself.
-"""
+"""Checks of what may flow into an act: nothing that a sender of alerts wrote, nothing that changes by itself; and of SQL and PromQL."""
 
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping
