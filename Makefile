@@ -97,7 +97,7 @@ mutants: .venv/.synced ## Remove every guard of core and engine in turn: a test 
 	@PYTHONPATH=hack:. $(BIN)/python -m proofs.mutants
 
 .PHONY: lint
-lint: .venv/.synced ## Check style, types, layers and generated files
+lint: .venv/.synced ## Check style, types, layers and generated files, and show the shape of the code
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -106,6 +106,7 @@ lint: .venv/.synced ## Check style, types, layers and generated files
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m incident_operator.crdgen --check
 	@$(BIN)/python docs/generate.py --check
+	@$(BIN)/python hack/shape.py
 
 .PHONY: generate
 generate: .venv/.synced ## Write crds/, the chart's copies, docs/schemas/, docs/fields.md and tables of the docs from models and policies
