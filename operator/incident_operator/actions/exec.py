@@ -5,7 +5,7 @@ Nothing that a command does can be looked up, so an end that was not seen is `Un
 
 import asyncio
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
@@ -100,7 +100,11 @@ async def act(call: Call[Exec], preview: Preview, clients: Clients) -> Outcome:
     place: Place = preview.thing
     account, pattern = clients.account_of(call), compiled(call.spec.pattern)
     ends_at = asyncio.get_running_loop().time() + call.timeout
-    await _refuse_replaced(account, call, place)
+    found = await account.find(discovery.pods(call.namespace, place.pod))
+    if found is None or found["metadata"]["uid"] != place.uid:
+        # the apiserver would run the command in its successor
+        told = f"Pod {place.pod} is no longer the one in the plan (uid {place.uid}); nothing was run"
+        raise Failure(reasons.CONFLICT, told, retryable=True)
     left = max(_SHORTEST, ends_at - asyncio.get_running_loop().time())
     command = Command(discovery.pods(call.namespace, place.pod, "exec"), place.container, place.argv)
     try:
@@ -115,14 +119,6 @@ async def act(call: Call[Exec], preview: Preview, clients: Clients) -> Outcome:
     return await _told(account, call, place, ended, pattern)
 
 
-async def _refuse_replaced(account: Account, call: Call[Exec], place: Place) -> None:
-    """Raise a `Failure` where the Pod that was shown is gone: the apiserver would run the command in its successor."""
-    found = await account.find(discovery.pods(call.namespace, place.pod))
-    if found is None or found["metadata"]["uid"] != place.uid:
-        told = f"Pod {place.pod} is no longer the one in the plan (uid {place.uid}); nothing was run"
-        raise Failure(reasons.CONFLICT, told, retryable=True)
-
-
 async def _told(account: Account, call: Call[Exec], place: Place, ended: Ended, pattern: Any) -> Outcome:
     other = await _successor(account, call.namespace, place)
     if other:
@@ -131,10 +127,11 @@ async def _told(account: Account, call: Call[Exec], place: Place, ended: Ended, 
             f"Pod {place.pod} was replaced meanwhile (uid {place.uid}, now {other}); "
             f"the command ended with exit code {ended.exit_code} in one of the two"
         )
-    summary = f"exit code {ended.exit_code} in {place.named}{_last_line(ended)}"
-    if ended.exit_code == 0:
-        return Succeeded(await _result(ended, pattern), summary)
+    printed = ended.stdout if ended.exit_code == 0 else ended.stderr or ended.stdout
+    summary = f"exit code {ended.exit_code} in {place.named}{last_line(split(printed.decode(errors='replace')))}"
     result = await _result(ended, pattern)
+    if ended.exit_code == 0:
+        return Succeeded(result, summary)
     return Failed(reasons.COMMAND_FAILED, summary, retryable=False, result=result, effected=True)
 
 
@@ -159,11 +156,6 @@ async def _result(ended: Ended, pattern: Any) -> dict[str, Any]:
     }
 
 
-def _last_line(ended: Ended) -> str:
-    printed = ended.stdout if ended.exit_code == 0 else ended.stderr or ended.stdout
-    return last_line(split(printed.decode(errors="replace")))
-
-
 async def _find(account: Account, call: Call[Exec]) -> Place:
     """Return where the target is right now. Raises `ApiError`, or `Unusable` where no Pod of it runs."""
     target = call.spec.target
@@ -173,8 +165,12 @@ async def _find(account: Account, call: Call[Exec]) -> Place:
         pod = await _longest_serving(account, call.namespace, target)
     if not _runs(pod):
         raise Unusable(f"{target} does not run")
-    meta = pod["metadata"]
-    return Place(str(meta["name"]), str(meta["uid"]), _container(pod, call.spec.container), tuple(call.spec.command))
+    meta, containers = pod["metadata"], pod["spec"]["containers"]
+    names = [str(one["name"]) for one in containers]
+    chosen = call.spec.container or pod_state.default_container(meta, containers)
+    if chosen not in names:
+        raise Unusable(f"Pod {meta['name']} has no container {chosen}; it has {', '.join(names)}")
+    return Place(str(meta["name"]), str(meta["uid"]), chosen, tuple(call.spec.command))
 
 
 async def _longest_serving(account: Account, namespace: str, target: str) -> Json:
@@ -193,11 +189,12 @@ def longest_serving(target: str, pods: Sequence[Json]) -> Json:
     running = [pod for pod in pods if _runs(pod)]
     if not running:
         raise Unusable(f"no Pod of {target} runs")
-    return min(running, key=lambda pod: (not ready(pod), *_age(pod["metadata"])))
 
+    def order(pod: Json) -> tuple[bool, str, str]:
+        meta = pod["metadata"]
+        return not ready(pod), str(meta.get("creationTimestamp")), str(meta["name"])
 
-def _age(meta: Mapping[str, Any]) -> tuple[str, str]:
-    return str(meta.get("creationTimestamp")), str(meta["name"])
+    return min(running, key=order)
 
 
 def _runs(pod: Json) -> bool:
@@ -208,14 +205,6 @@ def ready(pod: Json) -> bool:
     """Tell whether a Pod serves."""
     conditions = pod.get("status", {}).get("conditions") or []
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-
-
-def _container(pod: Json, wanted: str | None) -> str:
-    names = [str(one["name"]) for one in pod["spec"]["containers"]]
-    chosen = wanted or pod_state.default_container(pod["metadata"], pod["spec"]["containers"])
-    if chosen not in names:
-        raise Unusable(f"Pod {pod['metadata']['name']} has no container {chosen}; it has {', '.join(names)}")
-    return chosen
 
 
 ACTION = Action(

@@ -1,6 +1,6 @@
 """`get`: reads one Kubernetes object of the Incident's namespace by name, or several by labels (effect: read). Never Secrets."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any, TypedDict
 
 import orjson
@@ -15,8 +15,6 @@ from incident_operator.core.expressions.cel import Problem
 from incident_operator.core.expressions.templates import Take
 from incident_operator.core.outcomes import Effect, Failed, Json, Outcome, Succeeded, Unusable
 from incident_operator.core.runbooks import draft
-from incident_operator.kubernetes.accounts import Account
-from incident_operator.kubernetes.discovery import ServedKind
 
 
 class Get(Model):
@@ -63,28 +61,28 @@ _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 async def read(call: Call[Get], clients: Clients) -> Outcome:
     """Return `{object}` or `{items, truncated}` without what only the apiserver needs (managed fields)."""
     spec, account = call.spec, clients.account_of(call)
-    _check(spec)
-    if spec.name is not None:
-        return await _one(account, call, spec.name)
-    return await _several(account, call, spec.selector or {})
-
-
-async def _one(account: Account, call: Call[Get], name: str) -> Outcome:
-    kind, served = call.spec.kind, await _served(account, call.spec)
-    found = _readable(await account.get(_path(served, call.namespace, name)))
+    if spec.name is None and not spec.selector:
+        raise Unusable("get needs a name, or a selector with at least one label")
+    if spec.name is not None and (spec.selector or not spec.name):
+        raise Unusable("get takes either a name or a selector")
+    served = await account.kind(spec.api_version, spec.kind)
+    if (served.prefix, served.plural) == ("/api/v1", "secrets"):  # whatever they are called here
+        raise Unusable("get does not read Secrets; a Connection hands credentials to the actions that need them")
+    if spec.name is None:
+        selector = {"labelSelector": workloads.selector(spec.selector or {})}
+        kept, truncated = await _first(account.list(served.path(call.namespace), params=selector))
+        more = ", cut" if truncated else ""
+        return Succeeded({"items": kept, "truncated": truncated}, f"{len(kept)} of kind {spec.kind}{more}")
+    try:
+        path = served.path(call.namespace, spec.name)
+    except ValueError as error:
+        raise Unusable(str(error)) from error
+    found = _readable(await account.get(path))
     size = _size(found)
     if size > _MAX_BYTES:
-        message = f"{kind} {name} has {size} bytes; at most {_MAX_BYTES} are read"
+        message = f"{spec.kind} {spec.name} has {size} bytes; at most {_MAX_BYTES} are read"
         return Failed(reasons.RESPONSE_TOO_LARGE, message, retryable=False)
-    return Succeeded({"object": found}, f"{kind} {name}")
-
-
-async def _several(account: Account, call: Call[Get], labels: Mapping[str, str]) -> Outcome:
-    served = await _served(account, call.spec)
-    listed = account.list(served.path(call.namespace), params={"labelSelector": workloads.selector(labels)})
-    kept, truncated = await _first(listed)
-    more = ", cut" if truncated else ""
-    return Succeeded({"items": kept, "truncated": truncated}, f"{len(kept)} of kind {call.spec.kind}{more}")
+    return Succeeded({"object": found}, f"{spec.kind} {spec.name}")
 
 
 async def _first(listed: AsyncIterator[Json]) -> tuple[list[Json], bool]:
@@ -98,29 +96,6 @@ async def _first(listed: AsyncIterator[Json]) -> tuple[list[Json], bool]:
             return kept, True
         kept.append(item)
     return kept, False
-
-
-async def _served(account: Account, spec: Get) -> ServedKind:
-    """Return how the kind is served. Raises `Unusable` for Secrets, whatever they are called here."""
-    served = await account.kind(spec.api_version, spec.kind)
-    if (served.prefix, served.plural) == ("/api/v1", "secrets"):
-        raise Unusable("get does not read Secrets; a Connection hands credentials to the actions that need them")
-    return served
-
-
-def _check(spec: Get) -> None:
-    """Raise `Unusable` for a question that names nothing, or everything."""
-    if spec.name is None and not spec.selector:
-        raise Unusable("get needs a name, or a selector with at least one label")
-    if spec.name is not None and (spec.selector or not spec.name):
-        raise Unusable("get takes either a name or a selector")
-
-
-def _path(served: ServedKind, namespace: str, name: str) -> str:
-    try:
-        return served.path(namespace, name)
-    except ValueError as error:
-        raise Unusable(str(error)) from error
 
 
 def _size(found: Json) -> int:

@@ -7,6 +7,7 @@ as is a lost reply.
 
 import codecs
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -163,43 +164,35 @@ async def _thing(call: Call[Http], clients: Clients, *, safe: bool = False) -> T
     if where is None:
         kind = endpoint.connection.spec.type
         raise Unusable(f'Connection "{call.spec.connection}" is of type {kind}, not http')
-    if safe:
-        _check_safe(where, call.spec)
+    spec = call.spec
+    if safe and spec.method not in _READS and not where.is_safe(spec.path):
+        # whoever writes the Connection says what changes nothing; the author of a Runbook alone could call anything so
+        raise Unusable(
+            f'{spec.method} {spec.path} is called safe, but Connection "{spec.connection}" does not name the path: '
+            "add it to spec.http.safePaths there, or leave safe away, so that a person is asked"
+        )
     http.check_headers(_idempotency(call))
     theirs = [*where.headers, *declared.headers_in(endpoint.secret)]
-    http.refuse_those_of(theirs, {**call.spec.headers, **_idempotency(call)})
-    return Thing(_request(where, call.spec), endpoint.secret)
-
-
-def _check_safe(where: declared.HttpEndpoint, spec: Http) -> None:
-    """Whoever writes the Connection says what changes nothing; the author of a Runbook alone could call anything so."""
-    if spec.method in _READS or where.is_safe(spec.path):
-        return
-    raise Unusable(
-        f'{spec.method} {spec.path} is called safe, but Connection "{spec.connection}" does not name the path: '
-        "add it to spec.http.safePaths there, or leave safe away, so that a person is asked"
-    )
+    http.refuse_those_of(theirs, {**spec.headers, **_idempotency(call)})
+    return Thing(_request(where, spec), endpoint.secret)
 
 
 def _request(where: declared.HttpEndpoint, spec: Http) -> Request:
+    if spec.json_ is not None and spec.body is not None:
+        raise Unusable("either json or body may be given, not both")
+    body: bytes | None = None
+    kind_of_body: dict[str, str] = {}
     try:
         http.check_headers(spec.headers)
         http.check_headers(where.headers, "a Connection")
         url = http.target(where.url, spec.path, spec.query)
-        body, kind_of_body = _body(spec)
+        if spec.json_ is not None:
+            body, kind_of_body = orjson.dumps(spec.json_), {"Content-Type": "application/json"}
+        elif spec.body is not None:
+            body, kind_of_body = spec.body.encode(), {"Content-Type": "text/plain; charset=utf-8"}
     except (UnicodeError, orjson.JSONEncodeError) as error:
         raise Unusable(f"cannot be written as UTF-8 or JSON: {error}") from None
     return Request(spec.method, url, {**kind_of_body, **spec.headers, **where.headers}, body)
-
-
-def _body(spec: Http) -> tuple[bytes | None, dict[str, str]]:
-    if spec.json_ is not None and spec.body is not None:
-        raise Unusable("either json or body may be given, not both")
-    if spec.json_ is not None:
-        return orjson.dumps(spec.json_), {"Content-Type": "application/json"}
-    if spec.body is not None:
-        return spec.body.encode(), {"Content-Type": "text/plain; charset=utf-8"}
-    return None, {}
 
 
 def _idempotency(call: Call[Http]) -> dict[str, str]:
@@ -218,17 +211,14 @@ def _answered(reply: Reply, request: Request, effect: Effect, hint: str) -> Outc
     if keyed and reply.status in _REFUSED_FOR_NOW:
         return Pending(again, f"{summary}{_quoted(reply)}; sending it again with the same key")
     if reply.status in {307, 308} or 400 <= reply.status < 500:
-        return _refused(reply, summary, hint)
+        reason = reasons.FORBIDDEN if reply.status in {401, 403} else reasons.BAD_REQUEST
+        why = "redirects are not followed" if reply.status in {307, 308} else "refused"
+        # what was sent without a key is not sent again by itself, whatever came back: nobody could tell two of it apart
+        told = f"{summary}: {why}{_quoted(reply)}{hint}"
+        return Failed(reason, told, retryable=False, result=result_of(reply))
     if keyed:
         return Pending(again, f"{summary}{_quoted(reply)}; sending it again with the same key")
     return Undetermined(f"{summary}: that status does not tell whether it was carried out{_quoted(reply)}")
-
-
-def _refused(reply: Reply, summary: str, hint: str) -> Failed:
-    reason = reasons.FORBIDDEN if reply.status in {401, 403} else reasons.BAD_REQUEST
-    why = "redirects are not followed" if reply.status in {307, 308} else "refused"
-    # what was sent without a key is not sent again by itself, whatever came back: nobody could tell two of it apart
-    return Failed(reason, f"{summary}: {why}{_quoted(reply)}{hint}", retryable=False, result=result_of(reply))
 
 
 def _doubt(reply: Reply) -> Doubt | None:
@@ -250,12 +240,15 @@ def _quoted(reply: Reply) -> str:
 
 def result_of(reply: Reply) -> dict[str, Any]:
     """Return a reply as a step's result, below 256 KiB; `json` is null where the body is no JSON, was cut, or is nested too deep."""
-    text = _text(reply)
-    decoded = _decoded(reply)
+    text, decoded = _text(reply), None
+    if reply.complete:
+        with suppress(ValueError):
+            decoded = loads(reply.body.removeprefix(codecs.BOM_UTF8))
+    headers = [(name, value[:HEADER_CHARACTERS]) for name, value in reply.headers.items() if name not in _WITHHELD]
     cut = decoded is not None and len(text) > BODY_CHARACTERS_BESIDE_JSON
     result = {
         "status": reply.status,
-        "headers": _headers(reply),
+        "headers": dict(headers[:HEADERS]),
         "body": text[:BODY_CHARACTERS_BESIDE_JSON] if cut else text,
         "json": decoded,
         "truncated": not reply.complete,
@@ -268,20 +261,6 @@ def result_of(reply: Reply) -> dict[str, Any]:
 
 def _text(reply: Reply) -> str:
     return reply.body.decode(reply.charset if reply.charset in _SINGLE_BYTE else "utf-8", "replace")
-
-
-def _decoded(reply: Reply) -> Any:
-    if not reply.complete:
-        return None
-    try:
-        return loads(reply.body.removeprefix(codecs.BOM_UTF8))
-    except ValueError:
-        return None
-
-
-def _headers(reply: Reply) -> dict[str, str]:
-    shown = [(name, value[:HEADER_CHARACTERS]) for name, value in reply.headers.items() if name not in _WITHHELD]
-    return dict(shown[:HEADERS])
 
 
 ACTION = Action(

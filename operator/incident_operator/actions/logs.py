@@ -6,7 +6,7 @@ A pattern turns lines into typed values. A Pod that never started says why, and 
 import asyncio
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
@@ -74,7 +74,12 @@ def read_lines(lines: Sequence[str], pattern: Any) -> Read:
     """
     kept = newest_lines([texts.cut(line, _MAX_LINE) for line in lines], _MAX_LINES_BYTES)
     found, all_looked_at = _found(lines, pattern)
-    matches = _newest_matches(found)
+
+    def size(match: dict[str, str]) -> int:
+        return sum(len(key) + _bytes(value) + 8 for key, value in match.items()) + 4
+
+    newest, _ = fitting(reversed(found[-_MAX_MATCHES:]), size, _MAX_MATCHES_BYTES)
+    matches = newest[::-1]
     whole = len(kept) == len(lines) and len(matches) == len(found) and all(len(line) <= _MAX_LINE for line in lines)
     return Read(kept, matches, truncated=not (whole and all_looked_at))
 
@@ -103,27 +108,12 @@ def _found(lines: Sequence[str], pattern: Any) -> tuple[list[dict[str, str]], bo
         return found, True
     ends_at = time.thread_time() + _MATCH_SECONDS
     for left, text in zip(range(len(lines) - 1, -1, -1), reversed(lines), strict=True):
-        if (match := _match(pattern, text)) is not None:
-            found.append(match)
+        if (match := pattern.search(text)) is not None:
+            groups = match.groupdict().items()
+            found.append({name: texts.cut(value, _MAX_LINE) for name, value in groups if value is not None})
         if time.thread_time() > ends_at:
             return found[::-1], left == 0
     return found[::-1], True
-
-
-def _match(pattern: Any, line: str) -> dict[str, str] | None:
-    found = pattern.search(line)
-    if found is None:
-        return None
-    return {name: texts.cut(value, _MAX_LINE) for name, value in found.groupdict().items() if value is not None}
-
-
-def _newest_matches(found: Sequence[dict[str, str]]) -> Sequence[dict[str, str]]:
-    kept, _ = fitting(reversed(found[-_MAX_MATCHES:]), _size, _MAX_MATCHES_BYTES)
-    return kept[::-1]
-
-
-def _size(match: dict[str, str]) -> int:
-    return sum(len(key) + _bytes(value) + 8 for key, value in match.items()) + 4
 
 
 def _bytes(text: str) -> int:
@@ -201,7 +191,9 @@ async def read(call: Call[Logs], clients: Clients) -> Outcome:
     cut = kept.truncated or len(pods) > _MAX_PODS
     notes = [pod.note for pod in pods if pod.note]
     result = {"pods": names, "lines": kept.lines, "matches": kept.matches, "truncated": cut, "notes": notes}
-    told = _summary(spec, names, len(lines), len(kept.matches)) + _unread(names, texts)
+    told = _summary(spec, names, len(lines), len(kept.matches))
+    read = zip(names, texts, strict=False)
+    told += "".join(f"; {pod} not readable: {text}" for pod, text in read if not isinstance(text, str))
     return Succeeded(result, "; ".join([told, *notes[:_MOST_NOTES]]), doubt=_doubt(texts))
 
 
@@ -253,22 +245,17 @@ async def _texts(account: Account, namespace: str, pods: Sequence[_Pod], spec: L
 
 async def _text(account: Account, namespace: str, pod: _Pod, spec: Logs, most: int) -> _Text:
     """Return the log of a Pod's container; one that has not started, or is gone by now, wrote nothing, nor did one that never restarted."""
-    query = _query(spec, pod.container)
+    query = {"container": pod.container, "tailLines": str(spec.tail)}
+    if spec.previous:
+        query["previous"] = "true"
+    if spec.since is not None:
+        query["sinceSeconds"] = str(max(1, math.ceil(meta.seconds(spec.since))))
     try:
         return await account.log(discovery.pods(namespace, pod.name, "log"), params=query, keep=most)
     except errors.NotFound:
         return ""
     except errors.ApiError as error:
         return "" if any(words in error.message for words in _WROTE_NOTHING) else error
-
-
-def _query(spec: Logs, container: str) -> Mapping[str, str]:
-    query = {"container": container, "tailLines": str(spec.tail)}
-    if spec.previous:
-        query["previous"] = "true"
-    if spec.since is None:
-        return query
-    return {**query, "sinceSeconds": str(max(1, math.ceil(meta.seconds(spec.since))))}
 
 
 def _summary(spec: Logs, pods: Sequence[str], lines: int, matches: int) -> str:
@@ -287,13 +274,6 @@ def _doubt(texts: Sequence[_Text]) -> Doubt | None:
         return None
     after = max(error.after for error in missing)
     return Doubt("not every Pod's log could be read", "pods", passes=any(e.retryable for e in missing), after=after)
-
-
-def _unread(pods: Sequence[str], texts: Sequence[_Text]) -> str:
-    told = [
-        f"; {pod} not readable: {text}" for pod, text in zip(pods, texts, strict=False) if not isinstance(text, str)
-    ]
-    return "".join(told)
 
 
 ACTION = Action(

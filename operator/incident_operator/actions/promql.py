@@ -84,16 +84,14 @@ _SAID = 2
 
 
 def _result(answer: Answer) -> dict[str, Any]:
-    rows = [_row(sample) for sample in answer.samples]
+    rows: list[dict[str, Any]] = []
+    for sample in answer.samples:
+        row: dict[str, Any] = {"labels": dict(sample.labels), "value": sample.value}
+        rows.append(row if sample.histogram is None else {**row, "histogram": dict(sample.histogram)})
     series, _ = action.fit(rows, action.RESULT_BYTES)
     value = answer.samples[0].value if len(answer.samples) == 1 else None
     beside = {"warnings": list(answer.warnings), "infos": list(answer.infos)}
     return {"value": value, "series": series, **beside, "truncated": len(series) < len(rows)}
-
-
-def _row(sample: Sample) -> dict[str, Any]:
-    row = {"labels": dict(sample.labels), "value": sample.value}
-    return row if sample.histogram is None else {**row, "histogram": dict(sample.histogram)}
 
 
 def _summary(answer: Answer) -> str:
@@ -110,19 +108,15 @@ def _found(samples: list[Sample]) -> str:
         case [Sample(histogram=held)] if held is not None:
             told = f"count {held['count']:g}, sum {held['sum']:g}"
             return f"a native histogram ({told}), not a number; histogram_quantile or histogram_count makes one of it"
+        case [Sample(value=float(value))] if not math.isfinite(value):
+            # as Prometheus writes it
+            return f"value {'NaN' if math.isnan(value) else '+Inf' if value > 0 else '-Inf'}"
         case [only]:
-            return f"value {_written(only.value)}"
+            return f"value {only.value}"
         case _ if histograms:
             return f"{len(samples)} series, {histograms} of them native histograms, which are not numbers"
         case _:
             return f"{len(samples)} series"
-
-
-def _written(value: float | str | None) -> str:
-    """Return a value as Prometheus writes it where it is not finite."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else f"{'+' if value > 0 else '-'}Inf"
-    return str(value)
 
 
 ACTION = Action("promql", Promql, Result, effect=Effect.READ, rights="get the Secret", checks=(_check,), read=read)
