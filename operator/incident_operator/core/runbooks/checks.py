@@ -5,7 +5,7 @@ A `verify` step that nothing could fail verifies nothing, so that is refused too
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from incident_operator.api.meta import seconds
@@ -15,16 +15,27 @@ from incident_operator.core.expressions.cel import NoAnswer, Problem, Program, S
 from incident_operator.core.expressions.weight import Weight
 from incident_operator.core.outcomes import Effect
 from incident_operator.core.runbooks.compiled import CompiledStep
-from incident_operator.core.runbooks.draft import Draft, PlacedStep
-from incident_operator.core.runbooks.reading import PlacedAction
+from incident_operator.core.runbooks.draft import Draft
 
 
 def connections_exist(draft: Draft) -> Iterator[Problem]:
     """Require that every Connection is in the namespace, and of the type that the action talks to."""
-    if draft.connections is None:
+    known = draft.connections
+    if known is None:
         return
     for action in draft.actions:
-        yield from _connections(action, draft.connections)
+        spec = action.spec.model_dump(by_alias=True) if action.action.connections else {}
+        for field, wanted in action.action.connections.items():
+            name, path = spec[field], f"{action.path}.{field}"
+            if not isinstance(name, str) or "${" in name:
+                continue  # that is told where the text is prepared
+            if name not in known:
+                others = ", ".join(sorted(each for each, kind in known.items() if kind == wanted))
+                told = f"; of type {wanted}: {others}" if others else ""
+                yield Problem(path, f"there is no Connection {name} in this namespace{told}", elsewhere=True)
+            elif known[name] not in {None, wanted}:
+                told = f"Connection {name} is of type {known[name]}; {action.key} needs {wanted}"
+                yield Problem(path, told, elsewhere=True)
 
 
 def actions_keep_their_own_rules(draft: Draft) -> Iterator[Problem]:
@@ -32,28 +43,6 @@ def actions_keep_their_own_rules(draft: Draft) -> Iterator[Problem]:
     for action in draft.actions:
         for check in action.action.checks:
             yield from check(action.spec, action.path)
-
-
-def _connections(action: PlacedAction, known: Mapping[str, str | None]) -> Iterator[Problem]:
-    if not action.action.connections:
-        return
-    written = action.spec.model_dump(by_alias=True)
-    for field, wanted in action.action.connections.items():
-        name = written[field]
-        if isinstance(name, str) and "${" not in name:  # that is told where the text is prepared
-            yield from _connection(action, f"{action.path}.{field}", name, wanted, known)
-
-
-def _connection(
-    action: PlacedAction, path: str, name: str, wanted: str, known: Mapping[str, str | None]
-) -> Iterator[Problem]:
-    if name not in known:
-        others = ", ".join(sorted(each for each, kind in known.items() if kind == wanted))
-        told = f"; of type {wanted}: {others}" if others else ""
-        yield Problem(path, f"there is no Connection {name} in this namespace{told}", elsewhere=True)
-    elif known[name] not in {None, wanted}:
-        told = f"Connection {name} is of type {known[name]}; {action.key} needs {wanted}"
-        yield Problem(path, told, elsewhere=True)
 
 
 READ_ONLY = frozenset({Stage.DIAGNOSE, Stage.VERIFY})
@@ -95,22 +84,17 @@ def mitigations_can_be_taken_back(draft: Draft) -> Iterator[Problem]:
 def undos_take_something_back(draft: Draft) -> Iterator[Problem]:
     """Require that an undo is an act, and belongs to an act."""
     for placed in draft.steps:
-        yield from _undo_problems(placed)
-
-
-def _undo_problems(placed: PlacedStep) -> Iterator[Problem]:
-    undo = placed.undo
-    if undo is None:
-        return
-    path = f"{placed.path}.undo"
-    if undo.effect is Effect.READ:
-        yield Problem(undo.path, f"{undo.key} only reads, so it undoes nothing")
-    if placed.is_read:
-        yield Problem(path, "the step only reads, so there is nothing to undo")
-    elif placed.stage is Stage.RESTORE:
-        yield Problem(path, "restore is where things are taken back; its own steps are not undone")
-    if placed.stage is Stage.REMEDIATE:
-        yield Problem(path, "a remediation is permanent; a change that is to be undone belongs in mitigate")
+        undo, path = placed.undo, f"{placed.path}.undo"
+        if undo is None:
+            continue
+        if undo.effect is Effect.READ:
+            yield Problem(undo.path, f"{undo.key} only reads, so it undoes nothing")
+        if placed.is_read:
+            yield Problem(path, "the step only reads, so there is nothing to undo")
+        elif placed.stage is Stage.RESTORE:
+            yield Problem(path, "restore is where things are taken back; its own steps are not undone")
+        if placed.stage is Stage.REMEDIATE:
+            yield Problem(path, "a remediation is permanent; a change that is to be undone belongs in mitigate")
 
 
 def protection_is_for_mitigations(draft: Draft) -> Iterator[Problem]:
@@ -152,18 +136,16 @@ _ANY_TIME = datetime(2025, 1, 1, tzinfo=UTC)
 def verify_steps_can_fail(draft: Draft) -> Iterator[Problem]:
     """Require of each step of `verify` an `expect` that something can make false."""
     for placed in draft.steps:
-        if placed.stage is Stage.VERIFY and placed.is_read:  # of an act there is more to be told
-            yield from _needed(placed)
+        # of an act there is more to be told, and of an until that is told by itself
+        proves_nothing = placed.step.expect is None and placed.step.until is None
+        if placed.stage is Stage.VERIFY and placed.is_read and proves_nothing:
+            told = "a verify step needs an expect: without one, any result counts as verified"
+            example = _EXAMPLES.get(placed.act.key, "result.truncated == false")
+            yield Problem(f"{placed.path}.expect", f"{told}; say what has to be true, e.g. {example}")
     for step in draft.compiled:
         if step.stage is Stage.VERIFY and step.act.effect is Effect.READ and _is_constant(step):
             told = "has the same value whatever the step finds; say what has to be true of result"
             yield Problem(f"{step.path}.expect", told)
-
-
-def _needed(placed: PlacedStep) -> Iterator[Problem]:
-    if placed.step.expect is None and placed.step.until is None:  # of an until that is told by itself
-        told = "a verify step needs an expect: without one, any result counts as verified"
-        yield Problem(f"{placed.path}.expect", f"{told}; say what has to be true, e.g. {_example(placed.act.key)}")
 
 
 def _is_constant(step: CompiledStep) -> bool:
@@ -173,23 +155,15 @@ def _is_constant(step: CompiledStep) -> bool:
         return False
     if not program.references:
         return True
-    always = _without_presence(program, step.act.action.result_names)
+    # with `true` for each question whether the result has a field that it always has
+    names, always = step.act.action.result_names, program
+    source = _HAS.sub(lambda found: "true" if found[1] in names else found[0], program.source)
+    if source != program.source:
+        with cel.compiled_at_most(weight.MAX_PARTS):
+            compiled = cel.compile_condition(source, Scope.RESULT)
+        always = compiled if isinstance(compiled, Program) else program
     # whatever is named is not there, so it has an answer only where that does not matter
     return always.weight is not Weight.HEAVY and not isinstance(cel.evaluate(always, {}, _ANY_TIME), NoAnswer)
-
-
-def _without_presence(program: Program, names: frozenset[str]) -> Program:
-    """Return the expression with `true` for each question whether the result has a field that it always has."""
-    source = _HAS.sub(lambda found: "true" if found[1] in names else found[0], program.source)
-    if source == program.source:
-        return program
-    with cel.compiled_at_most(weight.MAX_PARTS):
-        compiled = cel.compile_condition(source, Scope.RESULT)
-    return compiled if isinstance(compiled, Program) else program
-
-
-def _example(action: str) -> str:
-    return _EXAMPLES.get(action, "result.truncated == false")
 
 
 _EXAMPLES = {
@@ -205,7 +179,18 @@ _EXAMPLES = {
 def polls_can_end(draft: Draft) -> Iterator[Problem]:
     """Require that a poll repeats a read until its `expect` holds."""
     for placed in draft.steps:
-        yield from _poll_problems(placed)
+        until, path = placed.step.until, f"{placed.path}.until"
+        if until is None:
+            continue
+        if placed.step.expect is None:
+            yield Problem(path, "polls until expect is true, but the step has no expect")
+        if not placed.is_read:
+            yield Problem(path, f"would repeat an act ({placed.effect.value}); only a read can be polled")
+        if placed.step.retry is not None:
+            yield Problem(f"{placed.path}.retry", "a polled step is tried again anyway; leave out retry or until")
+        if seconds(until.every) > seconds(until.for_):
+            told = f"{until.every} is longer than for ({until.for_}), so it would look only once"
+            yield Problem(f"{path}.every", told)
 
 
 def durations_are_some_time(draft: Draft) -> Iterator[Problem]:
@@ -215,35 +200,16 @@ def durations_are_some_time(draft: Draft) -> Iterator[Problem]:
             yield Problem(path, f"{duration} is not longer than 0s; write for example 30s")
 
 
-def _poll_problems(placed: PlacedStep) -> Iterator[Problem]:
-    until = placed.step.until
-    if until is None:
-        return
-    path = f"{placed.path}.until"
-    if placed.step.expect is None:
-        yield Problem(path, "polls until expect is true, but the step has no expect")
-    if not placed.is_read:
-        yield Problem(path, f"would repeat an act ({placed.effect.value}); only a read can be polled")
-    if placed.step.retry is not None:
-        yield Problem(f"{placed.path}.retry", "a polled step is tried again anyway; leave out retry or until")
-    if seconds(until.every) > seconds(until.for_):
-        yield Problem(f"{path}.every", f"{until.every} is longer than for ({until.for_}), so it would look only once")
-
-
 def _durations(draft: Draft) -> Iterator[tuple[str, str | None]]:
     spec = draft.spec
     yield "spec.resolveTimeout", spec.resolve_timeout
     for name in ("acknowledge", "mitigate", "resolve"):
         yield f"spec.objectives.{name}", getattr(spec.objectives, name)
     for placed in draft.steps:
-        yield from _durations_of_step(placed)
-
-
-def _durations_of_step(placed: PlacedStep) -> Iterator[tuple[str, str | None]]:
-    step, path = placed.step, placed.path
-    yield f"{path}.timeout", step.timeout
-    if step.until is not None:
-        yield f"{path}.until.every", step.until.every
-        yield f"{path}.until.for", step.until.for_
-    if step.approval is not None:
-        yield f"{path}.approval.expiresAfter", step.approval.expires_after
+        step, path = placed.step, placed.path
+        yield f"{path}.timeout", step.timeout
+        if step.until is not None:
+            yield f"{path}.until.every", step.until.every
+            yield f"{path}.until.for", step.until.for_
+        if step.approval is not None:
+            yield f"{path}.approval.expiresAfter", step.approval.expires_after

@@ -75,16 +75,13 @@ def placed(spec: RunbookSpec, actions: Actions) -> Iterator[PlacedStep | tuple[P
     """Yield every step with its place, in the order in which they run, or what keeps its actions from being read."""
     for stage in Stage:
         for index, step in enumerate(spec.steps(stage)):
-            yield _placed(step, stage, f"spec.{stage.value}[{index}]", actions)
-
-
-def _placed(step: Step, stage: Stage, path: str, actions: Actions) -> PlacedStep | tuple[Problem, ...]:
-    read = {at: reading.parse(carrier, at, actions) for at, carrier in reading.carriers(step, path)}
-    found = tuple(each for each in read.values() if isinstance(each, Problem))
-    if found:
-        return found
-    good = {at: each for at, each in read.items() if isinstance(each, PlacedAction)}
-    return PlacedStep(step, stage, path, good[path], good.get(f"{path}.undo"), good.get(f"{path}.probe"))
+            path = f"spec.{stage.value}[{index}]"
+            read = {at: reading.parse(carrier, at, actions) for at, carrier in reading.carriers(step, path)}
+            if found := tuple(each for each in read.values() if isinstance(each, Problem)):
+                yield found
+                continue
+            good = {at: each for at, each in read.items() if isinstance(each, PlacedAction)}
+            yield PlacedStep(step, stage, path, good[path], good.get(f"{path}.undo"), good.get(f"{path}.probe"))
 
 
 def one_of(path: str, alternatives: Mapping[str, object]) -> Iterator[Problem]:
@@ -148,45 +145,29 @@ def names_exist(draft: Draft) -> Iterator[Problem]:
         # reads that run together wait for those that they name
         before = running[step.path]
         for placed in compiled.step_expressions(step):
-            yield from _wrong_names(
-                placed, _Seen(params, every, places, before, _result_of(step, placed), draft.unread)
-            )
+            of_probe = step.probe if placed.path.startswith(f"{step.path}.probe.") else None
+            action = (of_probe or step).act.action
+            yield from _wrong_names(placed, _Seen(params, every, places, before, action, draft.unread))
         for placed in compiled.undo_expressions(step):
             yield from _wrong_names(placed, _Seen(params, every, places, before + 1, step.act.action, draft.unread))
 
 
-def _result_of(step: CompiledStep, placed: Placed) -> Action[Any]:
-    if step.probe is not None and placed.path.startswith(f"{step.path}.probe."):
-        return step.probe.act.action
-    return step.act.action
-
-
 def _wrong_names(placed: Placed, seen: _Seen) -> Iterator[Problem]:
     for reference in placed.program.references:
-        message = _wrong_name(placed.program.source, reference, seen)
+        source, message = placed.program.source, ""
+        match reference.root:
+            case "steps":
+                message = _wrong_step(source, reference, seen)
+            case "params":
+                message = _wrong_member(reference, seen.params, "a parameter", "params.date")
+            case "incident":
+                message = _wrong_member(reference, _INCIDENT, "a field of incident", "incident.severity")
+            case "result" if reference.path:
+                names, whose = seen.action.result_names, f"the result of {seen.action.key}"
+                message = _unknown(reference.path[0], names, whose)
         if message:
             error = cel.error_at(placed.program.source, reference.offset, message)
             yield cel.of_expression(placed.path, error)
-
-
-def _wrong_name(source: str, reference: Reference, seen: _Seen) -> str:
-    match reference.root:
-        case "steps":
-            return _wrong_step(source, reference, seen)
-        case "params":
-            return _wrong_member(reference, seen.params, "a parameter", "params.date")
-        case "incident":
-            return _wrong_member(reference, _INCIDENT, "a field of incident", "incident.severity")
-        case "result":
-            return _wrong_result(reference, seen.action)
-        case _:
-            return ""
-
-
-def _wrong_result(reference: Reference, action: Action[Any]) -> str:
-    if not reference.path:
-        return ""
-    return _unknown(reference.path[0], action.result_names, f"the result of {action.key}")
 
 
 def _wrong_member(reference: Reference, known: frozenset[str], what: str, example: str) -> str:
@@ -214,15 +195,11 @@ def _wrong_step(source: str, reference: Reference, seen: _Seen) -> str:
         return _wrong_field(reference, seen.steps[name])
     if name in seen.steps:
         return f"{name} does not come before this step, so it has no answers yet"
-    hyphenated = _hyphenated(source, reference, seen)
+    written = source[reference.offset :].partition(".")[2]
+    hyphenated = next((name for name in seen.steps if "-" in name and written.startswith(name)), None)
     if hyphenated:
         return f'a name with a hyphen is written steps["{hyphenated}"]'
     return _unknown(name, list(filter(seen.has_answer, seen.steps)), "steps")
-
-
-def _hyphenated(source: str, reference: Reference, seen: _Seen) -> str | None:
-    written = source[reference.offset :].partition(".")[2]
-    return next((name for name in seen.steps if "-" in name and written.startswith(name)), None)
 
 
 def _wrong_field(reference: Reference, placed: PlacedStep) -> str:

@@ -148,40 +148,33 @@ def resolve(
 
 def read(compiled: CompiledParameter, text: str) -> Value | Refusal:
     """Return the value that a text stands for in the parameter's type, or why it stands for none."""
-    refusal = _unprintable(text)
-    return refusal if refusal is not None else _READERS[compiled.parameter.type](compiled, text)
+    if len(text) > MAX_TEXT:
+        return Refusal(f"is too long: {len(text)} characters, {MAX_TEXT} at most")
+    bad = texts.unseen(text) or (f"U+{ord(REPLACEMENT):04X}" if REPLACEMENT in text else None)
+    if bad:
+        return Refusal(f"holds an invisible character ({bad})")
+    return _READERS[compiled.parameter.type](compiled, text)
 
 
 def _value(compiled: CompiledParameter, alert: Mapping[str, Any], now: datetime) -> Value | ParameterError:
-    found = _found(compiled, alert, now)
+    found = cel.evaluate(compiled.program, {"alert": alert}, now) if compiled.program is not None else None
+    if isinstance(found, NoAnswer) and found.missing is not None:
+        found = None  # the alert has no such label
     if isinstance(found, NoAnswer):
         return _error(compiled, f"{_origin(compiled)} cannot be read: {found.why}")
     if found in (None, ""):
         return _absent(compiled)
     if isinstance(found, bool) or not isinstance(found, str | int):
         return _error(compiled, f"{_origin(compiled)} is neither text nor a whole number")
-    text = _day(compiled, str(found), alert)
+    text = str(found)
+    if compiled.parameter.type is ParameterType.DATE and compiled.program is not None:
+        # of a moment that is to be a date the day, in UTC: of a timestamp, or of the alert's own start
+        is_moment = gives(compiled.program) == TIMESTAMP or text == alert.get("startsAt")
+        text = text.partition("T")[0] if is_moment else text
     value = read(compiled, text)
     if isinstance(value, Refusal):
         return _error(compiled, f"{_origin(compiled)}={texts.quoted(text, _SHOWN)} {value.why}")
     return value
-
-
-def _day(compiled: CompiledParameter, text: str, alert: Mapping[str, Any]) -> str:
-    """Return the day, in UTC, of a moment that is to be a date: of a timestamp, or of the alert's own start."""
-    if compiled.parameter.type is not ParameterType.DATE or compiled.program is None:
-        return text
-    is_moment = gives(compiled.program) == TIMESTAMP or text == alert.get("startsAt")
-    return text.partition("T")[0] if is_moment else text
-
-
-def _found(compiled: CompiledParameter, alert: Mapping[str, Any], now: datetime) -> Any | NoAnswer:
-    """Return what the expression gives; None where the alert has no such label."""
-    if compiled.program is None:
-        return None
-    found = cel.evaluate(compiled.program, {"alert": alert}, now)
-    absent = isinstance(found, NoAnswer) and found.missing is not None
-    return None if absent else found
 
 
 def _absent(compiled: CompiledParameter) -> Value | ParameterError:
@@ -203,13 +196,6 @@ def _error(compiled: CompiledParameter, what: str) -> ParameterError:
 
 def _origin(compiled: CompiledParameter) -> str:
     return f"label {compiled.label}" if compiled.label else f"parameter {compiled.parameter.name}"
-
-
-def _unprintable(text: str) -> Refusal | None:
-    if len(text) > MAX_TEXT:
-        return Refusal(f"is too long: {len(text)} characters, {MAX_TEXT} at most")
-    bad = texts.unseen(text) or (f"U+{ord(REPLACEMENT):04X}" if REPLACEMENT in text else None)
-    return Refusal(f"holds an invisible character ({bad})") if bad else None
 
 
 def _string(compiled: CompiledParameter, text: str) -> Value | Refusal:

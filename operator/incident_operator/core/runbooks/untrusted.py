@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from incident_operator.api.runbook import Parameter, ParameterType
+from incident_operator.api.runbook import ParameterType
 from incident_operator.core.expressions import cel, templates, weight
 from incident_operator.core.expressions.cel import Problem, Program
 from incident_operator.core.expressions.templates import Slot
@@ -19,10 +19,11 @@ _TRUSTED = frozenset({"name", "severity", "resolved"})
 
 
 def labels_enter_by_parameters_only(draft: Draft) -> Iterator[Problem]:
-    """Require that an alert's texts reach an action, or an output, as declared and validated parameters only (design §4)."""
+    """Require that an alert's texts reach an action, or an output, as declared and validated parameters only."""
     for step in draft.compiled:
         for placed in _values_of(step):
-            if any(_may_hold_labels(reference) for reference in placed.program.references):
+            named = [each.path for each in placed.program.references if each.root == "incident"]
+            if any(not path or path[0] not in _TRUSTED for path in named):
                 message = (
                     "incident.alerts holds text that any sender may have written; pass the value by a typed parameter"
                 )
@@ -32,7 +33,11 @@ def labels_enter_by_parameters_only(draft: Draft) -> Iterator[Problem]:
 def acts_render_the_same_again(draft: Draft) -> Iterator[Problem]:
     """Require that an act does not change with time: after a restart it has to be the one that was begun, and approved."""
     for step in draft.compiled:
-        for placed in _acts_of(step):
+        acts = list(compiled.undo_expressions(step))
+        if step.act.effect is not Effect.READ:
+            own = f"{step.path}.{step.act.key}"
+            acts = [placed for placed in compiled.step_expressions(step) if placed.path.startswith(own)] + acts
+        for placed in acts:
             if _changes_by_itself(placed.program):
                 message = "changes over time, so after a restart the act would differ from the one that was started"
                 yield Problem(placed.path, message)
@@ -40,7 +45,8 @@ def acts_render_the_same_again(draft: Draft) -> Iterator[Problem]:
 
 def texts_reach_a_command_by_a_pattern(draft: Draft) -> Iterator[Problem]:
     """Require that a parameter of type string says what it may be before it, or an output made of it, is an argument."""
-    unbounded = frozenset(parameter.name for parameter in draft.spec.parameters if _is_any_text(parameter))
+    texts = (each for each in draft.spec.parameters if each.type is ParameterType.STRING)
+    unbounded = frozenset(each.name for each in texts if each.pattern is None and each.enum is None)
     behind: dict[str, Mapping[str, frozenset[str]]] = {}
     for step in draft.compiled:
         behind[step.step.name] = {name: _parameters([program], behind) for name, program in step.outputs.items()}
@@ -48,10 +54,6 @@ def texts_reach_a_command_by_a_pattern(draft: Draft) -> Iterator[Problem]:
             for name in sorted(unbounded & _parameters(slot.programs, behind)):
                 told = f"parameter {name} may be any text, and here it is an argument of a command"
                 yield Problem(slot.field, f"{told}; give it a pattern or an enum")
-
-
-def _is_any_text(parameter: Parameter) -> bool:
-    return parameter.type is ParameterType.STRING and parameter.pattern is None and parameter.enum is None
 
 
 def _arguments_of(step: CompiledStep) -> Iterator[Slot]:
@@ -92,17 +94,6 @@ def _values_of(step: CompiledStep) -> Iterator[Placed]:
     yield from compiled.undo_expressions(step)
 
 
-def _acts_of(step: CompiledStep) -> Iterator[Placed]:
-    if step.act.effect is not Effect.READ:
-        own = f"{step.path}.{step.act.key}"
-        yield from (placed for placed in compiled.step_expressions(step) if placed.path.startswith(own))
-    yield from compiled.undo_expressions(step)
-
-
-def _may_hold_labels(reference: weight.Reference) -> bool:
-    return reference.root == "incident" and (not reference.path or reference.path[0] not in _TRUSTED)
-
-
 def _changes_by_itself(program: Program) -> bool:
     listed = list(weight.tokens(program.source))
     calls_now = any(token.text == "now" and following.text == "(" for token, following in itertools.pairwise(listed))
@@ -130,7 +121,11 @@ class Sql:
 
 def sql(text: Sql) -> Iterator[Problem]:
     """Require one statement of an allowed kind, a value for every placeholder, and that the marker's name is free."""
-    yield from _is_single(text)
+    if wrong := statements.complaint("", text.text, text.allowed):
+        yield Problem(text.path, wrong.removeprefix(": "))
+    second = statements.second_statement(text.text)
+    if second is not None:
+        yield _at(text, second, "a second statement begins here; list several under statements of sqlExecute")
     in_quotes = statements.in_quotes(text.text)
     for placeholder in statements.placeholders(text.text):
         message = _complaint(text, placeholder, quoted=in_quotes(placeholder.offset))
@@ -147,14 +142,6 @@ def promql(path: str, query: str, params: Mapping[str, Any]) -> Iterator[Problem
         if placeholder.name is not None and placeholder.name not in params:
             error = cel.error_at(query, placeholder.offset, f"params has no {placeholder.name}")
             yield cel.of_expression(path, error)
-
-
-def _is_single(text: Sql) -> Iterator[Problem]:
-    if wrong := statements.complaint("", text.text, text.allowed):
-        yield Problem(text.path, wrong.removeprefix(": "))
-    second = statements.second_statement(text.text)
-    if second is not None:
-        yield _at(text, second, "a second statement begins here; list several under statements of sqlExecute")
 
 
 def _complaint(text: Sql, placeholder: statements.Placeholder, *, quoted: bool) -> str:
