@@ -14,12 +14,6 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
         "False",
     ): "what is read is what is gone on with, so the abort is recorded upon it, as the process that leads would; asking leaves it to that one",
     (
-        "incident_operator.actions.job",
-        "_pods",
-        "page.get('items') or []",
-        "page.get('items')",
-    ): "an apiserver lists no Pods as an empty list; null, as lists of metadata have it, is only taken for one in case",
-    (
         "incident_operator.core.machine.answers",
         "_can_be_looked_up",
         "Effect(record.effect).is_known and record.seen is not None and (record.reason == reasons.TIMED_OUT)",
@@ -57,13 +51,13 @@ EQUIVALENT: dict[tuple[str, str, str, str], str] = {
     ): "without a term, the moment until which may be acted is over or was never set",
     (
         "incident_operator.engine.metrics",
-        "Counts.note",
+        "IncidentCounts.note",
         "runbook is not None and self._is_newest(runbook, key.name, status)",
         "self._is_newest(runbook, key.name, status)",
     ): "one without a Runbook is shown nowhere, whatever is remembered of it",
     (
         "incident_operator.receiver.json_text",
-        "_check_size",
+        "read",
         "_elements(body) > ELEMENTS and _elements(_STRING.sub(b'', body)) > ELEMENTS",
         "_elements(_STRING.sub(b'', body)) > ELEMENTS",
     ): "a body without its texts holds no more than with them; counting the whole first is only cheaper",
